@@ -1,0 +1,13 @@
+"""DCGAN on 4,000 MNIST digits (Radford et al. 2016, arXiv:1511.06434): the default experiment.
+
+make train
+"""
+
+from configs import base
+
+
+def get_config():
+  c = base.get_config()
+  c.eval.every = 1000
+  c.eval.samples = 1000  # as many as there are test images
+  return c

@@ -1,0 +1,136 @@
+"""What every program here does alike: flags, errors, exit codes.
+
+0: done, or stopped cleanly. 1: failed while running. 2: the input is wrong, nothing was computed.
+"""
+
+import difflib
+import os
+import pathlib
+import re
+import runpy
+import sys
+from collections.abc import Callable
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from genaug.errors import InputError
+
+
+def define_config() -> flags.FlagHolder:
+  return config_flags.DEFINE_config_file(
+    'config',
+    None,
+    'Experiment to run. Override any key of configs/base.py: --config.optim.lr=1e-4',
+    lock_config=True,
+  )
+
+
+def define_data_dir() -> flags.FlagHolder:
+  return flags.DEFINE_string('data_dir', '.data', 'Where data sets are prepared and read.')
+
+
+def config_name() -> str:
+  """configs/gan_mnist5k.py -> gan_mnist5k."""
+  return pathlib.Path(flags.FLAGS['config'].config_filename).stem
+
+
+def run(main: Callable[[], int | None]) -> None:
+  """Parses flags, calls `main` and exits; wrong input ends in one message on stderr and status 2."""
+
+  def guarded(_) -> int | None:
+    if not flags.FLAGS['verbosity'].present:
+      logging.set_verbosity(logging.WARNING)  # orbax tells of every file at INFO
+    try:
+      return main()
+    except InputError as error:
+      return _complain(error)
+    except KeyboardInterrupt:
+      print('interrupted; nothing was lost', file=sys.stderr)
+      return 130
+
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+  app.run(guarded, flags_parser=_parse)
+
+
+def _complain(error: InputError) -> int:
+  print(f'error: {error}', file=sys.stderr)
+  return 2
+
+
+def _parse(argv: list[str]) -> list[str]:
+  """absl's parser, but --dry-run may be spelt with dashes and every mistake is told with its remedy."""
+  argv = [re.sub(r'^--[^=]+', lambda name: '--' + name[0][2:].replace('-', '_'), a) for a in argv]
+  try:
+    rest = flags.FLAGS(argv)
+    if rest[1:]:
+      raise InputError('command line', rest[1], 'not a flag', f'see python -m experiments.{_program()} --help')
+    if 'config' in flags.FLAGS:
+      _ = flags.FLAGS.config.keys()  # a config file that failed to load says so only when touched
+    return rest
+  except BrokenPipeError:
+    raise
+  except InputError as error:
+    sys.exit(_complain(error))
+  except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+    sys.exit(_complain(_explain(error, argv)))
+
+
+def _explain(error: Exception, argv: list[str]) -> InputError:
+  """What is wrong, in terms of what was typed: absl's and ConfigDict's errors name neither key nor remedy."""
+  given = _pairs(argv)
+  usage = InputError(
+    'command line',
+    ' '.join(argv[1:]),
+    ' '.join(str(error).split()),
+    f'see python -m experiments.{_program()} --help',
+  )
+  if 'config' not in given:
+    return usage
+  try:
+    keys = _keys_of(given['config'])
+  except FileNotFoundError:
+    return InputError('config', given['config'], 'no such file', f'one of {", ".join(_configs())}')
+  except Exception as broken:  # a config file is a program and may fail in any way
+    problem = f'{type(broken).__name__}: {" ".join(str(broken).split())}'
+    return InputError('config', given['config'], problem, 'mend the config file; configs/base.py has every key')
+  for name, value in given.items():
+    key = name.removeprefix('config.')
+    if key == name:
+      continue
+    if key not in keys:
+      same_name = [k for k in keys if k.rsplit('.', 1)[-1] == key.rsplit('.', 1)[-1]]
+      close = same_name or difflib.get_close_matches(key, keys, n=3, cutoff=0.5)
+      remedy = f'did you mean --config.{" or --config.".join(close)}?' if close else 'see configs/base.py'
+      return InputError(name, value, 'no such config key', remedy)
+    if f'{name}=' in str(error):
+      kind = type(keys[key]).__name__
+      return InputError(name, value, f'not of type {kind}', f'a {kind} such as {keys[key]!r}')
+  return usage
+
+
+def _pairs(argv: list[str]) -> dict[str, str]:
+  """{name: value} of --name=value and --name value."""
+  pairs = {}
+  for argument, following in zip(argv[1:], [*argv[2:], '']):
+    if argument.startswith('--'):
+      name, separator, value = argument[2:].partition('=')
+      pairs[name] = value if separator else following
+  return pairs
+
+
+def _keys_of(config: str) -> dict[str, object]:
+  """Every key of a config file (FILE or FILE:ARGUMENT) with its value. Raises whatever the file raises."""
+  from genaug.training import workdir  # pulls in jax, which --help need not wait for
+
+  file, _, argument = config.partition(':')
+  get_config = runpy.run_path(file)['get_config']
+  return workdir.flatten((get_config(argument) if argument else get_config()).to_dict())
+
+
+def _configs() -> list[str]:
+  return [str(path) for path in sorted(pathlib.Path('configs').glob('*.py')) if path.stem not in ('base', '__init__')]
+
+
+def _program() -> str:
+  return pathlib.Path(sys.argv[0]).stem

@@ -1,0 +1,56 @@
+"""Trains one experiment, or resumes it.
+
+python -m experiments.train --config configs/gan_mnist5k.py [--config.optim.lr=1e-4 ...] [--workdir runs/NAME]
+"""
+
+import pathlib
+import sys
+import time
+
+from absl import flags
+
+from experiments import cli
+
+_STARTED = time.perf_counter()
+_CONFIG = cli.define_config()
+_DATA_DIR = cli.define_data_dir()
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything of the run goes. Default: runs/<config name>.')
+_DRY_RUN = flags.DEFINE_bool(
+  'dry_run', False, 'Print config, parameter counts, shapes and what a step costs; train nothing.'
+)
+_DISTRIBUTED = flags.DEFINE_bool(
+  'distributed', False, 'One process of several, found through the cluster (SLURM, TPU pod, ...).'
+)
+_COORDINATOR = flags.DEFINE_string('coordinator', None, 'host:port of process 0, where no cluster tells it.')
+_NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'With --coordinator: how many processes there are.')
+_PROCESS_ID = flags.DEFINE_integer('process_id', None, 'With --coordinator: which of them this is, from 0.')
+flags.mark_flag_as_required('config')
+flags.adopt_module_key_flags(cli)
+
+
+def main() -> int:
+  import jax
+
+  from genaug.training import dry_run, loop
+  from genaug.training.experiment import prepare
+  from genaug.training.metrics import DivergedError, say
+
+  if _COORDINATOR.value or _DISTRIBUTED.value:
+    jax.distributed.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+  workdir = pathlib.Path(_WORKDIR.value or f'runs/{cli.config_name()}')
+  log = say if jax.process_index() == 0 else lambda _: None
+  experiment = prepare(_CONFIG.value, pathlib.Path(_DATA_DIR.value), log)
+  if _DRY_RUN.value:
+    print(dry_run.describe(experiment))
+    return 0
+  try:
+    loop.train(experiment, workdir, log, _STARTED)
+  except DivergedError as error:
+    remedy = f'lower optim.lr and name another --workdir; earlier checkpoints are kept in {workdir}'
+    print(f'error: {error}\n  remedy: {remedy}', file=sys.stderr)
+    return 1
+  return 0
+
+
+if __name__ == '__main__':
+  cli.run(main)

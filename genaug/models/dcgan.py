@@ -1,0 +1,71 @@
+"""DCGAN (Radford, Metz and Chintala 2016, arXiv:1511.06434, section 3) for square images of any `stages` side."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from genaug.models import DEVICES, Spec
+from genaug.models.layers import ConvDown, ConvUp, stages
+
+_init = nn.initializers.normal(0.02)
+
+
+def _batch_norm(train: bool, dtype, name: str | None = None) -> nn.BatchNorm:
+  return nn.BatchNorm(
+    use_running_average=not train,
+    momentum=0.9,
+    epsilon=1e-5,
+    dtype=dtype,
+    axis_name=DEVICES if train else None,
+    scale_init=nn.initializers.ones,
+    name=name,
+  )
+
+
+class Generator(nn.Module):
+  """z -> images in [-1, 1]. With classes, a learned embedding of the label is appended to z."""
+
+  spec: Spec
+  width: int = 64
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, z: Float[Array, 'b d'], label: Int[Array, ' b'], train: bool) -> Float[Array, 'b h w c']:
+    side, _, channels = self.spec.image_shape
+    base, doublings = stages(side)
+    if self.spec.num_classes:
+      z = jnp.concatenate([z, nn.Embed(self.spec.num_classes, z.shape[-1], name='label')(label)], axis=-1)
+    widths = [self.width * 2**i for i in reversed(range(doublings))]
+    x = nn.Dense(base * base * widths[0], use_bias=False, kernel_init=_init, dtype=self.dtype)(z)
+    x = x.reshape(-1, base, base, widths[0])
+    x = nn.relu(_batch_norm(train, self.dtype)(x))  # [b, base, base, width * 2^(doublings-1)]
+    for features in widths[1:]:
+      x = ConvUp(features, use_bias=False, kernel_init=_init, dtype=self.dtype)(x)
+      x = nn.relu(_batch_norm(train, self.dtype)(x))
+    x = ConvUp(channels, kernel_init=_init, dtype=self.dtype)(x)  # [b, side, side, channels]
+    return jnp.tanh(x.astype(jnp.float32))
+
+
+class Discriminator(nn.Module):
+  """Images in [-1, 1] -> one logit each. With classes, a projection head (Miyato and Koyama 2018, eq. 3).
+
+  Batch norm always uses the statistics of the batch it is given: a discriminator is never run at test time, so
+  its running statistics are not kept. Apply with mutable='batch_stats' and drop them.
+  """
+
+  spec: Spec
+  width: int = 64
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Float[Array, 'b h w c'], label: Int[Array, ' b']) -> Float[Array, ' b']:
+    _, doublings = stages(self.spec.image_shape[0])
+    x = nn.leaky_relu(ConvDown(self.width, kernel_init=_init, dtype=self.dtype)(x), 0.2)
+    for i in range(1, doublings):
+      x = ConvDown(self.width * 2**i, use_bias=False, kernel_init=_init, dtype=self.dtype)(x)
+      x = nn.leaky_relu(_batch_norm(True, self.dtype)(x), 0.2)  # [b, side / 2^(i+1), ..., width * 2^i]
+    h = x.reshape(x.shape[0], -1).astype(jnp.float32)
+    logit = nn.Dense(1, kernel_init=_init)(h)[:, 0]
+    if self.spec.num_classes:
+      logit += (nn.Embed(self.spec.num_classes, h.shape[-1], embedding_init=_init, name='label')(label) * h).sum(-1)
+    return logit

@@ -1,0 +1,125 @@
+"""Generative adversarial training: one generator forward pass feeds both players."""
+
+import flax
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from genaug import losses
+from genaug.augment import pipeline
+from genaug.models import Spec
+from genaug.models.dcgan import Discriminator, Generator
+from genaug.tasks import adam, average, split_keys
+
+
+class State(flax.struct.PyTreeNode):
+  """Everything that training changes; arrays only."""
+
+  step: Int[Array, '']
+  generator: PyTree  # {'params', 'batch_stats'}
+  discriminator: PyTree  # parameters
+  ema: PyTree  # exponential moving average of `generator`
+  generator_opt: PyTree
+  discriminator_opt: PyTree
+
+
+PRIORS = {
+  'normal': jax.random.normal,
+  'uniform': lambda key, shape: jax.random.uniform(key, shape, minval=-1.0, maxval=1.0),
+}
+
+
+def _networks(config, spec: Spec) -> tuple[Generator, Discriminator]:
+  shared = {'spec': spec, 'width': config.model.width, 'dtype': jnp.dtype(config.dtype)}
+  return Generator(**shared), Discriminator(**shared)
+
+
+def _latents(config, keys: Key[Array, ' b']) -> Float[Array, 'b z']:
+  return jax.vmap(lambda key: PRIORS[config.model.z_prior](key, (config.model.z_dim,)))(keys)
+
+
+def init(config, spec: Spec, key: Key[Array, '']) -> State:
+  generator, discriminator = _networks(config, spec)
+  g_key, d_key = jax.random.split(key)
+  label = jnp.zeros((2,), jnp.int32)
+  g = generator.init(g_key, jnp.zeros((2, config.model.z_dim)), label, train=True)
+  d = discriminator.init(d_key, jnp.zeros((2, *spec.image_shape)), label)['params']
+  opt = adam(config)
+  # The average starts as a copy: two leaves of a donated state must not share one buffer.
+  ema = jax.tree.map(jnp.copy, g)
+  return State(jnp.zeros((), jnp.int32), g, d, ema, opt.init(g['params']), opt.init(d))
+
+
+def train_step(
+  config, spec: Spec, state: State, batch: dict[str, Array], keys: Key[Array, ' b']
+) -> tuple[State, dict[str, Float[Array, '']]]:
+  """One update of the discriminator, then one of the generator against the updated discriminator."""
+  generator, discriminator = _networks(config, spec)
+  discriminator_loss, generator_loss = losses.ADVERSARIAL_LOSSES[config.gan.loss]
+  opt = adam(config)
+  streams = split_keys(keys, ('augment', 'latent'))
+  real = 2 * pipeline.input_step(config.augment)(streams['augment'], batch)['image'] - 1
+  z, label = _latents(config, streams['latent']), batch['label']
+
+  def generate(params):
+    variables = {'params': params, 'batch_stats': state.generator['batch_stats']}
+    images, updated = generator.apply(variables, z, label, train=True, mutable='batch_stats')
+    return images, updated['batch_stats']
+
+  def discriminate(params, images):
+    """The one door to the discriminator: whatever is done to its images is done to real and fake alike."""
+    return discriminator.apply({'params': params}, images, label, mutable='batch_stats')[0]
+
+  fake, pull_back, batch_stats = jax.vjp(generate, state.generator['params'], has_aux=True)
+
+  def discriminator_objective(params):
+    real_logits, fake_logits = discriminate(params, real), discriminate(params, fake)
+    loss = discriminator_loss(real_logits, fake_logits).mean()
+    return loss, {'d_loss': loss, 'd_real': real_logits.mean(), 'd_fake': fake_logits.mean()}
+
+  def generator_objective(images):
+    return generator_loss(discriminate(d_params, images)).mean()
+
+  d_grads, metrics = average(jax.grad(discriminator_objective, has_aux=True)(state.discriminator))
+  updates, d_opt = opt.update(d_grads, state.discriminator_opt)
+  d_params = optax.apply_updates(state.discriminator, updates)
+
+  g_loss, image_grads = jax.value_and_grad(generator_objective)(fake)
+  g_grads, g_loss = average((pull_back(image_grads)[0], g_loss))
+  updates, g_opt = opt.update(g_grads, state.generator_opt)
+  g = {'params': optax.apply_updates(state.generator['params'], updates), 'batch_stats': batch_stats}
+
+  # Early on the average would mostly remember the initialisation, so it starts short and grows to its length.
+  decay = jnp.minimum(config.gan.ema, (1.0 + state.step) / (10.0 + state.step))
+  metrics |= {
+    'g_loss': g_loss,
+    'd_grad_norm': optax.tree.norm(d_grads),
+    'g_grad_norm': optax.tree.norm(g_grads),
+  }
+  new_state = State(
+    step=state.step + 1,
+    generator=g,
+    discriminator=d_params,
+    ema=optax.incremental_update(g, state.ema, 1 - decay),
+    generator_opt=g_opt,
+    discriminator_opt=d_opt,
+  )
+  return new_state, metrics
+
+
+def eval_step(
+  config, spec: Spec, state: State, batch: dict[str, Array], keys: Key[Array, ' b']
+) -> dict[str, Float[Array, ' b']]:
+  """Empty: a GAN has no per-example score, only distances between sets of samples (evaluation/distances.py)."""
+  del config, spec, state, batch, keys
+  return {}
+
+
+def sample(
+  config, spec: Spec, state: State, keys: Key[Array, ' b'], label: Int[Array, ' b'], ema: bool = True
+) -> Float[Array, 'b h w c']:
+  """Images in [0, 1], batch norm in inference mode; `ema=False` samples the raw generator."""
+  generator, _ = _networks(config, spec)
+  images = generator.apply(state.ema if ema else state.generator, _latents(config, keys), label, train=False)
+  return (images + 1) / 2

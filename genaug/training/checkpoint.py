@@ -1,0 +1,94 @@
+"""Checkpoints of the state: the last few and the best, written in the background, read back whole or not at all."""
+
+import pathlib
+import shutil
+from collections.abc import Callable, Mapping
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jaxtyping import PyTree
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from genaug.errors import InputError
+
+
+class Checkpoints:
+  """Only one process of a job owns one; it saves arrays fetched to the host, so any number of devices can resume."""
+
+  def __init__(self, workdir: pathlib.Path, kept: int, metric: str | None, mode: str):
+    """Keeps the newest `kept` and the one with the best `metric` ('min' or 'max' is better)."""
+    self._workdir = workdir.absolute()
+    self._metric = metric
+    score = (lambda scores: scores[metric]) if metric else None
+    keep = [preservation_policy.LatestN(kept)]
+    if metric:
+      keep.append(
+        preservation_policy.BestN(
+          get_metric_fn=score, reverse=mode == 'min', n=1, keep_checkpoints_without_metrics=False
+        )
+      )
+    process = jax.process_index()
+    self._manager = ocp.CheckpointManager(
+      self._workdir / 'checkpoints',
+      options=ocp.CheckpointManagerOptions(
+        preservation_policy=preservation_policy.AnyPreservationPolicy(keep),
+        best_fn=score,  # what makes orbax write the metric down
+        best_mode=mode,
+        multiprocessing_options=ocp.options.MultiprocessingOptions(
+          primary_host=process, active_processes={process}, barrier_sync_key_prefix=f'process{process}'
+        ),
+        create=False,
+        cleanup_tmp_directories=True,
+      ),
+    )
+
+  def save(self, step: int, state: PyTree, scores: Mapping[str, float] | None = None) -> None:
+    """Returns once the state is copied; the files are written while training goes on."""
+    if step in self._manager.all_steps():
+      return
+    metrics = {self._metric: scores[self._metric]} if scores and self._metric in scores else None
+    self._manager.save(step, args=ocp.args.StandardSave(jax.device_get(state)), metrics=metrics)
+
+  def best(self) -> int | None:
+    """Step of the best checkpoint, if any was evaluated."""
+    return self._manager.best_step() if self._metric else None
+
+  def restore(self, state: PyTree, warn: Callable[[str], None], step: int | None = None) -> PyTree | None:
+    """The checkpoint of `step`, or the newest that can be read, or None if there is none; `state` gives the shapes.
+
+    Newer ones that cannot be read are told through `warn` and moved to broken_checkpoints/. If none can be read
+    nothing is moved and InputError is raised.
+    """
+    template = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), state)
+    steps = [step] if step is not None else sorted(self._manager.all_steps(), reverse=True)
+    broken: dict[int, str] = {}
+    for candidate in steps:
+      try:
+        restored = self._manager.restore(candidate, args=ocp.args.StandardRestore(template))
+      except Exception as error:  # orbax and tensorstore raise many kinds for damaged files
+        broken[candidate] = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        continue
+      for bad, reason in broken.items():
+        target = self._set_aside(bad)
+        warn(f'checkpoint of step {bad} cannot be read ({reason}); moved to {target}, going on from step {candidate}')
+      return restored
+    if broken:
+      problem = '; '.join(f'checkpoint of step {bad} cannot be read ({reason})' for bad, reason in broken.items())
+      raise InputError('workdir', str(self._workdir), problem, 'name another --workdir, or remove its checkpoints/')
+    return None
+
+  def _set_aside(self, step: int) -> pathlib.Path:
+    directory = self._workdir / 'broken_checkpoints'
+    directory.mkdir(exist_ok=True)
+    target = directory / f'{step}'
+    while target.exists():
+      target = target.with_name(target.name + '_again')
+    shutil.move(self._workdir / 'checkpoints' / f'{step}', target)
+    self._manager.reload()
+    return target
+
+  def close(self) -> None:
+    """Waits for what is being written."""
+    self._manager.wait_until_finished()
+    self._manager.close()

@@ -1,0 +1,131 @@
+"""Says what is wrong with a config before anything is computed."""
+
+import math
+
+from ml_collections import ConfigDict
+
+from genaug import losses
+from genaug.augment import pipeline
+from genaug.data.sources import Dataset
+from genaug.errors import InputError
+from genaug.evaluation import features
+from genaug.models.layers import stages
+from genaug.tasks import gan, vae
+
+TASKS = {'gan': gan, 'vae': vae}
+
+_CHOICES = {
+  'task': TASKS,
+  'dtype': ('float32', 'bfloat16'),
+  'model.z_prior': gan.PRIORS,
+  'gan.loss': losses.ADVERSARIAL_LOSSES,
+  'vae.likelihood': losses.LIKELIHOODS,
+  'optim.schedule': ('constant', 'cosine'),
+}
+_RANGES = {  # inclusive
+  'seed': (0, 2**31 - 1),
+  'data.device_mib': (0, math.inf),
+  'model.width': (1, math.inf),
+  'model.z_dim': (1, math.inf),
+  'gan.ema': (0, 1),
+  'vae.beta': (0, math.inf),
+  'vae.kl_warmup_steps': (0, math.inf),
+  'optim.lr': (0, math.inf),
+  'optim.b1': (0, 1),
+  'optim.b2': (0, 1),
+  'train.steps': (1, math.inf),
+  'train.batch_size': (1, math.inf),
+  'train.steps_per_call': (1, math.inf),
+  'train.log_every': (1, math.inf),
+  'train.snapshot_every': (1, math.inf),
+  'train.checkpoint_every': (1, math.inf),
+  'train.checkpoints_kept': (1, math.inf),
+  'eval.every': (1, math.inf),
+  'eval.samples': (2, math.inf),
+  'eval.batch_size': (1, math.inf),
+}
+METRICS = {'distances': ('gan', 'vae'), 'elbo': ('vae',)}
+"""Evaluation metric -> the tasks that have it."""
+
+
+def _get(config: ConfigDict, key: str):
+  for part in key.split('.'):
+    config = config[part]
+  return config
+
+
+def check_config(config: ConfigDict) -> None:
+  """Everything that can be said without the data. Raises InputError."""
+  for key, allowed in _CHOICES.items():
+    if _get(config, key) not in allowed:
+      raise InputError(key, _get(config, key), 'no such choice', f'one of {", ".join(allowed)}')
+  for key, (low, high) in _RANGES.items():
+    if not low <= _get(config, key) <= high:
+      raise InputError(key, _get(config, key), 'out of range', f'a value from {low} to {high}')
+  for metric in config.eval.metrics:
+    if metric not in METRICS:
+      raise InputError('eval.metrics', metric, 'no such metric', f'any of {", ".join(METRICS)}')
+    if config.task not in METRICS[metric]:
+      raise InputError(
+        'eval.metrics', metric, f'task {config.task!r} has no such metric', 'remove it from eval.metrics'
+      )
+  if 'distances' in config.eval.metrics:
+    features.load_weights(features.weights_file())
+
+
+def check_data(config: ConfigDict, dataset: Dataset) -> None:
+  """Whether the model and the augmentation fit the images. Raises InputError."""
+  height, width, channels = dataset.image_shape
+  if height != width:
+    raise InputError(
+      'data.name',
+      config.data.name,
+      f'its images are {height} x {width} pixels, the models need squares',
+      'export the images and use data.name=image_folder, which crops them square',
+    )
+  try:
+    stages(height)
+  except ValueError as error:
+    own = config.data.name == 'image_folder'
+    raise InputError(
+      'data.image_size' if own else 'data.name',
+      height if own else config.data.name,
+      str(error),
+      '--config.data.image_size=64' if own else 'export the images and use data.name=image_folder, which resizes them',
+    ) from None
+  if channels not in (1, 3):
+    raise InputError(
+      'data.name', config.data.name, f'its images have {channels} channels', 'use images with 1 or 3 channels'
+    )
+  try:
+    pipeline.check(config.augment, dataset.image_shape)
+  except ValueError as error:
+    key, _, problem = str(error).partition(' = ')
+    problem = problem.partition(': ')[2]
+    raise InputError(f'augment.{key}', config.augment[key], problem, f'--config.augment.{key}=...') from None
+
+
+def check_devices(config: ConfigDict, devices: int, steps_per_call: int) -> None:
+  """Whether batch and intervals divide as the machine needs. Raises InputError."""
+  if config.train.batch_size % devices:
+    raise InputError(
+      'train.batch_size',
+      config.train.batch_size,
+      f'not divisible by the {devices} devices',
+      f'a multiple of {devices}, such as {max(devices, config.train.batch_size // devices * devices)}',
+    )
+  intervals = (
+    'train.steps',
+    'train.log_every',
+    'train.snapshot_every',
+    'train.checkpoint_every',
+    'eval.every',
+  )
+  for key in intervals:
+    if _get(config, key) % steps_per_call:
+      raise InputError(
+        key,
+        _get(config, key),
+        f'not a multiple of train.steps_per_call = {steps_per_call}',
+        'change either of them, or --config.train.steps_per_call=1',
+      )

@@ -1,0 +1,92 @@
+"""What only the first process of a job does: the workdir with its log, scores, pictures and checkpoints."""
+
+import pathlib
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+from tqdm import tqdm
+
+from genaug.training import figures, workdir
+from genaug.training.checkpoint import Checkpoints
+from genaug.training.evaluator import Evaluator, Scores, best_metric
+from genaug.training.experiment import Experiment
+from genaug.training.metrics import Log
+
+_PICTURES = 64  # images in a snapshot
+_BAR = ('train/d_loss', 'train/g_loss', 'train/loss', 'train/elbo_nats')
+
+
+class Chief:
+  """Claims the workdir. Raises InputError if it cannot be written or holds a run of another config."""
+
+  def __init__(self, experiment: Experiment, directory: pathlib.Path, log: Callable[[str], None]):
+    self._experiment, self._directory, self._print = experiment, directory, log
+    workdir.create(directory)
+    workdir.claim(directory, experiment.config)
+    self.saved = Checkpoints(directory, experiment.config.train.checkpoints_kept, *best_metric(experiment.config))
+    self._evaluator = Evaluator(experiment)
+    self._pictures = jax.jit(self._draw)
+
+  def open(self, start: int) -> None:
+    """Starts logging after step `start`; lines a killed run wrote beyond it are dropped."""
+    self._log = Log(self._directory, start)
+
+  def log_metrics(self, step: int, means: Mapping[str, float], bar: tqdm) -> None:
+    self._log.write(step, means)
+    shown = {name.removeprefix('train/'): f'{means[name]:.3f}' for name in _BAR if name in means}
+    bar.set_postfix({'images/s': f'{means["train/images_per_second"]:,.0f}', **shown}, refresh=False)
+
+  def evaluate(self, step: int, state: PyTree) -> Scores:
+    scores = self._evaluator(state)
+    self._log.write(step, scores)
+    self._print(f'step {step:,}: {describe(scores)}')
+    return scores
+
+  def snapshot(self, step: int, state: PyTree) -> None:
+    """A grid of samples of the same latents every time, and for a VAE originals above reconstructions."""
+    test = {name: array[: _PICTURES // 2] for name, array in self._experiment.dataset.test.arrays.items()}
+    pictures = jax.device_get(self._pictures(jax.device_get(state), test))
+    if 'reconstructions' in pictures:
+      pictures['reconstructions'] = figures.beside(test['image'] / np.float32(255), pictures['reconstructions'])
+    for name, images in pictures.items():
+      picture = figures.grid(images)
+      figures.save_png(self._directory / 'figures' / f'{name}_{step:06d}.png', picture)
+      self._log.image(step, name, picture)
+
+  def _draw(self, state: PyTree, test: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    config, dataset, spec, _ = self._experiment
+    task, keys = self._experiment.task, self._experiment.keys
+    index = jnp.arange(_PICTURES)
+    latent_keys = jax.vmap(lambda i: jax.random.fold_in(keys.snapshot, i))(index)
+    pictures = {'samples': task.sample(config, spec, state, latent_keys, index % dataset.num_classes)}
+    if hasattr(task, 'reconstruct'):
+      pictures['reconstructions'] = task.reconstruct(config, spec, state, test)
+    return pictures
+
+  def close(self) -> None:
+    """Waits until the last checkpoint is on disk."""
+    self.saved.close()
+    self._log.close()
+
+
+def describe(scores: Mapping[str, float | int | str]) -> str:
+  """Scores as one line for people: each figure with its n, split, network and floor."""
+  parts = []
+  if 'eval/fd_alexnet' in scores:
+    raw = f', raw weights {scores["eval/fd_alexnet_raw"]:.2f}' if 'eval/fd_alexnet_raw' in scores else ''
+    parts.append(
+      f'FD ({scores["eval/network"]}) {scores["eval/fd_alexnet"]:.2f}{raw}, KID {scores["eval/kid_alexnet"]:.4f}'
+      f' [{scores["eval/samples"]:,} samples v {scores["eval/reference_samples"]:,} of'
+      f' {scores["eval/reference_split"]}; {scores["eval/floor_samples"]:,} real training images:'
+      f' FD {scores["eval/fd_alexnet_floor"]:.2f}, KID {scores["eval/kid_alexnet_floor"]:.4f}]'
+    )
+  if 'eval/elbo_nats' in scores:
+    parts.append(
+      f'ELBO {scores["eval/elbo_nats"]:.2f} nats = log-likelihood {scores["eval/log_likelihood_nats"]:.2f}'
+      f' - KL {scores["eval/kl_nats"]:.2f}; {scores["eval/bits_per_dim"]:.4f} bits/dim'
+      f' [{scores["eval/elbo_images"]:,} images of {scores["eval/elbo_split"]}]'
+    )
+  return '; '.join(parts)

@@ -1,0 +1,47 @@
+"""What an experiment would do: its config, its sizes, and what XLA says one step costs."""
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from genaug.training.experiment import Experiment
+from genaug.training.loop import make_feed, make_step
+from genaug.training.workdir import flatten
+
+
+def _count(tree: PyTree) -> int:
+  return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))
+
+
+def _mib(size: float) -> str:
+  return f'{size / 2**20:,.1f} MiB'
+
+
+def describe(experiment: Experiment) -> str:
+  """Compiles the step, runs nothing."""
+  config, dataset, spec, stride = experiment
+  state = jax.eval_shape(experiment.init)
+  labels = jax.ShapeDtypeStruct((config.train.batch_size,), np.int32)
+  latent_keys = jax.eval_shape(lambda key: jax.random.split(key, config.train.batch_size), experiment.keys.snapshot)
+  samples = jax.eval_shape(lambda *args: experiment.task.sample(config, spec, *args), state, latent_keys, labels)
+  resident, feed = make_feed(experiment)
+  compiled = make_step(experiment).lower(experiment.init(), resident, feed(0)).compile()
+  memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+
+  lines = ['config', *(f'  {key} = {value!r}' for key, value in flatten(config.to_dict()).items()), 'data']
+  for name, split in (('train', dataset.train), ('test', dataset.test)):
+    arrays = ', '.join(f'{key} {value.dtype}{list(value.shape)}' for key, value in split.arrays.items())
+    lines.append(f'  {name}: {arrays}')
+  lines.append(f'  classes: {", ".join(dataset.class_names)}')
+  lines.append('state (numbers)')
+  for field in type(state).__dataclass_fields__:
+    lines.append(f'  {field}: {_count(getattr(state, field)):,}')
+  lines += [
+    f'samples: {samples.dtype}{list(samples.shape)}',
+    f'one call: {stride} step(s) on each of {jax.device_count()} {jax.default_backend()} device(s)',
+    f'  arguments {_mib(memory.argument_size_in_bytes)}, outputs {_mib(memory.output_size_in_bytes)},'
+    f' temporary {_mib(memory.temp_size_in_bytes)} (of which {_mib(memory.alias_size_in_bytes)} reused)',
+    f'  {cost["flops"] / 1e9:,.2f} GFLOP, {_mib(cost["bytes accessed"])} accessed, as XLA counts them for one device',
+    'dry run: nothing was trained',
+  ]
+  return '\n'.join(lines)

@@ -1,0 +1,103 @@
+"""Scores of a state against the test split, each with how many images, which split and which network."""
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+from ml_collections import ConfigDict
+
+from genaug.evaluation import distances, features
+from genaug.training.experiment import Experiment
+
+Scores = dict[str, float | int | str]
+
+
+def best_metric(config: ConfigDict) -> tuple[str | None, str]:
+  """Name of the score that makes a checkpoint the best, and whether its 'min' or 'max' is."""
+  if 'distances' in config.eval.metrics:
+    return 'eval/fd_alexnet', 'min'
+  if 'elbo' in config.eval.metrics:
+    return 'eval/elbo_nats', 'max'
+  return None, 'min'
+
+
+class Evaluator:
+  """Compiles once, keeps the features of real images, and scores as many states as it is given."""
+
+  def __init__(self, experiment: Experiment):
+    self._config, self._dataset, self._spec = experiment.config, experiment.dataset, experiment.spec
+    self._task, self._key = experiment.task, experiment.keys.eval
+    self._eval_step = jax.jit(lambda *args: self._task.eval_step(self._config, self._spec, *args))
+    self._real: dict | None = None
+
+  def __call__(self, state: PyTree) -> Scores:
+    state = jax.device_get(state)
+    scores: Scores = {}
+    if 'distances' in self._config.eval.metrics:
+      scores |= self._distances(state)
+    if 'elbo' in self._config.eval.metrics:
+      scores |= self._elbo(state)
+    return scores
+
+  def samples(self, state: PyTree, count: int, **options) -> Iterator[np.ndarray]:
+    """Batches of generated uint8 images, `count` in all; labels take turns."""
+    size = min(self._config.eval.batch_size, count)
+    spec, config, task = self._spec, self._config, self._task
+
+    @jax.jit
+    def batch(state, first):
+      index = first + jnp.arange(size)
+      keys = jax.vmap(lambda i: jax.random.fold_in(self._key, i))(index)
+      images = task.sample(config, spec, state, keys, index % max(spec.num_classes, 1), **options)
+      return jnp.round(images * 255).astype(jnp.uint8)
+
+    for first in range(0, count, size):
+      yield np.asarray(batch(state, first))[: count - first]
+
+  def _real_features(self) -> dict:
+    """Features of the test split and of as many training images, whose distance is the floor."""
+    if self._real is None:
+      size = self._config.eval.batch_size
+      test, train = self._dataset.test.arrays['image'], self._dataset.train.arrays['image']
+      rows = np.random.default_rng(0).permutation(len(train))[: len(test)]
+      a = features.extract(test[i : i + size] for i in range(0, len(test), size))
+      b = features.extract(train[rows[i : i + size]] for i in range(0, len(rows), size))
+      floor = {
+        'eval/fd_alexnet_floor': distances.frechet_distance(b, a),
+        'eval/kid_alexnet_floor': distances.kernel_distance(b, a),
+        'eval/floor_samples': len(b),
+      }
+      self._real = {'test': a, 'floor': floor}
+    return self._real
+
+  def _distances(self, state: PyTree) -> Scores:
+    real, count = self._real_features(), self._config.eval.samples
+    variants = {'': {}, '_raw': {'ema': False}} if self._config.task == 'gan' else {'': {}}
+    scores: Scores = {}
+    for suffix, options in variants.items():
+      generated = features.extract(self.samples(state, count, **options))
+      scores[f'eval/fd_alexnet{suffix}'] = distances.frechet_distance(generated, real['test'])
+      scores[f'eval/kid_alexnet{suffix}'] = distances.kernel_distance(generated, real['test'])
+    return {
+      **scores,
+      **real['floor'],
+      'eval/samples': count,
+      'eval/reference_samples': len(real['test']),
+      'eval/reference_split': self._config.data.test_split,
+      'eval/network': features.NETWORK,
+    }
+
+  def _elbo(self, state: PyTree) -> Scores:
+    arrays = self._dataset.test.arrays
+    count, size = len(arrays['image']), self._config.eval.batch_size
+    sums: dict[str, float] = {}
+    for first in range(0, count, size):
+      rows = np.arange(first, first + size) % count  # the last batch is filled up, and the filling not counted
+      keys = jax.vmap(lambda i: jax.random.fold_in(self._key, i))(rows)
+      batch = {name: arrays[name][rows] for name in ('image', 'label')}
+      for name, values in self._eval_step(state, batch, keys).items():
+        sums[name] = sums.get(name, 0.0) + float(np.asarray(values, np.float64)[: count - first].sum())
+    scores = {f'eval/{name}': total / count for name, total in sums.items()}
+    return {**scores, 'eval/elbo_images': count, 'eval/elbo_split': self._config.data.test_split}

@@ -1,0 +1,32 @@
+"""Pictures that show how training goes."""
+
+import pathlib
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+_MIN_CELL = 56  # pixels: smaller images are enlarged, or nobody could read them
+
+
+def grid(images: Float[np.ndarray, 'n h w c'], columns: int = 8) -> UInt8[np.ndarray, 'H W C']:
+  """Images in [0, 1] side by side, row by row, two white pixels apart; small ones enlarged without smoothing."""
+  images = np.round(np.clip(np.asarray(images, np.float32), 0, 1) * 255).astype(np.uint8)
+  zoom = -(-_MIN_CELL // images.shape[1])
+  images = images.repeat(zoom, axis=1).repeat(zoom, axis=2)
+  images = np.pad(images, ((0, -len(images) % columns), (0, 2), (0, 2), (0, 0)), constant_values=255)
+  n, h, w, c = images.shape
+  rows = images.reshape(n // columns, columns, h, w, c).transpose(0, 2, 1, 3, 4)
+  return rows.reshape(n // columns * h, columns * w, c)[:-2, :-2]
+
+
+def save_png(path: pathlib.Path, image: UInt8[np.ndarray, 'h w c']) -> None:
+  path.parent.mkdir(parents=True, exist_ok=True)
+  Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path)
+
+
+def beside(top: Float[np.ndarray, 'n h w c'], bottom: Float[np.ndarray, 'n h w c'], columns: int = 8):
+  """Rows of `top` and `bottom` in turn, for originals above their reconstructions; white where a row is not full."""
+  padding = ((0, -len(top) % columns), (0, 0), (0, 0), (0, 0))
+  rows = [np.pad(x, padding, constant_values=1).reshape(-1, columns, *x.shape[1:]) for x in (top, bottom)]
+  return np.stack(rows, axis=1).reshape(-1, *top.shape[1:])

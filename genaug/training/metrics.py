@@ -1,0 +1,125 @@
+"""Numbers of a run: JSON lines, TensorBoard events and the progress bar."""
+
+import json
+import math
+import pathlib
+import sys
+import time
+from collections.abc import Mapping
+
+import numpy as np
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+
+class DivergedError(RuntimeError):
+  """Training produced a number that is not finite."""
+
+  def __init__(self, step: int, name: str, value: float):
+    super().__init__(f'training diverged: {name} = {value} at step {step}')
+    self.step, self.name = step, name
+
+
+class Window:
+  """Per-step metrics since the last line of the log, left on the device until they are read."""
+
+  def __init__(self, batch_size: int):
+    self._batch_size = batch_size
+    self._calls: list[tuple[int, Mapping]] = []
+    self._since = time.perf_counter()
+
+  def add(self, first_step: int, metrics: Mapping) -> None:
+    """Metrics of one call: scalars, or one value a step. Waits for the call before it, so none pile up."""
+    if self._calls:
+      for value in self._calls[-1][1].values():
+        value.block_until_ready()
+    self._calls.append((first_step, metrics))
+
+  def mean(self) -> dict[str, float]:
+    """Means over the window, which is then empty, and its images a second.
+
+    Raises DivergedError at the first value that is not finite.
+    """
+    sums: dict[str, list[float]] = {}
+    for first_step, metrics in self._calls:
+      host = {name: np.atleast_1d(np.asarray(value, np.float64)) for name, value in metrics.items()}
+      for i in range(len(next(iter(host.values())))):
+        for name, values in host.items():
+          if not math.isfinite(values[i]):
+            raise DivergedError(first_step + i, name, float(values[i]))
+          sums.setdefault(name, []).append(float(values[i]))
+    self._calls.clear()
+    now = time.perf_counter()
+    elapsed, self._since = now - self._since, now
+    means = {f'train/{name}': math.fsum(values) / len(values) for name, values in sums.items()}
+    return means | {'train/images_per_second': len(next(iter(sums.values()))) * self._batch_size / elapsed}
+
+  def restart_clock(self) -> None:
+    """Leaves what was just done (evaluating, saving) out of the images a second."""
+    self._since = time.perf_counter()
+
+
+class Log:
+  """metrics.jsonl and TensorBoard events in a workdir. Lines beyond `start` are of a run that was cut off."""
+
+  def __init__(self, workdir: pathlib.Path, start: int):
+    path = workdir / 'metrics.jsonl'
+    kept = [line for line in _read(path) if line['step'] <= start]
+    partial = path.with_suffix('.partial')
+    partial.write_text(''.join(json.dumps(line) + '\n' for line in kept))
+    partial.replace(path)
+    self._file = path.open('a')
+    self._events = SummaryWriter(str(workdir / 'tensorboard'), purge_step=start + 1 if start else None)
+
+  def write(self, step: int, values: Mapping[str, float | int | str]) -> None:
+    self._file.write(json.dumps({'step': step, **values}) + '\n')
+    self._file.flush()
+    for name, value in values.items():
+      if not isinstance(value, str):
+        self._events.add_scalar(name, value, step)
+
+  def image(self, step: int, name: str, picture: np.ndarray) -> None:
+    self._events.add_image(name, picture, step, dataformats='HWC')
+
+  def close(self) -> None:
+    self._file.close()
+    self._events.close()
+
+
+def logged_scores(workdir: pathlib.Path, step: int) -> dict[str, float | int | str]:
+  """What an earlier run logged as its evaluation after that step; empty if it has not."""
+  lines = [line for line in _read(workdir / 'metrics.jsonl') if line['step'] == step]
+  return {name: value for line in lines for name, value in line.items() if name.startswith('eval/')}
+
+
+def _read(path: pathlib.Path) -> list[dict]:
+  """Lines of a metrics file; a last line cut short by a kill is left out."""
+  lines = []
+  for line in path.read_text().splitlines() if path.exists() else ():
+    try:
+      lines.append(json.loads(line))
+    except json.JSONDecodeError:
+      break
+  return lines
+
+
+def progress(total: int, start: int, enabled: bool) -> tqdm:
+  """Steps a second and time left; once a second on a terminal, twice a minute in a log file."""
+  terminal = sys.stderr.isatty()
+  interval = 1.0 if terminal else 30.0
+  return tqdm(
+    total=total,
+    initial=start,
+    unit='step',
+    disable=not enabled,
+    mininterval=interval,
+    maxinterval=interval,
+    dynamic_ncols=terminal,
+    smoothing=0.1,
+  )
+
+
+def say(message: str) -> None:
+  """One line above the progress bar, at once even into a file."""
+  tqdm.write(message)
+  sys.stdout.flush()

@@ -1,0 +1,103 @@
+"""What a workdir says of its run: the resolved config, and the environment it ran in."""
+
+import importlib.metadata
+import json
+import pathlib
+import platform
+import subprocess
+import sys
+
+import jax
+from ml_collections import ConfigDict
+
+from genaug.errors import InputError
+
+_PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'tensorflow-datasets')
+
+
+def flatten(config: dict, prefix: str = '') -> dict[str, object]:
+  """{'optim.lr': 0.0002, ...} of a nested dict."""
+  flat = {}
+  for key, value in config.items():
+    flat |= flatten(value, f'{prefix}{key}.') if isinstance(value, dict) else {prefix + key: value}
+  return flat
+
+
+def create(workdir: pathlib.Path) -> None:
+  """Creates the workdir. Raises InputError when nothing can be written there."""
+  try:
+    (workdir / 'checkpoints').mkdir(parents=True, exist_ok=True)
+    probe = workdir / '.writable'
+    probe.touch()
+    probe.unlink()
+  except OSError as error:
+    raise InputError(
+      'workdir', str(workdir), f'cannot be written: {error.strerror}', 'name another --workdir'
+    ) from None
+
+
+def claim(workdir: pathlib.Path, config: ConfigDict) -> None:
+  """Writes config.json and environment.json, or makes sure that the run here is of this very config.
+
+  Raises InputError with the differing keys for a workdir of another one.
+  """
+  path = workdir / 'config.json'
+  mine = json.loads(config.to_json())
+  if path.exists():
+    theirs = flatten(read_config(workdir))
+    differing = {k: (theirs.get(k), v) for k, v in flatten(mine).items() if theirs.get(k) != v}
+    differing |= {k: (v, None) for k, v in theirs.items() if k not in flatten(mine)}
+    if differing:
+      listed = ', '.join(f'{k}: {old!r} there, {new!r} now' for k, (old, new) in sorted(differing.items()))
+      raise InputError(
+        'workdir',
+        str(workdir),
+        f'holds a run of another config ({listed})',
+        'name another --workdir, or set those keys back',
+      )
+  _write(path, mine)
+  _write(workdir / 'environment.json', environment())
+
+
+def read_config(workdir: pathlib.Path) -> dict:
+  """The config a workdir was trained with. Raises InputError if there is none."""
+  path = workdir / 'config.json'
+  try:
+    return json.loads(path.read_text())
+  except (OSError, json.JSONDecodeError) as error:
+    raise InputError(
+      'workdir',
+      str(workdir),
+      f'{path.name} cannot be read: {error}',
+      'name a --workdir that experiments.train has written',
+    ) from None
+
+
+def _write(path: pathlib.Path, content: dict) -> None:
+  partial = path.with_suffix('.partial')
+  partial.write_text(json.dumps(content, indent=2) + '\n')
+  partial.replace(path)
+
+
+def environment() -> dict:
+  devices = jax.devices()
+  return {
+    'command': sys.argv,
+    'python': platform.python_version(),
+    'platform': platform.platform(),
+    'packages': {name: importlib.metadata.version(name) for name in _PACKAGES},
+    'backend': jax.default_backend(),
+    'devices': [f'{d.device_kind} {d.id}' for d in devices],
+    'processes': jax.process_count(),
+    'git_commit': _git('rev-parse', 'HEAD'),
+    'git_changes': _git('status', '--porcelain'),
+  }
+
+
+def _git(*arguments: str) -> str | None:
+  here = pathlib.Path(__file__).parent
+  try:
+    done = subprocess.run(['git', *arguments], cwd=here, capture_output=True, text=True, check=True, timeout=10)
+  except (OSError, subprocess.SubprocessError):
+    return None
+  return done.stdout.strip()

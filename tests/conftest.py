@@ -1,0 +1,67 @@
+"""What tests share: prepared digits, tiny configs, and programs run as a user runs them."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import pytest
+
+from configs import gan_mnist5k, vae_mnist5k
+from genaug.data import sources
+
+_COMPILED = tempfile.TemporaryDirectory(prefix='genaug-compiled-')
+ROOT = pathlib.Path(__file__).parents[1]
+TINY = {
+  'model.width': 4,
+  'model.z_dim': 8,
+  'train.batch_size': 16,
+  'train.log_every': 5,
+  'train.checkpoint_every': 5,
+  'train.snapshot_every': 1000,
+  'eval.every': 1000,
+  'eval.metrics': (),
+  'augment.rotate': 10.0,
+  'augment.translate': 0.1,
+  'augment.cutout': 0.2,
+}
+
+
+@pytest.fixture(scope='session')
+def data_dir(tmp_path_factory) -> pathlib.Path:
+  """MNIST-5k, prepared once for the whole session."""
+  directory = tmp_path_factory.mktemp('data')
+  sources.load(gan_mnist5k.get_config().data, directory, log=lambda _: None)
+  return directory
+
+
+def tiny_config(task: str, **overrides):
+  """A config that trains in milliseconds; overrides spell dots as double underscores."""
+  config = {'gan': gan_mnist5k, 'vae': vae_mnist5k}[task].get_config()
+  config.update_from_flattened_dict(TINY | {k.replace('__', '.'): v for k, v in overrides.items()})
+  return config
+
+
+def tiny_flags(**overrides) -> list[str]:
+  flat = TINY | {k.replace('__', '.'): v for k, v in overrides.items()}
+  return [f'--config.{key}={value}' for key, value in flat.items()]
+
+
+def environment(devices: int = 1, **extra: str) -> dict[str, str]:
+  """For a program with so many fake devices; programs of one test session share what they compile."""
+  shared = {
+    'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
+    'JAX_PLATFORMS': 'cpu',
+    'JAX_COMPILATION_CACHE_DIR': _COMPILED.name,
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.5',
+  }
+  return {**os.environ, **shared, **extra}
+
+
+def program(name: str, *arguments: str, env=None, timeout: int = 240) -> subprocess.CompletedProcess:
+  """Runs `python -m NAME ARGUMENTS` from the root of the repository."""
+  command = [sys.executable, '-m', name, *map(str, arguments)]
+  return subprocess.run(
+    command, cwd=ROOT, env=env or environment(), capture_output=True, text=True, timeout=timeout, check=False
+  )

@@ -1,0 +1,100 @@
+"""Wrong input ends in one message that names key, value and remedy, status 2, and before anything compiles."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import environment, program, tiny_flags
+
+GAN = '--config=configs/gan_mnist5k.py'
+
+
+def _folder(tmp_path, side=40, count=4):
+  for name in ('cat', 'dog'):
+    (tmp_path / 'images' / name).mkdir(parents=True)
+    for i in range(count):
+      pixels = np.random.default_rng(i).integers(0, 255, (side, side + 5, 3)).astype(np.uint8)
+      Image.fromarray(pixels).save(tmp_path / 'images' / name / f'{i}.png')
+  return tmp_path / 'images'
+
+
+def _broken_folder(tmp_path):
+  folder = _folder(tmp_path)
+  (folder / 'cat' / '1.png').write_bytes((folder / 'cat' / '1.png').read_bytes()[:100])
+  return folder
+
+
+def _own(folder):
+  return ['--config.data.name=image_folder', f'--config.data.folder={folder}']
+
+
+CASES = {
+  'unknown key': (
+    lambda t: ['--config.optim.learning=1'],
+    ['config.optim.learning', "'1'", 'config.optim.lr'],
+  ),
+  'moved key': (lambda t: ['--config.lr=1'], ['config.lr', 'did you mean --config.optim.lr']),
+  'wrong type': (lambda t: ['--config.optim.lr=fast'], ['config.optim.lr', "'fast'", 'float such as 0.0002']),
+  'no such choice': (lambda t: ['--config.gan.loss=wgan'], ['gan.loss', "'wgan'", 'least_squares']),
+  'out of range': (lambda t: ['--config.optim.lr=-1.0'], ['optim.lr', '-1.0', 'from 0']),
+  'augmentation range': (lambda t: ['--config.augment.hflip=3.0'], ['augment', 'hflip', '3.0']),
+  'unknown data set': (lambda t: ['--config.data.name=mnist5000'], ['data.name', 'mnist5000', 'mnist5k']),
+  'empty folder': (lambda t: _own(t), ['data.folder']),
+  'missing folder': (lambda t: _own(t / 'none'), ['data.folder', 'none']),
+  'broken image': (lambda t: _own(_broken_folder(t)), ['data.folder', '1.png']),
+  'wrong image size': (
+    lambda t: [*_own(_folder(t)), '--config.data.image_size=30'],
+    ['data.image_size', '30', '--config.data.image_size=64'],
+  ),
+  'wrong channels': (lambda t: [*_own(_folder(t)), '--config.data.channels=2'], ['data.channels', '2', '1']),
+  'unwritable workdir': (lambda t: ['--workdir=/proc/genaug'], ['workdir', '/proc/genaug', '--workdir']),
+  'missing config file': (
+    lambda t: ['--config=configs/gan_mnist.py'],
+    ['configs/gan_mnist.py', 'gan_mnist5k.py'],
+  ),
+  'unknown flag': (lambda t: ['--confg=1'], ['confg', '--help']),
+  'not a flag': (lambda t: ['go'], ['go', '--help']),
+}
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_bad_input(case, data_dir, tmp_path):
+  flags, expected = CASES[case]
+  env = environment(JAX_LOG_COMPILES='1')
+  arguments = [
+    GAN,
+    f'--data_dir={data_dir}',
+    f'--workdir={tmp_path / "run"}',
+    *tiny_flags(),
+    *flags(tmp_path),
+  ]
+  done = program('experiments.train', *arguments, env=env)
+  assert done.returncode == 2, done.stderr
+  assert 'Traceback' not in done.stderr
+  assert 'Finished XLA compilation' not in done.stderr
+  assert not (tmp_path / 'run').exists()
+  for part in ('remedy:', *expected):
+    assert part in done.stderr
+
+
+def test_batch_not_divisible_by_devices(data_dir, tmp_path):
+  arguments = [
+    GAN,
+    f'--data_dir={data_dir}',
+    f'--workdir={tmp_path / "run"}',
+    *tiny_flags(train__batch_size=15),
+  ]
+  done = program('experiments.train', *arguments, env=environment(devices=2, JAX_LOG_COMPILES='1'))
+  assert done.returncode == 2, done.stderr
+  assert 'train.batch_size = 15: not divisible by the 2 devices' in done.stderr
+  assert 'Finished XLA compilation' not in done.stderr
+
+
+def test_dry_run_says_what_would_happen_and_trains_nothing(data_dir, tmp_path):
+  arguments = [GAN, f'--data_dir={data_dir}', f'--workdir={tmp_path / "run"}', *tiny_flags(), '--dry-run']
+  done = program('experiments.train', *arguments, env=environment(JAX_LOG_COMPILES='1'))
+  assert done.returncode == 0, done.stderr
+  assert 'Finished XLA compilation' in done.stderr
+  assert not (tmp_path / 'run').exists()
+  for part in ('optim.lr = 0.0002', 'generator: ', 'float32[16, 28, 28, 1]', 'temporary', 'GFLOP'):
+    assert part in done.stdout

