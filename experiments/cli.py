@@ -35,14 +35,17 @@ def config_name() -> str:
   return pathlib.Path(flags.FLAGS['config'].config_filename).stem
 
 
-def run(main: Callable[[], int | None]) -> None:
-  """Parses flags, calls `main` and exits; wrong input ends in one message on stderr and status 2."""
+def run(main: Callable[..., int | None], choices: tuple[str, ...] = ()) -> None:
+  """Parses flags, calls `main` and exits; wrong input ends in one message on stderr and status 2.
 
-  def guarded(_) -> int | None:
+  With `choices` the program takes one argument beside its flags, handed to `main`.
+  """
+
+  def guarded(arguments: list[str]) -> int | None:
     if not flags.FLAGS['verbosity'].present:
-      logging.set_verbosity(logging.WARNING)  # orbax tells of every file at INFO
+      logging.get_absl_logger().setLevel('ERROR')  # orbax tells of every file it writes
     try:
-      return main()
+      return main(*arguments[1:])
     except InputError as error:
       return _complain(error)
     except KeyboardInterrupt:
@@ -50,7 +53,7 @@ def run(main: Callable[[], int | None]) -> None:
       return 130
 
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-  app.run(guarded, flags_parser=_parse)
+  app.run(guarded, flags_parser=lambda argv: _parse(argv, choices))
 
 
 def _complain(error: InputError) -> int:
@@ -58,13 +61,15 @@ def _complain(error: InputError) -> int:
   return 2
 
 
-def _parse(argv: list[str]) -> list[str]:
+def _parse(argv: list[str], choices: tuple[str, ...]) -> list[str]:
   """absl's parser, but --dry-run may be spelt with dashes and every mistake is told with its remedy."""
   argv = [re.sub(r'^--[^=]+', lambda name: '--' + name[0][2:].replace('-', '_'), a) for a in argv]
   try:
     rest = flags.FLAGS(argv)
-    if rest[1:]:
-      raise InputError('command line', rest[1], 'not a flag', f'see python -m experiments.{_program()} --help')
+    if len(rest) != 1 + bool(choices) or (choices and rest[1] not in choices):
+      problem = f'expected one of {", ".join(choices)}' if choices else 'not a flag'
+      remedy = f'see python -m experiments.{_program()} --help'
+      raise InputError('command line', ' '.join(rest[1:]), problem, remedy)
     if 'config' in flags.FLAGS:
       _ = flags.FLAGS.config.keys()  # a config file that failed to load says so only when touched
     return rest

@@ -16,9 +16,12 @@ from genaug.errors import InputError
 class Checkpoints:
   """Only one process of a job owns one; it saves arrays fetched to the host, so any number of devices can resume."""
 
-  def __init__(self, workdir: pathlib.Path, kept: int, metric: str | None, mode: str):
-    """Keeps the newest `kept` and the one with the best `metric` ('min' or 'max' is better)."""
-    self._workdir = workdir.absolute()
+  def __init__(self, workdir: pathlib.Path, kept: int, metric: str | None, mode: str, read_only: bool = False):
+    """Keeps the newest `kept` and the one with the best `metric` ('min' or 'max' is better).
+
+    A read-only one changes nothing on disk, so it may look into the workdir of a run that is going on.
+    """
+    self._workdir, self._read_only = workdir.absolute(), read_only
     self._metric = metric
     score = (lambda scores: scores[metric]) if metric else None
     keep = [preservation_policy.LatestN(kept)]
@@ -39,7 +42,8 @@ class Checkpoints:
           primary_host=process, active_processes={process}, barrier_sync_key_prefix=f'process{process}'
         ),
         create=False,
-        cleanup_tmp_directories=True,
+        read_only=read_only,
+        cleanup_tmp_directories=not read_only,
       ),
     )
 
@@ -49,6 +53,10 @@ class Checkpoints:
       return
     metrics = {self._metric: scores[self._metric]} if scores and self._metric in scores else None
     self._manager.save(step, args=ocp.args.StandardSave(jax.device_get(state)), metrics=metrics)
+
+  def steps(self) -> list[int]:
+    """Steps there are checkpoints of, in order."""
+    return sorted(self._manager.all_steps())
 
   def best(self) -> int | None:
     """Step of the best checkpoint, if any was evaluated."""
@@ -61,7 +69,7 @@ class Checkpoints:
     nothing is moved and InputError is raised.
     """
     template = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), state)
-    steps = [step] if step is not None else sorted(self._manager.all_steps(), reverse=True)
+    steps = [step] if step is not None else self.steps()[::-1]
     broken: dict[int, str] = {}
     for candidate in steps:
       try:
@@ -70,8 +78,8 @@ class Checkpoints:
         broken[candidate] = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         continue
       for bad, reason in broken.items():
-        target = self._set_aside(bad)
-        warn(f'checkpoint of step {bad} cannot be read ({reason}); moved to {target}, going on from step {candidate}')
+        moved = '' if self._read_only else f'; moved to {self._set_aside(bad)}'
+        warn(f'checkpoint of step {bad} cannot be read ({reason}){moved}; using step {candidate}')
       return restored
     if broken:
       problem = '; '.join(f'checkpoint of step {bad} cannot be read ({reason})' for bad, reason in broken.items())

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from genaug.training import figures, workdir
 from genaug.training.checkpoint import Checkpoints
-from genaug.training.evaluator import Evaluator, Scores, best_metric
-from genaug.training.experiment import Experiment
+from genaug.training.evaluator import Evaluator, Scores
+from genaug.training.experiment import Experiment, best_metric
 from genaug.training.metrics import Log
 
 _PICTURES = 64  # images in a snapshot
@@ -25,6 +25,7 @@ class Chief:
   def __init__(self, experiment: Experiment, directory: pathlib.Path, log: Callable[[str], None]):
     self._experiment, self._directory, self._print = experiment, directory, log
     workdir.create(directory)
+    self._lock = workdir.lock(directory)
     workdir.claim(directory, experiment.config)
     self.saved = Checkpoints(directory, experiment.config.train.checkpoints_kept, *best_metric(experiment.config))
     self._evaluator = Evaluator(experiment)
@@ -70,6 +71,7 @@ class Chief:
     """Waits until the last checkpoint is on disk."""
     self.saved.close()
     self._log.close()
+    self._lock.close()
 
 
 def describe(scores: Mapping[str, float | int | str]) -> str:

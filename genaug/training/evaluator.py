@@ -5,22 +5,12 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
-from ml_collections import ConfigDict
+from jaxtyping import Array, Key, PyTree, UInt8
 
 from genaug.evaluation import distances, features
 from genaug.training.experiment import Experiment
 
 Scores = dict[str, float | int | str]
-
-
-def best_metric(config: ConfigDict) -> tuple[str | None, str]:
-  """Name of the score that makes a checkpoint the best, and whether its 'min' or 'max' is."""
-  if 'distances' in config.eval.metrics:
-    return 'eval/fd_alexnet', 'min'
-  if 'elbo' in config.eval.metrics:
-    return 'eval/elbo_nats', 'max'
-  return None, 'min'
 
 
 class Evaluator:
@@ -41,15 +31,18 @@ class Evaluator:
       scores |= self._elbo(state)
     return scores
 
-  def samples(self, state: PyTree, count: int, **options) -> Iterator[np.ndarray]:
-    """Batches of generated uint8 images, `count` in all; labels take turns."""
+  def samples(
+    self, state: PyTree, count: int, key: Key[Array, ''] | None = None, **options
+  ) -> Iterator[UInt8[np.ndarray, 'b h w c']]:
+    """Batches of generated images, `count` in all; labels take turns. `options` are those of the task's `sample`."""
+    key = self._key if key is None else key
     size = min(self._config.eval.batch_size, count)
     spec, config, task = self._spec, self._config, self._task
 
     @jax.jit
     def batch(state, first):
       index = first + jnp.arange(size)
-      keys = jax.vmap(lambda i: jax.random.fold_in(self._key, i))(index)
+      keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
       images = task.sample(config, spec, state, keys, index % max(spec.num_classes, 1), **options)
       return jnp.round(images * 255).astype(jnp.uint8)
 

@@ -10,8 +10,18 @@ from jaxtyping import Array, Key, PyTree
 from ml_collections import ConfigDict
 
 from genaug.data import sources
+from genaug.errors import InputError
 from genaug.models import Spec
-from genaug.training import checks
+from genaug.training import checkpoint, checks, workdir
+
+
+def best_metric(config: ConfigDict) -> tuple[str | None, str]:
+  """Name of the score that makes a checkpoint the best, and whether its 'min' or 'max' is."""
+  if 'distances' in config.eval.metrics:
+    return 'eval/fd_alexnet', 'min'
+  if 'elbo' in config.eval.metrics:
+    return 'eval/elbo_nats', 'max'
+  return None, 'min'
 
 
 class RunKeys(NamedTuple):
@@ -52,3 +62,23 @@ def prepare(config: ConfigDict, data_dir: pathlib.Path, log: Callable[[str], Non
   checks.check_data(config, dataset)
   spec = Spec(dataset.image_shape, dataset.num_classes if config.model.conditional else 0)
   return Experiment(config, dataset, spec, steps_per_call)
+
+
+def trained(
+  directory: pathlib.Path, data_dir: pathlib.Path, which: str = 'best', log: Callable[[str], None] = print
+) -> tuple[Experiment, PyTree]:
+  """The experiment of a workdir with its state at the 'best', the 'latest' or the checkpoint of a given step.
+
+  Without any evaluation the best is the latest. Changes nothing in the workdir. Raises InputError.
+  """
+  config = ConfigDict(workdir.read_config(directory))
+  saved = checkpoint.Checkpoints(directory, 1, *best_metric(config), read_only=True)
+  steps = [str(step) for step in saved.steps()]
+  if not steps or which not in ('best', 'latest', *steps):
+    problem = f'its checkpoints are of steps {", ".join(steps)}' if steps else 'it holds no checkpoint'
+    raise InputError('checkpoint', which, f'not in {directory}: {problem}', 'best, latest or one of those steps')
+  experiment = prepare(config, data_dir, log)
+  step = saved.best() if which == 'best' else int(which) if which in steps else None
+  state = saved.restore(experiment.init(), log, step)
+  saved.close()
+  return experiment, state

@@ -78,7 +78,7 @@ def train(
   DivergedError when a metric is not finite; checkpoints written before stay. `started` is when the program began, for
   the time to the first step.
   """
-  _keep_freed_memory()
+  keep_freed_memory()
   started = started or time.perf_counter()
   config, total, stride = experiment.config, experiment.config.train.steps, experiment.steps_per_call
   chief = Chief(experiment, workdir, log) if jax.process_index() == 0 else None
@@ -170,7 +170,7 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
       signal.signal(number, handler)
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
   """Tells glibc not to return large blocks to the system after every step, only to fault them in again.
 
   A DCGAN step on two cores takes 20 % less. Elsewhere than on Linux's CPU there is nothing to gain.

@@ -1,11 +1,13 @@
 """What a workdir says of its run: the resolved config, and the environment it ran in."""
 
+import fcntl
 import importlib.metadata
 import json
 import pathlib
 import platform
 import subprocess
 import sys
+from typing import TextIO
 
 import jax
 from ml_collections import ConfigDict
@@ -34,6 +36,18 @@ def create(workdir: pathlib.Path) -> None:
     raise InputError(
       'workdir', str(workdir), f'cannot be written: {error.strerror}', 'name another --workdir'
     ) from None
+
+
+def lock(workdir: pathlib.Path) -> TextIO:
+  """Held until closed or the process ends. Raises InputError while another process trains here."""
+  file = (workdir / '.lock').open('w')
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    file.close()
+    remedy = 'wait for it, stop it, or name another --workdir'
+    raise InputError('workdir', str(workdir), 'another process is training here', remedy) from None
+  return file
 
 
 def claim(workdir: pathlib.Path, config: ConfigDict) -> None:

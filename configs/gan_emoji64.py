@@ -1,0 +1,15 @@
+"""DCGAN on 3,415 emoji of 64x64 pixels in colour, mirrored half the time.
+
+make data DATASET=emoji64/google && make train CONFIG=configs/gan_emoji64.py
+"""
+
+from configs import base
+
+
+def get_config():
+  c = base.get_config()
+  c.data.name = 'emoji64/google'  # or emoji64/twitter
+  c.augment.hflip = 0.5
+  c.model.width = 32
+  c.eval.samples = 1000
+  return c

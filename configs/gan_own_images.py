@@ -1,0 +1,15 @@
+"""DCGAN on your own images: a folder of class/file.png (or .jpg, ...), cropped square and resized to 64x64.
+
+make train CONFIG=configs/gan_own_images.py ARGS="--config.data.folder=PATH --workdir runs/NAME"
+"""
+
+from configs import base
+
+
+def get_config():
+  c = base.get_config()
+  c.data.name = 'image_folder'
+  c.augment.hflip = 0.5
+  c.model.width = 32
+  c.eval.samples = 1000
+  return c

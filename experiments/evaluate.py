@@ -1,0 +1,41 @@
+"""Scores a trained run: FD and KID of its samples, ELBO of its test images, each with n, split and floor.
+
+python -m experiments.evaluate --workdir runs/gan_mnist5k [--checkpoint best] [--samples 10000] [--metrics distances]
+
+Prints one line for people and writes WORKDIR/evaluation_<step>.json.
+"""
+
+import json
+import pathlib
+
+from absl import flags
+
+from experiments import cli
+
+_DATA_DIR = cli.define_data_dir()
+_WORKDIR = flags.DEFINE_string('workdir', None, 'What experiments.train has written.', required=True)
+_CHECKPOINT = flags.DEFINE_string('checkpoint', 'best', 'best, latest or a step.')
+_SAMPLES = flags.DEFINE_integer('samples', None, 'Generated images. Default: eval.samples of the run.', lower_bound=2)
+_METRICS = flags.DEFINE_list('metrics', None, 'distances, elbo. Default: eval.metrics of the run.')
+flags.adopt_module_key_flags(cli)
+
+
+def main() -> None:
+  from genaug.training import checks, evaluator
+  from genaug.training.chief import describe
+  from genaug.training.experiment import trained
+
+  workdir = pathlib.Path(_WORKDIR.value)
+  experiment, state = trained(workdir, pathlib.Path(_DATA_DIR.value), _CHECKPOINT.value)
+  config = experiment.config.copy_and_resolve_references()
+  config.eval.samples = _SAMPLES.value or config.eval.samples
+  config.eval.metrics = _METRICS.value or config.eval.metrics
+  checks.check_config(config)
+  scores = evaluator.Evaluator(experiment._replace(config=config))(state)
+  step = int(state.step)
+  (workdir / f'evaluation_{step:06d}.json').write_text(json.dumps({'step': step, **scores}, indent=2) + '\n')
+  print(f'step {step:,}: {describe(scores)}')
+
+
+if __name__ == '__main__':
+  cli.run(main)

@@ -1,0 +1,42 @@
+"""Writes images that a trained run generates: COUNT numbered PNG files and a grid of the first 64.
+
+python -m experiments.sample --workdir runs/gan_mnist5k --count 1000 --output samples/
+"""
+
+import pathlib
+
+from absl import flags
+
+from experiments import cli
+
+_DATA_DIR = cli.define_data_dir()
+_WORKDIR = flags.DEFINE_string('workdir', None, 'What experiments.train has written.', required=True)
+_CHECKPOINT = flags.DEFINE_string('checkpoint', 'best', 'best, latest or a step.')
+_COUNT = flags.DEFINE_integer('count', 64, 'How many images. Labels of a conditional model take turns.', lower_bound=1)
+_SEED = flags.DEFINE_integer('seed', 0, 'Of the latents.', lower_bound=0)
+_OUTPUT = flags.DEFINE_string('output', None, 'Directory to write to; must be new or empty.', required=True)
+flags.adopt_module_key_flags(cli)
+
+
+def main() -> None:
+  import jax
+  import numpy as np
+
+  from genaug.errors import InputError
+  from genaug.training import evaluator, figures
+  from genaug.training.experiment import trained
+
+  output = pathlib.Path(_OUTPUT.value)
+  if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    raise InputError('output', str(output), 'exists and is not an empty directory', 'name a new --output')
+  experiment, state = trained(pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value), _CHECKPOINT.value)
+  batches = evaluator.Evaluator(experiment).samples(state, _COUNT.value, jax.random.key(_SEED.value))
+  images = np.concatenate(list(batches))
+  for i, image in enumerate(images):
+    figures.save_png(output / f'{i:06d}.png', image)
+  figures.save_png(output / 'grid.png', figures.grid(images[:64] / np.float32(255)))
+  print(f'{len(images):,} images of step {int(state.step):,} in {output}, the first {min(64, len(images))} in grid.png')
+
+
+if __name__ == '__main__':
+  cli.run(main)

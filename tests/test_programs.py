@@ -1,0 +1,81 @@
+"""The programs beside train, run as a user runs them on a finished run."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import report, seeds
+from genaug.errors import InputError
+from genaug.training import loop, workdir
+from genaug.training.experiment import prepare
+from tests.conftest import ROOT, program, tiny_config
+
+
+@pytest.fixture(scope='module')
+def finished(data_dir, tmp_path_factory):
+  """A tiny VAE with its scores."""
+  directory = tmp_path_factory.mktemp('finished')
+  config = tiny_config('vae', train__steps=10, eval__metrics=('elbo',), eval__every=10)
+  scores = loop.train(prepare(config, data_dir, log=lambda _: None), directory, log=lambda _: None)
+  return directory, scores
+
+
+def test_evaluate_finds_what_training_found(finished, data_dir):
+  directory, scores = finished
+  done = program('experiments.evaluate', f'--workdir={directory}', f'--data_dir={data_dir}')
+  assert done.returncode == 0, done.stderr
+  again = json.loads((directory / 'evaluation_000010.json').read_text())
+  assert again['eval/elbo_nats'] == pytest.approx(scores['eval/elbo_nats'], rel=1e-6)
+  assert f'ELBO {scores["eval/elbo_nats"]:.2f} nats' in done.stdout
+
+
+def test_sample_writes_images_and_overwrites_nothing(finished, data_dir, tmp_path):
+  directory, _ = finished
+  arguments = [f'--workdir={directory}', f'--data_dir={data_dir}', f'--output={tmp_path / "out"}', '--count=5']
+  done = program('experiments.sample', *arguments)
+  assert done.returncode == 0, done.stderr
+  files = sorted(p.name for p in (tmp_path / 'out').iterdir())
+  assert files == [*(f'{i:06d}.png' for i in range(5)), 'grid.png']
+  with Image.open(tmp_path / 'out' / '000003.png') as image:
+    assert image.size == (28, 28)
+    assert np.ptp(np.asarray(image)) > 0
+  again = program('experiments.sample', *arguments)
+  assert again.returncode == 2
+  assert 'name a new --output' in again.stderr
+
+
+@pytest.mark.parametrize(
+  ('flag', 'problem'), [('--checkpoint=7', 'its checkpoints are of steps 10'), ('--metrics=distances,fid', 'fid')]
+)
+def test_evaluate_refuses_what_is_not_there(finished, data_dir, flag, problem):
+  done = program('experiments.evaluate', f'--workdir={finished[0]}', f'--data_dir={data_dir}', flag)
+  assert done.returncode == 2
+  assert problem in done.stderr
+
+
+def test_a_second_process_may_not_train_in_the_same_workdir(tmp_path):
+  held = workdir.lock(tmp_path)
+  with pytest.raises(InputError, match='another process is training here'):
+    workdir.lock(tmp_path)
+  held.close()
+  workdir.lock(tmp_path).close()
+
+
+def test_seeds_summary_is_students_interval():
+  runs = [{'seed': i, 'eval/x': x, 'eval/split': 'test'} for i, x in enumerate([1.0, 2.0, 6.0])]
+  assert seeds.summarise(runs) == {
+    'eval/x': {'mean': 3.0, 'half_width_95': pytest.approx(4.303 * np.std([1, 2, 6], ddof=1) / np.sqrt(3))}
+  }
+  assert seeds.summarise(runs[:1]) == {'eval/x': {'mean': 1.0}}
+
+
+def test_the_readme_shows_the_results_as_they_are(tmp_path):
+  done = program('experiments.report', '--check')
+  assert done.returncode == 0, done.stdout
+  stale = tmp_path / 'README.md'
+  shutil.copy(ROOT / 'README.md', stale)
+  stale.write_text(stale.read_text().replace(report._BEGIN, report._BEGIN + ' '))
+  assert program('experiments.report', '--check', f'--readme={stale}').returncode == 1

@@ -1,0 +1,72 @@
+"""The house: arrows point down, one file maps over devices, every file fits in one reading."""
+
+import ast
+import pathlib
+
+import pytest
+
+from configs import base
+from genaug.augment import pipeline
+
+ROOT = pathlib.Path(__file__).parents[1]
+ROOMS = {  # room of genaug -> the rooms it may use
+  'errors': set(),
+  'augment': set(),
+  'losses': set(),
+  'models': set(),
+  'data': {'errors'},
+  'evaluation': {'errors'},
+  'tasks': {'models', 'losses', 'augment'},
+  'training': {'tasks', 'models', 'losses', 'augment', 'data', 'evaluation', 'errors'},
+}
+SOURCES = sorted(path for top in ('genaug', 'experiments', 'configs', 'tests') for path in (ROOT / top).rglob('*.py'))
+
+
+def _imports(path: pathlib.Path) -> set[str]:
+  """Dotted names of all that a file imports, also inside functions."""
+  names = set()
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      names |= {alias.name for alias in node.names}
+    elif isinstance(node, ast.ImportFrom):
+      assert node.level == 0, f'{path}: relative import'
+      names |= {f'{node.module}.{alias.name}' for alias in node.names}
+  return names
+
+
+@pytest.mark.parametrize('room', ROOMS)
+def test_rooms_use_only_rooms_below(room):
+  own = ROOT / 'genaug' / room
+  files = sorted(own.rglob('*.py')) if own.is_dir() else [own.with_suffix('.py')]
+  assert files
+  for path in files:
+    for name in _imports(path):
+      top, *rest = name.split('.')
+      assert top not in ('configs', 'experiments', 'tests'), f'{path} imports {name}'
+      assert name != 'absl.flags', f'{path} reads flags'
+      if top == 'genaug' and rest and rest[0] != room:
+        assert rest[0] in ROOMS[room], f'{path} imports {name}'
+
+
+def test_every_room_is_listed():
+  rooms = {p.stem for p in (ROOT / 'genaug').iterdir() if p.suffix == '.py' or (p / '__init__.py').exists()}
+  assert rooms - {'__init__'} == set(ROOMS)
+
+
+def test_configs_import_only_ml_collections_and_their_base():
+  for path in (ROOT / 'configs').glob('*.py'):
+    assert _imports(path) <= {'configs.base', 'ml_collections.ConfigDict'}, path
+
+
+def test_only_the_loop_maps_over_devices():
+  users = [path for path in SOURCES if 'genaug' in path.parts and 'jax.pmap' in path.read_text()]
+  assert users == [ROOT / 'genaug' / 'training' / 'loop.py']
+
+
+@pytest.mark.parametrize('path', SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_fits_in_one_reading(path):
+  assert len(path.read_text().splitlines()) <= 400
+
+
+def test_every_augmentation_key_of_the_configs_is_checked():
+  assert set(base.get_config().augment) == {*pipeline.RANGES, *pipeline.CHOICES, 'tiles'}
