@@ -67,6 +67,16 @@ class Chief:
       pictures['reconstructions'] = task.reconstruct(config, spec, state, test)
     return pictures
 
+  def summarise(self, steps: int, seconds: float, scores: Scores) -> None:
+    """The last words on the terminal."""
+    self._print(f'done: {steps:,} steps in {seconds / 60:.1f} minutes, all of it in {self._directory}')
+    if scores:
+      self._print(f'  last: {describe(scores)}')
+    if (best := self.saved.best()) is not None:
+      self._print(f'  best checkpoint: step {best:,}')
+    if (latest := self._directory / 'figures' / f'samples_{steps:06d}.png').exists():
+      self._print(f'  samples: {latest}')
+
   def close(self) -> None:
     """Waits until the last checkpoint is on disk."""
     self.saved.close()

@@ -137,6 +137,8 @@ def train(
       if stopping and done < total:
         log(f'stopped at step {done:,}; the same command goes on from there')
         return None
+    if chief:
+      chief.summarise(total, time.perf_counter() - started, scores)
   return scores
 
 
