@@ -1,4 +1,4 @@
-"""DCGAN on Fashion-MNIST.
+"""DCGAN on Fashion-MNIST (networks of Radford et al. 2016, arXiv:1511.06434).
 
 make data DATASET=fashion_mnist && make train CONFIG=configs/gan_fashion_mnist.py
 """
@@ -9,4 +9,5 @@ from configs import base
 def get_config():
   c = base.get_config()
   c.data.name = 'fashion_mnist'
+  c.optim.lr = 5e-4  # in 4 epochs the paper's 2e-4 gets half as far: FD 24.5 against 16.2 after 2,000 steps, one seed
   return c
