@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageEnhance
 from scipy import ndimage
 
-from genaug.augment import color, geometry, occlusion, slicing
+from genaug.augment import color, geometry, occlusion
 
 SHAPES = [(12, 10, 3), (9, 11, 1)]
 BORDERS = {'constant': 'grid-constant', 'edge': 'nearest', 'reflect': 'reflect'}
@@ -282,6 +282,35 @@ def test_a_box_is_the_hull_of_its_turned_corners():
 # Colour and occlusion
 
 
+MOVES = {
+  **{name: (op, matrix, ()) for name, (op, matrix) in REORDERINGS.items()},
+  'rotate': (geometry.rotate, geometry.rotate_matrix, (25.0,)),
+  'rotate about a corner': (
+    partial(geometry.rotate, centre=(0.0, 1.0)), partial(geometry.rotate_matrix, centre=(0.0, 1.0)), (-20.0,)
+  ),
+  'translate': (geometry.translate, geometry.translate_matrix, (0.13, -0.21)),
+  'scale': (geometry.scale, geometry.scale_matrix, (1.3, 0.8)),
+}  # fmt: skip
+
+
+@cases(MOVES)
+def test_a_dot_painted_at_a_keypoint_is_found_at_the_moved_keypoint(case):
+  op, matrix, parameters = case
+  shape, seen = (32, 24), 0
+  columns, rows = np.meshgrid(np.arange(24) + 0.5, np.arange(32) + 0.5)
+  for x, y in np.random.default_rng(0).uniform(6, 18, (6, 2)):
+    dot = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 4)[..., None].astype(np.float32)
+    moved = np.asarray(op(jnp.asarray(dot), *parameters))[..., 0]
+    (point,) = np.asarray(geometry.transform_points(matrix(shape, *parameters), jnp.array([[x, y]])))
+    h, w = moved.shape
+    if not (5 < point[0] < w - 5 and 5 < point[1] < h - 5):
+      continue  # cut off at the frame, its centroid is another
+    seen += 1
+    found = [(moved * (np.arange(w) + 0.5)).sum(), (moved * (np.arange(h)[:, None] + 0.5)).sum()] / moved.sum()
+    np.testing.assert_allclose(found, point, atol=0.5)
+  assert seen
+
+
 @cases(COLORS)
 @pytest.mark.parametrize('factor', [0.0, 0.4, 1.7])
 def test_colors_agree_with_pil(case, factor):
@@ -319,53 +348,6 @@ def test_random_cutout_is_centred_anywhere():
   np.testing.assert_allclose(frequency, frequency[::-1, ::-1], atol=0.05)
 
 
-# Slicing
-
-
-@pytest.mark.parametrize(('rows', 'cols'), [(1, 1), (3, 2), (12, 10), (1, 5)])
-def test_tiles_are_slices_and_untile_is_the_way_back(rows, cols):
-  image = noise((12, 10, 3))
-  pieces = slicing.tiles(image, rows, cols)
-  expected = [tile for strip in np.split(np.asarray(image), rows, 0) for tile in np.split(strip, cols, 1)]
-  np.testing.assert_array_equal(pieces, np.stack(expected))
-  np.testing.assert_array_equal(slicing.untile(pieces, rows, cols), image)
-
-
-@pytest.mark.parametrize(('n', 'axis'), [(3, 0), (5, 1)])
-def test_strips(n, axis):
-  image = noise((12, 10, 3))
-  np.testing.assert_array_equal(slicing.strips(image, n, axis), np.stack(np.split(np.asarray(image), n, axis)))
-
-
-@pytest.mark.parametrize('anti', [False, True])
-@pytest.mark.parametrize('shape', [(6, 6), (12, 10), (9, 11)])
-def test_diagonal_halves_partition_the_image(anti, shape):
-  image = noise((*shape, 3)) + 0.1
-  halves, masks = slicing.diagonal_halves(image, anti)
-  np.testing.assert_array_equal(masks.sum(0), 1)
-  np.testing.assert_array_equal(halves.sum(0), image)
-  np.testing.assert_array_equal(halves[..., 0] > 0, masks)
-  if shape == (6, 6):
-    above = np.triu(np.ones(shape, bool))
-    np.testing.assert_array_equal(masks[0], above[:, ::-1] if anti else above)
-
-
-def test_crop_moves_back_into_the_frame():
-  image = noise((12, 10, 3))
-  crop = jax.jit(slicing.crop, static_argnums=(3, 4))
-  np.testing.assert_array_equal(crop(image, 2, 3, 5, 4), image[2:7, 3:7])
-  np.testing.assert_array_equal(crop(image, 11, 8, 5, 4), image[7:, 6:])
-
-
-def test_tile_matrix_shows_the_tile():
-  blocks = noise((6, 1, 1, 1))
-  image = slicing.untile(jnp.tile(blocks, (1, 4, 5, 1)), 3, 2)
-  matrix = jax.jit(partial(slicing.tile_matrix, (12, 10), 3, 2))
-  for index, block in enumerate(blocks):
-    shown = warp(image, matrix(index), method='nearest')
-    np.testing.assert_array_equal(shown, jnp.broadcast_to(block, shown.shape))
-
-
 ERRORS = {
   'method': (lambda x: geometry.warp(x, jnp.eye(3), method='cubic'), "method = 'cubic'.*nearest, bilinear"),
   'border': (
@@ -375,12 +357,6 @@ ERRORS = {
   'integers': (lambda x: geometry.warp(x.astype(jnp.uint8), jnp.eye(3)), 'uint8.*nearest'),
   'channels': (lambda x: color.contrast(x[..., :2], 0.5), '2 channels'),
   'brightness': (lambda x: color.brightness(x[..., :2], 0.5), '2 channels'),
-  'tiles': (lambda x: slicing.tiles(x, 5, 2), '5 x 2 does not divide an image of 12 x 10'),
-  'strips': (lambda x: slicing.strips(x, 3, 1), '1 x 3 does not divide an image of 12 x 10'),
-  'no tiles': (lambda x: slicing.tiles(x, 0, 2), '0 x 2 does not divide'),
-  'tile matrix': (lambda x: slicing.tile_matrix((12, 10), 5, 2, 0), '5 x 2 does not divide'),
-  'untile': (lambda x: slicing.untile(x[None], 2, 1), '1 pieces.*2 x 1'),
-  'crop': (lambda x: slicing.crop(x, 0, 0, 13, 4), '13 x 4 does not fit into an image of 12 x 10'),
 }
 
 
