@@ -1,6 +1,6 @@
 """What every program here does alike: flags, errors, exit codes.
 
-0: done, or stopped cleanly. 1: failed while running. 2: the input is wrong, nothing was computed.
+0: done, or stopped cleanly. 1: failed while running. 2: the input is wrong, nothing was computed. 130: interrupted.
 """
 
 import difflib
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from genaug.errors import InputError
+from genaug.errors import DivergedError, InputError
 
 
 def define_config() -> flags.FlagHolder:
@@ -43,13 +43,17 @@ def run(main: Callable[..., int | None], choices: tuple[str, ...] = ()) -> None:
 
   def guarded(arguments: list[str]) -> int | None:
     if not flags.FLAGS['verbosity'].present:
-      logging.get_absl_logger().setLevel('ERROR')  # orbax tells of every file it writes
+      logging.set_verbosity(logging.WARNING)
+      logging.get_absl_logger().setLevel('ERROR')  # orbax warns of every checkpoint without a score
     try:
       return main(*arguments[1:])
     except InputError as error:
       return _complain(error)
+    except DivergedError as error:
+      print(f'error: {error}', file=sys.stderr)
+      return 1
     except KeyboardInterrupt:
-      print('interrupted; nothing was lost', file=sys.stderr)
+      print('interrupted; the same command goes on from the last checkpoint', file=sys.stderr)
       return 130
 
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
@@ -77,7 +81,7 @@ def _parse(argv: list[str], choices: tuple[str, ...]) -> list[str]:
     raise
   except InputError as error:
     sys.exit(_complain(error))
-  except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+  except Exception as error:  # absl, ConfigDict and a config file, which is a program, may raise anything
     sys.exit(_complain(_explain(error, argv)))
 
 

@@ -1,6 +1,6 @@
 """Scores a trained run: FD and KID of its samples, ELBO of its test images, each with n, split and floor.
 
-python -m experiments.evaluate --workdir runs/gan_mnist5k [--checkpoint best] [--samples 10000] [--metrics distances]
+python -m experiments.evaluate --workdir runs/gan_mnist5k [--checkpoint latest] [--samples 10000] [--metrics distances]
 
 Prints one line for people and writes WORKDIR/evaluation_<step>.json.
 """
@@ -14,7 +14,9 @@ from experiments import cli
 
 _DATA_DIR = cli.define_data_dir()
 _WORKDIR = flags.DEFINE_string('workdir', None, 'What experiments.train has written.', required=True)
-_CHECKPOINT = flags.DEFINE_string('checkpoint', 'best', 'best, latest or a step.')
+_CHECKPOINT = flags.DEFINE_string(
+  'checkpoint', 'latest', 'latest, a step, or best: chosen by its score on the test split.'
+)
 _SAMPLES = flags.DEFINE_integer('samples', None, 'Generated images. Default: eval.samples of the run.', lower_bound=2)
 _METRICS = flags.DEFINE_list('metrics', None, 'distances, elbo. Default: eval.metrics of the run.')
 flags.adopt_module_key_flags(cli)

@@ -29,7 +29,8 @@ def _quality_row(name: str, result: dict) -> list[str]:
   config, environment = result['config'], result['environment']
   reference = [f'{run[key]:,}' for key in ('eval/samples', 'eval/reference_samples') if key in run]
   images = ' v '.join(reference) or f'{run["eval/elbo_images"]:,}'
-  seconds = sum(r['seconds'] for r in result['runs']) / len(result['runs'])
+  times = [r['seconds'] for r in result['runs'] if r['seconds']]
+  minutes = f'{sum(times) / len(times) / 60:.1f} min' if times else 'unknown'
   return [
     f'[`{name}`](configs/{name}.py)',
     f'{config["train"]["steps"]:,}',
@@ -39,7 +40,7 @@ def _quality_row(name: str, result: dict) -> list[str]:
     _interval(summary, 'eval/kid_alexnet', 3),
     _interval(summary, 'eval/elbo_nats', 1),
     images,
-    f'{seconds / 60:.1f} min on {len(environment["devices"])} {environment["backend"]}',
+    f'{minutes} on {len(environment["devices"])} {environment["backend"]}',
   ]
 
 

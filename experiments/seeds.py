@@ -2,17 +2,20 @@
 
 python -m experiments.seeds --config configs/gan_fashion_mnist.py --seeds 0,1,2 --output experiments/results/NAME.json
 
-Seeds run one after another, each in WORKDIR/seed<N>. Run the same command again after an interruption: finished seeds
-are read from their logs, an unfinished one resumes. The file is rewritten after every seed.
+The last picture of the first seed goes beside the output. Seeds run one after another, each in WORKDIR/seed<N>. Run the
+same command again after an interruption: finished seeds are read from their logs, an unfinished one resumes. The file
+is rewritten after every seed.
 """
 
 import json
 import math
 import pathlib
+import shutil
 import statistics
 import sys
 import time
 
+import scipy.stats
 from absl import flags
 
 from experiments import cli
@@ -25,9 +28,6 @@ _OUTPUT = flags.DEFINE_string('output', None, 'JSON file of raw scores, means an
 flags.mark_flag_as_required('config')
 flags.adopt_module_key_flags(cli)
 
-_T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-"""Student's t at 97.5 % for 1, 2, ... degrees of freedom."""
-
 
 def summarise(runs: list[dict]) -> dict[str, dict[str, float]]:
   """Mean and half width of the 95 % t-interval of every score that all runs have; no interval for one run."""
@@ -37,8 +37,9 @@ def summarise(runs: list[dict]) -> dict[str, dict[str, float]]:
     if not name.startswith('eval/') or isinstance(values[0], str):
       continue
     entry = {'mean': statistics.fmean(values)}
-    if 1 < len(values) <= len(_T_975) + 1:
-      entry['half_width_95'] = _T_975[len(values) - 2] * statistics.stdev(values) / math.sqrt(len(values))
+    if len(values) > 1:
+      quantile = scipy.stats.t.ppf(0.975, len(values) - 1)
+      entry['half_width_95'] = float(quantile * statistics.stdev(values) / math.sqrt(len(values)))
     summary[name] = entry
   return summary
 
@@ -50,8 +51,8 @@ def main() -> int:
   from genaug.training.metrics import say
 
   parent = pathlib.Path(_WORKDIR.value or f'runs/{cli.config_name()}')
-  if not all(seed.isdigit() for seed in _SEEDS.value):
-    raise InputError('seeds', ','.join(_SEEDS.value), 'not whole numbers', '--seeds 0,1,2')
+  if not all(seed.isdigit() for seed in _SEEDS.value) or len(set(_SEEDS.value)) < len(_SEEDS.value):
+    raise InputError('seeds', ','.join(_SEEDS.value), 'not different whole numbers', '--seeds 0,1,2')
   output, runs = pathlib.Path(_OUTPUT.value), []
   for seed in map(int, _SEEDS.value):
     config = _CONFIG.value.copy_and_resolve_references()
@@ -63,7 +64,10 @@ def main() -> int:
     scores = loop.train(experiment, directory, say, start)
     if scores is None:
       return 0
-    runs.append({'seed': seed, **scores, 'seconds': round(time.perf_counter() - start, 1)})
+    summary = json.loads((directory / 'summary.json').read_text())
+    # Only a run that was never interrupted says how long one takes.
+    seconds = None if summary['resumed_at'] else summary['seconds']
+    runs.append({'seed': seed, **scores, 'seconds': seconds})
     output.parent.mkdir(parents=True, exist_ok=True)
     content = {
       'command': ['python', '-m', 'experiments.seeds', *sys.argv[1:]],
@@ -73,6 +77,9 @@ def main() -> int:
       'runs': runs,
     }
     output.write_text(json.dumps(content, indent=2) + '\n')
+    if seed == int(_SEEDS.value[0]):
+      name = 'reconstructions' if config.task == 'vae' else 'samples'
+      shutil.copy(directory / 'figures' / f'{name}_{config.train.steps:06d}.png', output.with_suffix('.png'))
   for name, entry in summarise(runs).items():
     print(f'{name}: {entry["mean"]:.4g} ± {entry.get("half_width_95", math.nan):.2g} (n = {len(runs)} seeds)')
   return 0

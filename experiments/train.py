@@ -4,12 +4,12 @@ python -m experiments.train --config configs/gan_mnist5k.py [--config.optim.lr=1
 """
 
 import pathlib
-import sys
 import time
 
 from absl import flags
 
 from experiments import cli
+from genaug.errors import InputError
 
 _STARTED = time.perf_counter()
 _CONFIG = cli.define_config()
@@ -28,13 +28,24 @@ flags.mark_flag_as_required('config')
 flags.adopt_module_key_flags(cli)
 
 
+def _check_processes() -> None:
+  given = {flag.name: flag.value for flag in (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID)}
+  missing = [f'--{name}' for name, value in given.items() if value is None]
+  if 0 < len(missing) < len(given):
+    set_ones = ', '.join(f'--{name}={value}' for name, value in given.items() if value is not None)
+    raise InputError('command line', set_ones, f'{" and ".join(missing)} missing', 'give all three, or none')
+  if not missing and not 0 <= _PROCESS_ID.value < _NUM_PROCESSES.value:
+    raise InputError('process_id', _PROCESS_ID.value, 'no such process', f'0 to {_NUM_PROCESSES.value - 1}')
+
+
 def main() -> int:
   import jax
 
   from genaug.training import dry_run, loop
   from genaug.training.experiment import prepare
-  from genaug.training.metrics import DivergedError, say
+  from genaug.training.metrics import say
 
+  _check_processes()
   if _COORDINATOR.value or _DISTRIBUTED.value:
     jax.distributed.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
   workdir = pathlib.Path(_WORKDIR.value or f'runs/{cli.config_name()}')
@@ -43,12 +54,7 @@ def main() -> int:
   if _DRY_RUN.value:
     print(dry_run.describe(experiment))
     return 0
-  try:
-    loop.train(experiment, workdir, log, _STARTED)
-  except DivergedError as error:
-    remedy = f'lower optim.lr and name another --workdir; earlier checkpoints are kept in {workdir}'
-    print(f'error: {error}\n  remedy: {remedy}', file=sys.stderr)
-    return 1
+  loop.train(experiment, workdir, log, _STARTED)
   return 0
 
 

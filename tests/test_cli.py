@@ -9,8 +9,13 @@ from tests.conftest import environment, program, tiny_flags
 GAN = '--config=configs/gan_mnist5k.py'
 
 
-def _folder(tmp_path, side=40, count=4):
-  for name in ('cat', 'dog'):
+def _broken_config(tmp_path):
+  (tmp_path / 'config.py').write_text('def get_config():\n  return nonsense\n')
+  return tmp_path / 'config.py'
+
+
+def _folder(tmp_path, side=40, count=4, classes=('cat', 'dog')):
+  for name in classes:
     (tmp_path / 'images' / name).mkdir(parents=True)
     for i in range(count):
       pixels = np.random.default_rng(i).integers(0, 255, (side, side + 5, 3)).astype(np.uint8)
@@ -36,7 +41,7 @@ CASES = {
   'moved key': (lambda t: ['--config.lr=1'], ['config.lr', 'did you mean --config.optim.lr']),
   'wrong type': (lambda t: ['--config.optim.lr=fast'], ['config.optim.lr', "'fast'", 'float such as 0.0002']),
   'no such choice': (lambda t: ['--config.gan.loss=wgan'], ['gan.loss', "'wgan'", 'least_squares']),
-  'out of range': (lambda t: ['--config.optim.lr=-1.0'], ['optim.lr', '-1.0', 'from 0']),
+  'out of range': (lambda t: ['--config.optim.lr=-1.0'], ['optim.lr', '-1.0', 'at least 0']),
   'augmentation range': (lambda t: ['--config.augment.hflip=3.0'], ['augment', 'hflip', '3.0']),
   'unknown data set': (lambda t: ['--config.data.name=mnist5000'], ['data.name', 'mnist5000', 'mnist5k']),
   'empty folder': (lambda t: _own(t), ['data.folder']),
@@ -48,6 +53,13 @@ CASES = {
   ),
   'wrong channels': (lambda t: [*_own(_folder(t)), '--config.data.channels=2'], ['data.channels', '2', '1']),
   'unwritable workdir': (lambda t: ['--workdir=/proc/genaug'], ['workdir', '/proc/genaug', '--workdir']),
+  'infinite': (lambda t: ['--config.optim.lr=inf'], ['optim.lr', 'inf', 'at least 0']),
+  'one class': (
+    lambda t: [*_own(_folder(t, count=12, classes=('cat',))), '--config.model.conditional=True'],
+    ['model.conditional', 'only one class'],
+  ),
+  'broken config file': (lambda t: [f'--config={_broken_config(t)}'], ['config.py', 'NameError', 'mend']),
+  'half a cluster': (lambda t: ['--coordinator=localhost:1'], ['--num_processes and --process_id missing']),
   'missing config file': (
     lambda t: ['--config=configs/gan_mnist.py'],
     ['configs/gan_mnist.py', 'gan_mnist5k.py'],

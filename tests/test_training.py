@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genaug.errors import InputError
+from genaug.errors import DivergedError, InputError
+from genaug.tasks import vae
 from genaug.training import figures, loop, workdir
 from genaug.training.checkpoint import Checkpoints
 from genaug.training.experiment import prepare
-from genaug.training.metrics import DivergedError, Log, Window
+from genaug.training.metrics import Log, Window
 from tests.conftest import ROOT, environment, program, tiny_config, tiny_flags
 
 STEPS = 120
@@ -198,6 +199,30 @@ def test_a_workdir_of_another_config_is_refused_with_the_differing_keys(tmp_path
   workdir.claim(tmp_path, tiny_config('gan'))
   with pytest.raises(InputError, match=r'another config \(optim\.lr: 0\.0002 there, 0\.1 now\)'):
     workdir.claim(tmp_path, tiny_config('gan', optim__lr=0.1))
+
+
+def test_a_workdir_may_move_to_another_kind_of_machine(tmp_path):
+  workdir.claim(tmp_path, tiny_config('gan', train__steps_per_call=1))
+  workdir.claim(tmp_path, tiny_config('gan', train__steps_per_call=10))
+
+
+def test_resuming_between_two_calls_of_several_steps_is_refused(data_dir, tmp_path):
+  config = tiny_config('vae', train__steps=15, train__checkpoint_every=5)
+  experiment = prepare(config, data_dir, log=lambda _: None)
+  saved = Checkpoints(tmp_path, 1, None, 'min')
+  saved.save(5, experiment.init().replace(step=np.int32(5)))
+  saved.close()
+  with pytest.raises(InputError, match='does not divide step 5'):
+    loop.train(experiment._replace(steps_per_call=3), tmp_path, log=lambda _: None)
+
+
+def test_a_failing_evaluation_loses_no_step(data_dir, tmp_path, monkeypatch):
+  config = tiny_config('vae', train__steps=10, eval__every=10, eval__metrics=('elbo',))
+  experiment = prepare(config, data_dir, log=lambda _: None)
+  monkeypatch.setattr(vae, 'eval_step', lambda *_: {'elbo_nats': jax.numpy.full(config.eval.batch_size, jax.numpy.nan)})
+  with pytest.raises(DivergedError, match='eval/elbo_nats = nan at step 10'):
+    loop.train(experiment, tmp_path, log=lambda _: None)
+  assert 10 in _checkpoints(tmp_path)
 
 
 def test_grid_places_every_image():

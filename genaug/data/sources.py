@@ -241,8 +241,9 @@ def _unequal(name: str, a: np.ndarray, b: np.ndarray) -> InputError:
 @contextlib.contextmanager
 def _quiet(bars: bool = False) -> Iterator[None]:
   # TFDS prints a banner, warns of custom configs and draws three bars; we have one line and one bar.
-  verbosity = absl.logging.get_verbosity()
-  absl.logging.set_verbosity(absl.logging.ERROR)
+  logger = absl.logging.get_absl_logger()
+  level = logger.level
+  logger.setLevel('ERROR')
   if not bars:
     tfds.disable_progress_bar()
   try:
@@ -250,7 +251,7 @@ def _quiet(bars: bool = False) -> Iterator[None]:
       yield
   finally:
     tfds.enable_progress_bar()
-    absl.logging.set_verbosity(verbosity)
+    logger.setLevel(level)
 
 
 def _hide_gpus_from_tensorflow() -> None:

@@ -27,6 +27,8 @@ def kernel_distance(a: Features, b: Features, subsets: int = 100, size: int = 10
   """
   a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
   size = min(size, len(a), len(b))
+  if size == len(a) == len(b):
+    subsets = 1  # all subsets would be the whole
   rng = np.random.default_rng(seed)
 
   def kernel(x, y):

@@ -15,6 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float, PyTree
 
 from genaug.errors import InputError
@@ -34,7 +35,9 @@ class AlexNet(nn.Module):
     for i, (features, size, stride, padding) in enumerate(layers):
       if i in (1, 2):
         x = nn.max_pool(x, (3, 3), (2, 2))
-      x = nn.relu(nn.Conv(features, (size, size), stride, padding, name=f'Conv_{i}')(x))
+      x = nn.relu(
+        nn.Conv(features, (size, size), stride, padding, name=f'Conv_{i}', precision=lax.Precision.HIGHEST)(x)
+      )
     return x.mean((1, 2))
 
 

@@ -113,9 +113,11 @@ def sample(
   return jax.nn.sigmoid(decoder.apply({'params': state.params['decoder']}, z, label)[0])
 
 
-def reconstruct(config, spec: Spec, state: State, batch: dict[str, Array]) -> Float[Array, 'b h w c']:
-  """Mean images in [0, 1] decoded from the posterior means of uint8 images."""
+def reconstruct(
+  config, spec: Spec, state: State, batch: dict[str, Array], keys: Key[Array, ' b']
+) -> Float[Array, 'b h w c']:
+  """Mean images in [0, 1] decoded from the posterior means of uint8 images, observed as in training."""
   encoder, decoder = _networks(config, spec)
-  images, label = batch['image'].astype(jnp.float32) / 255, batch['label']
-  mean, _ = encoder.apply({'params': state.params['encoder']}, images, label)
-  return jax.nn.sigmoid(decoder.apply({'params': state.params['decoder']}, mean, label)[0])
+  images = observe(config.vae.likelihood, keys, batch['image'].astype(jnp.float32) / 255)
+  mean, _ = encoder.apply({'params': state.params['encoder']}, images, batch['label'])
+  return jax.nn.sigmoid(decoder.apply({'params': state.params['decoder']}, mean, batch['label'])[0])

@@ -59,7 +59,8 @@ class Checkpoints:
     return sorted(self._manager.all_steps())
 
   def best(self) -> int | None:
-    """Step of the best checkpoint, if any was evaluated."""
+    """Step of the best checkpoint, if any was evaluated. Waits for what is being written."""
+    self._manager.wait_until_finished()
     return self._manager.best_step() if self._metric else None
 
   def restore(self, state: PyTree, warn: Callable[[str], None], step: int | None = None) -> PyTree | None:
@@ -83,7 +84,8 @@ class Checkpoints:
       return restored
     if broken:
       problem = '; '.join(f'checkpoint of step {bad} cannot be read ({reason})' for bad, reason in broken.items())
-      raise InputError('workdir', str(self._workdir), problem, 'name another --workdir, or remove its checkpoints/')
+      remedy = 'another --checkpoint' if step is not None else 'name another --workdir, or remove its checkpoints/'
+      raise InputError('workdir', str(self._workdir), problem, remedy)
     return None
 
   def _set_aside(self, step: int) -> pathlib.Path:

@@ -22,7 +22,8 @@ _CHOICES = {
   'vae.likelihood': losses.LIKELIHOODS,
   'optim.schedule': ('constant', 'cosine'),
 }
-_RANGES = {  # inclusive
+_BELOW_ONE = math.nextafter(1, 0)  # at 1 Adam's bias correction divides by zero
+_RANGES = {  # inclusive, but not infinite
   'seed': (0, 2**31 - 1),
   'data.device_mib': (0, math.inf),
   'model.width': (1, math.inf),
@@ -31,8 +32,8 @@ _RANGES = {  # inclusive
   'vae.beta': (0, math.inf),
   'vae.kl_warmup_steps': (0, math.inf),
   'optim.lr': (0, math.inf),
-  'optim.b1': (0, 1),
-  'optim.b2': (0, 1),
+  'optim.b1': (0, _BELOW_ONE),
+  'optim.b2': (0, _BELOW_ONE),
   'train.steps': (1, math.inf),
   'train.batch_size': (1, math.inf),
   'train.steps_per_call': (1, math.inf),
@@ -60,8 +61,10 @@ def check_config(config: ConfigDict) -> None:
     if _get(config, key) not in allowed:
       raise InputError(key, _get(config, key), 'no such choice', f'one of {", ".join(allowed)}')
   for key, (low, high) in _RANGES.items():
-    if not low <= _get(config, key) <= high:
-      raise InputError(key, _get(config, key), 'out of range', f'a value from {low} to {high}')
+    value = _get(config, key)
+    if not (low <= value <= high and math.isfinite(value)):
+      allowed = f'from {low} to {high}' if math.isfinite(high) else f'of at least {low}'
+      raise InputError(key, value, 'out of range', f'a number {allowed}')
   for metric in config.eval.metrics:
     if metric not in METRICS:
       raise InputError('eval.metrics', metric, 'no such metric', f'any of {", ".join(METRICS)}')
@@ -96,6 +99,14 @@ def check_data(config: ConfigDict, dataset: Dataset) -> None:
   if channels not in (1, 3):
     raise InputError(
       'data.name', config.data.name, f'its images have {channels} channels', 'use images with 1 or 3 channels'
+    )
+  for key, split in (('data.train_split', dataset.train), ('data.test_split', dataset.test)):
+    if len(split.arrays['label']) < 2:
+      remedy = 'more images; for image_folder also a larger data.test_fraction'
+      raise InputError(key, _get(config, key), 'holds fewer than two images', remedy)
+  if config.model.conditional and dataset.num_classes < 2:
+    raise InputError(
+      'model.conditional', True, f'{dataset.name} has only one class', '--config.model.conditional=False'
     )
   try:
     pipeline.check(config.augment, dataset.image_shape)

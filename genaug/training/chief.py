@@ -1,5 +1,7 @@
 """What only the first process of a job does: the workdir with its log, scores, pictures and checkpoints."""
 
+import contextlib
+import math
 import pathlib
 from collections.abc import Callable, Mapping
 
@@ -9,6 +11,7 @@ import numpy as np
 from jaxtyping import PyTree
 from tqdm import tqdm
 
+from genaug.errors import DivergedError
 from genaug.training import figures, workdir
 from genaug.training.checkpoint import Checkpoints
 from genaug.training.evaluator import Evaluator, Scores
@@ -25,15 +28,20 @@ class Chief:
   def __init__(self, experiment: Experiment, directory: pathlib.Path, log: Callable[[str], None]):
     self._experiment, self._directory, self._print = experiment, directory, log
     workdir.create(directory)
-    self._lock = workdir.lock(directory)
-    workdir.claim(directory, experiment.config)
+    with contextlib.ExitStack() as held:
+      held.enter_context(workdir.lock(directory))
+      workdir.claim(directory, experiment.config)
+      self._closing = held.pop_all()
     self.saved = Checkpoints(directory, experiment.config.train.checkpoints_kept, *best_metric(experiment.config))
+    self._closing.callback(self.saved.close)
     self._evaluator = Evaluator(experiment)
     self._pictures = jax.jit(self._draw)
 
   def open(self, start: int) -> None:
     """Starts logging after step `start`; lines a killed run wrote beyond it are dropped."""
+    self._start = start
     self._log = Log(self._directory, start)
+    self._closing.callback(self._log.close)
 
   def log_metrics(self, step: int, means: Mapping[str, float], bar: tqdm) -> None:
     self._log.write(step, means)
@@ -41,9 +49,23 @@ class Chief:
     bar.set_postfix({'images/s': f'{means["train/images_per_second"]:,.0f}', **shown}, refresh=False)
 
   def evaluate(self, step: int, state: PyTree) -> Scores:
+    """Raises DivergedError for a score that is not finite: it could pass for the best."""
     scores = self._evaluator(state)
+    for name, value in scores.items():
+      if not isinstance(value, str) and not math.isfinite(value):
+        raise DivergedError(step, name, value)
     self._log.write(step, scores)
     self._print(f'step {step:,}: {describe(scores)}')
+    return scores
+
+  def save(self, step: int, state: PyTree, evaluating: bool) -> Scores:
+    """A checkpoint, with its scores if it is to be evaluated; one without, should evaluating fail."""
+    scores: Scores = {}
+    try:
+      if evaluating:
+        scores = self.evaluate(step, state)
+    finally:
+      self.saved.save(step, state, scores)
     return scores
 
   def snapshot(self, step: int, state: PyTree) -> None:
@@ -64,12 +86,16 @@ class Chief:
     latent_keys = jax.vmap(lambda i: jax.random.fold_in(keys.snapshot, i))(index)
     pictures = {'samples': task.sample(config, spec, state, latent_keys, index % dataset.num_classes)}
     if hasattr(task, 'reconstruct'):
-      pictures['reconstructions'] = task.reconstruct(config, spec, state, test)
+      pictures['reconstructions'] = task.reconstruct(config, spec, state, test, latent_keys[: len(test['label'])])
     return pictures
 
   def summarise(self, steps: int, seconds: float, scores: Scores) -> None:
-    """The last words on the terminal."""
-    self._print(f'done: {steps:,} steps in {seconds / 60:.1f} minutes, all of it in {self._directory}')
+    """The last words on the terminal, and summary.json."""
+    if steps > self._start:
+      summary = {'steps': steps, 'resumed_at': self._start, 'seconds': round(seconds, 1), **scores}
+      workdir.write_json(self._directory / 'summary.json', summary)
+      count = f'{steps - self._start:,} steps in {seconds / 60:.1f} minutes'
+      self._print(f'done: {count}, all of it in {self._directory}')
     if scores:
       self._print(f'  last: {describe(scores)}')
     if (best := self.saved.best()) is not None:
@@ -77,11 +103,12 @@ class Chief:
     if (latest := self._directory / 'figures' / f'samples_{steps:06d}.png').exists():
       self._print(f'  samples: {latest}')
 
-  def close(self) -> None:
+  def __enter__(self) -> 'Chief':
+    return self
+
+  def __exit__(self, *_) -> None:
     """Waits until the last checkpoint is on disk."""
-    self.saved.close()
-    self._log.close()
-    self._lock.close()
+    self._closing.close()
 
 
 def describe(scores: Mapping[str, float | int | str]) -> str:

@@ -20,10 +20,11 @@ class Evaluator:
     self._config, self._dataset, self._spec = experiment.config, experiment.dataset, experiment.spec
     self._task, self._key = experiment.task, experiment.keys.eval
     self._eval_step = jax.jit(lambda *args: self._task.eval_step(self._config, self._spec, *args))
+    self._generate = jax.jit(self._batch, static_argnames=('size', 'options'))
     self._real: dict | None = None
 
   def __call__(self, state: PyTree) -> Scores:
-    state = jax.device_get(state)
+    state = jax.device_put(jax.device_get(state), jax.local_devices()[0])
     scores: Scores = {}
     if 'distances' in self._config.eval.metrics:
       scores |= self._distances(state)
@@ -35,26 +36,24 @@ class Evaluator:
     self, state: PyTree, count: int, key: Key[Array, ''] | None = None, **options
   ) -> Iterator[UInt8[np.ndarray, 'b h w c']]:
     """Batches of generated images, `count` in all; labels take turns. `options` are those of the task's `sample`."""
-    key = self._key if key is None else key
-    size = min(self._config.eval.batch_size, count)
-    spec, config, task = self._spec, self._config, self._task
-
-    @jax.jit
-    def batch(state, first):
-      index = first + jnp.arange(size)
-      keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
-      images = task.sample(config, spec, state, keys, index % max(spec.num_classes, 1), **options)
-      return jnp.round(images * 255).astype(jnp.uint8)
-
+    key, size = self._key if key is None else key, min(self._config.eval.batch_size, count)
     for first in range(0, count, size):
-      yield np.asarray(batch(state, first))[: count - first]
+      batch = self._generate(state, key, first, size=size, options=tuple(options.items()))
+      yield np.asarray(batch)[: count - first]
+
+  def _batch(self, state, key, first, size, options):
+    index = first + jnp.arange(size)
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
+    labels = index % max(self._spec.num_classes, 1)
+    images = self._task.sample(self._config, self._spec, state, keys, labels, **dict(options))
+    return jnp.round(images * 255).astype(jnp.uint8)
 
   def _real_features(self) -> dict:
-    """Features of the test split and of as many training images, whose distance is the floor."""
+    """Features of the test split, and as the floor its distance from as many training images as are generated."""
     if self._real is None:
       size = self._config.eval.batch_size
       test, train = self._dataset.test.arrays['image'], self._dataset.train.arrays['image']
-      rows = np.random.default_rng(0).permutation(len(train))[: len(test)]
+      rows = np.random.default_rng(0).permutation(len(train))[: self._config.eval.samples]
       a = features.extract(test[i : i + size] for i in range(0, len(test), size))
       b = features.extract(train[rows[i : i + size]] for i in range(0, len(rows), size))
       floor = {

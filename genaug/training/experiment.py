@@ -52,12 +52,18 @@ class Experiment(NamedTuple):
     return jax.jit(lambda key: self.task.init(self.config, self.spec, key))(self.keys.init)
 
 
-def prepare(config: ConfigDict, data_dir: pathlib.Path, log: Callable[[str], None] = print) -> Experiment:
-  """Checks the config, loads its data, checks both against each other. Raises InputError."""
+def prepare(
+  config: ConfigDict, data_dir: pathlib.Path, log: Callable[[str], None] = print, training: bool = True
+) -> Experiment:
+  """Checks the config, loads its data, checks both against each other and, for training, the machine.
+
+  Raises InputError.
+  """
   checks.check_config(config)
   # Convolutions inside a while-loop lose their threaded kernels on CPU, where dispatch costs nothing anyway.
   steps_per_call = 1 if jax.default_backend() == 'cpu' else config.train.steps_per_call
-  checks.check_devices(config, jax.device_count(), steps_per_call)
+  if training:
+    checks.check_devices(config, jax.device_count(), steps_per_call)
   dataset = sources.load(config.data, data_dir, log=log)
   checks.check_data(config, dataset)
   spec = Spec(dataset.image_shape, dataset.num_classes if config.model.conditional else 0)
@@ -65,7 +71,7 @@ def prepare(config: ConfigDict, data_dir: pathlib.Path, log: Callable[[str], Non
 
 
 def trained(
-  directory: pathlib.Path, data_dir: pathlib.Path, which: str = 'best', log: Callable[[str], None] = print
+  directory: pathlib.Path, data_dir: pathlib.Path, which: str, log: Callable[[str], None] = print
 ) -> tuple[Experiment, PyTree]:
   """The experiment of a workdir with its state at the 'best', the 'latest' or the checkpoint of a given step.
 
@@ -77,7 +83,7 @@ def trained(
   if not steps or which not in ('best', 'latest', *steps):
     problem = f'its checkpoints are of steps {", ".join(steps)}' if steps else 'it holds no checkpoint'
     raise InputError('checkpoint', which, f'not in {directory}: {problem}', 'best, latest or one of those steps')
-  experiment = prepare(config, data_dir, log)
+  experiment = prepare(config, data_dir, log, training=False)
   step = saved.best() if which == 'best' else int(which) if which in steps else None
   state = saved.restore(experiment.init(), log, step)
   saved.close()

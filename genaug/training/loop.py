@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from genaug.data import batches
+from genaug.errors import InputError
 from genaug.models import DEVICES
 from genaug.training.chief import Chief
 from genaug.training.evaluator import Scores
@@ -81,29 +82,31 @@ def train(
   keep_freed_memory()
   started = started or time.perf_counter()
   config, total, stride = experiment.config, experiment.config.train.steps, experiment.steps_per_call
-  chief = Chief(experiment, workdir, log) if jax.process_index() == 0 else None
-  state = experiment.init()
-  if chief:
-    state = chief.saved.restore(state, warn=log) or state
-  state = _same_everywhere(state)
-  start = int(state.step)
-  if start == total:
-    log(f'{workdir} is trained to step {total:,} already')
-  elif start:
-    log(f'resuming at step {start:,} of {total:,}')
-  if chief:
-    chief.open(start)
-
-  step, window = make_step(experiment), Window(config.train.batch_size)
-  resident, make = make_feed(experiment)
-  calls = range(start, total, stride)
-  scores: Scores = logged_scores(workdir, start)
   with contextlib.ExitStack() as stack:
+    with _failing_together():
+      chief = stack.enter_context(Chief(experiment, workdir, log)) if jax.process_index() == 0 else None
+      state = experiment.init()
+      if chief:
+        state = chief.saved.restore(state, warn=log) or state
+    state = _same_everywhere(state)
+    start = int(state.step)
+    if start == total:
+      log(f'{workdir} is trained to step {total:,} already')
+    elif start:
+      log(f'resuming at step {start:,} of {total:,}')
+    if start % stride:
+      problem = f'does not divide step {start:,}, where this run goes on'
+      raise InputError('train.steps_per_call', stride, problem, '--config.train.steps_per_call=1')
+    if chief:
+      chief.open(start)
+
+    step, window = make_step(experiment), Window(config.train.batch_size)
+    resident, make = make_feed(experiment)
+    calls = range(start, total, stride)
+    scores = logged_scores(workdir, start)
     stopped = stack.enter_context(stop_signals())
     feed = stack.enter_context(contextlib.closing(batches.prefetch(make, calls)))
     bar = stack.enter_context(progress(total, start, enabled=chief is not None))
-    if chief:
-      stack.callback(chief.close)
 
     for first, rows in zip(calls, feed):
       state, metrics = step(state, resident, rows)
@@ -117,8 +120,9 @@ def train(
       def due(every: int, done=done) -> bool:
         return done % every == 0 or done == total
 
-      logging, evaluating = due(config.train.log_every), bool(config.eval.metrics) and due(config.eval.every)
+      logging = due(config.train.log_every)
       stopping = _anywhere(stopped, ask=logging)
+      evaluating = bool(config.eval.metrics) and due(config.eval.every) and not stopping
       saving = due(config.train.checkpoint_every) or evaluating or stopping
       if logging or saving:
         # Reading the metrics proves them finite: no checkpoint follows a number that is not.
@@ -126,18 +130,18 @@ def train(
       if chief:
         if logging or saving:
           chief.log_metrics(done, means, bar)
-        if evaluating:
-          scores = chief.evaluate(done, state)
+        if saving:
+          scores = chief.save(done, state, evaluating)
         if due(config.train.snapshot_every) or stopping:
           chief.snapshot(done, state)
         if saving:
-          chief.saved.save(done, state, scores if evaluating else {})
-        if evaluating or saving:
           window.restart_clock()
       if stopping and done < total:
         log(f'stopped at step {done:,}; the same command goes on from there')
         return None
     if chief:
+      if config.eval.metrics and not scores:  # stopped on the last step
+        scores = chief.evaluate(total, state)
       chief.summarise(total, time.perf_counter() - started, scores)
   return scores
 
@@ -147,6 +151,22 @@ def _anywhere(stopped: Callable[[], bool], ask: bool) -> bool:
   if jax.process_count() == 1:
     return stopped()
   return ask and bool(multihost_utils.process_allgather(np.array(stopped())).any())
+
+
+@contextlib.contextmanager
+def _failing_together() -> Iterator[None]:
+  """Wrong input that only process 0 can see ends every process, instead of leaving the others to wait for it."""
+  error = None
+  try:
+    yield
+  except InputError as raised:
+    error = raised
+  if jax.process_count() > 1 and multihost_utils.process_allgather(np.array(error is not None)).any():
+    raise error or InputError(
+      'process', jax.process_index(), 'another process has refused its input', 'see its message'
+    )
+  if error:
+    raise error
 
 
 def _same_everywhere(state: PyTree) -> PyTree:

@@ -11,13 +11,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-
-class DivergedError(RuntimeError):
-  """Training produced a number that is not finite."""
-
-  def __init__(self, step: int, name: str, value: float):
-    super().__init__(f'training diverged: {name} = {value} at step {step}')
-    self.step, self.name = step, name
+from genaug.errors import DivergedError
 
 
 class Window:
@@ -72,7 +66,7 @@ class Log:
     self._events = SummaryWriter(str(workdir / 'tensorboard'), purge_step=start + 1 if start else None)
 
   def write(self, step: int, values: Mapping[str, float | int | str]) -> None:
-    self._file.write(json.dumps({'step': step, **values}) + '\n')
+    self._file.write(json.dumps({'step': step, **values}, allow_nan=False) + '\n')
     self._file.flush()
     for name, value in values.items():
       if not isinstance(value, str):

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from genaug.errors import InputError
 
+_MACHINE = {'train.steps_per_call', 'data.device_mib'}  # change no result, and the next machine may want others
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'tensorflow-datasets')
 
 
@@ -58,9 +59,9 @@ def claim(workdir: pathlib.Path, config: ConfigDict) -> None:
   path = workdir / 'config.json'
   mine = json.loads(config.to_json())
   if path.exists():
-    theirs = flatten(read_config(workdir))
-    differing = {k: (theirs.get(k), v) for k, v in flatten(mine).items() if theirs.get(k) != v}
-    differing |= {k: (v, None) for k, v in theirs.items() if k not in flatten(mine)}
+    theirs, ours = flatten(read_config(workdir)), flatten(mine)
+    keys = (theirs.keys() | ours.keys()) - _MACHINE
+    differing = {k: (theirs.get(k), ours.get(k)) for k in keys if theirs.get(k) != ours.get(k)}
     if differing:
       listed = ', '.join(f'{k}: {old!r} there, {new!r} now' for k, (old, new) in sorted(differing.items()))
       raise InputError(
@@ -69,8 +70,8 @@ def claim(workdir: pathlib.Path, config: ConfigDict) -> None:
         f'holds a run of another config ({listed})',
         'name another --workdir, or set those keys back',
       )
-  _write(path, mine)
-  _write(workdir / 'environment.json', environment())
+  write_json(path, mine)
+  write_json(workdir / 'environment.json', environment())
 
 
 def read_config(workdir: pathlib.Path) -> dict:
@@ -87,7 +88,8 @@ def read_config(workdir: pathlib.Path) -> dict:
     ) from None
 
 
-def _write(path: pathlib.Path, content: dict) -> None:
+def write_json(path: pathlib.Path, content: dict) -> None:
+  """Whole or not at all."""
   partial = path.with_suffix('.partial')
   partial.write_text(json.dumps(content, indent=2) + '\n')
   partial.replace(path)
