@@ -8,6 +8,7 @@ from configs import base
 
 def get_config():
   c = base.get_config()
+  c.train.steps = 3000
   c.eval.every = 1000
   c.eval.samples = 1000  # as many as there are test images
   return c
