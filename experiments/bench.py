@@ -4,11 +4,13 @@ python -m experiments.bench step [--output experiments/results/step_time.json]
 
   step   one DCGAN training step (28x28, 64/128 channels, batch 64, float32) against PyTorch eager on CPU. Ours is the
          step that experiments.train runs, with its batch gather, random draws and weight average; PyTorch's is the
-         same networks, losses and order of updates on a fixed batch. Blocks of steps alternate between the two;
-         compilation and warm-up are left out. Needs PyTorch: pip install torch (the CPU build will do).
+         same networks, losses and order of updates on a fixed batch, once as PyTorch comes and once with the memory
+         allocator set as experiments.train sets it. Each program is a process of its own, blocks of steps alternate
+         between them; compilation and warm-up are left out. Needs PyTorch: pip install torch (the CPU build will do).
 """
 
 import json
+import multiprocessing
 import os
 import pathlib
 import statistics
@@ -50,10 +52,14 @@ def _ours(data_dir: pathlib.Path) -> Callable[[int], None]:
   return run
 
 
-def _torch_eager(threads: int) -> Callable[[int], None]:
+def _torch_eager(threads: int, keep_memory: bool) -> Callable[[int], None]:
   import torch
   from torch import nn
 
+  from genaug.training import loop
+
+  if keep_memory:
+    loop.keep_freed_memory()
   torch.set_num_threads(threads)
   generator = nn.Sequential(
     nn.Linear(100, 7 * 7 * 128, bias=False),
@@ -92,21 +98,47 @@ def _torch_eager(threads: int) -> Callable[[int], None]:
   return run
 
 
-def _alternate(programs: dict[str, Callable[[int], None]], rounds: int, steps: int) -> dict[str, list[float]]:
-  """Milliseconds a step of every block, the programs taking turns so that a drifting machine hits all alike."""
-  for run in programs.values():
-    run(steps)
-  blocks: dict[str, list[float]] = {name: [] for name in programs}
-  for _ in range(rounds):
-    for name, run in programs.items():
+class _Program:
+  """A benchmark in a process of its own, idle until it is told to run."""
+
+  def __init__(self, make: Callable[..., Callable[[int], None]], *arguments):
+    context = multiprocessing.get_context('spawn')
+    self._pipe, theirs = context.Pipe()
+    self._process = context.Process(target=self._serve, args=(theirs, make, arguments), daemon=True)
+    self._process.start()
+
+  @staticmethod
+  def _serve(pipe, make, arguments) -> None:
+    run = make(*arguments)
+    while steps := pipe.recv():
       start = time.perf_counter()
       run(steps)
-      blocks[name].append((time.perf_counter() - start) / steps * 1e3)
+      pipe.send((time.perf_counter() - start) / steps * 1e3)
+
+  def milliseconds(self, steps: int) -> float:
+    """What one of so many steps takes."""
+    self._pipe.send(steps)
+    return self._pipe.recv()
+
+  def close(self) -> None:
+    self._pipe.send(0)
+    self._process.join()
+
+
+def _alternate(programs: dict[str, _Program], rounds: int, steps: int) -> dict[str, list[float]]:
+  """Milliseconds a step of every block, the programs taking turns so that a drifting machine hits all alike."""
+  for program in programs.values():
+    program.milliseconds(steps)  # compiles and warms up
+  blocks: dict[str, list[float]] = {name: [] for name in programs}
+  for _ in range(rounds):
+    for name, program in programs.items():
+      blocks[name].append(program.milliseconds(steps))
+  for program in programs.values():
+    program.close()
   return blocks
 
 
 def step() -> dict:
-
   from genaug.errors import InputError
   from genaug.training import workdir
 
@@ -115,19 +147,26 @@ def step() -> dict:
   except ImportError:
     raise InputError('bench', 'step', 'the peer PyTorch is not installed', 'pip install torch') from None
   threads = _THREADS.value or os.cpu_count()
-  programs = {'genaug': _ours(pathlib.Path(_DATA_DIR.value)), 'torch eager': _torch_eager(threads)}
+  programs = {
+    'genaug': _Program(_ours, pathlib.Path(_DATA_DIR.value)),
+    'torch eager': _Program(_torch_eager, threads, False),
+    'torch eager, allocator tuned': _Program(_torch_eager, threads, True),
+  }
   blocks = _alternate(programs, _ROUNDS.value, _STEPS.value)
-  ratios = [ours / theirs for ours, theirs in zip(*blocks.values())]
+  ratios = {
+    name: statistics.median(ours / theirs for ours, theirs in zip(blocks['genaug'], times))
+    for name, times in blocks.items()
+  }
   for name, times in blocks.items():
-    print(f'{name}: median {statistics.median(times):.1f} ms a step ({min(times):.1f} to {max(times):.1f})')
-  print(f'ratio genaug / torch eager, block by block: median {statistics.median(ratios):.3f}')
+    spread = f'{statistics.median(times):.1f} ms a step ({min(times):.1f} to {max(times):.1f})'
+    print(f'{name}: median {spread}; genaug takes {ratios[name]:.2f} of it, median block by block')
   return {
     'what': 'DCGAN step, 28x28x1, 64/128 channels, batch 64, float32, milliseconds a step',
     'excluded': 'compilation, warm-up',
     'threads': threads,
     'steps_per_block': _STEPS.value,
     'environment': {**workdir.environment(), 'torch': torch.__version__},
-    'median_ratio': statistics.median(ratios),
+    'genaug_takes': ratios,
     'milliseconds': blocks,
   }
 

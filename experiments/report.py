@@ -5,6 +5,7 @@ python -m experiments.report [--check]
 
 import json
 import pathlib
+import statistics
 
 from absl import flags
 
@@ -58,10 +59,16 @@ def tables(results: pathlib.Path) -> str:
   parts += [f'`{" ".join(_portable(result["command"]))}`' for result in quality.values()]
   if 'step_time' in loaded:
     timing = loaded['step_time']
-    rows = [[name, f'{sorted(times)[len(times) // 2]:.1f}'] for name, times in timing['milliseconds'].items()]
-    parts.append(f'{timing["what"]}; excluded: {timing["excluded"]}; {timing["threads"]} threads')
-    parts.append(_table(['program', 'median ms a step'], rows))
-    parts.append(f'Median ratio, block by block: **{timing["median_ratio"]:.2f}**. `python -m experiments.bench step`')
+    rows = [
+      [name, f'{statistics.median(times):.1f}', f'{timing["genaug_takes"][name]:.2f}']
+      for name, times in timing['milliseconds'].items()
+    ]
+    parts.append(
+      f'{timing["what"]}; excluded: {timing["excluded"]}; {timing["threads"]} threads; '
+      'torch ' + timing['environment']['torch'] + ', jax ' + timing['environment']['packages']['jax']
+    )
+    parts.append(_table(['program', 'median', 'genaug takes, of it'], rows))
+    parts.append('`python -m experiments.bench step`')
   return '\n\n'.join(parts)
 
 
