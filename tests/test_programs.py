@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import seeds
 from genaug.errors import InputError
 from genaug.training import loop, workdir
 from genaug.training.experiment import prepare
@@ -62,14 +61,6 @@ def test_a_second_process_may_not_train_in_the_same_workdir(tmp_path):
     workdir.lock(tmp_path)
   held.close()
   workdir.lock(tmp_path).close()
-
-
-def test_seeds_summary_is_students_interval():
-  runs = [{'seed': i, 'eval/x': x, 'eval/split': 'test'} for i, x in enumerate([1.0, 2.0, 6.0])]
-  assert seeds.summarise(runs) == {
-    'eval/x': {'mean': 3.0, 'half_width_95': pytest.approx(4.303 * np.std([1, 2, 6], ddof=1) / np.sqrt(3), rel=1e-3)}
-  }
-  assert seeds.summarise(runs[:1]) == {'eval/x': {'mean': 1.0}}
 
 
 def test_the_readme_shows_the_results_as_they_are(tmp_path):

@@ -1,9 +1,9 @@
 """The two strided convolutions every model here is made of, fast on CPU, GPU and TPU.
 
-Both have 4x4 kernels and stride 2 and are each other's transpose: `conv_down` halves the sides, `conv_up`
-doubles them. XLA's CPU backend runs the weight gradient of a transposed convolution, and the input gradient of
-a strided one, as dilated convolutions that are many times slower than a matrix product, so on CPU those two are
-spelled as one (`_conv_up_matmul`). Parameters and results are those of the native ops.
+Both have 4x4 kernels and stride 2 and are each other's transpose: `conv_down` halves the sides, `conv_up` doubles them.
+XLA's CPU backend runs the transposed convolution as a dilated one, and its weight gradient ten times slower than it need
+be, so on CPU going up is spelled as a matrix product (`_conv_up_matmul`) and every gradient in terms of the two ops.
+Parameters and results are those of the native ops.
 """
 
 import flax.linen as nn
@@ -49,23 +49,42 @@ def _conv_up_matmul(x, kernel):
   return jnp.stack(rows, axis=2).reshape(n, 2 * h, 2 * w, c_out)
 
 
+def _transposed(kernel):
+  """The kernel with which `conv_up` is the transpose of `conv_down`, and the other way round."""
+  return kernel[::-1, ::-1].transpose(0, 1, 3, 2)
+
+
+def _kernel_gradient(x, cotangent, kernel):
+  """Of `conv_down` of x; `kernel` gives the shape."""
+  (gradient,) = jax.linear_transpose(lambda k: _conv_down_native(x, k), kernel)(cotangent)
+  return gradient
+
+
 @jax.custom_vjp
 def _conv_down_cpu(x, kernel):
   return _conv_down_native(x, kernel)
 
 
-def _conv_down_cpu_fwd(x, kernel):
-  return _conv_down_native(x, kernel), (x, kernel)
-
-
 def _conv_down_cpu_bwd(residuals, cotangent):
   x, kernel = residuals
-  (d_kernel,) = jax.linear_transpose(lambda k: _conv_down_native(x, k), kernel)(cotangent)
-  flipped = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
-  return _conv_up_matmul(cotangent, flipped), d_kernel
+  return _conv_up_matmul(cotangent, _transposed(kernel)), _kernel_gradient(x, cotangent, kernel)
 
 
-_conv_down_cpu.defvjp(_conv_down_cpu_fwd, _conv_down_cpu_bwd)
+_conv_down_cpu.defvjp(lambda x, kernel: (_conv_down_native(x, kernel), (x, kernel)), _conv_down_cpu_bwd)
+
+
+@jax.custom_vjp
+def _conv_up_cpu(x, kernel):
+  return _conv_up_matmul(x, kernel)
+
+
+def _conv_up_cpu_bwd(residuals, cotangent):
+  x, kernel = residuals
+  down = _transposed(kernel)
+  return _conv_down_native(cotangent, down), _transposed(_kernel_gradient(cotangent, x, down))
+
+
+_conv_up_cpu.defvjp(lambda x, kernel: (_conv_up_matmul(x, kernel), (x, kernel)), _conv_up_cpu_bwd)
 
 
 def conv_down(x: Float[Array, 'n h w c'], kernel: Float[Array, '4 4 c d']) -> Float[Array, 'n h/2 w/2 d']:
@@ -76,7 +95,7 @@ def conv_down(x: Float[Array, 'n h w c'], kernel: Float[Array, '4 4 c d']) -> Fl
 
 def conv_up(x: Float[Array, 'n h w c'], kernel: Float[Array, '4 4 c d']) -> Float[Array, 'n 2*h 2*w d']:
   """4x4 transposed convolution with stride 2, cropped to exactly twice the sides."""
-  op = _conv_up_matmul if jax.default_backend() == 'cpu' else _conv_up_native
+  op = _conv_up_cpu if jax.default_backend() == 'cpu' else _conv_up_native
   return op(x, kernel)
 
 
