@@ -1,7 +1,7 @@
 """The two strided convolutions every model here is made of, fast on CPU, GPU and TPU.
 
 Both have 4x4 kernels and stride 2 and are each other's transpose: `conv_down` halves the sides, `conv_up` doubles them.
-XLA's CPU backend runs the transposed convolution as a dilated one, and its weight gradient ten times slower than it need
+XLA's CPU backend runs the transposed convolution as a dilated one, and its weight gradient ten times slower than need
 be, so on CPU going up is spelled as a matrix product (`_conv_up_matmul`) and every gradient in terms of the two ops.
 Parameters and results are those of the native ops.
 """
