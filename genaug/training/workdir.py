@@ -98,7 +98,7 @@ def write_json(path: pathlib.Path, content: dict) -> None:
 def environment() -> dict:
   devices = jax.devices()
   return {
-    'command': sys.argv,
+    'command': [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]],
     'python': platform.python_version(),
     'platform': platform.platform(),
     'packages': {name: importlib.metadata.version(name) for name in _PACKAGES},
