@@ -6,10 +6,10 @@ make data DATASET=emoji64/google && make train CONFIG=configs/gan_emoji64.py
 from configs import base
 
 
-def get_config():
-  c = base.get_config()
+def get_config(variant=''):
+  c = base.gan_variant(variant)
   c.data.name = 'emoji64/google'  # or emoji64/twitter
-  c.augment.hflip = 0.5
+  c.augment.hflip.p = 0.5
   c.model.width = 32
   c.eval.samples = 1000
   return c

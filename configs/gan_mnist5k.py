@@ -6,8 +6,8 @@ make train
 from configs import base
 
 
-def get_config():
-  c = base.get_config()
+def get_config(variant=''):
+  c = base.gan_variant(variant)
   c.train.steps = 3000
   c.eval.every = 1000
   c.eval.samples = 1000  # as many as there are test images

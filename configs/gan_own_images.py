@@ -6,10 +6,10 @@ make train CONFIG=configs/gan_own_images.py ARGS="--config.data.folder=PATH --wo
 from configs import base
 
 
-def get_config():
-  c = base.get_config()
+def get_config(variant=''):
+  c = base.gan_variant(variant)
   c.data.name = 'image_folder'
-  c.augment.hflip = 0.5
+  c.augment.hflip.p = 0.5
   c.model.width = 32
   c.eval.samples = 1000
   return c

@@ -1,15 +1,22 @@
 """Speed against peers, measured in the same run on the same cores.
 
 python -m experiments.bench step [--output experiments/results/step_time.json]
+python -m experiments.bench augment [--output experiments/results/augment_throughput.json]
+python -m experiments.bench in-step | dispatch | roofline [--output ...]
 
   step   one DCGAN training step (28x28, 64/128 channels, batch 64, float32) against PyTorch eager on CPU. Ours is the
          step that experiments.train runs, with its batch gather, random draws and weight average; PyTorch's is the
          same networks, losses and order of updates on a fixed batch, once as PyTorch comes and once with the memory
          allocator set as experiments.train sets it. Each program is a process of its own, blocks of steps alternate
          between them; compilation and warm-up are left out. Needs PyTorch: pip install torch (the CPU build will do).
+  augment  images a second of every operation of genaug.augment that a peer has too, at 32x32 and 224x224. The peers are
+         those of experiments.peers that are installed. Writes --output after each figure; the same command goes on
+         where it stopped. --quick for a first look, --ops rotate,jpeg for some of them, --fresh to measure them again.
+  in-step   what augmentation costs inside the DCGAN step.
+  dispatch  policies with an operation computed for the images that drew it, and with all computed for all.
+  roofline  the share of the memory bandwidth, as a copy reaches it, that a fused chain of the input step reaches.
 """
 
-import json
 import multiprocessing
 import os
 import pathlib
@@ -23,15 +30,18 @@ from experiments import cli
 
 _DATA_DIR = cli.define_data_dir()
 _THREADS = flags.DEFINE_integer(
-  'threads', None, 'Threads PyTorch uses. Default: all cores, as JAX does.', lower_bound=1
+  'threads', None, 'Threads, or processes, of the peers. Default: all cores, as JAX does.', lower_bound=1
 )
 _ROUNDS = flags.DEFINE_integer('rounds', 15, 'Blocks of each program.', lower_bound=1)
 _STEPS = flags.DEFINE_integer('steps', 20, 'Steps in a block.', lower_bound=1)
+_OPS = flags.DEFINE_list('ops', [], 'augment: operations to measure. Default: all.')
+_FRESH = flags.DEFINE_bool('fresh', False, 'augment: measure again what the output has.')
+_QUICK = flags.DEFINE_bool('quick', False, 'augment: at most 3 rounds.')
 _OUTPUT = flags.DEFINE_string('output', None, 'JSON file for the raw figures.')
 flags.adopt_module_key_flags(cli)
 
 
-def _ours(data_dir: pathlib.Path) -> Callable[[int], None]:
+def _ours(data_dir: pathlib.Path, **settings) -> Callable[[int], None]:
   import jax
 
   from configs import gan_mnist5k
@@ -39,7 +49,9 @@ def _ours(data_dir: pathlib.Path) -> Callable[[int], None]:
   from genaug.training.experiment import prepare
 
   loop.keep_freed_memory()
-  experiment = prepare(gan_mnist5k.get_config(), data_dir)._replace(steps_per_call=1)
+  config = gan_mnist5k.get_config()
+  config.update_from_flattened_dict(settings)
+  experiment = prepare(config, data_dir)._replace(steps_per_call=1)
   step, state = loop.make_step(experiment), experiment.init()
   resident, feed = loop.make_feed(experiment)
 
@@ -101,15 +113,15 @@ def _torch_eager(threads: int, keep_memory: bool) -> Callable[[int], None]:
 class _Program:
   """A benchmark in a process of its own, idle until it is told to run."""
 
-  def __init__(self, make: Callable[..., Callable[[int], None]], *arguments):
+  def __init__(self, make: Callable[..., Callable[[int], None]], *arguments, **settings):
     context = multiprocessing.get_context('spawn')
     self._pipe, theirs = context.Pipe()
-    self._process = context.Process(target=self._serve, args=(theirs, make, arguments), daemon=True)
+    self._process = context.Process(target=self._serve, args=(theirs, make, arguments, settings), daemon=True)
     self._process.start()
 
   @staticmethod
-  def _serve(pipe, make, arguments) -> None:
-    run = make(*arguments)
+  def _serve(pipe, make, arguments, settings) -> None:
+    run = make(*arguments, **settings)
     while steps := pipe.recv():
       start = time.perf_counter()
       run(steps)
@@ -171,15 +183,133 @@ def step() -> dict:
   }
 
 
-TABLES = {'step': step}
+CLASSIC = {'hflip.p': 0.5, 'rotate.p': 1.0, 'translate.p': 1.0, 'zoom.p': 1.0}
+DOORS = {
+  'none': {},
+  'classic (flip, rotate, shift, zoom)': {f'augment.{key}': value for key, value in CLASSIC.items()},
+  'RandAugment': {'augment.rand_augment.p': 1.0},
+  'DiffAugment': {'gan.door': 'diff_augment'},
+  'ADA, p = 0.5': {'gan.door': 'ada', 'gan.ada_p': 0.5},
+}
+
+
+def in_step() -> dict:
+  from genaug.training import workdir
+
+  programs = {name: _Program(_ours, pathlib.Path(_DATA_DIR.value), **settings) for name, settings in DOORS.items()}
+  blocks = _alternate(programs, _ROUNDS.value, _STEPS.value)
+  takes = {
+    name: statistics.median(with_it / without for with_it, without in zip(times, blocks['none']))
+    for name, times in blocks.items()
+  }
+  for name, times in blocks.items():
+    print(f'{name}: median {statistics.median(times):.1f} ms a step; {takes[name]:.3f} of the step without')
+  return {
+    'what': 'DCGAN step of configs/gan_mnist5k.py (28x28x1, batch 64) with augmentation inside, milliseconds a step',
+    'excluded': 'compilation, warm-up',
+    'steps_per_block': _STEPS.value,
+    'environment': workdir.environment(),
+    'settings': DOORS,
+    'takes': takes,
+    'milliseconds': blocks,
+  }
+
+
+def _policy(dense: bool, side: int, count: int, name: str) -> Callable[[int], None]:
+  import jax
+  import jax.numpy as jnp
+
+  from genaug import augment as operations
+  from genaug.augment import conditional
+  from genaug.training import loop
+
+  loop.keep_freed_memory()
+  if dense:
+    conditional.in_groups = conditional.everywhere
+  images = jnp.linspace(0, 1, count * side * side * 3).reshape(count, side, side, 3)
+  policy = jax.jit(lambda key: jax.vmap(getattr(operations, name))(jax.random.split(key, count), images))
+
+  def run(steps: int) -> None:
+    for i in range(steps):
+      jax.block_until_ready(policy(jax.random.key(i)))
+
+  return run
+
+
+def dispatch() -> dict:
+  from genaug.training import workdir
+
+  result = {
+    'what': 'a policy, milliseconds a batch: every operation for the images that drew it, in groups, or for all images',
+    'environment': workdir.environment(),
+    'milliseconds': {},
+  }
+  for name in ('rand_augment', 'trivial_augment_wide'):
+    for side, count in ((32, 256), (224, 32)):
+      programs = {way: _Program(_policy, way == 'everywhere', side, count, name) for way in ('in groups', 'everywhere')}
+      blocks = _alternate(programs, _ROUNDS.value, _STEPS.value)
+      result['milliseconds'][f'{name} {count}x{side}x{side}x3'] = blocks
+      print(name, side, {way: round(statistics.median(times), 1) for way, times in blocks.items()})
+  return result
+
+
+def roofline() -> dict:
+  import jax
+  import jax.numpy as jnp
+
+  from configs import base
+  from genaug.augment import pipeline
+  from genaug.training import loop, workdir
+
+  loop.keep_freed_memory()
+  config = base.get_config().augment
+  for name in ('gamma', 'color_jitter', 'hflip', 'rotate', 'translate', 'zoom', 'cutout'):
+    config[name].p = 1.0
+  images = jnp.linspace(0, 1, 256 * 128 * 128 * 3).reshape(256, 128, 128, 3)
+  keys = jax.random.split(jax.random.key(0), 256)
+  programs = {
+    'copy': jax.jit(lambda keys, images: images + 1),
+    'fused chain': jax.jit(lambda keys, images: pipeline.input_step(config)(keys, {'image': images})['image']),
+  }
+  seconds: dict[str, list[float]] = {name: [] for name in programs}
+  for i in range(_ROUNDS.value + 1):
+    for name, program in programs.items():
+      start = time.perf_counter()
+      jax.block_until_ready(program(keys, images))
+      seconds[name] += [time.perf_counter() - start] if i else []
+  rate = {name: 2 * images.nbytes / statistics.median(times) / 1e9 for name, times in seconds.items()}
+  share = rate['fused chain'] / rate['copy']
+  print(', '.join(f'{name} {gb:.1f} GB/s' for name, gb in rate.items()) + f': {share:.2f} of what a copy reaches')
+  return {
+    'what': '256x128x128x3 float32 read and written once, GB/s: a copy, and a fused chain of gamma, colour jitter, '
+    'flip, rotation, shift, zoom and cutout',
+    'environment': workdir.environment(),
+    'gb_per_s': rate,
+    'share': share,
+    'seconds': seconds,
+  }
+
+
+def augment() -> dict:
+  from experiments import bench_augment
+
+  output = _OUTPUT.value and pathlib.Path(_OUTPUT.value)
+  rounds, seconds = (min(3, _ROUNDS.value), 1.0) if _QUICK.value else (_ROUNDS.value, 1.5)
+  threads = _THREADS.value or os.cpu_count()
+  return bench_augment.table(_alternate, output, _OPS.value, _FRESH.value, threads, rounds, seconds)
+
+
+TABLES = {'step': step, 'augment': augment, 'in-step': in_step, 'dispatch': dispatch, 'roofline': roofline}
 
 
 def main(table: str) -> None:
+  from genaug.training import workdir
+
   result = TABLES[table]()
   if _OUTPUT.value:
     output = pathlib.Path(_OUTPUT.value)
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(result, indent=2) + '\n')
+    workdir.write_json(output, result)
 
 
 if __name__ == '__main__':

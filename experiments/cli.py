@@ -31,8 +31,9 @@ def define_data_dir() -> flags.FlagHolder:
 
 
 def config_name() -> str:
-  """configs/gan_mnist5k.py -> gan_mnist5k."""
-  return pathlib.Path(flags.FLAGS['config'].config_filename).stem
+  """configs/gan_mnist5k.py -> gan_mnist5k, configs/gan_mnist5k.py:ada -> gan_mnist5k-ada."""
+  file, _, variant = flags.FLAGS['config'].config_filename.partition(':')
+  return '-'.join(filter(None, (pathlib.Path(file).stem, variant)))
 
 
 def run(main: Callable[..., int | None], choices: tuple[str, ...] = ()) -> None:

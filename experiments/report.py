@@ -1,4 +1,8 @@
-"""Rewrites the result tables of README.md from experiments/results/*.json, so that no figure is typed by hand.
+"""Rewrites the generated tables of the READMEs, so that no figure is typed by hand and no table goes stale.
+
+In README.md: results, from experiments/results/*.json, and features, from experiments/features.py. In
+genaug/augment/README.md: operations, from genaug.augment.registry. Each stands between <!-- NAME --> and
+<!-- end of NAME -->.
 
 python -m experiments.report [--check]
 """
@@ -11,10 +15,10 @@ from absl import flags
 
 from experiments import cli
 
-_README = flags.DEFINE_string('readme', 'README.md', 'File with <!-- results --> ... <!-- end of results -->.')
+_README = flags.DEFINE_string('readme', 'README.md', 'File with results and features.')
+_OPERATIONS = flags.DEFINE_string('operations', 'genaug/augment/README.md', 'File with operations.')
 _RESULTS = flags.DEFINE_string('results', 'experiments/results', 'Directory of what seeds and bench have written.')
 _CHECK = flags.DEFINE_bool('check', False, 'Change nothing; fail if the tables are out of date.')
-_BEGIN, _END = '<!-- results -->', '<!-- end of results -->'
 
 
 def _interval(summary: dict, name: str, digits: int) -> str:
@@ -69,6 +73,9 @@ def tables(results: pathlib.Path) -> str:
     )
     parts.append(_table(['program', 'median', 'genaug takes, of it'], rows))
     parts.append('`python -m experiments.bench step`')
+  for name, render in BENCHES.items():
+    if name in loaded:
+      parts += render(loaded[name])
   return '\n\n'.join(parts)
 
 
@@ -77,18 +84,135 @@ def _portable(command: list[str]) -> list[str]:
   return [word for word in command if not word.startswith(('--data_dir', '--workdir'))]
 
 
+def _throughput(result: dict) -> list[str]:
+  parts = [f'{result["what"]}. ' + ' '.join(f'{who}: {how}.' for who, how in result['how'].items())]
+  versions = ', '.join(f'{name} {version}' for name, version in result['versions'].items() if version)
+  parts[0] += f' {result["threads"]} threads; jax {versions.replace("genaug ", "", 1)}.'
+  rows = [
+    [
+      f'{n}x{n}',
+      f'{figures["operations"]}',
+      f'{figures["geometric_mean"]:.2f}',
+      ', '.join(f'{op} {ratio:.2f}' for op, ratio in sorted(figures['below_0.5'].items(), key=lambda x: x[1]))
+      or 'none',
+    ]
+    for n, figures in result['summary'].items()
+  ]
+  parts.append(_table(['images', 'operations', 'genaug / best peer, geometric mean', 'below 0.5'], rows))
+  rows = []
+  for op, sizes in sorted(result['operations'].items()):
+    cells = [cell for n in ('32', '224') for cell in _throughput_cell(sizes.get(n))]
+    rows.append([f'`{op}`', *cells])
+  header = ['images/s', 'genaug, 32', 'best peer', 'ratio', 'genaug, 224', 'best peer', 'ratio']
+  table = _table(header, rows)
+  marks = '\\* one draw for the whole batch; ° in uint8.'
+  parts.append(f'<details><summary>Every operation</summary>\n\n{table}\n\n{marks}\n\n</details>')
+  parts.append('`python -m experiments.bench augment --output experiments/results/augment_throughput.json`')
+  return parts
+
+
+def _throughput_cell(cell: dict | None) -> list[str]:
+  if not cell or not cell['best_peer']:
+    return ['', '', '']
+  best, speeds = cell['best_peer'], cell['images_per_s']
+  marks = ' '.join(cell['marks'].get(best, ()))
+  sign = '\\*' * ('batch' in marks) + '°' * ('uint8' in marks)
+  return [f'{speeds[cell["compared"]]:,.0f}', f'{best} {speeds[best]:,.0f}{sign}', f'{cell["ratio"]:.2f}']
+
+
+def _in_step(result: dict) -> list[str]:
+  rows = [
+    [name, f'{statistics.median(times):.1f}', f'{100 * (result["takes"][name] - 1):+.1f} %']
+    for name, times in result['milliseconds'].items()
+  ]
+  title = f'{result["what"]}; excluded: {result["excluded"]}; {_machine(result)}'
+  command = '`python -m experiments.bench in-step --output experiments/results/augment_in_step.json`'
+  return [title, _table(['augmentation', 'median', 'more than none, median block by block'], rows), command]
+
+
+def _dispatch(result: dict) -> list[str]:
+  rows = [
+    [name, *(f'{statistics.median(blocks[way]):.1f}' for way in ('in groups', 'everywhere'))]
+    for name, blocks in result['milliseconds'].items()
+  ]
+  command = '`python -m experiments.bench dispatch --output experiments/results/policy_dispatch.json`'
+  return [f'{result["what"]}; {_machine(result)}', _table(['batch', 'in groups', 'everywhere'], rows), command]
+
+
+def _roofline(result: dict) -> list[str]:
+  rates = ', '.join(f'{name} {rate:.1f} GB/s' for name, rate in result['gb_per_s'].items())
+  command = '`python -m experiments.bench roofline --output experiments/results/roofline.json`'
+  return [f'{result["what"]}: {rates}, a share of {result["share"]:.2f}; {_machine(result)}', command]
+
+
+def _machine(result: dict) -> str:
+  environment = result['environment']
+  return f'{", ".join(environment["devices"])}, jax {environment["packages"]["jax"]}'
+
+
+BENCHES = {
+  'augment_throughput': _throughput,
+  'augment_in_step': _in_step,
+  'policy_dispatch': _dispatch,
+  'roofline': _roofline,
+}
+
+
+def features() -> str:
+  """What the peers have, by the name of it; ours by its test."""
+  from experiments.features import FEATURES, VERSIONS
+
+  rows = []
+  for feature, names in FEATURES.items():
+    test = names['genaug'].partition('::')[0]
+    ours = f'[{names["genaug"].partition("::")[2].removeprefix("test_").replace("_", " ")}]({test})'
+    rows.append([feature, ours, *(f'`{names[peer].rpartition(".")[2]}`' if names[peer] else '' for peer in VERSIONS)])
+  header = ['', 'genaug: the test', *(f'{peer} {version}' for peer, version in VERSIONS.items())]
+  return f'<details><summary>{len(rows)} features</summary>\n\n{_table(header, rows)}\n\n</details>'
+
+
+def operations() -> str:
+  """Every operation of a config, in its order."""
+  from genaug.augment.registry import OPS, strengths
+
+  rows = []
+  for name, op in OPS.items():
+    ranges = getattr(op.draw, 'ranges', {})
+    told = [f'`{strength}={default}` {_range(ranges[strength])}' for strength, default in strengths(name).items()]
+    summary = ' '.join((op.draw.__doc__ or '').split('\n\n')[0].split())
+    rows.append([f'`{name}`', op.stage, '<br>'.join(told), summary])
+  return _table(['operation', 'stage', 'strengths: default, range', 'each image gets'], rows)
+
+
+def _range(allowed: tuple) -> str:
+  if isinstance(allowed[0], str):
+    return ', '.join(allowed)
+  return f'[{allowed[0]:.4g}, {allowed[1]:.4g}]'
+
+
+def _rewritten(text: str, name: str, content: str) -> str:
+  begin, end = f'<!-- {name} -->', f'<!-- end of {name} -->'
+  before, _, rest = text.partition(begin)
+  return f'{before}{begin}\n\n{content}\n\n{end}{rest.partition(end)[2]}'
+
+
 def main() -> int:
-  readme = pathlib.Path(_README.value)
-  text = readme.read_text()
-  before, _, rest = text.partition(_BEGIN)
-  after = rest.partition(_END)[2]
-  updated = f'{before}{_BEGIN}\n\n{tables(pathlib.Path(_RESULTS.value))}\n\n{_END}{after}'
-  if _CHECK.value and updated != text:
-    print(f'{readme} is out of date: run python -m experiments.report')
-    return 1
-  if not _CHECK.value:
-    readme.write_text(updated)
-  return 0
+  sections = {
+    _README.value: {'results': lambda: tables(pathlib.Path(_RESULTS.value)), 'features': features},
+    _OPERATIONS.value: {'operations': operations},
+  }
+  stale = 0
+  for name, contents in sections.items():
+    path = pathlib.Path(name)
+    text = updated = path.read_text()
+    for section, content in contents.items():
+      updated = _rewritten(updated, section, content())
+    if _CHECK.value and updated != text:
+      print(f'{path} is out of date: run python -m experiments.report')
+      stale = 1
+    elif updated != text:
+      path.write_text(updated)
+  return stale
 
 
 if __name__ == '__main__':

@@ -22,10 +22,13 @@ TINY = {
   'train.snapshot_every': 1000,
   'eval.every': 1000,
   'eval.metrics': (),
-  'augment.rotate': 10.0,
-  'augment.translate': 0.1,
-  'augment.cutout': 0.2,
+  'augment.rotate.p': 1.0,
+  'augment.rotate.degrees': 10.0,
+  'augment.translate.p': 1.0,
+  'augment.cutout.p': 0.5,
+  'augment.cutout.size': 0.2,
 }
+ADA = {'gan__door': 'ada', 'gan__ada_p': 0.5, 'gan__ada_kimg': 1.0}  # p moves within a few steps
 
 
 @pytest.fixture(scope='session')

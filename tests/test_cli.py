@@ -42,7 +42,21 @@ CASES = {
   'wrong type': (lambda t: ['--config.optim.lr=fast'], ['config.optim.lr', "'fast'", 'float such as 0.0002']),
   'no such choice': (lambda t: ['--config.gan.loss=wgan'], ['gan.loss', "'wgan'", 'least_squares']),
   'out of range': (lambda t: ['--config.optim.lr=-1.0'], ['optim.lr', '-1.0', 'at least 0']),
-  'augmentation range': (lambda t: ['--config.augment.hflip=3.0'], ['augment', 'hflip', '3.0']),
+  'augmentation range': (lambda t: ['--config.augment.hflip.p=3.0'], ['augment', 'hflip', '3.0']),
+  'augmentation strength': (
+    lambda t: ['--config.augment.rotate.degrees=200.0'],
+    ['augment.rotate', '200.0', '[0, 180]', 'configs/base.py'],
+  ),
+  'mixing without labels': (
+    lambda t: ['--config.augment.mixup.p=0.5'],
+    ['augment.mixup.p', '0.5', "'gan'", '--config.augment.mixup.p=0'],
+  ),
+  'no such door': (lambda t: ['--config.gan.door=aada'], ['gan.door', "'aada'", 'none, diff_augment, ada']),
+  'no such transform': (
+    lambda t: ['--config.gan.ada_transforms=("blit", "blur")'],
+    ['gan.ada_transforms', "'blur'", 'blit, geometry, color'],
+  ),
+  'no such variant': (lambda t: ['--config=configs/gan_mnist5k.py:aada'], ["'aada'", 'diffaug, ada']),
   'unknown data set': (lambda t: ['--config.data.name=mnist5000'], ['data.name', 'mnist5000', 'mnist5k']),
   'empty folder': (lambda t: _own(t), ['data.folder']),
   'missing folder': (lambda t: _own(t / 'none'), ['data.folder', 'none']),

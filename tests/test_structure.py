@@ -5,9 +5,6 @@ import pathlib
 
 import pytest
 
-from configs import base
-from genaug.augment import pipeline
-
 ROOT = pathlib.Path(__file__).parents[1]
 ROOMS = {  # room of genaug -> the rooms it may use
   'errors': set(),
@@ -66,7 +63,3 @@ def test_only_the_loop_maps_over_devices():
 @pytest.mark.parametrize('path', SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_file_fits_in_one_reading(path):
   assert len(path.read_text().splitlines()) <= 400
-
-
-def test_every_augmentation_key_of_the_configs_is_checked():
-  assert set(base.get_config().augment) == {*pipeline.RANGES, *pipeline.CHOICES, 'tiles'}

@@ -11,14 +11,14 @@ import numpy as np
 
 from genaug.training.experiment import prepare
 from genaug.training.loop import make_feed, make_step
-from tests.conftest import tiny_config
+from tests.conftest import ADA, tiny_config
 
 
 def main(task: str, data_dir: str, output: str, *distributed: str) -> None:
   if distributed:
     coordinator, processes, process = distributed
     jax.distributed.initialize(coordinator, int(processes), int(process))
-  experiment = prepare(tiny_config(task, data__device_mib=512 * (task == 'gan')), pathlib.Path(data_dir))
+  experiment = prepare(tiny_config(task, data__device_mib=512 * (task == 'gan'), **ADA), pathlib.Path(data_dir))
   state, step = experiment.init(), make_step(experiment)
   resident, feed = make_feed(experiment)
   assert bool(resident) == (task == 'gan'), 'one task tests splits on the device, the other streamed ones'

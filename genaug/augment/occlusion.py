@@ -1,32 +1,216 @@
-"""Hiding parts of an image."""
+"""Hiding parts of an image. Only the image: what is hidden is still there, so masks, boxes and keypoints stay.
+
+Positions and sizes are fractions, x and width of the image's width, y and height of its height; `fill` is what
+shows instead, a number in [0, 1] or one a channel. A pixel is hidden as a whole, by its centre. uint8 images are
+never converted: what is not hidden keeps its bits in every dtype.
+"""
+
+from functools import reduce
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, PRNGKeyArray, ScalarLike
+from jaxtyping import Array, Bool, Float, Num, PRNGKeyArray, ScalarLike, UInt32
 
-from genaug.augment.geometry import Point
+from genaug.augment.image import (
+  Params,
+  Shape,
+  check_image,
+  check_range,
+  from_float,
+  log_uniform,
+  randomly,
+  ranged,
+  uniform,
+)
+
+Fill = Float[ArrayLike, '*c']
+
+# Zhong et al. 2020, section 3.3: sides in a relation of at most 1 to 1 / 0.3.
+MAX_ASPECT = 1 / 0.3
 
 
 def cutout(
-  image: Float[Array, 'h w c'], centre: Point, size: ScalarLike, fill: Float[ArrayLike, '*c'] = 0.0
-) -> Float[Array, 'h w c']:
-  """A square of side size * min(h, w) about `centre`, both fractions, hidden by `fill`; cut off at the frame.
+  image: Num[Array, 'h w c'], centre: Float[ArrayLike, '2'], size: ScalarLike, fill: Fill = 0.0
+) -> Num[Array, 'h w c']:
+  """A square of side size * min(h, w) about `centre` = (x, y) hidden; cut off at the frame. size in [0, 1].
 
   DeVries & Taylor 2017, "Improved Regularization of Convolutional Neural Networks with Cutout".
   """
+  check_range('cutout: centre', centre, 0, 1)
+  check_range('cutout: size', size, 0, 1)
+  image = check_image(image, 'cutout')
   h, w, _ = image.shape
-  half = size * min(h, w) / 2
-  x = jnp.arange(w) + 0.5 - centre[0] * w
-  y = jnp.arange(h)[:, None] + 0.5 - centre[1] * h
+  side = size * min(h, w)
+  hidden = _rectangle((h, w), centre[0] * w - side / 2, centre[1] * h - side / 2, side, side)
+  return _hide('cutout', image, hidden, fill)
+
+
+@ranged(size=(0, 1))
+def draw_cutout(key: PRNGKeyArray, shape: Shape, size: ScalarLike = 0.5) -> Params:
+  """a square of side `size`, in [0, 1], about a point uniform in the image."""
+  del shape
+  return {'centre': uniform(key, 0, 1, (2,)), 'size': jnp.asarray(size, jnp.float32)}
+
+
+def erase(
+  image: Num[Array, 'h w c'],
+  x: ScalarLike,
+  y: ScalarLike,
+  width: ScalarLike,
+  height: ScalarLike,
+  key: PRNGKeyArray | None = None,
+  fill: Fill | str = 0.0,
+) -> Num[Array, 'h w c']:
+  """The rectangle with the top left corner (x, y) hidden, all in [0, 1]; fill = 'noise' is uniform noise from `key`.
+
+  Zhong et al. 2020, "Random Erasing Data Augmentation". Raises ValueError for another name of a fill, and for
+  noise without a key.
+  """
+  for name, value in {'x': x, 'y': y, 'width': width, 'height': height}.items():
+    check_range(f'erase: {name}', value, 0, 1)
+  image = check_image(image, 'erase')
+  h, w, _ = image.shape
+  if isinstance(fill, str):
+    if fill != 'noise' or key is None:
+      raise ValueError(f"erase: fill = {fill!r}: must be a number, one a channel, or 'noise' with a key")
+    fill = uniform(key, 0, 1, image.shape)
+  return _hide('erase', image, _rectangle((h, w), x * w, y * h, width * w, height * h), fill)
+
+
+@ranged(max_area=(0, 1), min_area=(0, 1), max_aspect=(1, 100))
+def draw_erase(
+  key: PRNGKeyArray,
+  shape: Shape,
+  max_area: ScalarLike = 0.33,
+  min_area: ScalarLike = 0.02,
+  max_aspect: ScalarLike = MAX_ASPECT,
+) -> Params:
+  """one rectangle uniform in the image: area uniform in [min_area, max_area], sides 1 to `max_aspect` at most.
+
+  A max_area below min_area wins. The relation of the sides, in pixels, is log-uniform among those that fit into
+  the image; nothing is drawn twice. Areas in [0, 1], max_aspect >= 1.
+  """
+  h, w, _ = shape
+  keys = jax.random.split(key, 5)
+  area = uniform(keys[0], jnp.minimum(min_area, max_area), max_area)
+  # Both sides fit into the image where the relation of the two fractions is in [area, 1 / area].
+  limit = 1 / jnp.maximum(area, 1e-6)
+  low, high = (jnp.clip(aspect * w / h, 1 / limit, limit) for aspect in (1 / max_aspect, max_aspect))
+  relation = log_uniform(keys[1], low, high)
+  height, width = jnp.minimum(jnp.sqrt(area * relation), 1), jnp.minimum(jnp.sqrt(area / relation), 1)
+  x, y = uniform(keys[2], 0, 1 - width), uniform(keys[3], 0, 1 - height)
+  return {'x': x, 'y': y, 'width': width, 'height': height, 'key': keys[4]}
+
+
+def grid_mask(
+  image: Num[Array, 'h w c'],
+  unit: ScalarLike,
+  ratio: ScalarLike,
+  offset: Float[ArrayLike, '2'] = (0.0, 0.0),
+  angle: ScalarLike = 0.0,
+  fill: Fill = 0.0,
+) -> Num[Array, 'h w c']:
+  """A grid of squares hidden: one in every unit of side unit * min(h, w), `ratio` of the unit's side wide.
+
+  unit, ratio and offset (of the grid to the right and down, in units) in [0, 1], angle in degrees
+  counter-clockwise. Chen et al. 2020, "GridMask Data Augmentation"; its r, the part of a side that is kept, is
+  1 - ratio.
+  """
+  check_range('grid_mask: unit', unit, 0, 1)
+  check_range('grid_mask: ratio', ratio, 0, 1)
+  check_range('grid_mask: offset', offset, 0, 1)
+  image = check_image(image, 'grid_mask')
+  h, w, _ = image.shape
+  x, y = jnp.arange(w) + 0.5, jnp.arange(h)[:, None] + 0.5
+  angle = jnp.deg2rad(angle)
+  cos, sin, side = jnp.cos(angle), jnp.sin(angle), unit * min(h, w)
+  across = (cos * x - sin * y) / side - offset[0]
+  down = (sin * x + cos * y) / side - offset[1]
+  hidden = (across - jnp.floor(across) < ratio) & (down - jnp.floor(down) < ratio)
+  return _hide('grid_mask', image, hidden, fill)
+
+
+@ranged(ratio=(0, 1), min_unit=(0.01, 1), max_unit=(0.01, 1), max_degrees=(0, 180))
+def draw_grid_mask(
+  key: PRNGKeyArray,
+  shape: Shape,
+  ratio: ScalarLike = 0.5,
+  min_unit: ScalarLike = 0.4,
+  max_unit: ScalarLike = 1.0,
+  max_degrees: ScalarLike = 0.0,
+) -> Params:
+  """a grid of any offset, unit uniform in [min_unit, max_unit], angle uniform in [-max_degrees, max_degrees]."""
+  del shape
+  keys = jax.random.split(key, 3)
+  return {
+    'unit': uniform(keys[0], min_unit, max_unit),
+    'ratio': jnp.asarray(ratio, jnp.float32),
+    'offset': uniform(keys[1], 0, 1, (2,)),
+    'angle': uniform(keys[2], -max_degrees, max_degrees),
+  }
+
+
+def pixel_dropout(
+  image: Num[Array, 'h w c'], key: PRNGKeyArray, rate: ScalarLike, fill: Fill = 0.0
+) -> Num[Array, 'h w c']:
+  """Every pixel hidden, with all its channels, with probability `rate` in [0, 1]."""
+  check_range('pixel_dropout: rate', rate, 0, 1)
+  image = check_image(image, 'pixel_dropout')
+  return _hide('pixel_dropout', image, jax.random.bernoulli(key, rate, image.shape[:2]), fill)
+
+
+@ranged(rate=(0, 1))
+def draw_pixel_dropout(key: PRNGKeyArray, shape: Shape, rate: ScalarLike = 0.05) -> Params:
+  """every pixel hidden with probability `rate`, in [0, 1]."""
+  del shape
+  return {'key': key, 'rate': jnp.asarray(rate, jnp.float32)}
+
+
+def coarse_dropout(image: Num[Array, 'h w c'], boxes: Float[ArrayLike, 'n 4'], fill: Fill = 0.0) -> Num[Array, 'h w c']:
+  """The boxes (x_min, y_min, x_max, y_max), fractions in [0, 1], hidden; they may overlap."""
+  check_range('coarse_dropout: boxes', boxes, 0, 1)
+  image = check_image(image, 'coarse_dropout')
+  h, w, _ = image.shape
+  left, top, right, bottom = (jnp.asarray(boxes, jnp.float32) * jnp.array([w, h, w, h])).T[..., None]
+  x, y = jnp.arange(w) + 0.5, jnp.arange(h) + 0.5
+  columns, rows = (left <= x) & (x < right), (top <= y) & (y < bottom)  # [n, w], [n, h]
+  # A box hides a pixel where it has both the row and the column. 32 boxes a word: one `and` compares them all.
+  words = [_bits(rows[i : i + 32])[:, None] & _bits(columns[i : i + 32]) for i in range(0, len(rows), 32)]
+  hidden = reduce(jnp.bitwise_or, words, jnp.uint32(0)) != 0
+  return _hide('coarse_dropout', image, hidden, fill)
+
+
+@ranged(max_side=(0, 1), holes=(1, 256))
+def draw_coarse_dropout(key: PRNGKeyArray, shape: Shape, max_side: ScalarLike = 0.2, holes: int = 8) -> Params:
+  """`holes` boxes (static), anywhere in the image, sides uniform in [max_side / 2, max_side], a fraction."""
+  del shape
+  where, how_large = jax.random.split(key)
+  side = uniform(how_large, max_side / 2, max_side, (holes, 2))
+  corner = uniform(where, 0, 1, (holes, 2)) * (1 - side)
+  return {'boxes': jnp.concatenate([corner, corner + side], axis=-1)}
+
+
+def _rectangle(shape: tuple[int, int], left, top, width, height) -> Bool[Array, 'h w']:
+  h, w = shape
+  x = jnp.arange(w) + 0.5 - left
+  y = jnp.arange(h)[:, None] + 0.5 - top
   # Half open: a side of n pixels hides n of them wherever it lies, a side of 0 none.
-  hidden = (-half <= x) & (x < half) & (-half <= y) & (y < half)
-  return jnp.where(hidden[..., None], jnp.asarray(fill, image.dtype), image)
+  return (x >= 0) & (x < width) & (y >= 0) & (y < height)
 
 
-def random_cutout(
-  key: PRNGKeyArray, image: Float[Array, 'h w c'], size: ScalarLike, fill: Float[ArrayLike, '*c'] = 0.0
-) -> Float[Array, 'h w c']:
-  """`cutout` about a point uniform in the image."""
-  centre = jax.random.uniform(key, (2,))
-  return cutout(image, centre, size, fill)
+def _bits(flags: Bool[Array, 'n side']) -> UInt32[Array, ' side']:
+  bit = jnp.uint32(1) << jnp.arange(len(flags), dtype=jnp.uint32)
+  return jnp.where(flags, bit[:, None], 0).sum(0, dtype=jnp.uint32)
+
+
+def _hide(name: str, image, hidden: Bool[Array, '*h_w'], fill):
+  check_range(f'{name}: fill', fill, 0, 1)
+  return jnp.where(hidden[..., None], from_float(jnp.asarray(fill, jnp.float32), image.dtype), image)
+
+
+random_cutout = randomly(cutout, draw_cutout)
+random_erase = random_erasing = randomly(erase, draw_erase)
+random_grid_mask = randomly(grid_mask, draw_grid_mask)
+random_pixel_dropout = randomly(pixel_dropout, draw_pixel_dropout)
+random_coarse_dropout = randomly(coarse_dropout, draw_coarse_dropout)

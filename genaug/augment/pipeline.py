@@ -1,233 +1,264 @@
-"""A config becomes one augmentation: colour, one resample for all moves, diagonal halves, cutout.
+"""A config becomes one augmentation: every operation of `registry.OPS`, each with its probability and strengths.
 
-An example is a dict with `image`, float [h, w, c] in [0, 1], and any of
+An example is a dict with `image`, [h, w, c], float in [0, 1] or uint8, and any of
   mask       [h, w, 1], integers: moves with the image, nearest pixel, 0 where nothing was
-  boxes      [n, 4], pixels: move, may leave the frame (`geometry.clip_boxes`)
-  keypoints  [n, 2], pixels: move, may leave the frame (`geometry.points_inside`)
-Other entries pass through untouched. Keeping a diagonal half cuts the mask as well; cutout hides the image
-only, because what is hidden is still there.
+  boxes      [n, 4], pixels: move; `boxes_visible` [n] says which still have a part in the frame
+  keypoints  [n, 2], pixels: move; `keypoints_visible` [n] says which are still in the frame
+  label      [k], shares of classes: mixed where images are
+Other entries pass through untouched. What hides or recolours pixels leaves mask, boxes and keypoints alone.
 
-`sample` turns a key into a draw, `apply` carries a draw out, `augment` does both. Randomness picks
-parameters, never branches; what the config turns off is decided while tracing and leaves nothing in the
-compiled code.
+`sample` turns a key into a draw, `apply` carries a draw out, `augment` does both. A draw says of every operation
+whether it happens and how: it can be logged, and applied again to the same or another example.
+Randomness picks parameters, never branches; what the config turns off is decided while tracing and leaves nothing
+in the compiled code. The order is that of the registry: policies, tone (one curve), colour (one matrix), moves and
+fields (one resample, with those of the policies), then what needs the final pixels, then mixing.
 """
 
-import math
+import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from ml_collections import ConfigDict
 
-from genaug.augment import color, geometry, occlusion, slicing
+from genaug.augment import color, fields, matrices, mixing, tone
+from genaug.augment.conditional import when
+from genaug.augment.image import Params, Shape, check_range, clip, from_float, to_float
+from genaug.augment.registry import OPS, strengths
+from genaug.augment.resample import BORDERS, METHODS, resample, source_points
 
 Example = dict[str, Any]
 Batch = dict[str, Any]
 
 
-WHOLE = 4  # the `half` of a draw that keeps everything
+class Drawn(NamedTuple):
+  """What a key makes of one operation."""
+
+  on: Bool[Array, '']  # whether it happens
+  arguments: Params  # and how
 
 
-class Draw(NamedTuple):
-  """The parameters of one augmentation; `tile` to `shift` are the moves, in the order they happen in."""
+Draw = dict[str, Drawn]
 
-  tile: Int[Array, '']  # index into the grid, row by row
-  transpose: Bool[Array, '']
-  antitranspose: Bool[Array, '']
-  hflip: Bool[Array, '']
-  vflip: Bool[Array, '']
-  zoom: Float[Array, '']  # factor
-  angle: Float[Array, '']  # degrees, counter-clockwise
-  shift: Float[Array, '2']  # (dx, dy), fractions of the side
-  brightness: Float[Array, '']  # factor
-  contrast: Float[Array, '']  # factor
-  saturation: Float[Array, '']  # factor
-  half: Int[Array, '']  # index into above, below the diagonal, above, below the antidiagonal, or WHOLE
-  cutout: Float[Array, '2']  # centre (x, y), fractions of the side
+CHOICES = {'border': BORDERS, 'interpolation': METHODS}
 
 
-# A key's position here is its random stream. Append only: then a new one changes no draw of the others.
-STREAMS = (
-  'hflip',
-  'vflip',
-  'transpose',
-  'antitranspose',
-  'rotate',
-  'translate',
-  'scale',
-  'tiles',
-  'halves',
-  'brightness',
-  'contrast',
-  'saturation',
-  'cutout',
-)
+def check(config: ConfigDict, image_shape: Shape) -> None:
+  """Raises ValueError, with key, value and what is allowed, unless the config suits images [h, w, c].
 
-# What a key may be, both ends included, infinity not.
-RANGES = {
-  'hflip': (0, 1),
-  'vflip': (0, 1),
-  'transpose': (0, 1),
-  'antitranspose': (0, 1),
-  'rotate': (0, 180),
-  'translate': (0, 1),
-  'scale': (0, math.inf),
-  'halves': (0, 1),
-  'brightness': (0, 1),
-  'contrast': (0, 1),
-  'saturation': (0, 1),
-  'cutout': (0, 1),
-  'fill': (0, 1),
-}
-CHOICES = {'border': geometry.BORDERS, 'interpolation': geometry.METHODS}
-
-
-def check(config: ConfigDict, image_shape: tuple[int, int, int]) -> None:
-  """Raises ValueError, with key, value and what is allowed, unless the config suits images [h, w, c]."""
-  h, w, channels = image_shape
-  for key, (low, high) in RANGES.items():
-    if not (low <= config[key] <= high and math.isfinite(config[key])):
-      raise ValueError(f'{key} = {config[key]!r}: must lie in [{low}, {high}]')
+  Nothing is computed: the operations say what they refuse when they are traced.
+  """
   for key, choices in CHOICES.items():
     if config[key] not in choices:
       raise ValueError(f'{key} = {config[key]!r}: must be one of {", ".join(choices)}')
-  for key in ('transpose', 'antitranspose'):
-    if config[key] and h != w:
-      raise ValueError(f'{key} = {config[key]!r}: must be 0 for images that are not square, here {h} x {w}')
-  if not _is_grid(tuple(config.tiles), h, w):
-    raise ValueError(f'tiles = {config.tiles!r}: must be (rows, columns), whole numbers that divide {h} x {w}')
-  if _changes_color(config):
-    color.check_channels(channels)
+  check_range('fill', config.fill, 0, 1)
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  example = {'image': jax.ShapeDtypeStruct(image_shape, jnp.float32)}
+  for name, op in OPS.items():
+    settings = config[name]
+    check_range(f'{name}.p', settings.p, 0, 1)
+    try:
+      # Strengths are looked at even while the operation is off: turning it on should hold no surprise.
+      if given := _strengths(name, settings):
+        op.draw.check(None, image_shape, **given)
+      if settings.p:
+        jax.eval_shape(partial(_augment_by, config, name), key, example)
+    except ValueError as error:
+      raise ValueError(f'{name} = {settings.to_dict()}: {error}') from None
 
 
-def sample(config: ConfigDict, key: PRNGKeyArray, image_shape: tuple[int, int, int]) -> Draw:
-  """What the key makes of the config: one independent stream a family. Raises ValueError as `check` does."""
+def _augment_by(config: ConfigDict, name: str, key: PRNGKeyArray, example: Example) -> Example:
+  return apply(config, {name: _sample_one(name, config[name], key, example['image'].shape)}, example)
+
+
+def sample(config: ConfigDict, key: PRNGKeyArray, image_shape: Shape) -> Draw:
+  """What the key makes of the config, one independent stream an operation. Raises ValueError as `check` does."""
   check(config, image_shape)
-  keys = {name: jax.random.fold_in(key, stream) for stream, name in enumerate(STREAMS)}
-  return Draw(
-    tile=jax.random.randint(keys['tiles'], (), 0, math.prod(config.tiles)),
-    transpose=jax.random.bernoulli(keys['transpose'], config.transpose),
-    antitranspose=jax.random.bernoulli(keys['antitranspose'], config.antitranspose),
-    hflip=jax.random.bernoulli(keys['hflip'], config.hflip),
-    vflip=jax.random.bernoulli(keys['vflip'], config.vflip),
-    zoom=geometry.random_zoom(keys['scale'], config.scale),
-    angle=jax.random.uniform(keys['rotate'], minval=-config.rotate, maxval=config.rotate),
-    shift=jax.random.uniform(keys['translate'], (2,), minval=-config.translate, maxval=config.translate),
-    brightness=color.random_factor(keys['brightness'], config.brightness),
-    contrast=color.random_factor(keys['contrast'], config.contrast),
-    saturation=color.random_factor(keys['saturation'], config.saturation),
-    half=_random_half(keys['halves'], config.halves),
-    cutout=jax.random.uniform(keys['cutout'], (2,)),
-  )
+  return {name: _sample_one(name, config[name], key, image_shape) for name in OPS if config[name].p}
+
+
+def _sample_one(name: str, settings: ConfigDict, key: PRNGKeyArray, image_shape: Shape) -> Params:
+  # By name, so that neither a new operation nor another order changes a draw.
+  on, how = jax.random.split(jax.random.fold_in(key, zlib.crc32(name.encode())))
+  return Drawn(jax.random.bernoulli(on, settings.p), OPS[name].draw(how, image_shape, **_strengths(name, settings)))
+
+
+def _strengths(name: str, settings: ConfigDict) -> dict[str, Any]:
+  return {strength: settings[strength] for strength in strengths(name)}
 
 
 def apply(config: ConfigDict, draw: Draw, example: Example) -> Example:
-  """The example under the draw; image and mask keep shape and dtype."""
-  image = example['image']
-  if config.brightness:
-    image = color.brightness(image, draw.brightness)
-  if config.contrast:
-    image = color.contrast(image, draw.contrast)
-  if config.saturation:
-    image = color.saturation(image, draw.saturation)
-  example = example | {'image': image}
-  # Colour before the moves: contrast reads its image twice, and XLA would resample for each reading; and what the
-  # moves uncover is then the fill exactly.
-  moves = matrices(config, draw, image.shape[:2])
-  if moves:
-    example = _move(config, geometry.compose(*moves), example)
-  if config.halves:
-    example = _keep_half(config, draw, example)
-  if config.cutout:
-    example = example | {'image': occlusion.cutout(example['image'], draw.cutout, config.cutout, config.fill)}
-  return example
+  """The example under the draw, all but the mixing; image and mask keep shape and dtype."""
+  given = example['image']
+  for name in draw:
+    _check_channels(name, OPS[name].channels, given.shape[-1])
+  example = example | {'image': to_float(given)}
+  for stages, carry_out in STAGES.items():
+    if drawn := _of(draw, *stages):
+      example = carry_out(config, drawn, example)
+  return _flagged(example) | {'image': from_float(example['image'], given.dtype)}
+
+
+def _check_channels(name, allowed, channels):
+  if allowed and channels not in allowed:
+    raise ValueError(f'{name}: {channels} channels: must be {" or ".join(map(str, allowed))}')
+
+
+def _of(draw: Draw, *stages: str) -> Draw:
+  """What was drawn for these stages, in the registry's order (jit sorts dicts)."""
+  return {name: draw[name] for name, op in OPS.items() if name in draw and op.stage in stages}
 
 
 def augment(config: ConfigDict, key: PRNGKeyArray, example: Example) -> Example:
-  """One example, augmented at random. Raises ValueError as `check` does."""
+  """One example, augmented at random, not mixed. Raises ValueError as `check` does."""
   return apply(config, sample(config, key, example['image'].shape), example)
 
 
 def input_step(config: ConfigDict) -> Callable[[PRNGKeyArray, Batch], Batch]:
   """The first thing a training step does: (keys [B], batch) -> batch, every example augmented by its own key.
 
-  uint8 images come out as float32 in [0, 1]; float images keep their dtype.
+  uint8 images come out as float32 in [0, 1]; float images keep their dtype. Mixing needs labels [B, k], shares of
+  classes, and partners are found among four neighbours (see `mixing.partners`).
   """
 
-  def one(key, example):
-    return augment(config, key, example | {'image': to_float(example['image'])})
+  def step(keys, batch):
+    image = batch['image']
+    batch = batch | {'image': to_float(image) if image.dtype == jnp.uint8 else image}
+    draws = jax.vmap(lambda key: sample(config, key, image.shape[1:]))(keys)
+    batch = jax.vmap(partial(apply, config))(draws, batch)
+    return mix(config, draws, batch)
 
-  return jax.vmap(one)
-
-
-def to_float(image):
-  """uint8 in [0, 255] as float32 in [0, 1]; a float image as it is."""
-  if image.dtype != jnp.uint8:
-    return image
-  # XLA turns a division by a constant into this product under jit but not without: spelled out, they agree.
-  return image * jnp.float32(1 / 255)
+  return step
 
 
-def matrices(config: ConfigDict, draw: Draw, shape: geometry.Shape) -> list[geometry.Matrix]:
-  """The moves that the config turns on, in their order."""
-  moves = []
-  if tuple(config.tiles) != (1, 1):
-    moves.append(slicing.tile_matrix(shape, *config.tiles, draw.tile))
-  if config.transpose:
-    moves.append(_either(draw.transpose, geometry.transpose_matrix(shape)))
-  if config.antitranspose:
-    moves.append(_either(draw.antitranspose, geometry.antitranspose_matrix(shape)))
-  if config.hflip:
-    moves.append(_either(draw.hflip, geometry.hflip_matrix(shape)))
-  if config.vflip:
-    moves.append(_either(draw.vflip, geometry.vflip_matrix(shape)))
-  if config.scale:
-    moves.append(geometry.scale_matrix(shape, draw.zoom, draw.zoom))
-  if config.rotate:
-    moves.append(geometry.rotate_matrix(shape, draw.angle))
-  if config.translate:
-    moves.append(geometry.translate_matrix(shape, *draw.shift))
-  return moves
+def mix(config: ConfigDict, draws: Draw, batch: Batch) -> Batch:
+  """The batch with its images mixed as `draws`, one an example, say."""
+  for name, drawn in _of(draws, 'mix').items():
+    batch = mixing.mix_batch(OPS[name].apply, batch, drawn)
+  return batch
 
 
-def _either(drawn: Bool[Array, ''], matrix: geometry.Matrix) -> geometry.Matrix:
-  return jnp.where(drawn, matrix, jnp.eye(3))
+# Stages: (config, draw of its operations, example) -> example
 
 
-def _move(config: ConfigDict, matrix: geometry.Matrix, example: Example) -> Example:
-  options = {'method': config.interpolation, 'border': config.border, 'fill': config.fill}
-  moved = {'image': geometry.warp(example['image'], matrix, **options)}
+def _each(config: ConfigDict, draw: Draw, example: Example) -> Example:
+  """One operation after the other."""
+  for name, drawn in draw.items():
+    op = OPS[name]
+    options = {'fill': config.fill} if op.fills else {}
+    change = partial(_call, op.apply, options)
+    example = example | {'image': _changed(config[name].p, change, example['image'], drawn)}
+    if op.cuts and 'mask' in example:
+      example = example | {'mask': _changed(config[name].p, partial(_call, op.apply, {}), example['mask'], drawn)}
+    if op.tears and not example.keys().isdisjoint(('boxes', 'keypoints')):
+      raise ValueError(f'{name}.p = {config[name].p!r}: must be 0, boxes and keypoints would be torn apart')
+  return example
+
+
+def _call(op, options, image, arguments):
+  return op(image, **arguments, **options)
+
+
+def _changed(p: float, change: Callable, image: Array, drawn: Drawn) -> Array:
+  # Where every image is to be changed there is nothing to pick out.
+  return when(jnp.array(True) if p == 1 else drawn.on, change, image, drawn.arguments)
+
+
+def _tone(config: ConfigDict, draw: Draw, example: Example) -> Example:
+  """All tone operations as one curve over the 256 levels; between them it is linear."""
+  p = max(config[name].p for name in draw)
+  return example | {'image': _changed(p, _curved, example['image'], Drawn(_any_on(draw), draw))}
+
+
+def _any_on(draw: Draw) -> Bool[Array, '']:
+  return jnp.stack([drawn.on for drawn in draw.values()]).any()
+
+
+def _curved(image: Float[Array, 'h w c'], draw: Draw) -> Float[Array, 'h w c']:
+  levels = jnp.broadcast_to(tone.RAMP[:, None, None], (256, 1, image.shape[-1]))
+  for name, (on, arguments) in draw.items():
+    op = OPS[name]
+    curve = op.apply(image)[:, None] if op.stage == 'equalisation' else op.apply(levels, **arguments)
+    levels = jnp.where(on, curve, levels)
+  return tone.lookup(image, levels[:, 0])
+
+
+def _color(config: ConfigDict, draw: Draw, example: Example) -> Example:
+  """All colour operations as one matrix; values are clipped once, at the end."""
+  del config
+  mean, matrix = color.mean_color(example['image']), color.compose_colors()
+  for name, (on, arguments) in draw.items():
+    op = OPS[name]
+    if op.stage == 'contrast':  # about the mean of the image as the matrix so far leaves it
+      arguments = arguments | {'mean': color.map_color(matrix, mean)}
+    following = jnp.where(on, op.apply(**arguments), color.compose_colors())
+    matrix = color.compose_colors(matrix, following)
+  return example | {'image': color.recolored(example['image'], matrix)}
+
+
+def _move(config: ConfigDict, draw: Draw, example: Example) -> Example:
+  """All moves, those of the policies included, as one matrix, all fields as one displacement: one resample."""
+  h, w, _ = example['image'].shape
+  bends = {name: drawn for name, drawn in draw.items() if OPS[name].stage == 'field'}
+  moves = {name: drawn for name, drawn in draw.items() if OPS[name].matrix}
+  if not bends and not moves:
+    return example
+  matrix = matrices.compose(
+    *(jnp.where(on, OPS[name].matrix((h, w), **arguments), jnp.eye(3)) for name, (on, arguments) in moves.items())
+  )
+  drawn = Drawn(_any_on(bends | moves), {'matrix': matrix, 'bends': bends})
+  # Most draws of a policy have a layer that does not move the image.
+  p = max((config[name].p for name in draw if OPS[name].stage != 'policy'), default=0)
+  read = partial(_read, 'perspective' in moves, config.border)
+  moved = {'image': _changed(p, partial(read, config.interpolation, config.fill), example['image'], drawn)}
   if 'mask' in example:
-    moved['mask'] = geometry.warp(example['mask'], matrix, method='nearest', border=config.border)
-  if 'boxes' in example:
-    moved['boxes'] = geometry.transform_boxes(matrix, example['boxes'])
+    moved['mask'] = _changed(p, partial(read, 'nearest', 0), example['mask'], drawn)
+  bend = _bend((h, w), bends)
   if 'keypoints' in example:
-    moved['keypoints'] = geometry.transform_points(matrix, example['keypoints'])
+    moved['keypoints'] = _follow(matrix, bend, example['keypoints'])
+  if 'boxes' in example:
+    outlines = jax.vmap(partial(_follow, matrix, bend))(fields.outline(example['boxes']))
+    moved['boxes'] = jnp.concatenate([outlines.min(1), outlines.max(1)], -1)
   return example | moved
 
 
-def _is_grid(tiles: tuple, h: int, w: int) -> bool:
-  positive = all(isinstance(count, int) and count > 0 for count in tiles)
-  return positive and len(tiles) == 2 and h % tiles[0] == 0 and w % tiles[1] == 0
+def _read(projective, border, method, fill, image, arguments):
+  shape = image.shape[:2]
+  x, y = source_points(arguments['matrix'], shape, projective, _bend(shape, arguments['bends']))
+  moved = resample(image, x, y, method=method, border=border, fill=fill)
+  return clip(moved) if method == 'cubic' else moved
 
 
-def _changes_color(config: ConfigDict) -> bool:
-  return bool(config.brightness or config.contrast or config.saturation)
+def _bend(shape: tuple[int, int], bends: Draw) -> Float[Array, 'h w 2'] | None:
+  """The displacements of all fields, added up."""
+  if not bends:
+    return None
+  return sum(jnp.where(on, OPS[name].apply(shape, **arguments), 0.0) for name, (on, arguments) in bends.items())
 
 
-def _random_half(key: PRNGKeyArray, probability: float) -> Int[Array, '']:
-  cut, which = jax.random.split(key)
-  return jnp.where(jax.random.bernoulli(cut, probability), jax.random.randint(which, (), 0, 4), WHOLE)
+def _follow(matrix: matrices.Matrix, bend: Float[Array, 'h w 2'] | None, points: Float[Array, 'n 2']):
+  points = matrices.transform_points(matrix, points)
+  return points if bend is None else fields.invert_points(bend, points)
 
 
-def _keep_half(config: ConfigDict, draw: Draw, example: Example) -> Example:
+def _flagged(example: Example) -> Example:
   shape = example['image'].shape[:2]
-  whole = jnp.ones((1, *shape), bool)
-  masks = [slicing.diagonal_masks(shape), slicing.diagonal_masks(shape, anti=True), whole]
-  kept = jnp.concatenate(masks)[draw.half][..., None]
-  cut = {'image': jnp.where(kept, example['image'], jnp.asarray(config.fill, example['image'].dtype))}
-  if 'mask' in example:
-    cut['mask'] = jnp.where(kept, example['mask'], 0)
-  return example | cut
+  flags = {}
+  if 'boxes' in example:
+    flags['boxes_visible'] = matrices.clip_boxes(example['boxes'], shape)[1]
+  if 'keypoints' in example:
+    flags['keypoints_visible'] = matrices.points_inside(example['keypoints'], shape)
+  return example | {name: now & example.get(name, True) for name, now in flags.items()}
+
+
+STAGES = {  # kinds of operations, carried out in this order
+  ('policy',): _each,
+  ('equalisation', 'tone'): _tone,
+  ('contrast', 'color'): _color,
+  ('local',): _each,
+  ('policy', 'move', 'field'): _move,
+  ('piece', 'filter', 'noise', 'occlusion'): _each,
+}

@@ -1,10 +1,18 @@
-"""Cutting an image into pieces, each a training sample of its own."""
+"""Cutting an image into pieces, each a training sample of its own; images and masks of any dtype.
+
+Sizes are whole pixels and static. A ValueError names sizes that don't go into each other: nothing is dropped.
+"""
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, Num, ScalarLike
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray, ScalarLike
 
-from genaug.augment.geometry import Matrix, Shape
+from genaug.augment.image import Params, check_range, from_float, randomly, ranged
+from genaug.augment.matrices import Matrix, Shape
+
+# Up to so many windows a side, slices are several times faster than a gather; with more they take long to compile.
+FEW = 16
 
 
 def tiles(image: Num[Array, 'h w c'], rows: int, cols: int) -> Num[Array, 'n th tw c']:
@@ -48,17 +56,86 @@ def diagonal_masks(shape: Shape, anti: bool = False) -> Bool[Array, '2 h w']:
   return jnp.stack([above, ~above])
 
 
-def crop(
-  image: Num[Array, 'h w c'], top: Int[ScalarLike, ''], left: Int[ScalarLike, ''], height: int, width: int
-) -> Num[Array, 'height width c']:
-  """The window of static size with that corner; a corner that would push it over the frame is moved back.
+def keep_half(
+  image: Num[Array, 'h w c'], half: Int[ScalarLike, ''], fill: Float[ArrayLike, '*c'] = 0.0
+) -> Num[Array, 'h w c']:
+  """One half beside a diagonal, the rest hidden by `fill` in [0, 1]; masks of integers take the fill 0.
 
-  Raises ValueError where the window is larger than the image.
+  half: 0 above and 1 below the diagonal, 2 above and 3 below the antidiagonal, 4 the whole image.
+  """
+  check_range('keep_half: half', half, 0, 4)
+  check_range('keep_half: fill', fill, 0, 1)
+  shape, half = image.shape[:2], jnp.asarray(half)
+  (above, below), (anti_above, anti_below) = diagonal_masks(shape), diagonal_masks(shape, anti=True)
+  halves = [above, below, anti_above, anti_below]
+  kept = jnp.select([half == i for i in range(4)], halves, jnp.ones(shape, bool))
+  return jnp.where(kept[..., None], image, from_float(jnp.asarray(fill, jnp.float32), image.dtype))
+
+
+def draw_halves(key: PRNGKeyArray, shape: tuple[int, int, int]) -> Params:
+  """any of the four halves with the same chance."""
+  del shape
+  return {'half': jax.random.randint(key, (), 0, 4)}
+
+
+def five_crop(image: Num[Array, 'h w c'], height: int, width: int) -> Num[Array, '5 height width c']:
+  """The four corners, top left, top right, bottom left, bottom right, and the middle of an image."""
+  h, w, _ = image.shape
+  _check_window((h, w), height, width)
+  bottom, right = h - height, w - width
+  corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
+  return jnp.stack([image[top : top + height, left : left + width] for top, left in corners])
+
+
+def ten_crop(
+  image: Num[Array, 'h w c'], height: int, width: int, vertical: bool = False
+) -> Num[Array, '10 height width c']:
+  """`five_crop` of the image, then of the image flipped left to right, or with `vertical` top to bottom."""
+  flipped = image[::-1] if vertical else image[:, ::-1]
+  return jnp.concatenate([five_crop(image, height, width), five_crop(flipped, height, width)])
+
+
+def patches(image: Num[Array, 'h w c'], size: int, stride: int) -> Num[Array, 'n size size c']:
+  """All windows of size x size, `stride` pixels apart, row by row; they overlap where stride < size.
+
+  Raises ValueError unless the last windows end where the image does.
   """
   h, w, c = image.shape
-  if height > h or width > w:
-    raise ValueError(f'a window of {height} x {width} does not fit into an image of {h} x {w}')
-  return jax.lax.dynamic_slice(image, (top, left, 0), (height, width, c))
+  _check_window((h, w), size, size)
+  if stride < 1 or (h - size) % stride or (w - size) % stride:
+    raise ValueError(f'windows of {size} x {size}, stride {stride}, do not cover an image of {h} x {w}')
+  if stride == size:
+    return tiles(image, h // size, w // size)
+  tops, lefts = range(0, h - size + 1, stride), range(0, w - size + 1, stride)
+  if max(len(tops), len(lefts)) <= FEW:
+    rows = jnp.stack([image[top : top + size] for top in tops])
+    windows = jnp.stack([rows[:, :, left : left + size] for left in lefts], axis=1)
+  else:
+    row, column = (jnp.asarray(starts)[:, None] + jnp.arange(size) for starts in (tops, lefts))
+    index = row[:, None, :, None] * w + column[:, None, :]
+    windows = image.reshape(h * w, c).at[index].get(mode='promise_in_bounds')
+  return windows.reshape(-1, size, size, c)
+
+
+def grid_shuffle(image: Num[Array, 'h w c'], permutation: Int[Array, 'rows cols']) -> Num[Array, 'h w c']:
+  """The tiles of a grid in another order: the place [row, col] shows the tile number permutation[row, col].
+
+  The shape of the permutation is the grid. Chen et al. 2019, "Destruction and Construction Learning for
+  Fine-grained Image Recognition", shuffle neighbours only. Raises ValueError unless the grid divides the image.
+  """
+  permutation = jnp.asarray(permutation)
+  rows, cols = permutation.shape
+  check_range('grid_shuffle: permutation', permutation, 0, rows * cols - 1)
+  order = jnp.clip(permutation.reshape(-1), 0, rows * cols - 1)
+  pieces = tiles(image, rows, cols).at[order].get(mode='promise_in_bounds')
+  return untile(pieces, rows, cols)
+
+
+@ranged(rows=(1, 256), cols=(1, 256))
+def draw_grid_shuffle(key: PRNGKeyArray, shape: tuple[int, int, int], rows: int = 2, cols: int = 2) -> Params:
+  """any order of a grid of rows x cols tiles (both static) with the same chance; 1 x 1 changes nothing."""
+  del shape
+  return {'permutation': jax.random.permutation(key, rows * cols).reshape(rows, cols)}
 
 
 def tile_matrix(shape: Shape, rows: int, cols: int, index: ScalarLike) -> Matrix:
@@ -72,8 +149,31 @@ def tile_matrix(shape: Shape, rows: int, cols: int, index: ScalarLike) -> Matrix
   return jnp.array([[cols, 0, -column * w], [0, rows, -row * h], [0, 0, 1]], jnp.float32)
 
 
+@ranged(rows=(1, 256), cols=(1, 256))
+def draw_tiles(key: PRNGKeyArray, shape: tuple[int, int, int], rows: int = 2, cols: int = 2) -> Params:
+  """A tile of a grid (static), all with the same chance: its top left corner and size, fractions of the image.
+
+  Raises ValueError unless the grid divides the image.
+  """
+  _check_grid(shape[:2], rows, cols)
+  index = jax.random.randint(key, (), 0, rows * cols)
+  row, column = index // cols, index % cols
+  return {'x': column / cols, 'y': row / rows, 'width': jnp.float32(1 / cols), 'height': jnp.float32(1 / rows)}
+
+
 def _check_grid(shape: Shape, rows: int, cols: int) -> None:
   """Raises ValueError unless rows x cols tiles of whole pixels fill an image of that shape."""
   h, w = shape
   if rows < 1 or cols < 1 or h % rows or w % cols:
     raise ValueError(f'a grid of {rows} x {cols} does not divide an image of {h} x {w} (height x width)')
+
+
+def _check_window(shape: Shape, height: int, width: int) -> None:
+  """Raises ValueError unless a window of that size fits into an image of that shape."""
+  h, w = shape
+  if not (0 < height <= h and 0 < width <= w):
+    raise ValueError(f'a window of {height} x {width} does not fit into an image of {h} x {w}')
+
+
+random_grid_shuffle = randomly(grid_shuffle, draw_grid_shuffle)
+random_halves = randomly(keep_half, draw_halves)

@@ -8,6 +8,8 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from genaug import losses
 from genaug.augment import pipeline
+from genaug.augment.ada import Controller, init_controller, random_ada, update_controller
+from genaug.augment.diff_augment import random_diff_augment
 from genaug.models import Spec
 from genaug.models.dcgan import Discriminator, Generator
 from genaug.tasks import adam, average, split_keys
@@ -22,11 +24,20 @@ class State(flax.struct.PyTreeNode):
   ema: PyTree  # exponential moving average of `generator`
   generator_opt: PyTree
   discriminator_opt: PyTree
+  controller: Controller  # of the probability of ADA; at rest without it
 
 
 PRIORS = {
   'normal': jax.random.normal,
   'uniform': lambda key, shape: jax.random.uniform(key, shape, minval=-1.0, maxval=1.0),
+}
+
+
+# What is done to every image, real or fake, that the discriminator sees: (config, key, image in [-1, 1], p) -> image.
+DOORS = {
+  'none': lambda config, key, image, p: image,
+  'diff_augment': lambda config, key, image, p: random_diff_augment(key, image, config.gan.diff_augment),
+  'ada': lambda config, key, image, p: random_ada(key, image, p, config.gan.ada_transforms),
 }
 
 
@@ -48,7 +59,8 @@ def init(config, spec: Spec, key: Key[Array, '']) -> State:
   opt = adam(config)
   # The average starts as a copy: two leaves of a donated state must not share one buffer.
   ema = jax.tree.map(jnp.copy, g)
-  return State(jnp.zeros((), jnp.int32), g, d, ema, opt.init(g['params']), opt.init(d))
+  controller = init_controller(config.gan.ada_p)
+  return State(jnp.zeros((), jnp.int32), g, d, ema, opt.init(g['params']), opt.init(d), controller)
 
 
 def train_step(
@@ -58,7 +70,7 @@ def train_step(
   generator, discriminator = _networks(config, spec)
   discriminator_loss, generator_loss = losses.ADVERSARIAL_LOSSES[config.gan.loss]
   opt = adam(config)
-  streams = split_keys(keys, ('augment', 'latent'))
+  streams = split_keys(keys, ('augment', 'latent', 'real', 'fake', 'generated'))
   real = 2 * pipeline.input_step(config.augment)(streams['augment'], batch)['image'] - 1
   z, label = _latents(config, streams['latent']), batch['label']
 
@@ -67,19 +79,22 @@ def train_step(
     images, updated = generator.apply(variables, z, label, train=True, mutable='batch_stats')
     return images, updated['batch_stats']
 
-  def discriminate(params, images):
+  def discriminate(params, images, keys):
     """The one door to the discriminator: whatever is done to its images is done to real and fake alike."""
+    images = jax.vmap(lambda key, image: DOORS[config.gan.door](config, key, image, state.controller.p))(keys, images)
     return discriminator.apply({'params': params}, images, label, mutable='batch_stats')[0]
 
   fake, pull_back, batch_stats = jax.vjp(generate, state.generator['params'], has_aux=True)
 
   def discriminator_objective(params):
-    real_logits, fake_logits = discriminate(params, real), discriminate(params, fake)
+    real_logits = discriminate(params, real, streams['real'])
+    fake_logits = discriminate(params, fake, streams['fake'])
     loss = discriminator_loss(real_logits, fake_logits).mean()
-    return loss, {'d_loss': loss, 'd_real': real_logits.mean(), 'd_fake': fake_logits.mean()}
+    signs = jnp.sign(real_logits).mean()
+    return loss, {'d_loss': loss, 'd_real': real_logits.mean(), 'd_fake': fake_logits.mean(), 'r_t': signs}
 
   def generator_objective(images):
-    return generator_loss(discriminate(d_params, images)).mean()
+    return generator_loss(discriminate(d_params, images, streams['generated'])).mean()
 
   d_grads, metrics = average(jax.grad(discriminator_objective, has_aux=True)(state.discriminator))
   updates, d_opt = opt.update(d_grads, state.discriminator_opt)
@@ -89,6 +104,13 @@ def train_step(
   g_grads, g_loss = average((pull_back(image_grads)[0], g_loss))
   updates, g_opt = opt.update(g_grads, state.generator_opt)
   g = {'params': optax.apply_updates(state.generator['params'], updates), 'batch_stats': batch_stats}
+
+  controller = state.controller
+  if config.gan.door == 'ada':
+    metrics['ada_p'] = controller.p
+    batch_size = config.train.batch_size
+    kimg = config.gan.ada_kimg
+    controller = update_controller(controller, metrics['r_t'], batch_size, config.gan.ada_target, kimg)
 
   # Early on the average would mostly remember the initialisation, so it starts short and grows to its length.
   decay = jnp.minimum(config.gan.ema, (1.0 + state.step) / (10.0 + state.step))
@@ -104,6 +126,7 @@ def train_step(
     ema=optax.incremental_update(g, state.ema, 1 - decay),
     generator_opt=g_opt,
     discriminator_opt=d_opt,
+    controller=controller,
   )
   return new_state, metrics
 

@@ -5,7 +5,9 @@ import math
 from ml_collections import ConfigDict
 
 from genaug import losses
-from genaug.augment import pipeline
+from genaug.augment import pipeline, registry
+from genaug.augment.ada import GROUPS
+from genaug.augment.diff_augment import POLICIES
 from genaug.data.sources import Dataset
 from genaug.errors import InputError
 from genaug.evaluation import features
@@ -19,6 +21,7 @@ _CHOICES = {
   'dtype': ('float32', 'bfloat16'),
   'model.z_prior': gan.PRIORS,
   'gan.loss': losses.ADVERSARIAL_LOSSES,
+  'gan.door': gan.DOORS,
   'vae.likelihood': losses.LIKELIHOODS,
   'optim.schedule': ('constant', 'cosine'),
 }
@@ -29,6 +32,9 @@ _RANGES = {  # inclusive, but not infinite
   'model.width': (1, math.inf),
   'model.z_dim': (1, math.inf),
   'gan.ema': (0, 1),
+  'gan.ada_target': (-1, 1),
+  'gan.ada_kimg': (math.ulp(0), math.inf),
+  'gan.ada_p': (0, 1),
   'vae.beta': (0, math.inf),
   'vae.kl_warmup_steps': (0, math.inf),
   'optim.lr': (0, math.inf),
@@ -65,6 +71,13 @@ def check_config(config: ConfigDict) -> None:
     if not (low <= value <= high and math.isfinite(value)):
       allowed = f'from {low} to {high}' if math.isfinite(high) else f'of at least {low}'
       raise InputError(key, value, 'out of range', f'a number {allowed}')
+  for key, allowed in {'gan.diff_augment': POLICIES, 'gan.ada_transforms': GROUPS}.items():
+    if unknown := set(_get(config, key)) - set(allowed):
+      raise InputError(key, _get(config, key), f'no {unknown.pop()!r}', f'a tuple of any of {", ".join(allowed)}')
+  for name in registry.MIXES:
+    if config.augment[name].p:
+      problem = f'task {config.task!r} has no use for mixed images'
+      raise InputError(f'augment.{name}.p', config.augment[name].p, problem, f'--config.augment.{name}.p=0')
   for metric in config.eval.metrics:
     if metric not in METRICS:
       raise InputError('eval.metrics', metric, 'no such metric', f'any of {", ".join(METRICS)}')
@@ -108,12 +121,21 @@ def check_data(config: ConfigDict, dataset: Dataset) -> None:
     raise InputError(
       'model.conditional', True, f'{dataset.name} has only one class', '--config.model.conditional=False'
     )
+  check_augment(config.augment, dataset.image_shape, f'an image of {config.data.name}')
+
+
+def check_augment(augment: ConfigDict, image_shape: tuple[int, int, int], name: str) -> None:
+  """Whether the augmentation suits images like the one of that name. Raises InputError."""
   try:
-    pipeline.check(config.augment, dataset.image_shape)
+    pipeline.check(augment, image_shape)
   except ValueError as error:
-    key, _, problem = str(error).partition(' = ')
-    problem = problem.partition(': ')[2]
-    raise InputError(f'augment.{key}', config.augment[key], problem, f'--config.augment.{key}=...') from None
+    key = str(error).partition(' = ')[0]
+    value = augment[key].to_dict() if key in registry.OPS else augment
+    for part in () if key in registry.OPS else key.split('.'):
+      value = value[part]
+    shape, problem = ' x '.join(map(str, image_shape)), str(error).removeprefix(f'{key} = {value!r}: ')
+    remedy = f'--config.augment.{key}{".p=0" if key in registry.OPS else "=..."}, see c.augment in configs/base.py'
+    raise InputError(f'augment.{key}', value, f'{problem} ({name} is {shape})', remedy) from None
 
 
 def check_devices(config: ConfigDict, devices: int, steps_per_call: int) -> None:

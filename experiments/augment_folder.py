@@ -1,0 +1,53 @@
+"""Enlarges a folder of images: augmented copies of every image, as a config says, in the same sub-folders.
+
+python -m experiments.augment_folder --config configs/gan_own_images.py --config.augment.rotate.p=1
+  --input photos --output photos_augmented --copies 10
+
+cat/tom.jpg becomes cat/tom_aug000.png, cat/tom_aug001.png ... in --output; originals are not copied. The same command
+goes on where it was stopped, and more --copies add to those that are there: a draw depends on the seed, the image's
+path below --input and the copy's number only. Nothing that exists is ever written to.
+
+Masks move along and keep their labels: NAME_mask.png beside NAME.jpg, whose copies are NAME_aug000_mask.png; or
+NAME.png in --masks, whose copies go into a folder of their own, OUTPUT_masks. They are grey of 8 or 16 bits, have a
+palette or are RGB; what an image uncovers has label 0.
+Images come out upright (EXIF) with 8 bits a channel: grey stays grey, 16 bits are scaled, palettes and CMYK become RGB.
+Transparency moves like a mask and is put back; colours are augmented whether transparent or not. JPEG (--format=jpg)
+knows none and is put on white.
+
+Images of one size are computed together, and each size is compiled once. Exit status 1: some files were unreadable.
+"""
+
+import pathlib
+import sys
+
+from absl import flags
+
+from experiments import cli
+
+_CONFIG = cli.define_config()
+_INPUT = flags.DEFINE_string('input', None, 'Folder of images, with or without sub-folders.', required=True)
+_OUTPUT = flags.DEFINE_string('output', None, 'Folder to write to: new, empty, or of this very command.', required=True)
+_MASKS = flags.DEFINE_string('masks', None, 'Folder of masks, where they are not beside the images.')
+_COPIES = flags.DEFINE_integer('copies', None, 'Of every image.', lower_bound=1, required=True)
+_SEED = flags.DEFINE_integer('seed', 0, 'Of the draws.', lower_bound=0, upper_bound=2**32 - 1)
+_FORMAT = flags.DEFINE_enum('format', 'png', ['png', 'jpg'], 'Of the copies; masks are always png.')
+flags.mark_flag_as_required('config')
+flags.adopt_module_key_flags(cli)
+
+
+def main() -> int:
+  from experiments import enlarging
+
+  root, output, masks = (
+    flag.value and pathlib.Path(flag.value).expanduser().resolve() for flag in (_INPUT, _OUTPUT, _MASKS)
+  )
+  job = enlarging.Job(_CONFIG.value.augment, root, output, masks, _COPIES.value, _SEED.value, _FORMAT.value)
+  written, there, failures = enlarging.run(job)
+  print(f'{written:,} images written to {output}' + (f', {there:,} were there' if there else ''))
+  for name, problem in sorted(failures.items()):
+    print(f'error: {name}: {problem}', file=sys.stderr)
+  return 1 if failures else 0
+
+
+if __name__ == '__main__':
+  cli.run(main)

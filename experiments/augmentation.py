@@ -1,0 +1,125 @@
+"""What preview and augment_folder ask of `augment` of a config: what it turns on, whether it suits, what it draws."""
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key
+from ml_collections import ConfigDict
+
+from genaug.augment import pipeline, policies
+from genaug.augment.registry import OPS
+from genaug.errors import InputError
+
+Example = dict[str, Any]  # as in genaug.augment.pipeline, of NumPy arrays
+
+SMALL = 4  # values: what an operation draws more of can't be read in a caption
+DEGREES = {'angle', 'degrees', 'shear_x', 'shear_y'}
+
+
+def turned_on(augment: ConfigDict) -> list[str]:
+  """The operations that happen, in order."""
+  return [name for name in OPS if augment[name].p]
+
+
+def effective(augment: ConfigDict) -> dict:
+  """All of `augment` that makes a difference: what is off does not."""
+  return {name: value for name, value in json.loads(augment.to_json()).items() if name not in OPS or value['p']}
+
+
+def mixes(augment: ConfigDict) -> list[str]:
+  """Those of them that need a second image."""
+  return [name for name in turned_on(augment) if OPS[name].stage == 'mix']
+
+
+def tears(augment: ConfigDict) -> bool:
+  """Whether boxes and keypoints can't follow."""
+  return any(OPS[name].tears for name in turned_on(augment))
+
+
+def settings(augment: ConfigDict) -> str:
+  """'hflip p 0.5 · rotate p 1, degrees 30' and so on, all that makes a difference."""
+  chosen = effective(augment)
+  entries = [f'{name} {_named(chosen[name])}'.strip() for name in OPS if name in chosen]
+  return ' · '.join([*entries, _named({k: v for k, v in chosen.items() if k not in OPS})]) if entries else ''
+
+
+def _named(values: dict) -> str:
+  ordered = sorted(values.items(), key=lambda item: item[0] != 'p')
+  return ', '.join(f'{k} {v:.4g}' if isinstance(v, float) else f'{k} {v}' for k, v in ordered)
+
+
+def draws(
+  augment: ConfigDict, examples: list[Example], seed: int, number: int
+) -> Iterator[tuple[int, Example, list[str]]]:
+  """(row, example, caption) of so many draws a row, one after the other; rows of equal shapes mix with each other.
+
+  Images of uint8 come and go. Raises InputError where the augmentation does not suit what comes with an image.
+  """
+  alike: dict[tuple, list[int]] = {}
+  for row, example in enumerate(examples):
+    alike.setdefault(tuple((name, value.shape) for name, value in example.items()), []).append(row)
+  root = jax.random.key(seed)
+  for rows in alike.values():
+    batch = {name: np.stack([examples[row][name] for row in rows]) for name in examples[rows[0]]}
+    batch['image'] = batch['image'].astype(np.float32) / 255  # mixing takes floats, and labels: here one a row
+    batch['label'] = np.eye(len(rows), dtype=np.float32)
+    step = jax.jit(partial(_draw, augment))
+    for column in range(number):
+      keys = jnp.stack([jax.random.fold_in(jax.random.fold_in(root, row), column) for row in rows])
+      try:
+        drawn, changed = step(keys, batch)
+      except ValueError as error:
+        value = ', '.join(turned_on(augment))
+        raise InputError('config.augment', value, str(error), 'turn that off for these images') from None
+      changed = jax.tree.map(np.asarray, changed)
+      changed['image'] = np.round(changed['image'] * 255).astype(np.uint8)
+      for i, row in enumerate(rows):
+        example = {name: values[i] for name, values in changed.items()}
+        shares = example.pop('label')
+        caption = describe(jax.tree.map(lambda x, i=i: x[i], drawn))
+        if shares[i] < 1:
+          caption.append(
+            'of ' + ' + '.join(f'{share:.2f} row {other + 1}' for other, share in zip(rows, shares) if share >= 0.005)
+          )
+        yield row, example, caption or ['unchanged']
+
+
+def _draw(augment: ConfigDict, keys: Key[Array, ' b'], batch: Example) -> tuple[pipeline.Draw, Example]:
+  shape = batch['image'].shape[1:]
+  drawn = jax.vmap(lambda key: pipeline.sample(augment, key, shape))(keys)
+  return drawn, pipeline.mix(augment, drawn, jax.vmap(partial(pipeline.apply, augment))(drawn, batch))
+
+
+def describe(draw: pipeline.Draw) -> list[str]:
+  """'rotate 12.3°' and the like, for all that happens."""
+  return [f'{name} {_arguments(name, draw[name].arguments)}'.strip() for name in OPS if name in draw and draw[name].on]
+
+
+def _arguments(name: str, arguments: dict) -> str:
+  parts = []
+  for key, value in arguments.items():
+    if isinstance(value, policies.Layers):
+      parts += [_layer(*layer) for layer in zip(np.ravel(value.op), np.ravel(value.strength))]
+    elif jnp.issubdtype(value.dtype, jax.dtypes.prng_key) or value.size > SMALL:
+      continue
+    elif value.dtype == bool:
+      parts += [key] * bool(value.all())
+    else:
+      degrees = key in DEGREES or name == 'shear'
+      text = ', '.join(f'{v:.1f}°' if degrees else _short(v) for v in np.ravel(value))
+      parts.append(text if len(arguments) == 1 else f'{key} {text}')
+  return ', '.join(part for part in parts if part)
+
+
+def _layer(op: int, strength: float) -> str:
+  name = policies.OPERATIONS[op]
+  return '' if name == 'identity' else f'{name} {_short(strength)}' if strength else name
+
+
+def _short(value: float) -> str:
+  return f'{value:.2g}' if abs(value) < 0.1 else f'{value:.4g}' if value == round(value) else f'{value:.2f}'

@@ -1,0 +1,291 @@
+"""A folder of images enlarged by augmented copies: the work of experiments.augment_folder."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import pathlib
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import UInt32
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from experiments import augmentation
+from genaug.augment import pipeline
+from genaug.data import batches, builders, folder
+from genaug.errors import InputError
+from genaug.training import checks, workdir
+from genaug.training.metrics import say
+
+RECORD, LOCK = 'augment.json', '.lock'
+BATCH_PIXELS = 2**21  # computed at once: 32 images of 256 x 256
+MANY_SIZES = 20
+
+
+class Job(NamedTuple):
+  """Paths are absolute."""
+
+  augment: ConfigDict
+  input: pathlib.Path
+  output: pathlib.Path
+  masks: pathlib.Path | None
+  copies: int
+  seed: int
+  format: str  # png or jpg
+
+  @property
+  def output_masks(self) -> pathlib.Path | None:
+    """Where masks go that are not written beside the images."""
+    return self.masks and self.output.with_name(f'{self.output.name}_masks')
+
+  @property
+  def record(self) -> dict:
+    """What decides which copies there are and how they look."""
+    return {
+      'config': {'augment': augmentation.effective(self.augment)},
+      'seed': self.seed,
+      'format': self.format,
+      'input': str(self.input),
+      'masks': self.masks and str(self.masks),
+    }
+
+
+class Copy(NamedTuple):
+  """An augmented image to write, and its mask where the image has one."""
+
+  item: folder.Item
+  number: int
+  image: pathlib.Path
+  mask: pathlib.Path | None
+
+  def is_there(self) -> bool:
+    return self.image.exists() and (self.mask is None or self.mask.exists())
+
+
+class Loaded(NamedTuple):
+  """A copy with the pixels that it is made from."""
+
+  copy: Copy
+  image: folder.Picture
+  mask: folder.Picture | None
+
+
+Groups = dict[folder.Layout, list[Copy]]
+Failures = dict[str, str]  # name of an image: what is wrong with it
+
+
+def run(job: Job) -> tuple[int, int, Failures]:
+  """Writes what is missing: (how many were written, how many were there, which images could not be read).
+
+  Raises InputError, before anything is computed, for what can't be done or would touch what is not its own.
+  """
+  _check_operations(job.augment)
+  _check_places(job)
+  items = folder.find(job.input, job.masks)
+  _check_names(items, job)
+  with ThreadPoolExecutor() as pool:
+    groups, failures = _by_layout(items, job, pool)
+    for layout, copies in groups.items():
+      checks.check_augment(job.augment, layout.image_shape, copies[0].item.name)
+    with _claimed(job):
+      written, there = _write_all(groups, failures, job, pool)
+  return written, there, failures
+
+
+# What is to be done, and whether it may be
+
+
+def _check_operations(augment: ConfigDict) -> None:
+  for name in augmentation.mixes(augment):
+    problem = 'mixes images, but their labels, which are folders here, cannot be mixed'
+    raise InputError(f'config.augment.{name}.p', augment[name].p, problem, f'--config.augment.{name}.p=0')
+  if not augmentation.turned_on(augment):
+    raise InputError('config.augment', 'all off', 'every copy would be alike', 'such as --config.augment.rotate.p=1')
+
+
+def _check_places(job: Job) -> None:
+  for source in filter(None, (job.input, job.masks)):
+    for target in filter(None, (job.output, job.output_masks)):
+      if source == target or source in target.parents or target in source.parents:
+        raise InputError('output', str(target), f'overlaps with {source}, which is read', 'name a folder beside it')
+
+
+def _check_names(items: list[folder.Item], job: Job) -> None:
+  stems = {}
+  for item in items:
+    if (other := stems.setdefault(_stem(item), item)) is not item:
+      problem = f'{other.name} and {item.name} would both become {_stem(item)}_aug000.{job.format}'
+      raise InputError('input', item.name, problem, 'rename one of them')
+
+
+def _by_layout(items: list[folder.Item], job: Job, pool: Executor) -> tuple[Groups, Failures]:
+  """The copies to make of all images that have a readable header, smallest images first."""
+
+  def look(item: folder.Item) -> folder.Layout | str:
+    try:
+      return folder.read_layout(item)
+    except ValueError as error:
+      return str(error)
+
+  groups, failures = {}, {}
+  for item, layout in zip(items, builders.progress(pool.map(look, items), total=len(items), desc='looking')):
+    if isinstance(layout, str):
+      failures[item.name] = layout
+    else:
+      groups.setdefault(layout, []).extend(_copies(item, job))
+  if not groups:
+    name, problem = next(iter(failures.items()))
+    raise InputError('input', str(job.input), f'no image is readable; {name}: {problem}', 'name another --input')
+  return dict(sorted(groups.items())), failures
+
+
+def _copies(item: folder.Item, job: Job) -> Iterator[Copy]:
+  for number in range(job.copies):
+    name = f'{_stem(item)}_aug{number:03d}'
+    mask = job.output_masks / f'{name}.png' if job.masks else job.output / f'{name}{folder.MASK}.png'
+    yield Copy(item, number, job.output / f'{name}.{job.format}', mask if item.mask else None)
+
+
+def _stem(item: folder.Item) -> str:
+  return str(pathlib.PurePosixPath(item.name).with_suffix(''))
+
+
+@contextlib.contextmanager
+def _claimed(job: Job) -> Iterator[None]:
+  """This process has the output to itself. Raises InputError if another command made it, or is making it."""
+  path, here = job.output / RECORD, str(job.output)
+  if path.exists():
+    _check_same(path, job.record)
+  else:
+    for place in filter(None, (job.output, job.output_masks)):
+      if place.exists() and (not place.is_dir() or any(p.name != LOCK for p in place.iterdir())):
+        problem = f'exists, and has no {RECORD} that says what it is'
+        raise InputError('output', str(place), problem, 'name a new --output')
+  try:
+    job.output.mkdir(parents=True, exist_ok=True)
+    lock = (job.output / LOCK).open('w')
+  except OSError as error:
+    raise InputError('output', here, f'cannot be written: {error.strerror}', 'name another --output') from None
+  with lock:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise InputError('output', here, 'another process is writing there', 'wait for it, or stop it') from None
+    if not path.exists():
+      workdir.write_json(path, job.record | {'environment': workdir.environment()})
+    try:
+      yield
+    except OSError as error:  # such as a full disk
+      raise InputError('output', here, f'cannot be written: {error}', 'the same command then goes on') from None
+
+
+def _check_same(path: pathlib.Path, record: dict) -> None:
+  try:
+    theirs, ours = workdir.flatten(json.loads(path.read_text())), workdir.flatten(record)
+  except (OSError, ValueError) as error:
+    raise InputError('output', str(path), f'cannot be read: {error}', 'name a new --output') from None
+  keys = {key for key in theirs.keys() | ours.keys() if not key.startswith('environment.')}
+  if differing := sorted(key for key in keys if theirs.get(key) != ours.get(key)):
+    listed = ', '.join(f'{key}: {theirs.get(key)!r} there, {ours.get(key)!r} now' for key in differing)
+    problem, remedy = f'was made otherwise ({listed})', 'name a new --output, or set those keys back'
+    raise InputError('output', str(path.parent), problem, remedy)
+
+
+# The work
+
+
+def _write_all(groups: Groups, failures: Failures, job: Job, pool: Executor) -> tuple[int, int]:
+  """Makes all copies that are not there. Returns how many that were, and how many were there."""
+  if len(groups) > MANY_SIZES:
+    say(f'{len(groups)} different sizes, each of which takes seconds to compile: resize the images to fewer')
+  total, written = sum(map(len, groups.values())), 0
+  missing = {layout: [copy for copy in copies if not copy.is_there()] for layout, copies in groups.items()}
+  there = total - sum(map(len, missing.values()))
+  interval = 1.0 if sys.stderr.isatty() else 30.0
+  with tqdm(total=total, initial=there, unit=' images', mininterval=interval, maxinterval=interval) as bar:
+    for layout, copies in missing.items():
+      # The same for all that a command makes, however often it is stopped.
+      size = min(len(groups[layout]), max(1, BATCH_PIXELS // (layout.height * layout.width)))
+      for number in _write(_make_step(job, layout), copies, size, failures, pool):
+        written += number
+        bar.update(number)
+  return written, there
+
+
+def _write(step: Callable, copies: list[Copy], size: int, failures: Failures, pool: Executor) -> Iterator[int]:
+  """Copies of one layout in batches of `size`; yields how many are written. Reads ahead and writes behind."""
+  chunks = [copies[start : start + size] for start in range(0, len(copies), size)]
+  writing = []
+  load = lambda i: _load(chunks[i], failures, pool)
+  with contextlib.closing(batches.prefetch(load, range(len(chunks)))) as loaded:
+    for rows in loaded:
+      made = _compute(step, rows, size) if rows else []
+      yield sum(done.result() for done in writing)
+      writing = [pool.submit(_save, *row) for row in made]
+  yield sum(done.result() for done in writing)
+
+
+def _load(copies: list[Copy], failures: Failures, pool: Executor) -> list[Loaded]:
+  """Every image once, however many copies there are of it; those that can't be read are left out."""
+
+  def read(item: folder.Item) -> tuple | None:
+    try:
+      return folder.read_image(item.image), folder.read_mask(item.mask) if item.mask else None
+    except ValueError as error:
+      failures[item.name] = str(error)
+      return None
+
+  items = {copy.item.name: copy.item for copy in copies}
+  pictures = dict(zip(items, pool.map(read, items.values())))
+  return [Loaded(copy, *pictures[copy.item.name]) for copy in copies if pictures[copy.item.name]]
+
+
+def _make_step(job: Job, layout: folder.Layout) -> Callable:
+  """(identities, images, masks) -> (images, masks)."""
+  channels = layout.image_shape[-1]
+
+  def one(identity, pixels, mask):
+    key = jax.random.key(job.seed)
+    for word in identity:
+      key = jax.random.fold_in(key, word)
+    draw = pipeline.sample(job.augment, key, layout.image_shape)
+    image, opacity = pixels[..., :channels], pixels[..., channels:]
+    change = lambda example: pipeline.apply(job.augment, draw, {'image': image} | example)
+    moved = change({})['image']
+    if opacity.size:
+      moved = jnp.concatenate([moved, change({'mask': opacity})['mask']], -1)
+    return moved, mask if mask is None else change({'mask': mask})['mask']
+
+  return jax.jit(jax.vmap(one))
+
+
+def _compute(step: Callable, rows: list[Loaded], size: int) -> list[tuple[Copy, folder.Picture, folder.Picture | None]]:
+  filled = rows + rows[:1] * (size - len(rows))  # one shape, one compilation
+  identities = np.stack([_identity(row.copy) for row in filled])
+  masks = np.stack([row.mask.pixels for row in filled]).astype(np.int32) if rows[0].mask else None
+  images, masks = jax.tree.map(np.asarray, step(identities, np.stack([row.image.pixels for row in filled]), masks))
+  return [
+    (copy, image._replace(pixels=images[i]), mask and mask._replace(pixels=masks[i]))
+    for i, (copy, image, mask) in enumerate(rows)
+  ]
+
+
+def _identity(copy: Copy) -> UInt32[np.ndarray, '3']:
+  """Of the image's name and the copy's number, and of nothing else."""
+  digest = hashlib.sha256(copy.item.name.encode()).digest()
+  return np.array([*np.frombuffer(digest[:8], '<u4'), copy.number], np.uint32)
+
+
+def _save(copy: Copy, image: folder.Picture, mask: folder.Picture | None) -> int:
+  # The mask first: an image that is there has its mask.
+  for path, picture in ((copy.mask, mask), (copy.image, image)):
+    if path and not path.exists():
+      folder.write(path, picture)
+  return 1

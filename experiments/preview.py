@@ -1,0 +1,134 @@
+"""Shows what a config's augmentation does: a sheet of originals, each with eight draws and their parameters.
+
+python -m experiments.preview --config configs/gan_mnist5k.py --config.augment.rotate.p=1 [--output preview.png]
+
+Rows are the first training images of the config's data set. With --images they are taken evenly from a folder of
+images of any sizes, its sub-folders too, with their masks: NAME_mask.png beside NAME.jpg, or NAME.png in --masks.
+Of these, images with transparency are put on white, and those of more than 512 pixels are made smaller first.
+Where there is a mask, the box about what it covers is drawn as well and moves along. Where the config mixes, images
+of the same size are each other's partners. Beneath a draw is what happened to it, such as `rotate 12.3°`.
+"""
+
+import os
+import pathlib
+
+import numpy as np
+from absl import flags
+
+from experiments import cli
+from genaug.errors import InputError
+
+_CONFIG = cli.define_config()
+_DATA_DIR = cli.define_data_dir()
+_IMAGES = flags.DEFINE_string('images', None, 'A folder of images, instead of the data set of the config.')
+_MASKS = flags.DEFINE_string('masks', None, 'With --images: the folder of their masks, where they are not beside them.')
+_OUTPUT = flags.DEFINE_string('output', 'preview.png', 'PNG file to write; replaced if it is there.')
+_ROWS = flags.DEFINE_integer('rows', 6, 'How many images.', lower_bound=1, upper_bound=100)
+_SEED = flags.DEFINE_integer('seed', 0, 'Of the draws.', lower_bound=0, upper_bound=2**32 - 1)
+flags.mark_flag_as_required('config')
+flags.adopt_module_key_flags(cli)
+
+_DRAWS = 8
+_LARGEST = 512  # pixels
+_LABELS = 64  # masks of more values than this say how much of a thing is there, not which
+
+Example = dict[str, np.ndarray]
+
+
+def main() -> None:
+  from experiments import augmentation, contact_sheet
+  from genaug.training import checks, figures
+
+  config, output = _CONFIG.value, pathlib.Path(_OUTPUT.value)
+  _check_output(output)
+  names, examples = _read_folder() if _IMAGES.value else _read_data_set(config.data)
+  for shape, name in {example['image'].shape: name for name, example in zip(names, examples)}.items():
+    checks.check_augment(config.augment, shape, name if _IMAGES.value else f'an image of {config.data.name}')
+  on = augmentation.turned_on(config.augment)
+  if not on:
+    print('the config augments nothing: set for example --config.augment.rotate.p=1')
+  examples = _annotated(examples, boxes=not augmentation.tears(config.augment))
+
+  rows = [
+    [contact_sheet.Cell(*cell)] for cell in zip(examples, ([f'row {i}: {name}'] for i, name in enumerate(names, 1)))
+  ]
+  for row, example, caption in augmentation.draws(config.augment, examples, _SEED.value, _DRAWS):
+    rows[row].append(contact_sheet.Cell(example, caption))
+  title = [f'{cli.config_name()}, seed {_SEED.value}', augmentation.settings(config.augment) or 'nothing is augmented']
+  heads = ['original', *(f'draw {i}' for i in range(1, _DRAWS + 1))]
+  figures.save_png(output, np.asarray(contact_sheet.render(title, heads, rows)))
+  print(f'{len(rows)} images with {_DRAWS} draws each: {output}')
+
+
+def _check_output(output: pathlib.Path) -> None:
+  if output.suffix.lower() != '.png' or output.is_dir():
+    raise InputError('output', str(output), 'not a name for a PNG file', '--output=preview.png')
+  folder = next(parent for parent in output.absolute().parents if parent.exists())
+  if not os.access(output if output.exists() else folder, os.W_OK):
+    raise InputError('output', str(output), 'cannot be written', 'name another --output')
+
+
+def _read_data_set(data) -> tuple[list[str], list[Example]]:
+  from genaug.data import sources
+
+  if _MASKS.value:
+    raise InputError('masks', _MASKS.value, 'are those of --images', 'give --images as well')
+  dataset = sources.load(data, pathlib.Path(_DATA_DIR.value))
+  arrays = {name: array[: _ROWS.value] for name, array in dataset.train.arrays.items()}
+  labels = arrays.pop('label')
+  examples = [{name: array[i] for name, array in arrays.items()} for i in range(len(labels))]
+  return [dataset.class_names[label] for label in labels], examples
+
+
+def _read_folder() -> tuple[list[str], list[Example]]:
+  from genaug.data import folder
+
+  masks = pathlib.Path(_MASKS.value).expanduser() if _MASKS.value else None
+  items = folder.find(pathlib.Path(_IMAGES.value).expanduser(), masks, key='images')
+  chosen = [items[i] for i in sorted({*np.linspace(0, len(items) - 1, _ROWS.value).astype(int)})]
+  examples = []
+  for item in chosen:
+    try:
+      folder.read_layout(item)
+      image = folder.on_white(folder.read_image(item.image)).pixels
+      example = {'image': image} | ({'mask': folder.read_mask(item.mask).pixels} if item.mask else {})
+    except ValueError as error:
+      raise InputError('images', _IMAGES.value, f'{item.name}: {error}', 'repair or remove that file') from None
+    examples.append(_reduced(example))
+  return [item.name for item in chosen], examples
+
+
+def _reduced(example: Example) -> Example:
+  """At most _LARGEST pixels wide and high."""
+  from PIL import Image
+
+  h, w, c = example['image'].shape
+  scale = _LARGEST / max(h, w)
+  if scale >= 1:
+    return example
+  size = max(1, round(w * scale)), max(1, round(h * scale))
+  image = Image.fromarray(example['image'].squeeze(-1) if c == 1 else example['image'])
+  pixels = np.asarray(image.resize(size, Image.Resampling.LANCZOS)).reshape(*size[::-1], c)
+  rows, columns = (np.arange(n) * m // n for n, m in zip(size[::-1], (h, w)))
+  return {'image': pixels} | ({'mask': example['mask'][rows[:, None], columns]} if 'mask' in example else {})
+
+
+def _annotated(examples: list[Example], boxes: bool) -> list[Example]:
+  """Masks of coverage turned into one label, and the box about each mask that has none."""
+  masks = [example['mask'] for example in examples if 'mask' in example]
+  coverage = masks and len(np.unique(np.concatenate([mask.ravel() for mask in masks]))) > _LABELS
+  annotated = []
+  for example in examples:
+    example = {name: value for name, value in example.items() if boxes or name not in ('boxes', 'keypoints')}
+    if 'mask' in example:
+      mask = example['mask']
+      example['mask'] = (mask > mask.max() // 2 if coverage else mask).astype(np.int32)
+      y, x = np.nonzero(example['mask'][..., 0])
+      if boxes and 'boxes' not in example and len(x):
+        example['boxes'] = np.array([[x.min(), y.min(), x.max() + 1, y.max() + 1]], np.float32)
+    annotated.append(example)
+  return annotated
+
+
+if __name__ == '__main__':
+  cli.run(main)

@@ -1,0 +1,317 @@
+"""Adaptive discriminator augmentation: the 18 transforms and the controller of their probability.
+
+Source of all of it: Karras et al., Training Generative Adversarial Networks with Limited Data (2020), appendix B.
+What a discriminator sees, real and fake alike, passes through `ada`; each transform happens with probability p, and
+as long as p < 1 the generator can't profit from imitating them. Images are float in [-1, 1] as in the paper
+(brightness is added, contrast scales about 0, a cutout leaves 0, nothing is clipped). Two things differ from the
+paper: images are resampled bilinearly, once, and not on a grid of twice the resolution behind a wavelet filter, so
+moves by parts of a pixel blur a little and shrinking may alias (both the same for real and fake); and the mirror
+image beyond a border repeats the outermost pixels.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, ScalarLike
+
+from genaug.augment.diff_augment import check_signed
+from genaug.augment.image import Shape, check_channels, check_range, uniform
+from genaug.augment.matrices import compose, rotate_matrix, scale_matrix, translate_matrix
+from genaug.augment.resample import Matrix, warp
+
+
+class Blit(NamedTuple):
+  flip: Bool[Array, '']  # left to right
+  turns: Int[Array, '']  # by 90 degrees, counter-clockwise
+  shift: Int[Array, '2']  # (dx, dy), pixels
+
+
+class Geometry(NamedTuple):
+  zoom: Float[Array, '']  # factor
+  before: Float[Array, '']  # degrees turned before the stretch
+  stretch: Float[Array, '']  # factor across, its inverse down
+  after: Float[Array, '']  # degrees turned after it
+  shift: Float[Array, '2']  # (dx, dy), fractions of the side
+
+
+class Color(NamedTuple):
+  brightness: Float[Array, '']  # added
+  contrast: Float[Array, '']  # factor
+  luma_flip: Bool[Array, '']
+  hue: Float[Array, '']  # degrees
+  saturation: Float[Array, '']  # factor
+
+
+class Filter(NamedTuple):
+  gains: Float[Array, '4']  # factor of every frequency band, low to high
+
+
+class Noise(NamedTuple):
+  key: PRNGKeyArray
+  std: Float[Array, '']
+
+
+class Cutout(NamedTuple):
+  centre: Float[Array, '2']  # (x, y), fractions of the side
+  size: Float[Array, '']  # fraction of the side
+
+
+Draw = dict[str, NamedTuple]  # group -> its parameters; a transform that doesn't happen has its neutral value
+
+POWER = np.array([10, 1, 1, 1], np.float32) / 13  # of the frequency bands in a typical image, low to high
+
+
+# The image
+
+
+def ada(image: Float[Array, 'h w c'], draw: Draw) -> Float[Array, 'h w c']:
+  """An image in [-1, 1] under the transforms of a draw, in the paper's order; neutral values keep the bits.
+
+  Raises ValueError for another rank, a dtype that isn't floating, and colour changes of other than 1 or 3 channels.
+  """
+  image = check_signed(image, 'ada')
+  x = image.astype(jnp.promote_types(image.dtype, jnp.float32))
+  if 'blit' in draw or 'geometry' in draw:
+    x = warp(x, move_matrix(draw, image.shape[:2]), border='reflect')
+  if 'color' in draw:
+    x = _recolor(x, draw['color'])
+  if 'filter' in draw:
+    x = _equalise(x, draw['filter'])
+  if 'noise' in draw:
+    x = x + draw['noise'].std * jax.random.normal(draw['noise'].key, x.shape)
+  if 'cutout' in draw:
+    x = jnp.where(_box(draw['cutout'], image.shape), 0, x)
+  return x.astype(image.dtype)
+
+
+def move_matrix(draw: Draw, shape: tuple[int, int]) -> Matrix:
+  """All moves of a draw as one matrix, the input's points to the output's, for an image of that (h, w)."""
+  moves = []
+  if 'blit' in draw:
+    blit = draw['blit']
+    moves += [
+      scale_matrix(shape, 1 - 2 * blit.flip, 1),
+      rotate_matrix(shape, 90 * blit.turns),
+      translate_matrix((1, 1), *blit.shift),
+    ]
+  if 'geometry' in draw:
+    zoom, before, stretch, after, (dx, dy) = draw['geometry']
+    moves += [
+      scale_matrix(shape, zoom, zoom),
+      rotate_matrix(shape, before),
+      scale_matrix(shape, stretch, 1 / stretch),
+      rotate_matrix(shape, after),
+      translate_matrix(shape, dx, dy),
+    ]
+  return compose(*moves)
+
+
+def _recolor(x, color: Color):
+  """The five colour matrices as one, that scales luma, along (1, 1, 1), and scales and turns chroma, across it.
+
+  It treats the three channels alike, and with one channel what is left of it is the factor of luma.
+  """
+  check_channels(x.shape[-1], 'ada')
+  luma = color.contrast * (1 - 2 * color.luma_flip)
+  chroma, angle = color.contrast * color.saturation, jnp.deg2rad(color.hue)
+  real, imaginary = chroma * jnp.cos(angle), chroma * jnp.sin(angle) / np.sqrt(3)
+  own = ((luma - 1) + 2 * (real - 1)) / 3  # less 1: neutral parameters keep the bits
+  before, after = (luma - real) / 3 + imaginary, (luma - real) / 3 - imaginary
+  return x + own * x + before * jnp.roll(x, 1, -1) + after * jnp.roll(x, 2, -1) + luma * color.brightness
+
+
+def _equalise(x, bands: Filter):
+  h, w, _ = x.shape
+  down, across = _equaliser(bands.gains, h), _equaliser(bands.gains, w)
+  return jnp.einsum('Hh,hwc,Ww->HWc', down, x, across, precision=jax.lax.Precision.HIGHEST)
+
+
+def _equaliser(gains, side: int) -> Float[Array, 'n n']:
+  # The bands add up to the identity, but only nearly in floating point: gains of 1 must keep the bits.
+  return jnp.eye(side) + jnp.tensordot(gains - 1, _bands(side), 1, precision=jax.lax.Precision.HIGHEST)
+
+
+@cache
+def _bands(side: int) -> np.ndarray:
+  """[4, side, side]: the part of a signal, mirrored at its ends, in every octave; the lowest takes all the rest."""
+  halves = np.array([-1, 0, 9, 16, 9, 0, -1]) / 32  # keeps the lower half (autocorrelation of the wavelet sym2)
+  bands, low = [], np.ones(1)
+  for octave in range(3):
+    spread = np.zeros(6 * 2**octave + 1)
+    spread[:: 2**octave] = halves
+    lower = np.convolve(low, spread)
+    bands.append(np.pad(low, (lower.size - low.size) // 2) - lower)
+    low = lower
+  bands.append(low)
+  reach = low.size // 2
+  source = np.pad(np.arange(side), reach, 'symmetric')
+  matrices = np.zeros((4, side, side), np.float32)
+  for matrix, taps in zip(matrices, reversed(bands)):
+    taps = np.pad(taps, (low.size - taps.size) // 2)
+    for row in range(side):
+      np.add.at(matrix[row], source[row : row + low.size], taps)
+  return matrices
+
+
+def _box(cutout: Cutout, shape):
+  (x, y), (h, w, _) = cutout.centre, shape
+  rows = jnp.abs((jnp.arange(h) + 0.5) / h - y) < cutout.size / 2
+  columns = jnp.abs((jnp.arange(w) + 0.5) / w - x) < cutout.size / 2
+  return (rows[:, None] & columns)[..., None]
+
+
+# The draw
+
+
+def draw_ada(
+  key: PRNGKeyArray, shape: Shape, p: ScalarLike, transforms: tuple[str, ...] = ('blit', 'geometry', 'color')
+) -> Draw:
+  """Parameters of the groups that `transforms` names, every transform neutral with probability 1 - p.
+
+  A group's parameters depend on the key, not on the other groups. Raises ValueError for an unknown group.
+  """
+  check_range('ada: p', p, 0, 1)
+  if not set(transforms) <= set(GROUPS):
+    raise ValueError(f'transforms = {transforms!r}: must be a tuple of {", ".join(GROUPS)}')
+  streams = {group: jax.random.fold_in(key, stream) for stream, group in enumerate(GROUPS)}
+  return {group: draw(streams[group], shape, p) for group, draw in GROUPS.items() if group in transforms}
+
+
+def random_ada(
+  key: PRNGKeyArray, image: Float[Array, 'h w c'], p: ScalarLike, transforms=('blit', 'geometry', 'color')
+) -> Float[Array, 'h w c']:
+  """`ada` by `draw_ada`: every transform on its own with probability p."""
+  image = check_signed(image, 'ada')
+  return ada(image, draw_ada(key, image.shape, p, transforms))
+
+
+def _draw_blit(key, shape, p) -> Blit:
+  h, w, _ = shape
+  on, how = _chances(key, p, 3)
+  flip, turn, *shift = uniform(how, 0, 1, (4,))
+  pixels = jnp.round((jnp.stack(shift) - 0.5) / 4 * jnp.array([w, h])).astype(jnp.int32)
+  return Blit(
+    flip=on[0] & (flip < 0.5),
+    turns=jnp.where(on[1], (4 * turn).astype(jnp.int32), 0),
+    shift=jnp.where(on[2], pixels, 0),
+  )
+
+
+def _draw_geometry(key, shape, p) -> Geometry:
+  del shape
+  # Two chances to be turned, which together make one of p.
+  once = 1 - jnp.sqrt(1 - jnp.asarray(p, jnp.float32))
+  on, how = _chances(key, jnp.array([p, once, p, once, p]), 5)
+  turns, sizes = jax.random.split(how)
+  before, after = uniform(turns, -180, 180, (2,))
+  zoom, stretch, *shift = jax.random.normal(sizes, (4,))
+  return Geometry(
+    zoom=jnp.exp2(jnp.where(on[0], 0.2 * zoom, 0)),
+    before=jnp.where(on[1], before, 0),
+    stretch=jnp.exp2(jnp.where(on[2], 0.2 * stretch, 0)),
+    after=jnp.where(on[3], after, 0),
+    shift=jnp.where(on[4], 0.125 * jnp.stack(shift), 0),
+  )
+
+
+def _draw_color(key, shape, p) -> Color:
+  del shape
+  on, how = _chances(key, p, 5)
+  turns, sizes = jax.random.split(how)
+  flip, turn = uniform(turns, 0, 1, (2,))
+  brightness, contrast, saturation = jax.random.normal(sizes, (3,))
+  return Color(
+    brightness=jnp.where(on[0], 0.2 * brightness, 0),
+    contrast=jnp.exp2(jnp.where(on[1], 0.5 * contrast, 0)),
+    luma_flip=on[2] & (flip < 0.5),
+    hue=jnp.where(on[3], 360 * turn - 180, 0),
+    saturation=jnp.exp2(jnp.where(on[4], saturation, 0)),
+  )
+
+
+def _draw_filter(key, shape, p) -> Filter:
+  del shape
+  on, how = _chances(key, p, 4)
+  gains = jnp.exp2(jnp.where(on, jax.random.normal(how, (4,)), 0))
+  # After every band's change all four are scaled so that the power of a typical image stays.
+  return Filter(gains / jnp.sqrt(1 + POWER * (gains**2 - 1)).prod())
+
+
+def _draw_noise(key, shape, p) -> Noise:
+  del shape
+  on, how = _chances(key, p, 1)
+  std, pixels = jax.random.split(how)
+  return Noise(key=pixels, std=jnp.where(on[0], 0.1 * jnp.abs(jax.random.normal(std)), 0))
+
+
+def _draw_cutout(key, shape, p) -> Cutout:
+  del shape
+  on, how = _chances(key, p, 1)
+  return Cutout(centre=uniform(how, 0, 1, (2,)), size=jnp.where(on[0], 0.5, 0))
+
+
+def _chances(key, p, count: int) -> tuple[Bool[Array, ' n'], PRNGKeyArray]:
+  """Which of so many transforms happen, and the key of how."""
+  on, how = jax.random.split(key)
+  return jax.random.bernoulli(on, p, (count,)), how
+
+
+# A group's position here is its random stream. Append only.
+GROUPS: dict[str, Callable[[PRNGKeyArray, Shape, Any], NamedTuple]] = {
+  'blit': _draw_blit,
+  'geometry': _draw_geometry,
+  'color': _draw_color,
+  'filter': _draw_filter,
+  'noise': _draw_noise,
+  'cutout': _draw_cutout,
+}
+
+
+# The controller
+
+
+class Controller(NamedTuple):
+  """Steers p by how sure the discriminator is of the training images; arrays only, part of a training state."""
+
+  p: Float[Array, '']
+  signs: Float[Array, '']  # sum over the steps since the last change of the mean sign of the logits of real images
+  count: Int[Array, '']  # of those steps
+
+
+def init_controller(p: ScalarLike = 0.0) -> Controller:
+  """Starts from a probability in [0, 1]."""
+  check_range('ada: p', p, 0, 1)
+  return Controller(jnp.asarray(p, jnp.float32), jnp.zeros(()), jnp.zeros((), jnp.int32))
+
+
+def update_controller(
+  controller: Controller,
+  sign_mean: Float[Array, ''],
+  batch_size: ScalarLike,
+  target: ScalarLike = 0.6,
+  kimg: ScalarLike = 500,
+  interval: ScalarLike = 4,
+) -> Controller:
+  """One training step; every `interval` steps p changes.
+
+  sign_mean: mean of sign(D(x)) over the step's real images x, of all devices. `kimg` thousand images take p from 0
+  to 1.
+  """
+  signs, count = controller.signs + sign_mean, controller.count + 1
+  due = count >= interval
+  moved = update_p(controller.p, signs / count, batch_size * interval, target, 1000 * kimg)
+  return Controller(jnp.where(due, moved, controller.p), jnp.where(due, 0, signs), jnp.where(due, 0, count))
+
+
+def update_p(
+  p: ScalarLike, r_t: ScalarLike, images: ScalarLike, target: ScalarLike = 0.6, images_to_full: ScalarLike = 500_000
+) -> Float[Array, '']:
+  """p after so many images in which the overfitting heuristic E[sign(D(real))] was r_t; stays in [0, 1].
+
+  Above the target p grows, below it shrinks, always at the same speed (paper, section 3.1).
+  """
+  return jnp.clip(p + jnp.sign(r_t - target) * images / images_to_full, 0, 1)

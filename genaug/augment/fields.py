@@ -1,0 +1,300 @@
+"""Displacement fields: moves that no matrix can express, carried out by the one resampler.
+
+A field d [h, w, 2] holds (x, y) in pixels: the output pixel with its centre at p shows the input at p + d(p).
+Fields add up; after a matrix M the source is M^-1 (p + d(p)), and a point comes out at
+`invert_points(field, M point)`. Lengths are fractions of the side, as for every move: of the width along x,
+of the height along y. `op(image, ...)` has a twin `op_field(shape, ...)`, same arguments, shape = (h, w).
+"""
+
+from functools import lru_cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Num, PRNGKeyArray, ScalarLike
+
+from genaug.augment import image as images
+from genaug.augment.image import Params, check_range, operation, randomly, ranged, uniform
+from genaug.augment.resample import Shape, resample
+
+Field = Float[Array, 'h w 2']
+
+
+def displaced(
+  image: Num[Array, 'h w c'],
+  field: Field,
+  method: str = 'bilinear',
+  border: str = 'constant',
+  fill: Float[ArrayLike, '*c'] = 0.0,
+) -> Num[Array, 'h w c']:
+  """The image resampled once under the field, in [0, 1]; the options and errors are those of `resample`."""
+  x, y = _centres(field.shape[:2])
+  moved = resample(image, x + field[..., 0], y + field[..., 1], method=method, border=border, fill=fill)
+  return images.clip(moved) if method == 'cubic' else moved
+
+
+def _centres(shape: Shape) -> tuple[Float[np.ndarray, ' w'], Float[np.ndarray, 'h 1']]:
+  h, w = shape
+  return np.arange(w, dtype=np.float32) + 0.5, np.arange(h, dtype=np.float32)[:, None] + 0.5
+
+
+def _fractions(side: int) -> Float[np.ndarray, ' side']:
+  """The pixel centres of a side of length 1."""
+  return ((np.arange(side) + 0.5) / side).astype(np.float32)
+
+
+def _pixels(fractions: Float[Array, '... 2'], shape: Shape) -> Float[Array, '... 2']:
+  return fractions * jnp.array(shape[::-1], jnp.float32)
+
+
+def _field(subscripts: str, *operands: ArrayLike) -> Field:
+  # x and y as planes in memory: the resampler reads them one at a time.
+  return jnp.moveaxis(_einsum(subscripts, *operands), 0, -1)
+
+
+def _einsum(subscripts: str, *operands: ArrayLike) -> Array:
+  # Accelerators multiply float32 matrices in fewer bits by default: wrong by pixels here.
+  return jnp.einsum(subscripts, *operands, precision=jax.lax.Precision.HIGHEST)
+
+
+# Points and boxes
+
+
+NEWTON_STEPS = 6  # four are exact to float32 at the default strengths
+
+
+def invert_points(field: Field, points: Float[Array, 'n 2']) -> Float[Array, 'n 2']:
+  """Where the content at the points went: q with q + d(q) = point, by Newton's method.
+
+  Between pixel centres the field is bilinear, beyond the frame it continues as at the nearest point of the frame.
+  Exact to 0.05 pixels unless the field folds; where it does, some point comes back, always a finite one.
+  """
+  field = jnp.asarray(field)
+
+  def solve(point):
+    def step(_, q):
+      displacement, slopes = _at(field, q)
+      (a, b), (c, d) = slopes + jnp.eye(2)
+      x, y = q + displacement - point
+      determinant = jnp.maximum(a * d - b * c, 0.01)  # positive unless the field folds
+      return q - jnp.stack([d * x - b * y, a * y - c * x]) / determinant
+
+    return jax.lax.fori_loop(0, NEWTON_STEPS, step, point)
+
+  return jax.vmap(solve)(jnp.asarray(points, jnp.float32))
+
+
+def move_boxes(field: Field, boxes: Float[Array, 'n 4']) -> Float[Array, 'n 4']:
+  """Smallest upright boxes around the moved outlines; they may leave the frame."""
+  outlines = outline(boxes)
+  moved = invert_points(field, outlines.reshape(-1, 2)).reshape(outlines.shape)
+  return jnp.concatenate([moved.min(1), moved.max(1)], axis=-1)
+
+
+def outline(boxes: Float[Array, 'n 4'], per_side: int = 16) -> Float[Array, 'n k 2']:
+  """k = 4 per_side points along the sides of every box (x_min, y_min, x_max, y_max), evenly spaced."""
+  t = np.arange(per_side) / per_side
+  zero, one = np.zeros(per_side), np.ones(per_side)
+  x, y = np.concatenate([t, one, 1 - t, zero]), np.concatenate([zero, t, one, 1 - t])
+  low, high = jnp.asarray(boxes, jnp.float32)[:, None, :2], jnp.asarray(boxes, jnp.float32)[:, None, 2:]
+  return low + np.stack([x, y], axis=-1).astype(np.float32) * (high - low)
+
+
+def _at(field: Field, point: Float[Array, '2']) -> tuple[Float[Array, '2'], Float[Array, '2 2']]:
+  """The displacement at one point, and how it grows along x and y (second axis).
+
+  Bilinear, and linear in the half pixel from the outermost centres to the frame.
+  """
+  h, w, _ = field.shape
+  nearest = jnp.clip(point, 0, jnp.array([w, h], jnp.float32))
+  x, y = nearest - 0.5
+  column, row = (jnp.clip(jnp.floor(v).astype(int), 0, max(n - 2, 0)) for v, n in ((x, w), (y, h)))
+  right, below = jnp.minimum(column + 1, w - 1), jnp.minimum(row + 1, h - 1)
+  top, bottom = field[row, column], field[below, column]
+  along_top, along_bottom = field[row, right] - top, field[below, right] - bottom
+  top, bottom = top + (x - column) * along_top, bottom + (x - column) * along_bottom
+  slopes = jnp.stack([along_top + (y - row) * (along_bottom - along_top), bottom - top], axis=-1)
+  return top + (y - row) * (bottom - top), slopes * (nearest == point)
+
+
+# Elastic
+
+
+def elastic_field(shape: Shape, control: Float[Array, 'rows columns 2'], sigma: ScalarLike = 0.1) -> Field:
+  """See `elastic`."""
+  rows, columns, _ = np.shape(control)
+  least = 1 / (3**0.5 * (min(rows, columns) - 3)) if min(rows, columns) > 3 else np.inf
+  check_range('elastic: control', control, -1, 1)
+  check_range(f'elastic: sigma with {rows} x {columns} control points', sigma, least, np.inf)
+  h, w = shape
+  return _field('hr,rcd,wc->dhw', _splines(h, rows, sigma), _pixels(control, shape), _splines(w, columns, sigma))
+
+
+def _splines(side: int, count: int, sigma: ScalarLike) -> Float[Array, 'side count']:
+  """Uniform cubic B-splines about the middle, at the pixel centres; each is `sigma` sides wide (standard deviation)."""
+  knots = np.arange(count, dtype=np.float32) - (count - 1) / 2
+  t = jnp.abs((_fractions(side)[:, None] - 0.5) / (3**0.5 * sigma) - knots)
+  return (jnp.maximum(2 - t, 0) ** 3 - 4 * jnp.maximum(1 - t, 0) ** 3) / 6
+
+
+@operation
+def elastic(
+  image: Num[Array, 'h w c'], control: Float[Array, 'rows columns 2'], sigma: ScalarLike = 0.1, **options
+) -> Num[Array, 'h w c']:
+  """Elastic distortion: the control displacements, in [-1, 1] of the side, smoothed by `sigma` of the side.
+
+  The smoothing is a uniform cubic B-spline of standard deviation sigma, that is control points sqrt(3) sigma
+  apart, centred on the image; their number bounds sigma from below (16: 0.045), ValueError if it is less.
+  Control points that move by less than 0.83 sigma never fold the image (Choi & Lee 2000, Injectivity
+  conditions of 2D and 3D uniform cubic B-spline functions). `options` are the keywords of `displaced`.
+  Simard, Steinkraus & Platt 2003, Best practices for convolutional neural networks, section 2.
+  """
+  return displaced(image, elastic_field(image.shape[:2], control, sigma), **options)
+
+
+@ranged(alpha=(0, 1), sigma=(0.001, 1), size=(4, 256))
+def draw_elastic(
+  key: PRNGKeyArray, shape: images.Shape, alpha: ScalarLike = 0.05, sigma: ScalarLike = 0.1, size: int = 16
+) -> Params:
+  """size x size control displacements uniform in [-alpha, alpha], smoothed by sigma.
+
+  The displacement has zero mean, standard deviation 0.277 alpha, and never exceeds alpha. Simard's, uniform noise
+  smoothed by a Gaussian of `sigma` and multiplied by A, has this deviation for A = 1.7 alpha sigma (A and sigma in
+  pixels for alpha in pixels).
+  """
+  return {'control': uniform(key, -alpha, alpha, (size, size, 2)), 'sigma': jnp.asarray(sigma, jnp.float32)}
+
+
+random_elastic = randomly(elastic, draw_elastic)
+
+
+# Grid
+
+
+def grid_distort_field(shape: Shape, stretch: Float[Array, '2 steps']) -> Field:
+  """See `grid_distort`."""
+  check_range('grid_distort: stretch', stretch, -0.99, 1)
+  h, w = shape
+  x, y = (_along(side, side_stretch) for side, side_stretch in zip((w, h), jnp.asarray(stretch, jnp.float32)))
+  return jnp.stack(jnp.broadcast_arrays(x, y[:, None]), axis=-1)
+
+
+def _along(side: int, stretch: Float[Array, ' steps']) -> Float[Array, ' side']:
+  (steps,) = stretch.shape
+  passed = np.clip(_fractions(side)[:, None] * steps - np.arange(steps), 0, 1).astype(np.float32)  # of every cell
+  excess = (stretch - stretch.mean()) / (1 + stretch.mean())  # of its width over 1 / steps; they sum to 0
+  return _einsum('xs,s->x', passed, excess) * side / steps
+
+
+@operation
+def grid_distort(image: Num[Array, 'h w c'], stretch: Float[Array, '2 steps'], **options) -> Num[Array, 'h w c']:
+  """Columns and rows of a steps x steps grid made wider or narrower, the frame kept; linear inside every cell.
+
+  Column i of the output shows a part of the input 1 + stretch[0, i] wide in relation to the others, row i a part
+  1 + stretch[1, i] high; stretch in [-0.99, 1]. `options` are the keywords of `displaced`.
+  """
+  return displaced(image, grid_distort_field(image.shape[:2], stretch), **options)
+
+
+@ranged(limit=(0, 0.99), steps=(1, 256))
+def draw_grid_distort(key: PRNGKeyArray, shape: images.Shape, limit: ScalarLike = 0.3, steps: int = 5) -> Params:
+  """`steps` columns and rows, their stretch uniform in [-limit, limit]; limit in [0, 0.99]."""
+  return {'stretch': uniform(key, -limit, limit, (2, steps))}
+
+
+random_grid_distort = randomly(grid_distort, draw_grid_distort)
+
+
+# Thin plate spline
+
+
+def thin_plate_spline_field(shape: Shape, offsets: Float[Array, 'rows columns 2']) -> Field:
+  """See `thin_plate_spline`."""
+  check_range('thin_plate_spline: offsets', offsets, -1, 1)
+  h, w = shape
+  rows, columns, _ = np.shape(offsets)
+  if min(rows, columns) < 2:
+    raise ValueError(f'thin_plate_spline: offsets of {rows} x {columns} control points: must be at least 2 x 2')
+  return _field('rcd,rchw->dhw', _pixels(offsets, shape), _thin_plates(h, w, rows, columns))
+
+
+@lru_cache(maxsize=8)
+def _thin_plates(h: int, w: int, rows: int, columns: int) -> Float[np.ndarray, 'rows columns h w']:
+  """What the spline is at every pixel centre if one control point rises by 1; linear in all of them."""
+  unit = max(h, w)  # keeps the system well-conditioned, and changes nothing else
+  x, y = _centres((h, w))
+  pixels = _grid(x / unit, y.ravel() / unit)
+  control = _grid(np.linspace(0, w / unit, columns), np.linspace(0, h / unit, rows))
+  sides = np.column_stack([np.ones(len(control)), control])
+  system = np.block([[_thin_plate(control, control), sides], [sides.T, np.zeros((3, 3))]])
+  basis = np.column_stack([_thin_plate(pixels, control), np.ones(len(pixels)), pixels])
+  weights = np.linalg.solve(system, basis.T)[: len(control)]  # the system is symmetric
+  return weights.reshape(rows, columns, h, w).astype(np.float32)
+
+
+def _grid(x: Float[np.ndarray, ' w'], y: Float[np.ndarray, ' h']) -> Float[np.ndarray, 'hw 2']:
+  return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(np.float64)
+
+
+def _thin_plate(points: Float[np.ndarray, 'n 2'], centres: Float[np.ndarray, 'm 2']) -> Float[np.ndarray, 'n m']:
+  squared = ((points[:, None] - centres) ** 2).sum(-1)
+  return squared * np.log(np.where(squared == 0, 1, squared))
+
+
+@operation
+def thin_plate_spline(
+  image: Num[Array, 'h w c'], offsets: Float[Array, 'rows columns 2'], **options
+) -> Num[Array, 'h w c']:
+  """The least bent move with given offsets at a rows x columns grid of control points, corners and sides included.
+
+  The output shows at the control point c the input at c + offset, in [-1, 1] of the side. `options` are the
+  keywords of `displaced`. Bookstein 1989, Principal warps: thin-plate splines and the decomposition of deformations.
+  """
+  return displaced(image, thin_plate_spline_field(image.shape[:2], offsets), **options)
+
+
+@ranged(limit=(0, 1), size=(2, 16))
+def draw_thin_plate_spline(key: PRNGKeyArray, shape: images.Shape, limit: ScalarLike = 0.1, size: int = 3) -> Params:
+  """size x size control points, their offsets uniform in [-limit, limit] of the side.
+
+  Larger limits than 0.1 with 3 x 3 points, or than 0.06 with 4 x 4, can fold the image.
+  """
+  return {'offsets': uniform(key, -limit, limit, (size, size, 2))}
+
+
+random_thin_plate_spline = randomly(thin_plate_spline, draw_thin_plate_spline)
+
+
+# Lens
+
+
+def lens_distort_field(shape: Shape, k1: ScalarLike, k2: ScalarLike = 0.0) -> Field:
+  """See `lens_distort`."""
+  check_range('lens_distort: k1', k1, -1, 1)
+  check_range('lens_distort: k2', k2, -1, 1)
+  h, w = shape
+  x, y = (centres - side / 2 for centres, side in zip(_centres(shape), (w, h)))
+  squared = (x**2 + y**2) / ((w**2 + h**2) / 4)
+  growth = squared * (k1 + k2 * squared)
+  return jnp.stack([x * growth, y * growth], axis=-1)
+
+
+@operation
+def lens_distort(image: Num[Array, 'h w c'], k1: ScalarLike, k2: ScalarLike = 0.0, **options) -> Num[Array, 'h w c']:
+  """Radial lens distortion: the output at radius r shows the input at r (1 + k1 r^2 + k2 r^4).
+
+  r is 0 in the middle and 1 at the corners. Positive values give a barrel, negative ones a pincushion; in [-1, 1],
+  without folds if 1 + 3 k1 r^2 + 5 k2 r^4 > 0. It is OpenCV's `undistort` for a camera of focal length half the
+  diagonal. `options` are the keywords of `displaced`. Brown 1966, Decentering distortion of lenses.
+  """
+  return displaced(image, lens_distort_field(image.shape[:2], k1, k2), **options)
+
+
+@ranged(limit=(0, 1 / 3))
+def draw_lens_distort(key: PRNGKeyArray, shape: images.Shape, limit: ScalarLike = 0.3) -> Params:
+  """k1 uniform in [-limit, limit]; limit in [0, 1/3], where nothing folds. k2 stays 0."""
+  return {'k1': uniform(key, -limit, limit)}
+
+
+random_lens_distort = randomly(lens_distort, draw_lens_distort)

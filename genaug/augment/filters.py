@@ -1,0 +1,257 @@
+"""Blurring and sharpening: every pixel becomes a function of its neighbourhood.
+
+Kernels have a static odd size `ksize`, weights are traced. A filter is a sum of shifted slices of a padded image,
+one dimension after the other where it is separable: XLA turns that into one loop a pass, without im2col.
+"""
+
+from functools import reduce
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray, ScalarLike
+
+from genaug.augment.image import Params, Shape, check_range, clip, operation, randomly, ranged, uniform
+
+MEDIANS = (3, 5)
+
+
+# Blurs
+
+
+@operation
+def gaussian_blur(image: Float[Array, 'h w c'], sigma: ScalarLike, ksize: int = 11) -> Float[Array, 'h w c']:
+  """Blurred by a Gaussian of `sigma` >= 0 pixels, cut off at ksize // 2 pixels; 0 changes nothing.
+
+  The border mirrors about the outermost pixel, as OpenCV's BORDER_REFLECT_101 does.
+  """
+  check_range('gaussian_blur: sigma', sigma, 0, np.inf)
+  return _blurred('gaussian_blur', image, sigma, ksize)
+
+
+@operation
+def box_blur(image: Float[Array, 'h w c'], amount: ScalarLike = 1.0, ksize: int = 3) -> Float[Array, 'h w c']:
+  """The mean of the ksize x ksize pixels around, mixed in by `amount` in [0, 1]; border as in `gaussian_blur`."""
+  check_range('box_blur: amount', amount, 0, 1)
+  _check_ksize('box_blur', ksize)
+  return image + amount * (_separable(image, jnp.full(ksize, 1 / ksize, image.dtype)) - image)
+
+
+@operation
+def motion_blur(
+  image: Float[Array, 'h w c'], angle: ScalarLike, length: ScalarLike, ksize: int = 9
+) -> Float[Array, 'h w c']:
+  """The mean of `ksize` exposures, the outermost of them `length` - 1 pixels apart; 1 changes nothing.
+
+  The camera moves straight at `angle` degrees (counter-clockwise from the right); exposures between pixels
+  are bilinear. `length` lies in [1, ksize]; border as in `gaussian_blur`.
+  """
+  check_range('motion_blur: length', length, 1, ksize)
+  _check_ksize('motion_blur', ksize)
+  radius = ksize // 2
+  away = (length - 1) * jnp.linspace(-0.5, 0.5, ksize)
+  x, y = away * jnp.cos(jnp.deg2rad(angle)), -away * jnp.sin(jnp.deg2rad(angle))
+  # Whole weights are added up before the division: a camera at rest then has one weight of exactly 1.
+  weights = (_tent(y, radius)[:, :, None] * _tent(x, radius)[:, None, :]).sum(0) / ksize
+  padded = _pad(image, radius, radius, 'reflect')
+  return _symmetric_sum(weights.reshape(-1), _neighbours(padded, ksize, image.shape)).reshape(image.shape)
+
+
+@operation
+def median_blur(image: Float[Array, 'h w c'], amount: ScalarLike = 1.0, ksize: int = 3) -> Float[Array, 'h w c']:
+  """The median of the ksize x ksize pixels around (3 or 5), channel by channel, mixed in by `amount` in [0, 1].
+
+  The border repeats the outermost pixels, as in OpenCV. The gradient goes to the pixel that was chosen.
+  """
+  check_range('median_blur: amount', amount, 0, 1)
+  if ksize not in MEDIANS:
+    raise ValueError(f'median_blur: ksize = {ksize!r}: must be one of {", ".join(map(str, MEDIANS))}')
+  padded = _pad(image, ksize // 2, ksize // 2, 'edge')
+  median = _median9(padded, image.shape) if ksize == 3 else _sort(_neighbours(padded, ksize, image.shape))[12]
+  return image + amount * (median.reshape(image.shape) - image)
+
+
+# Sharpening
+
+
+@operation
+def sharpness(image: Float[Array, 'h w c'], factor: ScalarLike) -> Float[Array, 'h w c']:
+  """Away from a smoothed copy (factor > 1) or towards it (factor >= 0); 1 changes nothing, nor does the frame change.
+
+  The definition of PIL's ImageEnhance.Sharpness: 3 x 3 weights of 1 / 13, 5 / 13 in the middle.
+  """
+  check_range('sharpness: factor', factor, 0, np.inf)
+  return _sharpened(image, factor - 1)
+
+
+@operation
+def sharpen(image: Float[Array, 'h w c'], amount: ScalarLike) -> Float[Array, 'h w c']:
+  """`sharpness` by the factor 1 + amount; amount >= 0, 0 changes nothing."""
+  check_range('sharpen: amount', amount, 0, np.inf)
+  return _sharpened(image, amount)
+
+
+@operation
+def unsharp_mask(
+  image: Float[Array, 'h w c'], sigma: ScalarLike, amount: ScalarLike, threshold: ScalarLike = 0.0, ksize: int = 11
+) -> Float[Array, 'h w c']:
+  """What `gaussian_blur` takes away, added `amount` >= 0 times where it exceeds `threshold` in [0, 1].
+
+  The definition of PIL's UnsharpMask and skimage's unsharp_mask; 0 changes nothing.
+  """
+  check_range('unsharp_mask: sigma', sigma, 0, np.inf)
+  check_range('unsharp_mask: amount', amount, 0, np.inf)
+  check_range('unsharp_mask: threshold', threshold, 0, 1)
+  detail = image - _blurred('unsharp_mask', image, sigma, ksize)
+  return clip(image + amount * jnp.where(jnp.abs(detail) > threshold, detail, 0.0))
+
+
+# Draws
+
+
+@ranged(sigma=(0, 64))
+def draw_gaussian_blur(key: PRNGKeyArray, shape: Shape, sigma: ScalarLike = 2.0) -> Params:
+  """a sigma uniform in [0, sigma] pixels."""
+  return {'sigma': uniform(key, 0.0, sigma)}
+
+
+@ranged(amount=(0, 1))
+def draw_box_blur(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 1.0) -> Params:
+  """the amount given."""
+  return {'amount': jnp.float32(amount)}
+
+
+@ranged(length=(1, 9))
+def draw_motion_blur(key: PRNGKeyArray, shape: Shape, length: ScalarLike = 9.0) -> Params:
+  """any angle, and a length uniform in [1, length] pixels."""
+  angle, how_long = jax.random.split(key)
+  return {'angle': uniform(angle, 0.0, 180.0), 'length': uniform(how_long, 1.0, length)}
+
+
+@ranged(amount=(0, 1))
+def draw_median_blur(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 1.0) -> Params:
+  """the amount given."""
+  return {'amount': jnp.float32(amount)}
+
+
+@ranged(limit=(0, 1))
+def draw_sharpness(key: PRNGKeyArray, shape: Shape, limit: ScalarLike = 1.0) -> Params:
+  """a factor uniform in [1 - limit, 1 + limit]; limit lies in [0, 1]."""
+  return {'factor': 1 + uniform(key, -limit, limit)}
+
+
+@ranged(amount=(0, 10))
+def draw_sharpen(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 1.0) -> Params:
+  """an amount uniform in [0, amount]."""
+  return {'amount': uniform(key, 0.0, amount)}
+
+
+@ranged(amount=(0, 10))
+def draw_unsharp_mask(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 1.0) -> Params:
+  """an amount uniform in [0, amount], and a sigma uniform in [0.5, 2] pixels."""
+  how_much, how_wide = jax.random.split(key)
+  return {'sigma': uniform(how_wide, 0.5, 2.0), 'amount': uniform(how_much, 0.0, amount)}
+
+
+random_gaussian_blur = randomly(gaussian_blur, draw_gaussian_blur)
+random_box_blur = randomly(box_blur, draw_box_blur)
+random_motion_blur = randomly(motion_blur, draw_motion_blur)
+random_median_blur = randomly(median_blur, draw_median_blur)
+random_sharpness = randomly(sharpness, draw_sharpness)
+random_sharpen = randomly(sharpen, draw_sharpen)
+random_unsharp_mask = randomly(unsharp_mask, draw_unsharp_mask)
+
+
+# Sums of shifted slices
+
+
+def _blurred(name, image, sigma, ksize):
+  _check_ksize(name, ksize)
+  # In float32 a sigma of 0.05 already has all its weight in the middle; 0 would divide by 0.
+  distance = (jnp.arange(ksize) - ksize // 2) / jnp.maximum(sigma, 0.05)
+  weights = jnp.exp(-0.5 * distance**2).astype(image.dtype)
+  return _separable(image, weights / weights.sum())
+
+
+def _separable(image, weights):
+  """Both dimensions filtered by the same symmetric weights."""
+  h, ksize = image.shape[0], len(weights)
+  tall = _pad(image, ksize // 2, 0, 'reflect')
+  image = _symmetric_sum(weights, [tall[i : i + h] for i in range(ksize)]).reshape(image.shape)
+  wide = _pad(image, 0, ksize // 2, 'reflect')
+  return _symmetric_sum(weights, _across(wide, ksize, image.shape)).reshape(image.shape)
+
+
+def _symmetric_sum(weights, slices):
+  """The sum of weight * slice where weights are the same from both ends: pairs share a product."""
+  middle = len(slices) // 2
+  pairs = [weights[i] * (slices[i] + slices[-1 - i]) for i in range(middle)]
+  return reduce(jnp.add, pairs, weights[middle] * slices[middle])
+
+
+def _sharpened(image, amount):
+  smooth = (_separable(image, jnp.ones(3, image.dtype)) + 4 * image) / 13
+  inner = np.zeros((*image.shape[:2], 1), np.float32)
+  inner[1:-1, 1:-1] = 1
+  return clip(image + amount * inner * (image - smooth))
+
+
+def _pad(image, rows, columns, mode):
+  """The padded image as [rows, columns * channels]: its slices are long contiguous runs, which is what SIMD needs."""
+  padded = jnp.pad(image, ((rows, rows), (columns, columns), (0, 0)), mode=mode)
+  return padded.reshape(padded.shape[0], -1)
+
+
+def _across(padded, ksize, shape):
+  """The slices [rows, w * c] that start at each of `ksize` columns."""
+  _, w, c = shape
+  return [padded[:, j * c : (j + w) * c] for j in range(ksize)]
+
+
+def _neighbours(padded, ksize, shape):
+  """The ksize * ksize slices [h, w * c], row by row."""
+  h, _, _ = shape
+  return [run for i in range(ksize) for run in _across(padded[i : i + h], ksize, shape)]
+
+
+def _tent(centre, radius):
+  """Bilinear weights of the whole pixels -radius ... radius for points at `centre`, [points, pixels]."""
+  return jnp.maximum(1 - jnp.abs(jnp.arange(-radius, radius + 1) - centre[:, None]), 0.0)
+
+
+def _median9(padded, shape):
+  """The median of 3 x 3 by way of sorted columns (Smith 1996): half the exchanges of a sort of 9."""
+  h, _, _ = shape
+  columns = _sort([padded[i : i + h] for i in range(3)])
+  low, middle, high = (_sort(_across(column, 3, shape)) for column in columns)
+  return _sort([low[2], middle[1], high[0]])[1]
+
+
+def _sort(values):
+  """Batcher's odd-even merge sort of a list of arrays, element by element (Knuth 1998, 5.3.4).
+
+  No data moves: an exchange is a minimum and a maximum, and the compiler drops those that nobody reads.
+  """
+  values, n, step = list(values), len(values), 1
+  while step < n:
+    width = step
+    while width:
+      for start in range(width % step, n - width, 2 * width):
+        for low in range(start, min(start + width, n - width)):
+          if low // (2 * step) == (low + width) // (2 * step):
+            _exchange(values, low, low + width)
+      width //= 2
+    step *= 2
+  return values
+
+
+def _exchange(values, low, high):
+  a, b = values[low], values[high]
+  # jnp.minimum passes NaN on, which costs as much again.
+  swap = b < a
+  values[low], values[high] = jnp.where(swap, b, a), jnp.where(swap, a, b)
+
+
+def _check_ksize(name, ksize):
+  if ksize < 1 or ksize % 2 == 0:
+    raise ValueError(f'{name}: ksize = {ksize!r}: must be odd and positive')

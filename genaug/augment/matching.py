@@ -1,0 +1,86 @@
+"""An image made to look like another one, a reference: its histogram, or its low frequencies. The content stays.
+
+Their random forms are in `mixing`: whole batches, where the reference of an image is its partner.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Num, PRNGKeyArray, ScalarLike
+
+from genaug.augment.image import Params, Shape, check_image, check_range, clip, operation, ranged, to_float, uniform
+from genaug.augment.tone import RAMP, histogram, lookup
+
+
+@operation
+def histogram_match(
+  image: Num[Array, 'h w c'], reference: Num[Array, 'H W c'], amount: ScalarLike = 1.0
+) -> Num[Array, 'h w c']:
+  """Every channel's values replaced by those of the same rank in the reference, by `amount` in [0, 1].
+
+  Ranks are counted in 256 bins, exactly the values of uint8 images; in between, values are interpolated. Gonzalez
+  & Woods, "Digital Image Processing", 3.3.2.
+  """
+  check_range('histogram_match: amount', amount, 0, 1)
+  reference = _reference('histogram_match', reference, (*reference.shape[:2], image.shape[-1]))
+  matched = jax.vmap(_match, -1, -1)(histogram(image), histogram(reference))
+  # A mean of curves costs 256 values, a mean of images all pixels; and the curve RAMP keeps the image's bits.
+  ramp = RAMP[:, None]
+  return lookup(image, ramp + amount * (matched - ramp))
+
+
+@ranged(max_amount=(0, 1), min_amount=(0, 1))
+def draw_histogram_match(
+  key: PRNGKeyArray, shape: Shape, max_amount: ScalarLike = 1.0, min_amount: ScalarLike = 0.5
+) -> Params:
+  """an amount uniform in [min_amount, max_amount]; max_amount wins."""
+  del shape
+  return {'amount': uniform(key, jnp.minimum(min_amount, max_amount), max_amount)}
+
+
+@operation
+def fourier_mix(image: Num[Array, 'h w c'], reference: Num[Array, 'h w c'], beta: ScalarLike) -> Num[Array, 'h w c']:
+  """Low frequencies get the amplitude that they have in the reference and keep their phase.
+
+  Low are those with up to floor(beta * min(h, w)) periods across and down the image, for beta in [0, 0.5]; beta = 0
+  changes nothing, the smallest others the mean. Yang & Soatto 2020, "FDA: Fourier Domain Adaptation for Semantic
+  Segmentation", section 3.1.
+  """
+  check_range('fourier_mix: beta', beta, 0, 0.5)
+  reference = _reference('fourier_mix', reference, image.shape)
+  h, w, _ = image.shape
+  down, across = np.abs(np.fft.fftfreq(h, 1 / h)), np.fft.rfftfreq(w, 1 / w)
+  periods = np.round(np.maximum(down[:, None], across)).astype(np.int32)
+  low = (periods <= jnp.floor(beta * min(h, w))) & (beta > 0)
+  ours, theirs = _spectrum(image), _spectrum(reference)
+  amplitude = jnp.abs(ours)
+  phase = jnp.where(amplitude > 0, ours / jnp.where(amplitude > 0, amplitude, 1), 1)
+  # The change alone goes through the inverse transform: no change is no rounding either.
+  change = jnp.where(low, phase * (jnp.abs(theirs) - amplitude), 0)
+  return clip(image + jnp.moveaxis(jnp.fft.irfft2(change, (h, w)), 0, -1))
+
+
+@ranged(max_beta=(0, 0.5))
+def draw_fourier_mix(key: PRNGKeyArray, shape: Shape, max_beta: ScalarLike = 0.1) -> Params:
+  """a beta uniform in [0, max_beta], at most 0.5."""
+  del shape
+  return {'beta': uniform(key, 0, max_beta)}
+
+
+def _reference(name: str, reference: Num[Array, 'H W c'], shape: Shape) -> Float[Array, 'H W c']:
+  if reference.shape != shape:
+    raise ValueError(f'{name}: a reference of shape {reference.shape}: must be {shape}')
+  return to_float(check_image(reference, name))
+
+
+def _match(counts: Int[Array, ' bins'], target: Int[Array, ' bins']) -> Float[Array, ' bins']:
+  """For every bin the value of the same rank in the target."""
+  level = jnp.arange(len(RAMP))
+  # An empty bin stands for the last value before it, the first of all bins for the first value.
+  value = jax.lax.cummax(jnp.where(target > 0, level, jnp.argmax(target > 0)))
+  rank, ranks = (jnp.cumsum(bins) / bins.sum() for bins in (counts, target))
+  return jnp.interp(rank, ranks, jnp.asarray(RAMP)[value])
+
+
+def _spectrum(image: Float[Array, 'h w c']):
+  return jnp.fft.rfft2(jnp.moveaxis(image, -1, 0))

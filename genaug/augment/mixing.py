@@ -1,0 +1,349 @@
+"""New examples out of two, or of four.
+
+An example is a dict with `image`, floating point [h, w, c] in [0, 1], `label`, a soft label [k] (one-hot, to begin
+with), and any of mask [h, w, 1] (integers), boxes [n, 4] and keypoints [n, 2] (pixels, see `matrices`). The
+examples that are mixed have the same entries in the same shapes; entries besides these come from the first.
+
+  label      every label times its share of the pixels, counted exactly (`mixup`: its weight)
+  mask       cut as the image (`mixup`: the mask of the heavier example, because numbers of classes don't mix)
+  boxes      those of all examples in turn, [2n, 4]: each shrinks to the smallest one about what is seen of it, and
+             `boxes_visible` [2n] tells where anything is; a flag that an example brings along holds on
+  keypoints  those of all examples in turn, [2n, 2], with `keypoints_visible` [2n]
+
+`op(example, other, ...)` is arithmetic, its neutral parameter changes no bit of image, label and mask;
+`draw_op(key, shape, ...)` draws the parameters; `random_op(keys [b], batch, ..., p)` mixes every example of a batch,
+with probability p, with one of its `partners`. `matching` has two more ops, which take an image and a reference.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, ScalarLike
+
+from genaug.augment.annotations import Example, moved, seen_annotations
+from genaug.augment.image import Params, Shape, check_range, clip, ranged, to_float, uniform
+from genaug.augment.matching import draw_fourier_mix, draw_histogram_match, fourier_mix, histogram_match
+
+Batch = dict[str, Any]
+
+GROUP = 4  # examples that mix with each other only
+ROUNDS = 12  # of bisection, for a threshold to 1 / 4096 of the range
+
+
+# Arithmetic
+
+
+def mixup(example: Example, other: Example, weight: ScalarLike) -> Example:
+  """The mean of both; `weight` in [0, 1] is that of `example`.
+
+  Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization".
+  """
+  check_range('mixup: weight', weight, 0, 1)
+  example, other = _check('mixup', example, other)
+  share, seen = 1 - jnp.asarray(weight, jnp.float32), jnp.ones(example['image'].shape[:2], bool)
+  mixed = {'image': clip(_mix(example['image'], other['image'], share))}
+  mixed['label'] = _mix(example['label'], other['label'], share)
+  if 'mask' in example:
+    mixed['mask'] = jnp.where(share <= 0.5, example['mask'], other['mask'])
+  return example | mixed | seen_annotations((example, seen & (share < 1)), (other, seen & (share > 0)))
+
+
+def cutmix(example: Example, other: Example, box: Float[ArrayLike, '4']) -> Example:
+  """`other` inside the box (x_min, y_min, x_max, y_max), fractions, edges rounded to whole pixels.
+
+  Yun et al. 2019, "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features".
+  """
+  check_range('cutmix: box', box, 0, 1)
+  example, other = _check('cutmix', example, other)
+  return _paste(example, other, *_inside(_edges(box, example), example))
+
+
+def resizemix(example: Example, other: Example, box: Float[ArrayLike, '4']) -> Example:
+  """All of `other`, made small, inside the box of `cutmix`. Bilinear without a filter: small boxes skip pixels.
+
+  Qin et al. 2020, "ResizeMix: Mixing Data with Preserved Object Information and True Labels".
+  """
+  check_range('resizemix: box', box, 0, 1)
+  example, other = _check('resizemix', example, other)
+  h, w, _ = example['image'].shape
+  edges = _edges(box, example)
+  left, top, right, bottom = edges
+  # An empty box shows nothing, but its matrix must still have an inverse, or gradients turn into NaN.
+  sx, sy = jnp.maximum(right - left, 1) / w, jnp.maximum(bottom - top, 1) / h
+  return _paste(example, moved(other, _affine(sx, left, sy, top)), *_inside(edges, example))
+
+
+def mosaic(first: Example, second: Example, third: Example, fourth: Example, centre: Float[ArrayLike, '2']) -> Example:
+  """Four examples about `centre` = (x, y), fractions, rounded to whole pixels: top left, top right, bottom left, right.
+
+  Each shows its corner that is farthest from its own place, the first its bottom right one: at the centre those
+  corners meet. At (1, 1) the first fills the image. Bochkovskiy et al. 2020, "YOLOv4", section 3.3.
+  """
+  check_range('mosaic: centre', centre, 0, 1)
+  examples = _check('mosaic', first, second, third, fourth)
+  first = examples[0]
+  h, w, _ = first['image'].shape
+  x, y = jnp.round(jnp.asarray(centre) * jnp.array([w, h])).astype(jnp.int32)
+  column, row = jnp.arange(w), jnp.arange(h)[:, None]
+  places = [(True, True), (False, True), (True, False), (False, False)]  # (left, top) of each
+  # Rolled by (x, y), all four lie where they are shown. They are put together before that: one gather, not four.
+  taken = [((column >= w - x) == left) & ((row >= h - y) == top) for left, top in places]
+  index = (row - y) % h * w + (column - x) % w
+  mixed = {}
+  for name in ('image', 'mask'):
+    if name in first:
+      together = jnp.select([some[..., None] for some in taken], [example[name] for example in examples])
+      mixed[name] = together.reshape(h * w, -1).at[index].get(mode='promise_in_bounds')
+  sides = jnp.stack([x * y, (w - x) * y, x * (h - y), (w - x) * (h - y)]) / (h * w)
+  labels = jnp.stack([to_float(example['label']) for example in examples])
+  mixed['label'] = (sides[:, None] * labels).sum(0).astype(first['label'].dtype)
+  parts = [
+    (moved(example, _affine(1.0, x - w * left, 1.0, y - h * top), ()), ((column < x) == left) & ((row < y) == top))
+    for example, (left, top) in zip(examples, places)
+  ]
+  return first | mixed | seen_annotations(*parts)
+
+
+def fmix(example: Example, other: Example, key: PRNGKeyArray, weight: ScalarLike, decay: ScalarLike = 3.0) -> Example:
+  """`other` in blobs: where low-frequency noise is high, a share 1 - weight of the pixels.
+
+  weight in [0, 1], met to about 1 / 1000 (the label has the exact share); a larger `decay`, of amplitude with
+  frequency, makes larger blobs. Harris et al. 2020, "FMix: Enhancing Mixed Sample Data Augmentation".
+  """
+  check_range('fmix: weight', weight, 0, 1)
+  example, other = _check('fmix', example, other)
+  noise = low_frequency_noise(key, example['image'].shape[:2], decay)
+  pasted = noise > _threshold(noise, 1 - jnp.asarray(weight, jnp.float32))
+  return _paste(example, other, pasted, pasted.mean())
+
+
+def low_frequency_noise(key: PRNGKeyArray, shape: tuple[int, int], decay: ScalarLike) -> Float[Array, 'h w']:
+  """Gaussian noise with amplitudes ~ frequency^-decay, of any scale; Harris et al. 2020, section 4."""
+  h, w = shape
+  frequency = np.maximum(np.hypot(np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)), 1 / max(h, w))
+  real, imaginary = jax.random.normal(key, (2, *frequency.shape)) * (max(h, w) * frequency) ** -decay
+  return jnp.fft.irfft2(jax.lax.complex(real, imaginary), shape)
+
+
+def copy_paste(example: Example, other: Example) -> Example:
+  """The objects of `other`, where its mask is not 0, pasted at the same place.
+
+  Ghiasi et al. 2021, "Simple Copy-Paste is a Strong Data Augmentation Method for Instance Segmentation", without
+  their scale jitter. Raises ValueError for examples without masks.
+  """
+  example, other = _check('copy_paste', example, other)
+  if 'mask' not in other:
+    raise ValueError("copy_paste: an example without 'mask'")
+  pasted = other['mask'][..., 0] > 0
+  return _paste(example, other, pasted, pasted.mean())
+
+
+# Parts of them
+
+
+def _check(name: str, *examples: Example) -> list[Example]:
+  """The examples with their entries as JAX arrays. Raises ValueError unless these can be mixed."""
+  entries = ('image', 'label', 'mask', 'boxes', 'keypoints')
+  examples = [e | {entry: jnp.asarray(e[entry]) for entry in entries if entry in e} for e in examples]
+  for entry in entries:
+    shapes = [e[entry].shape if entry in e else None for e in examples]
+    if len(set(shapes)) > 1:
+      raise ValueError(f'{name}: {entry} of shapes {", ".join(map(str, shapes))}: must be the same')
+  for entry, cure in {'image': 'image.to_float', 'label': 'jax.nn.one_hot'}.items():
+    dtype = examples[0][entry].dtype
+    if not jnp.issubdtype(dtype, jnp.floating):
+      raise ValueError(f'{name}: {entry} of {dtype}: must be floating point; {cure} makes it so')
+  return examples
+
+
+def _mix(a: Float[Array, '...'], b: Float[Array, '...'], share: ScalarLike) -> Float[Array, '...']:
+  # In this form a share of 0 changes nothing to the bit.
+  return (to_float(a) + share * (to_float(b) - to_float(a))).astype(a.dtype)
+
+
+def _paste(example: Example, other: Example, pasted: Bool[Array, 'h w'], share: ScalarLike) -> Example:
+  """`other` where `pasted`, which is this share of the pixels."""
+  mixed = {'label': _mix(example['label'], other['label'], share)}
+  for name in ('image', 'mask'):
+    if name in example:
+      mixed[name] = jnp.where(pasted[..., None], other[name], example[name])
+  return example | mixed | seen_annotations((example, ~pasted), (other, pasted))
+
+
+def _edges(box: Float[ArrayLike, '4'], example: Example) -> Float[Array, '4']:
+  h, w, _ = example['image'].shape
+  return jnp.round(jnp.asarray(box, jnp.float32) * jnp.array([w, h, w, h]))
+
+
+def _inside(edges: Float[Array, '4'], example: Example) -> tuple[Bool[Array, 'h w'], Float[Array, '']]:
+  """The pixels between the edges, and their share of all."""
+  h, w, _ = example['image'].shape
+  left, top, right, bottom = edges
+  x, y = jnp.arange(w), jnp.arange(h)[:, None]
+  share = jnp.maximum(right - left, 0) * jnp.maximum(bottom - top, 0) / (h * w)
+  return (left <= x) & (x < right) & (top <= y) & (y < bottom), share
+
+
+def _affine(sx, dx, sy, dy) -> Float[Array, '3 3']:
+  return jnp.array([[sx, 0, dx], [0, sy, dy], [0, 0, 1]], jnp.float32)
+
+
+def _threshold(noise: Float[Array, 'h w'], share: ScalarLike) -> Float[Array, '']:
+  """A value that at most that share of the noise exceeds, and hardly less: 0 gives none and 1 all of it."""
+  low, high = noise.min(), noise.max()
+  low -= (high - low) / 1000  # for a share of 1, below the lowest value
+
+  def halve(_, bounds):
+    low, high = bounds
+    middle = (low + high) / 2
+    few = (noise > middle).mean() <= share
+    return jnp.where(few, low, middle), jnp.where(few, middle, high)
+
+  return jax.lax.fori_loop(0, ROUNDS, halve, (low, high))[1]
+
+
+# Draws
+
+
+@ranged(alpha=(0, 100))
+def draw_mixup(key: PRNGKeyArray, shape: Shape, alpha: ScalarLike = 0.2) -> Params:
+  """a weight ~ Beta(alpha, alpha); alpha = 0 changes nothing."""
+  del shape
+  return {'weight': beta(key, alpha)}
+
+
+@ranged(alpha=(0, 100))
+def draw_cutmix(key: PRNGKeyArray, shape: Shape, alpha: ScalarLike = 1.0) -> Params:
+  """a box about any point, cut off at the frame, of an area 1 - Beta(alpha, alpha) before that."""
+  del shape
+  size, where = jax.random.split(key)
+  side = jnp.sqrt(1 - beta(size, alpha))
+  centre = uniform(where, 0, 1, (2,))
+  return {'box': jnp.clip(jnp.concatenate([centre - side / 2, centre + side / 2]), 0, 1)}
+
+
+@ranged(max_side=(0, 1), min_side=(0, 1))
+def draw_resizemix(key: PRNGKeyArray, shape: Shape, max_side: ScalarLike = 0.8, min_side: ScalarLike = 0.1) -> Params:
+  """a box inside the image, both sides the same fraction uniform in [min_side, max_side]; max_side wins."""
+  del shape
+  size, where = jax.random.split(key)
+  side = uniform(size, jnp.minimum(min_side, max_side), max_side)
+  corner = uniform(where, 0, 1, (2,)) * (1 - side)
+  return {'box': jnp.concatenate([corner, corner + side])}
+
+
+@ranged(margin=(0, 0.5))
+def draw_mosaic(key: PRNGKeyArray, shape: Shape, margin: ScalarLike = 0.25) -> Params:
+  """a centre uniform in the image, at least `margin`, a fraction up to 0.5, from its sides."""
+  del shape
+  return {'centre': uniform(key, margin, 1 - margin, (2,))}
+
+
+@ranged(alpha=(0, 100))
+def draw_fmix(key: PRNGKeyArray, shape: Shape, alpha: ScalarLike = 1.0) -> Params:
+  """noise of its own and a weight ~ Beta(alpha, alpha); alpha = 0 changes nothing."""
+  noise, how = jax.random.split(key)
+  return {'key': noise} | draw_mixup(how, shape, alpha)
+
+
+def draw_copy_paste(key: PRNGKeyArray, shape: Shape) -> Params:
+  """nothing: there is no strength."""
+  del key, shape
+  return {}
+
+
+def beta(key: PRNGKeyArray, alpha: ScalarLike) -> Float[Array, '']:
+  """A draw from Beta(alpha, alpha), exact for any alpha > 0, without a loop; 1 for alpha = 0.
+
+  x ~ Beta(alpha + 1, alpha + 1) is one formula of two uniforms (Ulrich's; Devroye 1986, "Non-Uniform Random
+  Variate Generation", IX.4), and takes its place among Gamma draws with G(alpha) = G(alpha + 1) u^(1 / alpha).
+  """
+  tiny = float(jnp.finfo(jnp.float32).tiny)
+  radius, turn, *rest = jax.random.uniform(key, (4,), minval=tiny)
+  x = 0.5 + 0.5 * jnp.sqrt(1 - radius ** (2 / (2 * alpha + 1))) * jnp.cos(2 * jnp.pi * turn)
+  power = jnp.where(alpha > 0, alpha, 1.0)
+  odds = jnp.log(x) - jnp.log1p(-x) + (jnp.log(rest[0]) - jnp.log(rest[1])) / power
+  return jnp.where(alpha > 0, jax.nn.sigmoid(odds), 1.0)
+
+
+# Whole batches
+
+
+def partners(size: int, shift: int = 1) -> Int[np.ndarray, ' size']:
+  """Whom each of `size` examples is mixed with: another one of the same GROUP of consecutive ones, if it has one.
+
+  It is `shift` places further in the group, which is a ring: shifts of 1, 2 and 3 are the three others (the last
+  group may be shorter). Batches arrive shuffled, so that the neighbour is as random as any other example, but
+  unlike a permutation of the batch this does not depend on how many devices share it, as long as each has whole
+  groups. Raises ValueError for a shift outside [1, GROUP - 1].
+  """
+  if not 1 <= shift < GROUP:
+    raise ValueError(f'shift = {shift!r}: must lie in [1, {GROUP - 1}]')
+  index = np.arange(size)
+  start = index - index % GROUP
+  members = np.minimum(GROUP, size - start)
+  step = np.where(members > 1, 1 + (shift - 1) % np.maximum(members - 1, 1), 0)
+  return start + (index - start + step) % members
+
+
+def mix_batch(
+  op: Callable[..., Any], batch: Batch, drawn: tuple[Bool[Array, ' b'], Params], shift: int = 1, **options
+) -> Batch:
+  """Every example mixed by `op`, any of this file, with its partner where `drawn`, one an example, says so.
+
+  Elsewhere image, label and mask keep their bits, and of the partner's boxes and keypoints none is visible.
+  """
+  shifts = [1 + (shift - 1 + step) % (GROUP - 1) for step in range(3 if op is mosaic else 1)]
+  others = [jax.tree.map(lambda x, rows=rows: x[rows], batch) for rows in (partners(len(drawn[0]), n) for n in shifts)]
+
+  def one(on, params, example, *others):
+    if op in OF_IMAGES:
+      changed = op(example['image'], others[0]['image'], **params, **options)
+      return example | {'image': jnp.where(on, changed, example['image'])}
+    mixed = op(example, *others, **params, **options)
+    return jax.tree.map(partial(jnp.where, on), mixed, _unmixed(example, *others))
+
+  return jax.vmap(one)(*drawn, batch, *others)
+
+
+def _unmixed(example: Example, *others: Example) -> Example:
+  seen = jnp.ones(example['image'].shape[:2], bool)
+  return example | seen_annotations((example, seen), *((other, ~seen) for other in others))
+
+
+def _randomly(op: Callable[..., Any], draw: Callable[..., Params]) -> Callable[..., Batch]:
+  """The random form of a mix: (keys [b], batch, *strengths, p=1, shift=1, **options) -> batch; see `mix_batch`."""
+  strengths = list(inspect.signature(draw).parameters)[2:]
+
+  def random_op(keys, batch, *values, p=1.0, **options):
+    check_range(f'random_{op.__name__}: p', p, 0, 1)
+    named = {name: options.pop(name) for name in strengths if name in options}
+    shape = batch['image'].shape[1:]
+
+    def sample(key):
+      on, how = jax.random.split(key)
+      return jax.random.bernoulli(on, p), draw(how, shape, *values, **named)
+
+    return mix_batch(op, batch, jax.vmap(sample)(keys), **options)
+
+  random_op.__name__ = random_op.__qualname__ = f'random_{op.__name__}'
+  random_op.__doc__ = f'`{op.__name__}` with partners, with probability p each, by {draw.__doc__}'
+  return random_op
+
+
+OF_IMAGES = (histogram_match, fourier_mix)  # the others take and give examples
+
+random_mixup = _randomly(mixup, draw_mixup)
+random_cutmix = _randomly(cutmix, draw_cutmix)
+random_resizemix = _randomly(resizemix, draw_resizemix)
+random_mosaic = _randomly(mosaic, draw_mosaic)
+random_fmix = _randomly(fmix, draw_fmix)
+random_copy_paste = _randomly(copy_paste, draw_copy_paste)
+random_histogram_match = _randomly(histogram_match, draw_histogram_match)
+random_fourier_mix = _randomly(fourier_mix, draw_fourier_mix)

@@ -1,0 +1,257 @@
+"""Noise of sensors, of wires and of storage.
+
+Noise draws 16 random bits a value by Threefry, the generator of jax.random; written out here, because JAX's own
+loops over its rounds on CPU, and takes several times as long.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray, ScalarLike, UInt32
+
+from genaug.augment.image import Params, Shape, check_channels, check_range, clip, operation, randomly, ranged, uniform
+
+# ITU-T T.81, tables K.1 and K.2.
+LUMINANCE = np.array([
+  [16, 11, 10, 16, 24, 40, 51, 61],
+  [12, 12, 14, 19, 26, 58, 60, 55],
+  [14, 13, 16, 24, 40, 57, 69, 56],
+  [14, 17, 22, 29, 51, 87, 80, 62],
+  [18, 22, 37, 56, 68, 109, 103, 77],
+  [24, 35, 55, 64, 81, 104, 113, 92],
+  [49, 64, 78, 87, 103, 121, 120, 101],
+  [72, 92, 95, 98, 112, 100, 103, 99],
+], np.float32)  # fmt: skip
+CHROMINANCE = np.full((8, 8), 99, np.float32)
+CHROMINANCE[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
+
+POISSON_EXACT_BELOW = 8.0
+POISSON_MOST = 23  # the last of the 2 ** 16 quantiles for a mean of 8
+
+
+# Operations
+
+
+@operation
+def gaussian_noise(image: Float[Array, 'h w c'], key: PRNGKeyArray, std: ScalarLike) -> Float[Array, 'h w c']:
+  """Normal noise of standard deviation `std` >= 0, one draw a value; 0 changes nothing.
+
+  Quantiles of 16 bits: the distribution function is right to 0.0002, no draw is further out than 4.4 `std`.
+  """
+  check_range('gaussian_noise: std', std, 0, np.inf)
+  return clip(image + std * _normal(_uniform(key, image.shape)))
+
+
+@operation
+def shot_noise(image: Float[Array, 'h w c'], key: PRNGKeyArray, scale: ScalarLike) -> Float[Array, 'h w c']:
+  """Photons counted: Poisson of mean image / scale, times `scale` in [0, 1]; the variance is image * scale.
+
+  0 changes nothing. Quantiles of 16 bits, exact up to a mean of 8; above by the expansion of Giles 2016, "Algorithm
+  955", where the distribution function is right to 0.0005. The gradient is that of the mean, as without noise.
+  """
+  check_range('shot_noise: scale', scale, 0, 1)
+  photon = jnp.maximum(scale, 1e-6)
+  noisy = photon * _poisson(image / photon, _uniform(key, image.shape))
+  return clip(jnp.where(scale > 0, noisy, image))
+
+
+@operation
+def salt_and_pepper(
+  image: Float[Array, 'h w c'], key: PRNGKeyArray, amount: ScalarLike, balance: float = 0.5
+) -> Float[Array, 'h w c']:
+  """A share `amount` in [0, 1] of the pixels turned white (a share `balance` of them) or black; 0 changes nothing."""
+  check_range('salt_and_pepper: amount', amount, 0, 1)
+  check_range('salt_and_pepper: balance', balance, 0, 1)
+  h, w, _ = image.shape
+  u = _uniform(key, (h, w, 1))
+  return jnp.where(u < amount * balance, 1.0, jnp.where(u < amount, 0.0, image))
+
+
+@operation
+def jpeg(image: Float[Array, 'h w c'], quality: ScalarLike, subsample: bool = True) -> Float[Array, 'h w c']:
+  """What JPEG of a quality in [1, 100] (as the IJG's library counts) leaves of a grey or RGB image.
+
+  subsample: chroma at half the resolution (4:2:0), as PIL saves by default; False keeps it (4:4:4).
+
+  Rounding is differentiated as if it were the identity, after Shin & Song 2017, "JPEG-resistant Adversarial
+  Images", whose smooth rounding has a gradient of 0 at the very values that it rounds to.
+  """
+  check_channels(image.shape[-1], 'jpeg')
+  check_range('jpeg: quality', quality, 1, 100)
+  x = image * 255 - 128
+  if image.shape[-1] == 1:
+    return clip((_quantised(x[..., 0], LUMINANCE, quality)[..., None] + 128) / 255)
+  luma, blue, red = (_round(plane) for plane in _to_ycbcr(x))
+  luma = _quantised(luma, LUMINANCE, quality)
+  if subsample:
+    blue, red = (_upsampled(_quantised(_halved(plane), CHROMINANCE, quality), image.shape) for plane in (blue, red))
+  else:
+    blue, red = (_quantised(plane, CHROMINANCE, quality) for plane in (blue, red))
+  return clip((_to_rgb(luma, blue, red) + 128) / 255)
+
+
+# Draws
+
+
+@ranged(std=(0, 1))
+def draw_gaussian_noise(key: PRNGKeyArray, shape: Shape, std: ScalarLike = 0.1) -> Params:
+  """a standard deviation uniform in [0, std]."""
+  how, how_much = jax.random.split(key)
+  return {'key': how, 'std': uniform(how_much, 0.0, std)}
+
+
+@ranged(scale=(0, 1))
+def draw_shot_noise(key: PRNGKeyArray, shape: Shape, scale: ScalarLike = 0.05) -> Params:
+  """a scale uniform in [0, scale]."""
+  how, how_much = jax.random.split(key)
+  return {'key': how, 'scale': uniform(how_much, 0.0, scale)}
+
+
+@ranged(amount=(0, 1))
+def draw_salt_and_pepper(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 0.05) -> Params:
+  """an amount uniform in [0, amount]."""
+  how, how_much = jax.random.split(key)
+  return {'key': how, 'amount': uniform(how_much, 0.0, amount)}
+
+
+@ranged(quality_low=(1, 95))
+def draw_jpeg(key: PRNGKeyArray, shape: Shape, quality_low: ScalarLike = 30.0) -> Params:
+  """a quality uniform in [quality_low, 95]."""
+  return {'quality': uniform(key, quality_low, 95.0)}
+
+
+random_gaussian_noise = randomly(gaussian_noise, draw_gaussian_noise)
+random_shot_noise = randomly(shot_noise, draw_shot_noise)
+random_salt_and_pepper = randomly(salt_and_pepper, draw_salt_and_pepper)
+random_jpeg = randomly(jpeg, draw_jpeg)
+
+
+# Random numbers
+
+
+def _uniform(key: PRNGKeyArray, shape: Shape) -> Float[Array, 'h w c']:
+  """Uniform in (0, 1): the middles of 2 ** 16 intervals."""
+  size = int(np.prod(shape))
+  words = jnp.concatenate(_threefry(jax.random.bits(key, (2,)), -(-size // 4)))
+  halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[:size]
+  return ((halves.astype(jnp.float32) + 0.5) / 2**16).reshape(shape)
+
+
+def _normal(u: Float[Array, 'h w c']) -> Float[Array, 'h w c']:
+  """The standard normal's quantile at u, to 0.0005 (Abramowitz & Stegun 1964, 26.2.23): cheaper than erf_inv."""
+  tail = jnp.sqrt(-2 * jnp.log(jnp.minimum(u, 1 - u)))
+  numerator = 2.515517 + tail * (0.802853 + tail * 0.010328)
+  denominator = 1 + tail * (1.432788 + tail * (0.189269 + tail * 0.001308))
+  away = tail - numerator / denominator
+  return jnp.where(u < 0.5, -away, away)
+
+
+def _threefry(key: UInt32[Array, '2'], n: int) -> tuple[UInt32[Array, ' n'], UInt32[Array, ' n']]:
+  """The counters 0 ... n - 1 enciphered by Threefry-2x32 in 20 rounds (Salmon et al. 2011)."""
+  keys = (key[0], key[1], key[0] ^ key[1] ^ np.uint32(0x1BD11BDA))
+  a, b = jnp.arange(n, dtype=jnp.uint32) + keys[0], jnp.broadcast_to(keys[1], (n,))
+  for group in range(5):
+    for shift in ((13, 15, 26, 6), (17, 29, 16, 24))[group % 2]:
+      a = a + b
+      b = a ^ (b << np.uint32(shift) | b >> np.uint32(32 - shift))
+    a, b = a + keys[(group + 1) % 3], b + keys[(group + 2) % 3] + np.uint32(group + 1)
+  return a, b
+
+
+@jax.custom_jvp
+def _poisson(mean, u):
+  """The count that a Poisson of that mean exceeds with probability 1 - u; differentiated as its mean is."""
+  small = jnp.minimum(mean, POISSON_EXACT_BELOW)
+  probability = below = jnp.exp(-small)
+  count = jnp.zeros_like(mean)
+  for k in range(1, POISSON_MOST + 1):
+    count = jnp.where(u > below, count + 1, count)
+    probability = probability * (small * (1 / k))  # divisions would be most of the time
+    below = below + probability
+  large, normal = jnp.maximum(mean, POISSON_EXACT_BELOW), _normal(u)
+  root = jnp.sqrt(large)
+  expansion = large + root * normal + 1 / 3 + normal**2 / 6 - (normal / 36 + normal**3 / 72) / root
+  return jnp.where(mean < POISSON_EXACT_BELOW, count, jnp.maximum(jnp.floor(expansion), 0.0))
+
+
+_poisson.defjvps(lambda mean_dot, count, mean, u: mean_dot, None)
+
+
+# JPEG
+
+
+def _to_ycbcr(x):
+  red, green, blue = x[..., 0], x[..., 1], x[..., 2]
+  luma = 0.299 * red + 0.587 * green + 0.114 * blue
+  return luma, (blue - luma) / 1.772, (red - luma) / 1.402
+
+
+def _to_rgb(luma, blue, red):
+  green = luma - 0.114 * 1.772 / 0.587 * blue - 0.299 * 1.402 / 0.587 * red
+  return jnp.stack([luma + 1.402 * red, green, luma + 1.772 * blue], axis=-1)
+
+
+def _quantised(plane, table, quality):
+  """A plane [h, w] after the 8 x 8 cosine transform, division by the scaled table, rounding, and all the way back."""
+  h, w = plane.shape
+  plane = jnp.pad(plane, ((0, -h % 8), (0, -w % 8)), mode='edge')
+  rows, columns = plane.shape[0] // 8, plane.shape[1] // 8
+  blocks = plane.reshape(rows, 8, columns, 8).swapaxes(1, 2).reshape(-1, 64)
+  step = _scaled(table, quality).reshape(64)
+  blocks = _round(_matmul(_round(_matmul(blocks, _COSINES.T) / step) * step, _COSINES))
+  return blocks.reshape(rows, columns, 8, 8).swapaxes(1, 2).reshape(plane.shape)[:h, :w]
+
+
+def _scaled(table, quality):
+  """The quantisation steps of a quality, as the IJG's library has them."""
+  percent = jnp.where(quality < 50, _floor(5000 / quality), 200 - 2 * quality)
+  return jnp.clip(_floor((table * percent + 50) / 100), 1, 255)
+
+
+def _halved(plane):
+  """Means of 2 x 2 whole numbers, an odd edge counting twice, rounded as libjpeg does: every other tie down."""
+  h, w = plane.shape
+  plane = jnp.pad(plane, ((0, h % 2), (0, w % 2)), mode='edge')
+  plane = plane[::2] + plane[1::2]
+  plane = plane[:, ::2] + plane[:, 1::2]
+  return _floor((plane + 1 + np.arange(plane.shape[1]) % 2) / 4)
+
+
+def _upsampled(plane, shape):
+  """Twice the size, cut to shape: bilinear, as libjpeg's "fancy" upsampling."""
+  h, w, _ = shape
+  return _doubled(_doubled(plane).T).T[:h, :w]
+
+
+def _doubled(x):
+  padded = jnp.pad(x, ((1, 1), (0, 0)), mode='edge')
+  near = 0.75 * x
+  return jnp.stack([near + 0.25 * padded[:-2], near + 0.25 * padded[2:]], axis=1).reshape(2 * x.shape[0], -1)
+
+
+def _matmul(a, b):
+  # Accelerators multiply float32 matrices in fewer bits by default, which would be a quality of its own.
+  return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+@jax.custom_jvp
+def _floor(x):
+  """Rounded down, with the gradient of the identity."""
+  return jnp.floor(x)
+
+
+_floor.defjvps(lambda x_dot, floor, x: x_dot)
+
+
+def _round(x):
+  return _floor(x + 0.5)
+
+
+def _cosines() -> np.ndarray:
+  """The two-dimensional cosine transform of a flattened 8 x 8 block, an orthogonal matrix [frequency, pixel]."""
+  k, n = np.arange(8)[:, None], np.arange(8)
+  one = np.cos(np.pi * (2 * n + 1) * k / 16) * np.where(k == 0, np.sqrt(1 / 8), 0.5)
+  return np.kron(one, one).astype(np.float32)
+
+
+_COSINES = _cosines()

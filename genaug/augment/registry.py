@@ -1,0 +1,133 @@
+"""Every operation that a config can turn on, in the order in which they are carried out (see `pipeline`)."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from genaug.augment import (
+  color,
+  fields,
+  filters,
+  framing,
+  geometry,
+  matching,
+  matrices,
+  mixing,
+  noise,
+  occlusion,
+  policies,
+  slicing,
+  tone,
+)
+
+
+class Op(NamedTuple):
+  """An operation as the pipeline needs it."""
+
+  stage: str  # what its `apply` is and when it happens, see below
+  draw: Callable[..., dict[str, Any]]  # (key, image shape, **strengths) -> arguments of apply and of matrix
+  apply: Callable | None = None
+  matrix: Callable | None = None  # (shape, **arguments) -> the move that follows what `apply` does
+  channels: tuple[int, ...] = ()  # the only numbers of channels it takes, if it is not for any
+  fills: bool = False  # `apply` takes `fill`
+  cuts: bool = False  # masks are cut like images
+  tears: bool = False  # boxes and keypoints can't follow
+
+
+GREY_OR_RGB, RGB = (1, 3), (3,)
+
+# Stage: what `apply` is.
+#   policy        image -> image, colours only; the moves are `matrix`
+#   equalisation  image -> curve [256, c]
+#   tone          pointwise on an image, so also on a ramp of all levels
+#   contrast      arguments and the mean colour -> colour matrix
+#   color         arguments -> colour matrix
+#   move          none, only a `matrix`
+#   field         (shape, arguments) -> displacements [h, w, 2]
+#   mix           (example, other example, arguments) -> example
+#   others        image -> image
+OPS = {
+  'rand_augment': Op(
+    'policy', policies.draw_rand_augment, policies.recolor, policies.layers_matrix, channels=GREY_OR_RGB
+  ),
+  'trivial_augment_wide': Op(
+    'policy', policies.draw_trivial_augment_wide, policies.recolor, policies.layers_matrix, channels=GREY_OR_RGB
+  ),
+  'auto_augment': Op(
+    'policy', policies.draw_auto_augment, policies.recolor, policies.layers_matrix, channels=GREY_OR_RGB
+  ),
+  'augmix': Op('policy', policies.draw_augmix, policies.apply_augmix, channels=GREY_OR_RGB),
+  'three_augment': Op(
+    'policy', policies.draw_three_augment, policies.recolor_three, policies.three_matrix, channels=GREY_OR_RGB
+  ),
+  'autocontrast': Op('equalisation', tone.draw_autocontrast, tone.autocontrast_curve),
+  'equalize': Op('equalisation', tone.draw_equalize, tone.equalize_curve),
+  'gamma': Op('tone', tone.draw_gamma, tone.gamma),
+  'tone_curve': Op('tone', tone.draw_tone_curve, tone.tone_curve),
+  'posterize': Op('tone', tone.draw_posterize, tone.posterize),
+  'solarize': Op('tone', tone.draw_solarize, tone.solarize),
+  'invert': Op('tone', tone.draw_invert, tone.invert),
+  'brightness': Op('color', color.draw_brightness, color.brightness_matrix, channels=GREY_OR_RGB),
+  'contrast': Op('contrast', color.draw_contrast, color.contrast_matrix, channels=GREY_OR_RGB),
+  'saturation': Op('color', color.draw_saturation, color.saturation_matrix, channels=GREY_OR_RGB),
+  'hue': Op('color', color.draw_hue, color.hue_matrix, channels=GREY_OR_RGB),
+  'color_jitter': Op('contrast', color.draw_color_jitter, color.color_jitter_matrix, channels=GREY_OR_RGB),
+  'pca_lighting': Op('color', color.draw_pca_lighting, color.pca_lighting_matrix, channels=RGB),
+  'planckian_jitter': Op('color', color.draw_planckian_jitter, color.planckian_jitter_matrix, channels=RGB),
+  'grayscale': Op('color', color.draw_grayscale, color.grayscale_matrix, channels=GREY_OR_RGB),
+  'channel_shuffle': Op('color', color.draw_channel_shuffle, color.channel_shuffle_matrix, channels=RGB),
+  'channel_drop': Op('color', color.draw_channel_drop, color.channel_drop_matrix, channels=RGB),
+  'clahe': Op('local', tone.draw_clahe, tone.clahe, channels=GREY_OR_RGB),
+  'tiles': Op('move', slicing.draw_tiles, matrix=framing.resized_crop_matrix),
+  'random_resized_crop': Op('move', framing.draw_random_resized_crop, matrix=framing.resized_crop_matrix),
+  'transpose': Op('move', geometry.draw_transpose, matrix=matrices.transpose_matrix),
+  'antitranspose': Op('move', geometry.draw_transpose, matrix=matrices.antitranspose_matrix),
+  'hflip': Op('move', geometry.draw_hflip, matrix=matrices.hflip_matrix),
+  'vflip': Op('move', geometry.draw_hflip, matrix=matrices.vflip_matrix),
+  'rot90': Op('move', geometry.draw_rot90, matrix=matrices.rot90_matrix),
+  'scale': Op('move', geometry.draw_scale, matrix=matrices.scale_matrix),
+  'zoom': Op('move', geometry.draw_zoom, matrix=matrices.zoom_matrix),
+  'shear': Op('move', geometry.draw_shear, matrix=matrices.shear_matrix),
+  'rotate': Op('move', geometry.draw_rotate, matrix=matrices.rotate_matrix),
+  'affine': Op('move', geometry.draw_affine, matrix=matrices.affine_matrix),
+  'perspective': Op('move', geometry.draw_perspective, matrix=matrices.perspective_matrix),
+  'translate': Op('move', geometry.draw_translate, matrix=matrices.translate_matrix),
+  'lens_distort': Op('field', fields.draw_lens_distort, fields.lens_distort_field),
+  'thin_plate_spline': Op('field', fields.draw_thin_plate_spline, fields.thin_plate_spline_field),
+  'grid_distort': Op('field', fields.draw_grid_distort, fields.grid_distort_field),
+  'elastic': Op('field', fields.draw_elastic, fields.elastic_field),
+  'grid_shuffle': Op('piece', slicing.draw_grid_shuffle, slicing.grid_shuffle, cuts=True, tears=True),
+  'halves': Op('piece', slicing.draw_halves, slicing.keep_half, fills=True, cuts=True),
+  'gaussian_blur': Op('filter', filters.draw_gaussian_blur, filters.gaussian_blur),
+  'box_blur': Op('filter', filters.draw_box_blur, filters.box_blur),
+  'motion_blur': Op('filter', filters.draw_motion_blur, filters.motion_blur),
+  'median_blur': Op('filter', filters.draw_median_blur, filters.median_blur),
+  'sharpen': Op('filter', filters.draw_sharpen, filters.sharpen),
+  'unsharp_mask': Op('filter', filters.draw_unsharp_mask, filters.unsharp_mask),
+  'gaussian_noise': Op('noise', noise.draw_gaussian_noise, noise.gaussian_noise),
+  'shot_noise': Op('noise', noise.draw_shot_noise, noise.shot_noise),
+  'salt_and_pepper': Op('noise', noise.draw_salt_and_pepper, noise.salt_and_pepper),
+  'jpeg': Op('noise', noise.draw_jpeg, noise.jpeg),
+  'cutout': Op('occlusion', occlusion.draw_cutout, occlusion.cutout, fills=True),
+  'random_erasing': Op('occlusion', occlusion.draw_erase, occlusion.erase, fills=True),
+  'grid_mask': Op('occlusion', occlusion.draw_grid_mask, occlusion.grid_mask, fills=True),
+  'pixel_dropout': Op('occlusion', occlusion.draw_pixel_dropout, occlusion.pixel_dropout, fills=True),
+  'coarse_dropout': Op('occlusion', occlusion.draw_coarse_dropout, occlusion.coarse_dropout, fills=True),
+  'histogram_match': Op('mix', matching.draw_histogram_match, matching.histogram_match),
+  'fourier_mix': Op('mix', matching.draw_fourier_mix, matching.fourier_mix),
+  'copy_paste': Op('mix', mixing.draw_copy_paste, mixing.copy_paste),
+  'mosaic': Op('mix', mixing.draw_mosaic, mixing.mosaic),
+  'mixup': Op('mix', mixing.draw_mixup, mixing.mixup),
+  'cutmix': Op('mix', mixing.draw_cutmix, mixing.cutmix),
+  'resizemix': Op('mix', mixing.draw_resizemix, mixing.resizemix),
+  'fmix': Op('mix', mixing.draw_fmix, mixing.fmix),
+}
+
+
+def strengths(name: str) -> dict[str, Any]:
+  """What a config sets of an operation beside its probability, with the defaults."""
+  parameters = list(inspect.signature(OPS[name].draw).parameters.values())
+  return {parameter.name: parameter.default for parameter in parameters[2:]}
+
+
+MIXES = tuple(name for name, op in OPS.items() if op.stage == 'mix')

@@ -1,0 +1,208 @@
+"""The one resampler: an image read at points between its pixels.
+
+Points are continuous (x, y) in pixels, in the frame that `matrices` describes; whatever moves an image, by a
+matrix (`warp`) or point by point (`resample`), is one read of it.
+
+methods
+  nearest   the pixel that holds the point; takes integers and booleans too (label masks), which pass untouched
+  bilinear  four pixels around it
+  cubic     the cubic B-spline through all pixels, SciPy's order 3: sharper, overshoots beside edges, nothing here
+            clips it. Away from the border it is SciPy's to float32 rounding, beside and beyond it to 1e-5.
+borders: what continues the image outside
+  constant  `fill`; SciPy 'grid-constant', PyTorch's grid_sample (align_corners=False) 'zeros', OpenCV CONSTANT
+  edge      its outermost pixels; SciPy 'nearest', PyTorch 'border', OpenCV REPLICATE
+  reflect   its mirror image, outermost pixels repeated; SciPy 'reflect', PyTorch 'reflection', OpenCV REFLECT
+  wrap      itself; SciPy 'grid-wrap', OpenCV WRAP
+"""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Num
+
+from genaug.augment.image import from_float, to_float
+from genaug.augment.matrices import Matrix, Shape, inverse
+
+FAR_OUTSIDE = -1e6  # a coordinate that no image reaches and that float32 holds exactly
+
+
+def warp(
+  image: Num[Array, 'h w c'],
+  matrix: Matrix,
+  *,
+  shape: Shape | None = None,
+  projective: bool = False,
+  method: str = 'bilinear',
+  border: str = 'constant',
+  fill: Float[ArrayLike, '*c'] = 0.0,
+) -> Num[Array, 'H W c']:
+  """The image moved by a matrix from input points to output points; `shape` is the output's, by default the input's.
+
+  Without `projective` the matrix is taken to be affine, its last row is not read, and no pixel costs a division.
+  With it, points behind the camera (w <= 0) are far outside: the fill, where the border is constant. A matrix
+  that is not finite or has no inverse leaves the values undefined, but nothing outside the image is ever read.
+  """
+  x, y = source_points(matrix, shape or image.shape[:2], projective)
+  return resample(image, x, y, method=method, border=border, fill=fill)
+
+
+def source_points(
+  matrix: Matrix, shape: Shape, projective: bool = False, field: Float[Array, 'h w 2'] | None = None
+) -> tuple[Float[Array, 'h w'], Float[Array, 'h w']]:
+  """The input point (x, y) that every pixel centre of an output of that shape shows; `field` displaces it first."""
+  h, w = shape
+  column, row = jnp.arange(w) + 0.5, jnp.arange(h)[:, None] + 0.5
+  if field is not None:
+    column, row = column + field[..., 0], row + field[..., 1]
+  x, y, depth = (a * column + b * row + c for a, b, c in inverse(matrix))
+  if not projective:
+    return x, y
+  seen = depth > 0
+  zoom = 1 / jnp.where(seen, depth, 1)  # no division by 0, not even where its result is dropped: gradients see it
+  return jnp.where(seen, x * zoom, FAR_OUTSIDE), jnp.where(seen, y * zoom, FAR_OUTSIDE)
+
+
+def resample(
+  image: Num[Array, 'h w c'],
+  x: Float[Array, 'H W'],
+  y: Float[Array, 'H W'],
+  *,
+  method: str = 'bilinear',
+  border: str = 'constant',
+  fill: Float[ArrayLike, '*c'] = 0.0,
+) -> Num[Array, 'H W c']:
+  """The image read at the points (x, y), in its dtype; gradients reach the image, the points and the fill.
+
+  uint8 is interpolated as float in [0, 1], rounded, and so is its `fill` (a number, or one a channel); nearest reads
+  it as it is, with a fill in its own units. Raises ValueError for an unknown method or border, and for the
+  interpolation of other integers.
+  """
+  image = jnp.asarray(image)
+  read = _choose('method', method, METHODS)
+  fold, _ = _choose('border', border, BORDERS)
+  values = image if method == 'nearest' else _interpolable(image, method)
+  h, w, _ = image.shape
+  fill = jnp.asarray(fill, values.dtype)
+  value = read(values, fold(x, w), fold(y, h), border, fill)
+  return value if method == 'nearest' else from_float(value, image.dtype)
+
+
+def _interpolable(image, method):
+  if image.dtype != jnp.uint8 and not jnp.issubdtype(image.dtype, jnp.floating):
+    raise ValueError(f'{method} interpolation of {image.dtype}: convert to float, or use method="nearest"')
+  return to_float(image)
+
+
+def _nearest(image, x, y, border, fill):
+  h, w, _ = image.shape
+  value = _pixels(image, _floor(x), _floor(y))
+  if border != 'constant':
+    return value
+  inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)
+  return jnp.where(inside[..., None], value, fill)
+
+
+def _bilinear(image, x, y, border, fill):
+  h, w, _ = image.shape
+  if border == 'wrap':  # the neighbours of the outermost pixels lie on the other side
+    image, x, y = jnp.pad(image, ((1, 1), (1, 1), (0, 0)), 'wrap'), x + 1, y + 1
+  left, top = x - 0.5, y - 0.5
+  column, row = _floor(left), _floor(top)
+  across, down = (left - jnp.floor(left))[..., None], (top - jnp.floor(top))[..., None]
+  above = _mix(_pixels(image, column, row), _pixels(image, column + 1, row), across)
+  below = _mix(_pixels(image, column, row + 1), _pixels(image, column + 1, row + 1), across)
+  value = _mix(above, below, down)
+  if border != 'constant':
+    return value
+  # Where only a part of the footprint lies in the frame, the clipped taps agree on the one pixel inside: fading the
+  # clipped image into the fill is exactly the image padded with the fill.
+  inside = (_cover(x, w) * _cover(y, h))[..., None].astype(value.dtype)
+  return value * inside + fill * (1 - inside)
+
+
+def _cover(x, side):
+  return jnp.clip(jnp.minimum(x, side - x) + 0.5, 0, 1)
+
+
+def _cubic(image, x, y, border, fill):
+  h, w, _ = image.shape
+  base = fill if border == 'constant' else 0.0
+  image = jnp.einsum(
+    'ih,jw,hwc->ijc', _spline(h, border), _spline(w, border), image - base, precision=jax.lax.Precision.HIGHEST
+  )
+  left, top = x + (MARGIN - 0.5), y + (MARGIN - 0.5)
+  column, row = _floor(left), _floor(top)
+  across, down = _spline_weights(left - jnp.floor(left)), _spline_weights(top - jnp.floor(top))
+  rows = [
+    sum(weight[..., None] * _pixels(image, column + i, row + j) for i, weight in enumerate(across, -1))
+    for j in range(-1, 3)
+  ]
+  return sum(weight[..., None] * value for weight, value in zip(down, rows)) + base
+
+
+MARGIN = 10  # pixels past the border after which nothing of it is left in a spline: 0.27 ** 10 is 2e-6
+
+
+@cache
+def _spline(side: int, border: str) -> np.ndarray:
+  """[side + 2 MARGIN, side]: from pixels to the coefficients of their B-spline, in and beside the frame.
+
+  Unser 1999, "Splines: A Perfect Fit for Signal and Image Processing": the spline's samples are the coefficients
+  under the filter (1, 4, 1) / 6, here undone by solving.
+  """
+  _, continuation = BORDERS[border]
+  samples = np.pad(np.eye(side), ((2 * MARGIN, 2 * MARGIN), (0, 0)), continuation)
+  n = len(samples)
+  filtering = (np.eye(n, k=-1) + 4 * np.eye(n) + np.eye(n, k=1)) / 6
+  coefficients = np.linalg.solve(filtering, samples)[MARGIN:-MARGIN]
+  if border == 'constant':
+    coefficients[[0, -1]] = 0  # all that lies further out is clipped to these: exactly the fill
+  return coefficients.astype(np.float32)
+
+
+def _spline_weights(t):
+  s = 1 - t
+  return s**3 / 6, (4 - 6 * t**2 + 3 * t**3) / 6, (4 - 6 * s**2 + 3 * s**3) / 6, t**3 / 6
+
+
+def _pixels(image, column, row):
+  # One gather a tap from the flat image is the fast form on CPU; the clipping keeps the promise.
+  h, w, c = image.shape
+  index = jnp.clip(row, 0, h - 1) * w + jnp.clip(column, 0, w - 1)
+  return image.reshape(h * w, c).at[index].get(mode='promise_in_bounds')
+
+
+def _floor(x):
+  return jnp.floor(x).astype(jnp.int32)
+
+
+def _mix(a, b, t):
+  # Unlike (1 - t) * a + t * b, this keeps a flat area flat to the bit.
+  return a + t * (b - a)
+
+
+def _as_it_is(x, side):
+  del side  # `_pixels` clips
+  return x
+
+
+def _reflected(x, side):
+  return jnp.abs(x - 2 * side * jnp.round(x / (2 * side)))
+
+
+METHODS = {'nearest': _nearest, 'bilinear': _bilinear, 'cubic': _cubic}
+BORDERS = {  # how a coordinate finds its way back into the frame, and what np.pad calls it
+  'constant': (_as_it_is, 'constant'),
+  'edge': (_as_it_is, 'edge'),
+  'reflect': (_reflected, 'symmetric'),
+  'wrap': (jnp.mod, 'wrap'),
+}
+
+
+def _choose(what: str, name: str, choices: dict):
+  if name not in choices:
+    raise ValueError(f'{what} = {name!r}: must be one of {", ".join(choices)}')
+  return choices[name]

@@ -1,0 +1,296 @@
+"""preview and augment_folder: what they show, what they write, and what they never touch."""
+
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFont
+
+from configs import base
+from experiments import contact_sheet, enlarging
+from genaug.data import folder
+from genaug.errors import InputError
+from tests.conftest import program
+
+WIDTH, HEIGHT = 20, 16
+
+
+def _picture(mode: str, values: int = 256) -> Image.Image:
+  """Noise; palettes and masks have few values."""
+  channels = {'L': 1, 'P': 1, 'LA': 2, 'I;16': 2, 'RGB': 3, 'RGBA': 4, 'CMYK': 4}[mode]
+  pixels = np.random.default_rng(values).integers(0, values, WIDTH * HEIGHT * channels, np.uint8)
+  image = Image.frombytes(mode, (WIDTH, HEIGHT), pixels.tobytes())
+  if mode == 'P':
+    image.putpalette([i % 256 for i in range(3 * values)])
+  return image
+
+
+def _save(image: Image.Image, path: pathlib.Path, **options) -> None:
+  path.parent.mkdir(parents=True, exist_ok=True)
+  image.save(path, **options)
+
+
+@pytest.fixture
+def photos(tmp_path):
+  """Two classes of one image each, masks beside them."""
+  root = tmp_path / 'photos'
+  for name in ('cat/tom', 'dog/rex'):
+    _save(_picture('RGB'), root / f'{name}.png')
+    _save(_picture('L', 4), root / f'{name}_mask.png')
+  return root
+
+
+def _job(root: pathlib.Path, output: str = 'out', copies: int = 1, **changes) -> enlarging.Job:
+  config = base.get_config()
+  augment = {'rotate.p': 1.0} | changes.pop('augment', {})
+  config.augment.update_from_flattened_dict(augment)
+  job = enlarging.Job(config.augment, root, root.parent / output, None, copies, 0, 'png')
+  return job._replace(**changes)
+
+
+def _files(root: pathlib.Path) -> dict[str, bytes]:
+  return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob('*')) if path.is_file()}
+
+
+# Files
+
+
+@pytest.mark.parametrize(
+  ('mode', 'suffix', 'comes_as'),
+  [
+    ('L', '.png', 'L'), ('LA', '.png', 'LA'), ('RGB', '.png', 'RGB'), ('RGBA', '.png', 'RGBA'), ('P', '.png', 'RGB'),
+    ('I;16', '.png', 'L'), ('CMYK', '.jpg', 'RGB'),
+  ],
+)  # fmt: skip
+def test_images_of_any_mode_are_read_as_8_bit_and_written_without_loss(mode, suffix, comes_as, tmp_path):
+  image, path = _picture(mode), tmp_path / f'a{suffix}'
+  image.save(path)
+  read = folder.read_image(path)
+  assert read.mode == comes_as
+  assert folder.read_layout(folder.Item('a', path, None)) == folder.Layout(HEIGHT, WIDTH, comes_as, False)
+  assert read.pixels.shape == (HEIGHT, WIDTH, folder.MODES[comes_as])
+  if mode == 'I;16':
+    np.testing.assert_array_equal(read.pixels[..., 0], np.asarray(image) >> 8)
+  elif suffix == '.png':
+    np.testing.assert_array_equal(read.pixels, np.asarray(image.convert(comes_as)).reshape(read.pixels.shape))
+  folder.write(tmp_path / 'deep' / 'b.png', read)
+  np.testing.assert_array_equal(folder.read_image(tmp_path / 'deep' / 'b.png').pixels, read.pixels)
+  assert [p.name for p in (tmp_path / 'deep').iterdir()] == ['b.png']
+
+
+@pytest.mark.parametrize('mode', ['L', 'P', 'I;16', 'RGB'])
+def test_masks_of_any_mode_come_back_as_they_were(mode, tmp_path):
+  image = _picture(mode, 4)
+  image.save(tmp_path / 'a.png')
+  folder.write(tmp_path / 'b.png', folder.read_mask(tmp_path / 'a.png'))
+  with Image.open(tmp_path / 'b.png') as again:
+    assert (again.mode, again.getpalette()) == (image.mode, image.getpalette())
+    np.testing.assert_array_equal(np.asarray(again), np.asarray(image))
+
+
+def test_images_are_upright_and_keep_their_colour_profile(tmp_path):
+  exif = Image.Exif()
+  exif[0x112] = 6  # turned by a quarter
+  _picture('RGB').save(tmp_path / 'a.png', exif=exif, icc_profile=b'profile')
+  picture = folder.read_image(tmp_path / 'a.png')
+  assert picture.pixels.shape == (WIDTH, HEIGHT, 3)
+  assert folder.read_layout(folder.Item('a', tmp_path / 'a.png', None))[:2] == (WIDTH, HEIGHT)
+  folder.write(tmp_path / 'b.png', picture)
+  with Image.open(tmp_path / 'b.png') as again:
+    assert again.info['icc_profile'] == b'profile'
+
+
+# augment_folder
+
+
+def test_copies_have_names_classes_and_masks_of_the_images_labels(photos):
+  before = _files(photos)
+  written, there, failures = enlarging.run(_job(photos, copies=2))
+  assert (written, there, failures) == (4, 0, {})
+  assert _files(photos) == before
+  output = photos.parent / 'out'
+  names = {f'{name}_aug00{i}' for name in ('cat/tom', 'dog/rex') for i in range(2)}
+  masks = {f'{name}_mask' for name in names}
+  assert _files(output).keys() == {f'{name}.png' for name in names | masks} | {'augment.json', '.lock'}
+  for name in masks:
+    mask = folder.read_mask(output / f'{name}.png')
+    assert mask.mode == 'L'
+    assert {0} < set(np.unique(mask.pixels)) <= set(range(4))
+  images = [folder.read_image(output / f'{name}.png').pixels for name in sorted(names)]
+  assert len({image.tobytes() for image in images}) == 4
+  assert json.loads((output / 'augment.json').read_text())['environment']['packages']['jax']
+
+
+def test_more_copies_extend_what_is_there_and_lost_ones_come_back_the_same(photos):
+  enlarging.run(_job(photos, copies=1))
+  first = _files(photos.parent / 'out')
+  assert enlarging.run(_job(photos, copies=3))[:2] == (4, 2)
+  extended = _files(photos.parent / 'out')
+  assert first.items() <= extended.items()
+  lost, changed = photos.parent / 'out' / 'cat' / 'tom_aug001.png', photos.parent / 'out' / 'dog' / 'rex_aug002.png'
+  lost.unlink()
+  changed.write_bytes(b'not to be overwritten')
+  assert enlarging.run(_job(photos, copies=3))[:2] == (1, 5)
+  again = _files(photos.parent / 'out')
+  assert again == extended | {'dog/rex_aug002.png': b'not to be overwritten'}
+
+
+def test_masks_and_copies_of_other_folders_and_formats(photos):
+  masks = photos.parent / 'labels'
+  for name in ('cat/tom', 'dog/rex'):
+    _save(_picture('P', 4), masks / f'{name}.png')
+  for path in photos.rglob('*_mask.png'):
+    path.unlink()
+  enlarging.run(_job(photos, masks=masks, format='jpg'))
+  assert _files(photos.parent / 'out').keys() == {'cat/tom_aug000.jpg', 'dog/rex_aug000.jpg', 'augment.json', '.lock'}
+  assert _files(photos.parent / 'out_masks').keys() == {'cat/tom_aug000.png', 'dog/rex_aug000.png'}
+  with Image.open(photos.parent / 'out_masks' / 'dog' / 'rex_aug000.png') as mask:
+    assert mask.mode == 'P'
+
+
+def test_transparency_moves_with_the_image(tmp_path):
+  image = np.full((16, 16, 4), 255, np.uint8)
+  image[:, 8:, 3] = 0
+  image[:, 8:, :3] = 0
+  _save(Image.fromarray(image), tmp_path / 'in' / 'a.png')
+  enlarging.run(_job(tmp_path / 'in', augment={'rotate.p': 0.0, 'hflip.p': 1.0}))
+  np.testing.assert_array_equal(folder.read_image(tmp_path / 'out' / 'a_aug000.png').pixels, image[:, ::-1])
+
+
+def _another_seed(root):
+  _job(root).output.mkdir()
+  (_job(root).output / 'augment.json').write_text(json.dumps(_job(root).record))
+  return _job(root, seed=1)
+
+
+def _another_config(root):
+  _another_seed(root)
+  return _job(root, augment={'rotate.degrees': 20.0})
+
+
+def _two_of_a_name(root):
+  shutil.copy(root / 'cat' / 'tom.png', root / 'cat' / 'tom.bmp')
+  return _job(root)
+
+
+def _foreign(root):
+  shutil.copytree(root, root.parent / 'out')
+  return _job(root)
+
+
+def _emptied(root):
+  for path in root.rglob('*.png'):
+    path.unlink()
+  return _job(root)
+
+
+def _unreadable(root):
+  for path in root.rglob('*.png'):
+    path.write_bytes(b'')
+  return _job(root)
+
+
+REFUSED = {
+  'the input': (lambda t: _job(t, 'photos'), ['output', 'overlaps']),
+  'inside the input': (lambda t: _job(t, 'photos/out'), ['output', 'overlaps']),
+  'around the input': (lambda t: _job(t, '.'), ['output', 'overlaps']),
+  'files of others': (_foreign, ['output', 'augment.json', 'new --output']),
+  'another seed': (_another_seed, ['output', 'seed: 0 there, 1 now']),
+  'another config': (_another_config, ['config.augment.rotate.degrees: 30.0 there, 20.0 now']),
+  'mixing': (lambda t: _job(t, augment={'mixup.p': 0.5}), ['config.augment.mixup.p', '0.5', 'labels']),
+  'nothing on': (
+    lambda t: _job(t, augment={'rotate.p': 0.0}),
+    ['config.augment', 'rotate.p=1'],
+  ),
+  'out of range': (lambda t: _job(t, augment={'rotate.p': 2.0}), ['config.augment.rotate.p', '2.0', 'c.augment']),
+  'not square': (lambda t: _job(t, augment={'rot90.p': 1.0}), ['config.augment.rot90', 'square', 'cat/tom.png']),
+  'two of a name': (_two_of_a_name, ['tom.bmp', 'tom.png', 'rename']),
+  'no masks': (lambda t: _job(t, masks=t.parent / 'masks'), ['masks', 'cat/tom.png', 'put it at']),
+  'no folder': (lambda t: _job(t / 'none'), ['input', 'not a folder']),
+  'no images': (_emptied, ['input', 'holds no images', '.png']),
+  'nothing readable': (_unreadable, ['input', 'does not decode']),
+}
+
+
+@pytest.mark.parametrize('case', REFUSED)
+def test_refused_before_anything_is_written(case, photos):
+  make, expected = REFUSED[case]
+  job = make(photos)
+  before = _files(photos.parent)
+  with pytest.raises(InputError) as error:
+    enlarging.run(job)
+  for part in ('remedy:', *expected):
+    assert part in str(error.value)
+  assert _files(photos.parent) == before
+
+
+def test_a_corrupt_image_is_named_after_the_rest_is_done(photos):
+  whole = (photos / 'cat' / 'tom.png').read_bytes()
+  (photos / 'cat' / 'half.png').write_bytes(whole[: len(whole) // 2])
+  (photos / 'cat' / 'none.png').write_bytes(b'nothing')
+  arguments = [f'--input={photos}', f'--output={photos.parent / "out"}', '--copies=2', '--config.augment.hflip.p=1']
+  done = program('experiments.augment_folder', '--config=configs/gan_own_images.py', *arguments)
+  assert done.returncode == 1, done.stderr
+  assert 'cat/half.png' in done.stderr
+  assert 'cat/none.png' in done.stderr
+  assert 'Traceback' not in done.stderr
+  assert '4 images written' in done.stdout
+  assert len(list((photos.parent / 'out').rglob('*_aug00?.png'))) == 4
+
+
+# preview
+
+
+def test_text_stays_within_its_column():
+  font = ImageFont.load_default(contact_sheet.FONT)
+  text = 'random_resized_crop x 0.25, y 0.125 and_one_word_that_is_far_too_long_for_any_line'
+  for width in (40, 100, 300):
+    lines = contact_sheet.wrap(text, width, font)
+    assert all(font.getlength(line) <= width for line in lines)
+    assert ''.join(lines).replace(' ', '') == text.replace(' ', '')
+
+
+def test_masks_boxes_and_keypoints_are_drawn_where_they_are():
+  example = {
+    'image': np.full((10, 20, 1), 128, np.uint8),
+    'mask': np.zeros((10, 20, 1), np.int32),
+    'boxes': np.array([[2.0, 2, 6, 6], [10, 0, 20, 10]]),
+    'boxes_visible': np.array([True, False]),
+    'keypoints': np.array([[15.5, 5.5]]),
+  }
+  example['mask'][8:] = 1
+  picture = contact_sheet.picture(example)
+  assert picture.size == (180, 90)
+  assert picture.getpixel((2 * 9, 4 * 9)) == contact_sheet.BOX
+  assert picture.getpixel((139, 50)) == contact_sheet.POINT
+  assert picture.getpixel((90, 72)) == tuple(contact_sheet.LABELS[0])
+  assert picture.getpixel((95, 20)) == (128, 128, 128)
+
+
+def test_a_sheet_of_the_configs_data_set_shows_different_draws(data_dir, tmp_path):
+  arguments = [
+    f'--data_dir={data_dir}',
+    f'--output={tmp_path / "sheet.png"}',
+    '--rows=2',
+    '--config.augment.rotate.p=1',
+  ]
+  done = program('experiments.preview', '--config=configs/gan_mnist5k.py', *arguments)
+  assert done.returncode == 0, done.stderr
+  assert str(tmp_path / 'sheet.png') in done.stdout
+  sheet, side = np.asarray(Image.open(tmp_path / 'sheet.png')), 6 * 28
+  step, top = side + contact_sheet.GAP, contact_sheet.MARGIN + 3 * contact_sheet.LINE + contact_sheet.GAP
+  assert sheet.shape[1] == 2 * contact_sheet.MARGIN + 9 * step - contact_sheet.GAP
+  assert sheet.shape[0] > top + 2 * side
+  first_row = [sheet[top : top + side, contact_sheet.MARGIN + i * step :][:, :side] for i in range(9)]
+  assert len({cell.tobytes() for cell in first_row}) == 9
+
+
+def test_a_sheet_of_a_folder_says_when_nothing_is_on(photos):
+  output = photos.parent / 'sheet.png'
+  arguments = [f'--images={photos}', f'--output={output}']
+  done = program('experiments.preview', '--config=configs/gan_mnist5k.py', *arguments)
+  assert done.returncode == 0, done.stderr
+  assert 'augments nothing' in done.stdout
+  assert output.exists()

@@ -1,0 +1,52 @@
+"""The throughput table and the feature table, as far as they go without the peers."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from experiments import bench_augment, features, peers, peers_programs
+
+
+@pytest.mark.parametrize('op', peers.OPS)
+def test_ours_is_there_and_takes_the_parameters_of_the_table(op):
+  batch = jax.ShapeDtypeStruct((4, 32, 32, 3), jnp.float32)
+  seed = jax.ShapeDtypeStruct((), jnp.uint32)
+  image = jax.eval_shape(peers_programs.jax_step('genaug', op, 32), seed, batch)['image']
+  side = {'center_crop': 28, 'pad': 40, 'resize': 48}.get(op, 32)
+  assert (image.shape, image.dtype) == ((4, side, side, 3), jnp.float32)
+
+
+def test_every_operation_has_a_known_peer_and_a_row_of_features():
+  for op, callables in peers.OPS.items():
+    assert callables.keys() <= peers.LIBRARIES.keys()
+    assert len(callables) >= 2
+    known = {library for library, name in features.FEATURES[op].items() if name}
+    assert callables.keys() & features.VERSIONS.keys() <= known
+
+
+def test_a_peer_is_measured_in_float32_where_it_takes_that():
+  assert ('opencv', 'float32') in peers.programs('rotate')
+  assert ('opencv', 'uint8') in peers.programs('rotate')
+  assert [dtype for library, dtype in peers.programs('equalize') if library == 'opencv'] == ['uint8']
+  assert ('genaug', 'uint8') in peers.programs('rotate')  # Pillow takes nothing else
+  assert ('genaug', 'uint8') not in peers.programs('elastic')
+  assert peers.marks('pillow', 'rotate') == ['uint8']
+  assert peers.marks('kornia', 'rand_augment') == ['one draw for the whole batch']
+  assert peers.marks('kornia', 'rotate') == []
+
+
+def test_pictures_differ_and_fill_the_range():
+  images = peers_programs.pictures(32, 8)
+  assert (images.shape, images.dtype) == ((8, 32, 32, 3), jnp.float32)
+  assert len({image.tobytes() for image in images}) == 8
+  assert 0 <= images.min() < 0.1
+  assert 0.9 < images.max() <= 1
+
+
+def test_summary_is_the_geometric_mean_and_names_what_is_slow():
+  cells = {'a': {'32': {'ratio': 4.0}}, 'b': {'32': {'ratio': 0.25}, '224': {'ratio': None}}}
+  assert bench_augment.summary(cells) == {'32': {'operations': 2, 'geometric_mean': 1.0, 'below_0.5': {'b': 0.25}}}
+
+
+def test_names_of_installed_libraries_exist():
+  assert features.verify() == []
