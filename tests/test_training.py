@@ -19,7 +19,7 @@ from genaug.training import figures, loop, workdir
 from genaug.training.checkpoint import Checkpoints
 from genaug.training.experiment import prepare
 from genaug.training.metrics import Log, Window
-from tests.conftest import ROOT, environment, program, tiny_config, tiny_flags
+from tests.conftest import ADA, ROOT, environment, program, tiny_config, tiny_flags
 
 STEPS = 120
 
@@ -66,7 +66,7 @@ def _metrics(directory: pathlib.Path) -> list[dict]:
 def test_a_run_killed_at_a_random_moment_ends_bit_identical(task, data_dir, tmp_path):
   """SIGKILL, then a damaged newest checkpoint, then SIGTERM; against a run that nothing happened to."""
   whole, broken = tmp_path / 'whole', tmp_path / 'broken'
-  arguments = _arguments(task, broken, data_dir)
+  arguments = _arguments(task, broken, data_dir, **ADA)
 
   killed = _start(*arguments)
   _wait_until(lambda: len(_checkpoints(broken)) >= 2)
@@ -91,7 +91,7 @@ def test_a_run_killed_at_a_random_moment_ends_bit_identical(task, data_dir, tmp_
   assert (broken / 'broken_checkpoints' / f'{newest}').is_dir()
 
   for directory in (broken, whole):
-    done = program('experiments.train', *_arguments(task, directory, data_dir))
+    done = program('experiments.train', *_arguments(task, directory, data_dir, **ADA))
     assert done.returncode == 0, done.stderr
   for (path, a), (_, b) in zip(_leaves(whole, task, data_dir), _leaves(broken, task, data_dir)):
     np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))

@@ -143,6 +143,8 @@ def randomly(op: Callable, draw: Callable[..., Params]) -> Callable[..., Num[Arr
     named = {name: options.pop(name) for name in strengths if name in options}
     on, how = jax.random.split(key)
     changed = op(image, **draw(how, image.shape, *values, **named), **options)
+    if isinstance(p, (int, float)) and p == 1:  # XLA would work out most of `changed` twice for a choice
+      return changed
     return jnp.where(jax.random.bernoulli(on, p * 1.0), changed, image)
 
   random_op.__name__ = random_op.__qualname__ = f'random_{op.__name__}'
