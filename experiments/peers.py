@@ -31,6 +31,7 @@ LIBRARIES = {  # the module a callable is made from, and the package that brings
   'torchvision': ('torchvision.transforms.v2', 'torchvision'),
 }
 PER_IMAGE = ('albumentations', 'opencv', 'pillow')
+PLAIN = ('opencv', 'pillow')  # no augmentation libraries, but what such are made of
 TORCH = ('kornia', 'torchvision')
 FROM_BYTES = {  # what computes in uint8 only, whatever it is given
   'albumentations': (
@@ -116,6 +117,47 @@ def _kornia_policy(name, *values):
   return make
 
 
+def _pillow_operations(level, shear, shift, degrees, factor, bits):
+  """The fourteen of RandAugment as torchvision carries them out on PIL images: (image, sign) -> image, at a level."""
+  from PIL import Image, ImageEnhance, ImageOps
+
+  def affine(*data):
+    return lambda image: image.transform(image.size, Image.Transform.AFFINE, data, Image.Resampling.NEAREST)
+
+  def enhance(which):
+    return lambda image, sign: which(image).enhance(1 + sign * level * factor)
+
+  return [
+    lambda image, sign: image,
+    lambda image, sign: affine(1, sign * level * shear, 0, 0, 1, 0)(image),
+    lambda image, sign: affine(1, 0, 0, sign * level * shear, 1, 0)(image),
+    lambda image, sign: affine(1, 0, sign * int(level * shift), 0, 1, 0)(image),
+    lambda image, sign: affine(1, 0, 0, 0, 1, sign * int(level * shift))(image),
+    lambda image, sign: image.rotate(sign * level * degrees, Image.Resampling.NEAREST),
+    *(enhance(getattr(ImageEnhance, name)) for name in ('Brightness', 'Color', 'Contrast', 'Sharpness')),
+    lambda image, sign: ImageOps.posterize(image, 8 - round(level * bits)),
+    lambda image, sign: ImageOps.solarize(image, round(255 * (1 - level))),
+    lambda image, sign: ImageOps.autocontrast(image),
+    lambda image, sign: ImageOps.equalize(image),
+  ]
+
+
+def _pillow_rand_augment(PIL, n):
+  operations = _pillow_operations(9 / 30, 0.3, 150 / 331 * n, 30, 0.9, 4)
+
+  def one(image):
+    for _ in range(2):
+      image = random.choice(operations)(image, random.choice((-1, 1)))
+    return image
+
+  return one
+
+
+def _pillow_trivial_augment(PIL, n):
+  levels = [_pillow_operations(i / 30, 0.99, 32, 135, 0.99, 6) for i in range(31)]
+  return lambda image: random.choice(random.choice(levels))(image, random.choice((-1, 1)))
+
+
 def _torchvision_mixed(name):
   def make(v2, n):
     import torch
@@ -185,11 +227,13 @@ _OTHERS = {
   },
   'rand_augment': {
     'genaug': ('rand_augment', {}),
+    'pillow': _pillow_rand_augment,
     'kornia': _kornia_policy('RandAugment', 2, 9),
     'torchvision': lambda v2, n: v2.RandAugment(2, 9),
   },
   'trivial_augment_wide': {
     'genaug': ('trivial_augment_wide', {}),
+    'pillow': _pillow_trivial_augment,
     'kornia': _kornia_policy('TrivialAugment'),
     'torchvision': lambda v2, n: v2.TrivialAugmentWide(),
   },

@@ -92,13 +92,15 @@ def _throughput(result: dict) -> list[str]:
     [
       f'{n}x{n}',
       f'{figures["operations"]}',
+      f'{figures["geometric_mean_to_libraries"]:.2f}',
       f'{figures["geometric_mean"]:.2f}',
       ', '.join(f'{op} {ratio:.2f}' for op, ratio in sorted(figures['below_0.5'].items(), key=lambda x: x[1]))
       or 'none',
     ]
     for n, figures in result['summary'].items()
   ]
-  parts.append(_table(['images', 'operations', 'genaug / best peer, geometric mean', 'below 0.5'], rows))
+  header = ['images', 'operations', 'genaug / best library', 'genaug / best of all', 'below 0.5 of the best of all']
+  parts.append(_table(header, rows) + '\n\nGeometric means; of all: with OpenCV and Pillow called directly.')
   rows = []
   for op, sizes in sorted(result['operations'].items()):
     cells = [cell for n in ('32', '224') for cell in _throughput_cell(sizes.get(n))]

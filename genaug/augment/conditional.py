@@ -3,7 +3,7 @@
 vmap turns `lax.cond` into both branches and a choice, so a policy that draws one of many operations for every
 image would pay for all of them. `when` is batched in one of two ways, with the same results:
 
-  in_groups   the images that drew the operation are computed an eighth of the batch at a time and the others left
+  in_groups   the images that drew the operation are computed a sixteenth of the batch at a time and the others left
               alone, so that the work grows with the number of draws and the memory stays small. On CPU, and on TPU,
               where the gathers of a resample are dear in both.
   everywhere  all are computed and the result chosen: on GPU, where a group would leave most of the chip idle.
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Bool, Float, PyTree
 
-GROUPS = 8  # into which a batch is cut: fewer compute more images that nobody asked for, more have more overhead
+GROUPS = 16  # into which a batch is cut: fewer compute more images that nobody asked for, more have more overhead
 
 
 def when(
