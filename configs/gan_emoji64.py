@@ -1,6 +1,8 @@
 """DCGAN on 3,415 emoji of 64x64 pixels in colour, mirrored half the time.
 
 make data DATASET=emoji64/google && make train CONFIG=configs/gan_emoji64.py
+
+configs/gan_emoji64.py:diffaug and :ada augment what the discriminator sees.
 """
 
 from configs import base

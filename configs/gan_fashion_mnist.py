@@ -1,6 +1,8 @@
 """DCGAN on Fashion-MNIST (networks of Radford et al. 2016, arXiv:1511.06434).
 
 make data DATASET=fashion_mnist && make train CONFIG=configs/gan_fashion_mnist.py
+
+configs/gan_fashion_mnist.py:diffaug and :ada augment what the discriminator sees.
 """
 
 from configs import base

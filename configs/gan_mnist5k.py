@@ -1,6 +1,8 @@
 """DCGAN on 4,000 MNIST digits (Radford et al. 2016, arXiv:1511.06434): the default experiment.
 
 make train
+
+configs/gan_mnist5k.py:diffaug and :ada augment what the discriminator sees.
 """
 
 from configs import base

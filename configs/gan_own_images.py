@@ -1,6 +1,8 @@
 """DCGAN on your own images: a folder of class/file.png (or .jpg, ...), cropped square and resized to 64x64.
 
 make train CONFIG=configs/gan_own_images.py ARGS="--config.data.folder=PATH --workdir runs/NAME"
+
+configs/gan_own_images.py:diffaug and :ada augment what the discriminator sees.
 """
 
 from configs import base

@@ -6,12 +6,17 @@ import subprocess
 import sys
 import tempfile
 
+import jax
 import pytest
 
 from configs import gan_mnist5k, vae_mnist5k
 from genaug.data import sources
 
-_COMPILED = tempfile.TemporaryDirectory(prefix='genaug-compiled-')
+# The first process of a session makes the directory; pytest-xdist's workers and the programs under test inherit it.
+_COMPILED = tempfile.TemporaryDirectory(prefix='genaug-compiled-') if 'GENAUG_COMPILED' not in os.environ else None
+os.environ.setdefault('GENAUG_COMPILED', _COMPILED.name if _COMPILED else '')
+jax.config.update('jax_compilation_cache_dir', os.environ['GENAUG_COMPILED'])
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
 ROOT = pathlib.Path(__file__).parents[1]
 TINY = {
   'model.width': 4,
@@ -56,7 +61,7 @@ def environment(devices: int = 1, **extra: str) -> dict[str, str]:
   shared = {
     'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
     'JAX_PLATFORMS': 'cpu',
-    'JAX_COMPILATION_CACHE_DIR': _COMPILED.name,
+    'JAX_COMPILATION_CACHE_DIR': os.environ['GENAUG_COMPILED'],
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.5',
   }
   return {**os.environ, **shared, **extra}

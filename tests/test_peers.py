@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from experiments import bench_augment, features, peers, peers_programs
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize('op', peers.OPS)
@@ -50,3 +51,9 @@ def test_summary_is_the_geometric_mean_and_names_what_is_slow():
 
 def test_names_of_installed_libraries_exist():
   assert features.verify() == []
+
+
+def test_every_feature_of_ours_is_backed_by_a_test_that_exists():
+  for feature, names in features.FEATURES.items():
+    file, _, test = names['genaug'].partition('::')
+    assert f'def {test}(' in (ROOT / file).read_text(), feature
