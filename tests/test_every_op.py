@@ -138,47 +138,64 @@ def test_an_operation_of_a_config(name):
   np.testing.assert_array_equal(same, images)
   np.testing.assert_array_equal(gradient, 2 * images)
 
-  # A key is a draw: the same again, another for another key.
+  # A key is a draw, another key another one.
   leaves = numbers(draws[name].arguments)
-  again = pipeline.sample(config, keys()[1], SHAPE)[name].arguments
-  for leaf, once_more in zip(leaves, numbers(again)):
-    np.testing.assert_allclose(leaf[1], once_more, rtol=1e-5, atol=1e-6)
   drawn = {b''.join(leaf[i].tobytes() for leaf in leaves) for i in range(SIZE)}
   assert len(drawn) == 1 if name in CERTAIN else len(drawn) >= (2 if name in FEW else SIZE)
 
-  # A batch is a loop, jit is eager, dtypes are kept.
-  draw = row(draws, 1)
-  alone = pipeline.apply(config, draw, {'image': images[1]})['image']
-  close(alone, augmented[1], name)
-  for given, tolerance in ((picture(1), 1.01 / 255), (images[1].astype(jnp.bfloat16), 0.1)):
-    out = pipeline.apply(config, draw, {'image': given})['image']
-    assert out.dtype == given.dtype
-    error = np.abs(np.asarray(out, np.float32) / (255 if out.dtype == jnp.uint8 else 1) - np.asarray(alone))
-    # bfloat16 rounds the image before anything is done: levels, ranks and thresholds move.
-    assert np.quantile(error, 0.9) < tolerance, name
+  # A batch is a loop; dtypes are kept.
+  always = config_of(1.0, name)
 
-  # The function of that name does the same.
+  @jax.jit
+  def run_one(key, *dtypes):
+    draw = pipeline.sample(always, key, SHAPE)
+    return draw, [pipeline.apply(always, draw, {'image': image})['image'] for image in dtypes]
+
+  dtypes = (images[1], picture(1), images[1].astype(jnp.bfloat16))
+  draw, (alone, in_bytes, in_bfloat16) = run_one(keys()[1], *dtypes)
+  for leaf, once_more in zip(leaves, numbers(draw[name].arguments)):
+    np.testing.assert_allclose(leaf[1], once_more, rtol=1e-5, atol=1e-6)
+  close(alone, augmented[1], name)
+  assert in_bytes.dtype == jnp.uint8
+  assert np.quantile(np.abs(in_bytes / np.float32(255) - alone), 0.9) < 1.01 / 255
+  # bfloat16 rounds the image before anything is done: levels, ranks and thresholds move.
+  assert in_bfloat16.dtype == jnp.bfloat16
+  assert np.quantile(np.abs(in_bfloat16.astype(jnp.float32) - alone), 0.9) < 0.1
+
+  # The function of that name does the same, without jit.
   if name in SINGLE and (function := ARITHMETIC.get(name, name)):
-    close(getattr(augment, function)(images[1], **draw[name].arguments), augmented[1], name)
+    close(getattr(augment, function)(images[1], **row(draws[name].arguments, 1)), augmented[1], name)
 
 
 # As functions
 
 
-@pytest.mark.parametrize('name', SINGLE)
+# One of every stage in `make test`, all of them in `make test-all`: the random forms are all made by `randomly`.
+REPRESENTATIVE = {
+  'equalize', 'gamma', 'contrast', 'hue', 'clahe', 'rotate', 'perspective', 'random_resized_crop', 'elastic',
+  'grid_shuffle', 'gaussian_blur', 'gaussian_noise', 'jpeg', 'cutout', 'pixel_dropout',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+  'name', [name if name in REPRESENTATIVE else pytest.param(name, marks=pytest.mark.slow) for name in SINGLE]
+)
 def test_random_forms(name):
   random_name = RANDOM.get(name, f'random_{name}')
   if random_name is None:
     return
   op = getattr(augment, random_name)
-  never = op(jax.random.key(1), picture(), p=0.0)
+
+  @jax.jit
+  def run(keys, image, in_bytes):
+    return op(keys[0], in_bytes, p=0.0), op(keys[2], image), jax.vmap(op, (0, None))(keys, image)
+
+  never, once, always = run(keys(4), floats(), picture())
   assert never.dtype == jnp.uint8
   np.testing.assert_array_equal(never, picture())
-  always = jax.vmap(op, (0, None))(keys(4), floats())
-  assert jnp.any(always != floats())
-  once, again = (op(keys(4)[2], floats()) for _ in range(2))
-  np.testing.assert_array_equal(once, again)
   close(once, always[2], name)
+  assert jnp.any(always != floats())
+  np.testing.assert_array_equal(run(keys(4), floats(), picture())[2], always)
   # In tiles of 2 x 2 pixels the limit of clahe has no say.
   least = 1 if name in CERTAIN | {'clahe'} else 2 if name in FEW else 4
   assert len({np.asarray(image).tobytes() for image in always}) >= least

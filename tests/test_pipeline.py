@@ -134,7 +134,14 @@ def test_a_draw_can_be_replayed_on_something_else():
 # Masks, boxes and keypoints
 
 
-@pytest.mark.parametrize('name', [*MOVES, 'rand_augment', 'all'])
+# In `make test` all at once, and those that fold or project; one by one in `make test-all`.
+ALONE = ('perspective', 'thin_plate_spline', 'lens_distort')
+
+
+@pytest.mark.parametrize(
+  'name',
+  ['all', 'rand_augment', *(name if name in ALONE else pytest.param(name, marks=pytest.mark.slow) for name in MOVES)],
+)
 def test_targets_move_with_the_image(name):
   n, side = 200, 40
   names = MOVES if name == 'all' else (name,)
