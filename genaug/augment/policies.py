@@ -192,8 +192,8 @@ def _is_one_of(op: Int[Array, '...'], names: tuple[str, ...]) -> Bool[Array, '..
 
 
 def _matrix(shape, op, strength):
-  def only(name, otherwise=0.0):
-    return jnp.where(op == INDEX[name], strength, otherwise)
+  def only(name):
+    return jnp.where(op == INDEX[name], strength, 0.0)
 
   # A turn and a shear are never in one layer, so their order does not matter.
   turned = matrices.rotate_matrix(shape, only('rotate'))
