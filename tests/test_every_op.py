@@ -108,8 +108,15 @@ def numbers(tree):
   return [np.asarray(jax.random.key_data(x) if is_key(x) else x) for x in jax.tree.leaves(tree)]
 
 
-# One test an operation, because what it looks at is compiled once.
-@pytest.mark.parametrize('name', SINGLE + POLICIES)
+# One test an operation, because what it looks at is compiled once. TrivialAugment and AutoAugment are RandAugment's
+# chain with other draws (test_policies.py).
+@pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param(name, marks=pytest.mark.slow) if name in ('trivial_augment_wide', 'auto_augment') else name
+    for name in SINGLE + POLICIES
+  ],
+)
 def test_an_operation_of_a_config(name):
   config, images = config_of(0.5, name), jnp.stack([floats(i) for i in range(SIZE)])
 

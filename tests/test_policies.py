@@ -219,17 +219,9 @@ def test_augmix_is_the_weighted_mean():
   np.testing.assert_array_equal(policies.apply_augmix(image, chains, weights, 0.0), image)
 
 
-# test_every_op.py looks at all of them in a config.
-@pytest.mark.parametrize(
-  'policy',
-  [
-    'rand_augment',
-    *(
-      pytest.param(name, marks=pytest.mark.slow)
-      for name in ('trivial_augment_wide', 'auto_augment', 'augmix', 'three_augment')
-    ),
-  ],
-)
+# test_every_op.py looks at policies in a config.
+@pytest.mark.slow
+@pytest.mark.parametrize('policy', ['rand_augment', 'trivial_augment_wide', 'auto_augment', 'augmix', 'three_augment'])
 def test_a_batch_is_a_loop_and_gradients_pass(policy):
   policy = getattr(policies, policy)
   images = jnp.stack([picture(i) / np.float32(255) for i in range(6)])
