@@ -26,10 +26,10 @@ data: $(READY)  ## fetch and prepare DATASET (fashion_mnist, emoji64/google, emo
 	$(BIN)/python -m experiments.prepare --dataset $(DATASET) $(ARGS)
 
 test: $(READY)  ## the tests, warnings as errors
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 test-all: $(READY)  ## the tests and the slow ones
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m '' $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m '' $(ARGS)
 
 lint: $(READY)  ## style and formatting, as CI checks them
 	$(BIN)/ruff check .
