@@ -308,9 +308,7 @@ def main(table: str) -> None:
 
   result = TABLES[table]()
   if _OUTPUT.value:
-    output = pathlib.Path(_OUTPUT.value)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    workdir.write_json(output, result)
+    workdir.write_json(pathlib.Path(_OUTPUT.value), result)
 
 
 if __name__ == '__main__':

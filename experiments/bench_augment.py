@@ -188,8 +188,6 @@ def _start(output: pathlib.Path | None, fresh: bool, threads: int) -> dict:
     'operations': {},
   }
   if fresh or not output or not output.exists():
-    if output:
-      output.parent.mkdir(parents=True, exist_ok=True)
     return result
   before = json.loads(output.read_text())
   differing = [key for key in ('threads', 'versions') if before[key] != result[key]]

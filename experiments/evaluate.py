@@ -5,7 +5,6 @@ python -m experiments.evaluate --workdir runs/gan_mnist5k [--checkpoint latest] 
 Prints one line for people and writes WORKDIR/evaluation_<step>.json.
 """
 
-import json
 import pathlib
 
 from absl import flags
@@ -23,19 +22,19 @@ flags.adopt_module_key_flags(cli)
 
 
 def main() -> None:
-  from genaug.training import checks, evaluator
+  from genaug.training import checks, evaluator, workdir
   from genaug.training.chief import describe
   from genaug.training.experiment import trained
 
-  workdir = pathlib.Path(_WORKDIR.value)
-  experiment, state = trained(workdir, pathlib.Path(_DATA_DIR.value), _CHECKPOINT.value)
+  directory = pathlib.Path(_WORKDIR.value)
+  experiment, state = trained(directory, pathlib.Path(_DATA_DIR.value), _CHECKPOINT.value)
   config = experiment.config.copy_and_resolve_references()
   config.eval.samples = _SAMPLES.value or config.eval.samples
   config.eval.metrics = _METRICS.value or config.eval.metrics
   checks.check_config(config)
   scores = evaluator.Evaluator(experiment._replace(config=config))(state)
   step = int(state.step)
-  (workdir / f'evaluation_{step:06d}.json').write_text(json.dumps({'step': step, **scores}, indent=2) + '\n')
+  workdir.write_json(directory / f'evaluation_{step:06d}.json', {'step': step, **scores})
   print(f'step {step:,}: {describe(scores)}')
 
 

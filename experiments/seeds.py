@@ -59,7 +59,6 @@ def main() -> int:
     # Only a run that was never interrupted says how long one takes.
     seconds = None if summary['resumed_at'] else summary['seconds']
     runs.append({'seed': seed, **scores, 'seconds': seconds})
-    output.parent.mkdir(parents=True, exist_ok=True)
     content = {
       'command': ['python', '-m', 'experiments.seeds', *sys.argv[1:]],
       'config': json.loads(_CONFIG.value.to_json()),
@@ -67,7 +66,7 @@ def main() -> int:
       'summary': _summarise(runs),
       'runs': runs,
     }
-    output.write_text(json.dumps(content, indent=2) + '\n')
+    workdir.write_json(output, content)
     if seed == int(_SEEDS.value[0]):
       name = 'reconstructions' if config.task == 'vae' else 'samples'
       shutil.copy(directory / 'figures' / f'{name}_{config.train.steps:06d}.png', output.with_suffix('.png'))

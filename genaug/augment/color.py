@@ -18,7 +18,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, ScalarLike
 
-from genaug.augment.image import Params, Shape, check_channels, check_range, clip, operation, randomly, ranged, uniform
+from genaug.augment.image import (
+  RGB,
+  Params,
+  Shape,
+  check_channels,
+  check_range,
+  clip,
+  operation,
+  randomly,
+  ranged,
+  uniform,
+)
 
 Matrix = Float[Array, '3 4']
 
@@ -81,13 +92,7 @@ def _map(linear: Float[Array, '3 3'], offset: ScalarLike | Float[Array, '3'] = 0
   return jnp.concatenate([jnp.asarray(linear, jnp.float32), offset[:, None]], axis=1)
 
 
-def _check_rgb(image: Float[Array, 'h w c'], name: str) -> None:
-  if image.shape[-1] != 3:
-    raise ValueError(f'{name}: {image.shape[-1]} channels: must be 3 (RGB)')
-
-
-def _draw_factor(key: PRNGKeyArray, name: str, limit: ScalarLike) -> Float[Array, '']:
-  check_range(f'{name}: limit', limit, 0, np.inf)
+def _draw_factor(key: PRNGKeyArray, limit: ScalarLike) -> Float[Array, '']:
   return uniform(key, jnp.maximum(1.0 - limit, 0), 1.0 + limit)
 
 
@@ -110,7 +115,7 @@ def brightness(image: Float[Array, 'h w c'], factor: ScalarLike) -> Float[Array,
 def draw_brightness(key: PRNGKeyArray, shape: Shape, limit: ScalarLike = 0.4) -> Params:
   """a factor uniform in [1 - limit, 1 + limit], but not below 0."""
   del shape
-  return {'factor': _draw_factor(key, 'brightness', limit)}
+  return {'factor': _draw_factor(key, limit)}
 
 
 def contrast_matrix(factor: ScalarLike, mean: Float[Array, ' c']) -> Matrix:
@@ -130,7 +135,7 @@ def contrast(image: Float[Array, 'h w c'], factor: ScalarLike) -> Float[Array, '
 def draw_contrast(key: PRNGKeyArray, shape: Shape, limit: ScalarLike = 0.4) -> Params:
   """a factor uniform in [1 - limit, 1 + limit], but not below 0."""
   del shape
-  return {'factor': _draw_factor(key, 'contrast', limit)}
+  return {'factor': _draw_factor(key, limit)}
 
 
 def saturation_matrix(factor: ScalarLike) -> Matrix:
@@ -150,7 +155,7 @@ def saturation(image: Float[Array, 'h w c'], factor: ScalarLike) -> Float[Array,
 def draw_saturation(key: PRNGKeyArray, shape: Shape, limit: ScalarLike = 0.4) -> Params:
   """a factor uniform in [1 - limit, 1 + limit], but not below 0."""
   del shape
-  return {'factor': _draw_factor(key, 'saturation', limit)}
+  return {'factor': _draw_factor(key, limit)}
 
 
 def grayscale_matrix(amount: ScalarLike) -> Matrix:
@@ -248,7 +253,7 @@ def draw_color_jitter(
   """factors uniform in [1 - limit, 1 + limit], but not below 0, and an angle uniform in [-hue, hue] degrees."""
   limits = {'brightness': brightness, 'contrast': contrast, 'saturation': saturation}
   *keys, last = jax.random.split(key, 4)
-  factors = {name: _draw_factor(key, name, limit) for key, (name, limit) in zip(keys, limits.items())}
+  factors = {name: _draw_factor(key, limit) for key, (name, limit) in zip(keys, limits.items())}
   return factors | {'hue': draw_hue(last, shape, hue)['degrees']}
 
 
@@ -269,7 +274,7 @@ def pca_lighting_matrix(alphas: Float[Array, '3']) -> Matrix:
 @operation
 def pca_lighting(image: Float[Array, 'h w 3'], alphas: Float[Array, '3']) -> Float[Array, 'h w 3']:
   """All pixels shifted along the principal components of ImageNet's colours, by `alphas` times the eigenvalues."""
-  _check_rgb(image, 'pca_lighting')
+  check_channels(image.shape[-1], 'pca_lighting', (RGB,))
   return recolored(image, pca_lighting_matrix(alphas))
 
 
@@ -320,7 +325,7 @@ def planckian_jitter(image: Float[Array, 'h w 3'], temperature: ScalarLike) -> F
 
   Zini et al., 2022, "Planckian jitter"; their table of gains is steeper, for it treats pixels as linear light.
   """
-  _check_rgb(image, 'planckian_jitter')
+  check_channels(image.shape[-1], 'planckian_jitter', (RGB,))
   return recolored(image, planckian_jitter_matrix(temperature))
 
 
@@ -344,7 +349,7 @@ def channel_shuffle_matrix(index: ScalarLike) -> Matrix:
 @operation
 def channel_shuffle(image: Float[Array, 'h w 3'], index: ScalarLike) -> Float[Array, 'h w 3']:
   """Channels in the order PERMUTATIONS[index], index in 0..5; 0 leaves them as they are, 5 reverses them."""
-  _check_rgb(image, 'channel_shuffle')
+  check_channels(image.shape[-1], 'channel_shuffle', (RGB,))
   return recolored(image, channel_shuffle_matrix(index))
 
 
@@ -364,7 +369,7 @@ def channel_drop_matrix(channel: ScalarLike, fill: ScalarLike = 0.0) -> Matrix:
 @operation
 def channel_drop(image: Float[Array, 'h w 3'], channel: ScalarLike, fill: ScalarLike = 0.0) -> Float[Array, 'h w 3']:
   """One channel replaced by `fill` in [0, 1]; channel -1 stands for none."""
-  _check_rgb(image, 'channel_drop')
+  check_channels(image.shape[-1], 'channel_drop', (RGB,))
   return recolored(image, channel_drop_matrix(channel, fill))
 
 

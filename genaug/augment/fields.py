@@ -16,9 +16,11 @@ from jaxtyping import Array, Float, Num, PRNGKeyArray, ScalarLike
 
 from genaug.augment import image as images
 from genaug.augment.image import Params, check_range, operation, randomly, ranged, uniform
-from genaug.augment.resample import Shape, resample
+from genaug.augment.matrices import transform_points
+from genaug.augment.resample import Matrix, Shape, in_range, resample
 
 Field = Float[Array, 'h w 2']
+IDENTITY = np.eye(3, dtype=np.float32)
 
 
 def displaced(
@@ -31,7 +33,7 @@ def displaced(
   """The image resampled once under the field, in [0, 1]; the options and errors are those of `resample`."""
   x, y = _centres(field.shape[:2])
   moved = resample(image, x + field[..., 0], y + field[..., 1], method=method, border=border, fill=fill)
-  return images.clip(moved) if method == 'cubic' else moved
+  return in_range(moved, method)
 
 
 def _centres(shape: Shape) -> tuple[Float[np.ndarray, ' w'], Float[np.ndarray, 'h 1']]:
@@ -85,10 +87,10 @@ def invert_points(field: Field, points: Float[Array, 'n 2']) -> Float[Array, 'n 
   return jax.vmap(solve)(jnp.asarray(points, jnp.float32))
 
 
-def move_boxes(field: Field, boxes: Float[Array, 'n 4']) -> Float[Array, 'n 4']:
-  """Smallest upright boxes around the moved outlines; they may leave the frame."""
+def move_boxes(field: Field, boxes: Float[Array, 'n 4'], matrix: Matrix = IDENTITY) -> Float[Array, 'n 4']:
+  """Smallest upright boxes around the outlines moved by a matrix, then by the field; they may leave the frame."""
   outlines = outline(boxes)
-  moved = invert_points(field, outlines.reshape(-1, 2)).reshape(outlines.shape)
+  moved = invert_points(field, transform_points(matrix, outlines.reshape(-1, 2))).reshape(outlines.shape)
   return jnp.concatenate([moved.min(1), moved.max(1)], axis=-1)
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, Num, PRNGKeyArray, ScalarLike
 from genaug.augment.image import Params, check_image, check_range, clip, operation, ranged, uniform
 from genaug.augment.image import Shape as ImageShape
 from genaug.augment.matrices import Matrix, Shape
-from genaug.augment.resample import BORDERS, warp
+from genaug.augment.resample import BORDERS, in_range, warp
 
 TRIES = 10  # windows drawn until one fits into the frame, as torchvision does
 
@@ -27,7 +27,7 @@ def crop(
   Raises ValueError where the window is larger than the image.
   """
   h, w, c = image.shape
-  _check_fits(h, w, height, width)
+  check_fits(h, w, height, width)
   return jax.lax.dynamic_slice(image, (top, left, 0), (height, width, c))
 
 
@@ -37,7 +37,7 @@ def center_crop(image: Num[Array, 'h w c'], height: int, width: int) -> Num[Arra
   Raises ValueError where the window is larger than the image.
   """
   h, w, _ = image.shape
-  _check_fits(h, w, height, width)
+  check_fits(h, w, height, width)
   top, left = (h - height) // 2, (w - width) // 2
   return image[top : top + height, left : left + width]
 
@@ -50,7 +50,7 @@ def random_crop(key: PRNGKeyArray, image: Num[Array, 'h w c'], height: int, widt
 def draw_crop(key: PRNGKeyArray, shape: ImageShape, height: int, width: int) -> Params:
   """A corner uniform among those that keep the window in the frame: top and left, in pixels."""
   h, w, _ = shape
-  _check_fits(h, w, height, width)
+  check_fits(h, w, height, width)
   down, across = jax.random.split(key)
   return {
     'top': jax.random.randint(down, (), 0, h - height + 1),
@@ -84,7 +84,8 @@ def pad(
   return jnp.pad(image, ((top, bottom), (left, right), (0, 0)), mode)
 
 
-def _check_fits(h: int, w: int, height: int, width: int) -> None:
+def check_fits(h: int, w: int, height: int, width: int) -> None:
+  """Raises ValueError unless a window of that size fits into an image of h x w."""
   if not (0 < height <= h and 0 < width <= w):
     raise ValueError(f'a window of {height} x {width} does not fit into an image of {h} x {w}')
 
@@ -112,7 +113,7 @@ def resized_crop(
     check_range(f'resized_crop: {name}', value, low, 1)
   shape = shape or image.shape[:2]
   shown = warp(image, resized_crop_matrix(image.shape[:2], x, y, width, height, shape), shape=shape, **options)
-  return clip(shown) if options.get('method') == 'cubic' else shown
+  return in_range(shown, options.get('method'))
 
 
 def resized_crop_matrix(

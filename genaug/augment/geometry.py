@@ -13,7 +13,7 @@ from genaug.augment.image import (
   Params,
   check_image,
   check_range,
-  clip,
+  draw_nothing,
   log_uniform,
   operation,
   randomly,
@@ -33,7 +33,7 @@ from genaug.augment.matrices import (
   translate_matrix,
   zoom_matrix,
 )
-from genaug.augment.resample import warp
+from genaug.augment.resample import in_range, warp
 
 LIMITS = {  # of the arguments of operations: beyond, float32 coordinates begin to miss pixels
   **dict.fromkeys(('angle',), (-3600, 3600)),
@@ -79,12 +79,6 @@ def rot90(image: Num[Array, 'h w c'], k: Int[ScalarLike, ''] = 1) -> Num[Array, 
   return jnp.where(k % 4 >= 2, image[::-1, ::-1], image)
 
 
-def draw_hflip(key: PRNGKeyArray, shape: ImageShape) -> Params:
-  """taking no parameter."""
-  del key, shape
-  return {}
-
-
 def draw_transpose(key: PRNGKeyArray, shape: ImageShape) -> Params:
   """taking no parameter; ValueError where the image is not square."""
   del key
@@ -104,11 +98,10 @@ def _check_square(shape: ImageShape) -> None:
     raise ValueError(f'an image of {h} x {w}: must be square, for transpose, antitranspose or rot90 at random')
 
 
-draw_vflip, draw_antitranspose = draw_hflip, draw_transpose
-random_hflip = randomly(hflip, draw_hflip)
-random_vflip = randomly(vflip, draw_vflip)
+random_hflip = randomly(hflip, draw_nothing)
+random_vflip = randomly(vflip, draw_nothing)
 random_transpose = randomly(transpose, draw_transpose)
-random_antitranspose = randomly(antitranspose, draw_antitranspose)
+random_antitranspose = randomly(antitranspose, draw_transpose)
 random_rot90 = randomly(rot90, draw_rot90)
 
 
@@ -180,7 +173,7 @@ def _move(image, matrix, params, options):
     if name in LIMITS:
       check_range(f'{matrix.__name__.removesuffix("_matrix")}: {name}', value, *LIMITS[name])
   moved = warp(image, matrix(image.shape[:2], **params), **options)
-  return clip(moved) if options.get('method') == 'cubic' else moved  # the others stay between their pixels
+  return in_range(moved, options.get('method'))
 
 
 @ranged(degrees=(0, 180))
@@ -197,13 +190,13 @@ def draw_translate(key: PRNGKeyArray, shape: ImageShape, fraction: ScalarLike = 
   return dict(zip(('dx', 'dy'), uniform(key, -fraction, fraction, (2,))))
 
 
-@ranged(limit=(0, 10))
+@ranged(limit=(0, 9))
 def draw_scale(key: PRNGKeyArray, shape: ImageShape, limit: ScalarLike = 0.25) -> Params:
   """sx and sy, each log-uniform in [1 / (1 + limit), 1 + limit], limit in [0, 9]."""
   return {name: draw_zoom(k, shape, limit)['factor'] for name, k in zip(('sx', 'sy'), jax.random.split(key))}
 
 
-@ranged(limit=(0, 10))
+@ranged(limit=(0, 9))
 def draw_zoom(key: PRNGKeyArray, shape: ImageShape, limit: ScalarLike = 0.25) -> Params:
   """a factor log-uniform in [1 / (1 + limit), 1 + limit], as often in as out, limit in [0, 9]."""
   del shape
@@ -217,7 +210,7 @@ def draw_shear(key: PRNGKeyArray, shape: ImageShape, degrees: ScalarLike = 15.0)
   return dict(zip(('x', 'y'), uniform(key, -degrees, degrees, (2,))))
 
 
-@ranged(degrees=(0, 180), fraction=(0, 1), limit=(0, 10), shear=(0, 60))
+@ranged(degrees=(0, 180), fraction=(0, 1), limit=(0, 9), shear=(0, 60))
 def draw_affine(
   key: PRNGKeyArray,
   shape: ImageShape,

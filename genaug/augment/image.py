@@ -46,10 +46,14 @@ def _is_image(image):
   return image.dtype == jnp.uint8 or jnp.issubdtype(image.dtype, jnp.floating)
 
 
-def check_channels(channels: int, name: str) -> None:
-  """Raises ValueError unless an image of so many channels is grey or RGB."""
-  if channels not in (1, 3):
-    raise ValueError(f'{name}: {channels} channels: colour changes need 1 (grey) or 3 (RGB)')
+GREY, RGB = 1, 3
+
+
+def check_channels(channels: int, name: str, allowed: tuple[int, ...] = (GREY, RGB)) -> None:
+  """Raises ValueError unless an image of so many channels is grey or RGB, or only one of them, as `allowed` says."""
+  if channels not in allowed:
+    named = ' or '.join({GREY: '1 (grey)', RGB: '3 (RGB)'}[number] for number in allowed)
+    raise ValueError(f'{name}: {channels} channels: must be {named}')
 
 
 def check_range(name: str, value: ScalarLike, low: float, high: float) -> None:
@@ -127,6 +131,12 @@ def uniform(key: PRNGKeyArray, low: ScalarLike, high: ScalarLike, shape: tuple[i
 def log_uniform(key: PRNGKeyArray, low: ScalarLike, high: ScalarLike) -> Float[Array, '']:
   """A factor in [low, high], as often above as below their geometric mean."""
   return jnp.exp(uniform(key, jnp.log(low), jnp.log(high)))
+
+
+def draw_nothing(key: PRNGKeyArray, shape: Shape) -> Params:
+  """nothing: there is no strength."""
+  del key, shape
+  return {}
 
 
 def randomly(op: Callable, draw: Callable[..., Params]) -> Callable[..., Num[Array, 'h w c']]:

@@ -27,7 +27,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, ScalarLike
 
 from genaug.augment.annotations import Example, moved, seen_annotations
-from genaug.augment.image import Params, Shape, check_range, clip, ranged, to_float, uniform
+from genaug.augment.image import Params, Shape, check_range, clip, draw_nothing, ranged, to_float, uniform
 from genaug.augment.matching import draw_fourier_mix, draw_histogram_match, fourier_mix, histogram_match
 
 Batch = dict[str, Any]
@@ -252,12 +252,6 @@ def draw_fmix(key: PRNGKeyArray, shape: Shape, alpha: ScalarLike = 1.0) -> Param
   return {'key': noise} | draw_mixup(how, shape, alpha)
 
 
-def draw_copy_paste(key: PRNGKeyArray, shape: Shape) -> Params:
-  """nothing: there is no strength."""
-  del key, shape
-  return {}
-
-
 def beta(key: PRNGKeyArray, alpha: ScalarLike) -> Float[Array, '']:
   """A draw from Beta(alpha, alpha), exact for any alpha > 0, without a loop; 1 for alpha = 0.
 
@@ -344,6 +338,6 @@ random_cutmix = _randomly(cutmix, draw_cutmix)
 random_resizemix = _randomly(resizemix, draw_resizemix)
 random_mosaic = _randomly(mosaic, draw_mosaic)
 random_fmix = _randomly(fmix, draw_fmix)
-random_copy_paste = _randomly(copy_paste, draw_copy_paste)
+random_copy_paste = _randomly(copy_paste, draw_nothing)
 random_histogram_match = _randomly(histogram_match, draw_histogram_match)
 random_fourier_mix = _randomly(fourier_mix, draw_fourier_mix)

@@ -26,9 +26,9 @@ from ml_collections import ConfigDict
 
 from genaug.augment import color, fields, matrices, mixing, tone
 from genaug.augment.conditional import when
-from genaug.augment.image import Params, Shape, check_range, clip, from_float, to_float
+from genaug.augment.image import Params, Shape, check_channels, check_range, from_float, to_float
 from genaug.augment.registry import OPS, strengths
-from genaug.augment.resample import BORDERS, METHODS, resample, source_points
+from genaug.augment.resample import BORDERS, METHODS, in_range, resample, source_points
 
 Example = dict[str, Any]
 Batch = dict[str, Any]
@@ -80,7 +80,7 @@ def sample(config: ConfigDict, key: PRNGKeyArray, image_shape: Shape) -> Draw:
   return {name: _sample_one(name, config[name], key, image_shape) for name in OPS if config[name].p}
 
 
-def _sample_one(name: str, settings: ConfigDict, key: PRNGKeyArray, image_shape: Shape) -> Params:
+def _sample_one(name: str, settings: ConfigDict, key: PRNGKeyArray, image_shape: Shape) -> Drawn:
   # By name, so that neither a new operation nor another order changes a draw.
   on, how = jax.random.split(jax.random.fold_in(key, zlib.crc32(name.encode())))
   return Drawn(jax.random.bernoulli(on, settings.p), OPS[name].draw(how, image_shape, **_strengths(name, settings)))
@@ -94,17 +94,13 @@ def apply(config: ConfigDict, draw: Draw, example: Example) -> Example:
   """The example under the draw, all but the mixing; image and mask keep shape and dtype."""
   given = example['image']
   for name in draw:
-    _check_channels(name, OPS[name].channels, given.shape[-1])
+    if OPS[name].channels:
+      check_channels(given.shape[-1], name, OPS[name].channels)
   example = example | {'image': to_float(given)}
   for stages, carry_out in STAGES.items():
     if drawn := _of(draw, *stages):
       example = carry_out(config, drawn, example)
   return _flagged(example) | {'image': from_float(example['image'], given.dtype)}
-
-
-def _check_channels(name, allowed, channels):
-  if allowed and channels not in allowed:
-    raise ValueError(f'{name}: {channels} channels: must be {" or ".join(map(str, allowed))}')
 
 
 def _of(draw: Draw, *stages: str) -> Draw:
@@ -209,8 +205,9 @@ def _move(config: ConfigDict, draw: Draw, example: Example) -> Example:
   matrix = matrices.compose(
     *(jnp.where(on, OPS[name].matrix((h, w), **arguments), jnp.eye(3)) for name, (on, arguments) in moves.items())
   )
-  drawn = Drawn(_any_on(bends | moves), {'matrix': matrix, 'bends': bends})
-  # Most draws of a policy have a layer that does not move the image.
+  on = jnp.any(matrix != jnp.eye(3))
+  drawn = Drawn(on | _any_on(bends) if bends else on, {'matrix': matrix, 'bends': bends})
+  # A policy that happens may still have drawn no move.
   p = max((config[name].p for name in draw if OPS[name].stage != 'policy'), default=0)
   read = partial(_read, 'perspective' in moves, config.border)
   moved = {'image': _changed(p, partial(read, config.interpolation, config.fill), example['image'], drawn)}
@@ -218,18 +215,18 @@ def _move(config: ConfigDict, draw: Draw, example: Example) -> Example:
     moved['mask'] = _changed(p, partial(read, 'nearest', 0), example['mask'], drawn)
   bend = _bend((h, w), bends)
   if 'keypoints' in example:
-    moved['keypoints'] = _follow(matrix, bend, example['keypoints'])
+    points = matrices.transform_points(matrix, example['keypoints'])
+    moved['keypoints'] = points if bend is None else fields.invert_points(bend, points)
   if 'boxes' in example:
-    outlines = jax.vmap(partial(_follow, matrix, bend))(fields.outline(example['boxes']))
-    moved['boxes'] = jnp.concatenate([outlines.min(1), outlines.max(1)], -1)
+    boxes = example['boxes']
+    moved['boxes'] = matrices.transform_boxes(matrix, boxes) if bend is None else fields.move_boxes(bend, boxes, matrix)
   return example | moved
 
 
 def _read(projective, border, method, fill, image, arguments):
   shape = image.shape[:2]
   x, y = source_points(arguments['matrix'], shape, projective, _bend(shape, arguments['bends']))
-  moved = resample(image, x, y, method=method, border=border, fill=fill)
-  return clip(moved) if method == 'cubic' else moved
+  return in_range(resample(image, x, y, method=method, border=border, fill=fill), method)
 
 
 def _bend(shape: tuple[int, int], bends: Draw) -> Float[Array, 'h w 2'] | None:
@@ -237,11 +234,6 @@ def _bend(shape: tuple[int, int], bends: Draw) -> Float[Array, 'h w 2'] | None:
   if not bends:
     return None
   return sum(jnp.where(on, OPS[name].apply(shape, **arguments), 0.0) for name, (on, arguments) in bends.items())
-
-
-def _follow(matrix: matrices.Matrix, bend: Float[Array, 'h w 2'] | None, points: Float[Array, 'n 2']):
-  points = matrices.transform_points(matrix, points)
-  return points if bend is None else fields.invert_points(bend, points)
 
 
 def _flagged(example: Example) -> Example:

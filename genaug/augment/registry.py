@@ -19,6 +19,7 @@ from genaug.augment import (
   slicing,
   tone,
 )
+from genaug.augment.image import GREY, RGB, draw_nothing
 
 
 class Op(NamedTuple):
@@ -34,7 +35,7 @@ class Op(NamedTuple):
   tears: bool = False  # boxes and keypoints can't follow
 
 
-GREY_OR_RGB, RGB = (1, 3), (3,)
+GREY_OR_RGB, RGB_ONLY = (GREY, RGB), (RGB,)
 
 # Stage: what `apply` is.
 #   policy        image -> image, colours only; the moves are `matrix`
@@ -60,8 +61,8 @@ OPS = {
   'three_augment': Op(
     'policy', policies.draw_three_augment, policies.recolor_three, policies.three_matrix, channels=GREY_OR_RGB
   ),
-  'autocontrast': Op('equalisation', tone.draw_autocontrast, tone.autocontrast_curve),
-  'equalize': Op('equalisation', tone.draw_equalize, tone.equalize_curve),
+  'autocontrast': Op('equalisation', draw_nothing, tone.autocontrast_curve),
+  'equalize': Op('equalisation', draw_nothing, tone.equalize_curve),
   'gamma': Op('tone', tone.draw_gamma, tone.gamma),
   'tone_curve': Op('tone', tone.draw_tone_curve, tone.tone_curve),
   'posterize': Op('tone', tone.draw_posterize, tone.posterize),
@@ -72,18 +73,18 @@ OPS = {
   'saturation': Op('color', color.draw_saturation, color.saturation_matrix, channels=GREY_OR_RGB),
   'hue': Op('color', color.draw_hue, color.hue_matrix, channels=GREY_OR_RGB),
   'color_jitter': Op('contrast', color.draw_color_jitter, color.color_jitter_matrix, channels=GREY_OR_RGB),
-  'pca_lighting': Op('color', color.draw_pca_lighting, color.pca_lighting_matrix, channels=RGB),
-  'planckian_jitter': Op('color', color.draw_planckian_jitter, color.planckian_jitter_matrix, channels=RGB),
+  'pca_lighting': Op('color', color.draw_pca_lighting, color.pca_lighting_matrix, channels=RGB_ONLY),
+  'planckian_jitter': Op('color', color.draw_planckian_jitter, color.planckian_jitter_matrix, channels=RGB_ONLY),
   'grayscale': Op('color', color.draw_grayscale, color.grayscale_matrix, channels=GREY_OR_RGB),
-  'channel_shuffle': Op('color', color.draw_channel_shuffle, color.channel_shuffle_matrix, channels=RGB),
-  'channel_drop': Op('color', color.draw_channel_drop, color.channel_drop_matrix, channels=RGB),
+  'channel_shuffle': Op('color', color.draw_channel_shuffle, color.channel_shuffle_matrix, channels=RGB_ONLY),
+  'channel_drop': Op('color', color.draw_channel_drop, color.channel_drop_matrix, channels=RGB_ONLY),
   'clahe': Op('local', tone.draw_clahe, tone.clahe, channels=GREY_OR_RGB),
   'tiles': Op('move', slicing.draw_tiles, matrix=framing.resized_crop_matrix),
   'random_resized_crop': Op('move', framing.draw_random_resized_crop, matrix=framing.resized_crop_matrix),
   'transpose': Op('move', geometry.draw_transpose, matrix=matrices.transpose_matrix),
   'antitranspose': Op('move', geometry.draw_transpose, matrix=matrices.antitranspose_matrix),
-  'hflip': Op('move', geometry.draw_hflip, matrix=matrices.hflip_matrix),
-  'vflip': Op('move', geometry.draw_hflip, matrix=matrices.vflip_matrix),
+  'hflip': Op('move', draw_nothing, matrix=matrices.hflip_matrix),
+  'vflip': Op('move', draw_nothing, matrix=matrices.vflip_matrix),
   'rot90': Op('move', geometry.draw_rot90, matrix=matrices.rot90_matrix),
   'scale': Op('move', geometry.draw_scale, matrix=matrices.scale_matrix),
   'zoom': Op('move', geometry.draw_zoom, matrix=matrices.zoom_matrix),
@@ -115,7 +116,7 @@ OPS = {
   'coarse_dropout': Op('occlusion', occlusion.draw_coarse_dropout, occlusion.coarse_dropout, fills=True),
   'histogram_match': Op('mix', matching.draw_histogram_match, matching.histogram_match),
   'fourier_mix': Op('mix', matching.draw_fourier_mix, matching.fourier_mix),
-  'copy_paste': Op('mix', mixing.draw_copy_paste, mixing.copy_paste),
+  'copy_paste': Op('mix', draw_nothing, mixing.copy_paste),
   'mosaic': Op('mix', mixing.draw_mosaic, mixing.mosaic),
   'mixup': Op('mix', mixing.draw_mixup, mixing.mixup),
   'cutmix': Op('mix', mixing.draw_cutmix, mixing.cutmix),

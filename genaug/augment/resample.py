@@ -23,7 +23,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Num
 
-from genaug.augment.image import from_float, to_float
+from genaug.augment.image import clip, from_float, to_float
 from genaug.augment.matrices import Matrix, Shape, inverse
 
 FAR_OUTSIDE = -1e6  # a coordinate that no image reaches and that float32 holds exactly
@@ -88,6 +88,11 @@ def resample(
   fill = jnp.asarray(fill, values.dtype)
   value = read(values, fold(x, w), fold(y, h), border, fill)
   return value if method == 'nearest' else from_float(value, image.dtype)
+
+
+def in_range(moved: Num[Array, 'h w c'], method: str | None) -> Num[Array, 'h w c']:
+  """An image in [0, 1] that was resampled by `method`, in [0, 1] again: only cubic leaves the range of its pixels."""
+  return clip(moved) if method == 'cubic' else moved
 
 
 def _interpolable(image, method):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray, ScalarLike
 
+from genaug.augment.framing import check_fits
 from genaug.augment.image import Params, check_range, from_float, randomly, ranged
 from genaug.augment.matrices import Matrix, Shape
 
@@ -81,7 +82,7 @@ def draw_halves(key: PRNGKeyArray, shape: tuple[int, int, int]) -> Params:
 def five_crop(image: Num[Array, 'h w c'], height: int, width: int) -> Num[Array, '5 height width c']:
   """The four corners, top left, top right, bottom left, bottom right, and the middle of an image."""
   h, w, _ = image.shape
-  _check_window((h, w), height, width)
+  check_fits(h, w, height, width)
   bottom, right = h - height, w - width
   corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
   return jnp.stack([image[top : top + height, left : left + width] for top, left in corners])
@@ -101,7 +102,7 @@ def patches(image: Num[Array, 'h w c'], size: int, stride: int) -> Num[Array, 'n
   Raises ValueError unless the last windows end where the image does.
   """
   h, w, c = image.shape
-  _check_window((h, w), size, size)
+  check_fits(h, w, size, size)
   if stride < 1 or (h - size) % stride or (w - size) % stride:
     raise ValueError(f'windows of {size} x {size}, stride {stride}, do not cover an image of {h} x {w}')
   if stride == size:
@@ -166,13 +167,6 @@ def _check_grid(shape: Shape, rows: int, cols: int) -> None:
   h, w = shape
   if rows < 1 or cols < 1 or h % rows or w % cols:
     raise ValueError(f'a grid of {rows} x {cols} does not divide an image of {h} x {w} (height x width)')
-
-
-def _check_window(shape: Shape, height: int, width: int) -> None:
-  """Raises ValueError unless a window of that size fits into an image of that shape."""
-  h, w = shape
-  if not (0 < height <= h and 0 < width <= w):
-    raise ValueError(f'a window of {height} x {width} does not fit into an image of {h} x {w}')
 
 
 random_grid_shuffle = randomly(grid_shuffle, draw_grid_shuffle)

@@ -25,6 +25,7 @@ from genaug.augment.image import (
   check_channels,
   check_range,
   clip,
+  draw_nothing,
   log_uniform,
   operation,
   randomly,
@@ -118,9 +119,9 @@ def solarize(image: Float[Array, 'h w c'], threshold: ScalarLike) -> Float[Array
 
 @ranged(threshold=(0, 1))
 def draw_solarize(key: PRNGKeyArray, shape: Shape, threshold: ScalarLike = 0.5) -> Params:
-  """a threshold uniform in [threshold, 1]; the given one if that is above 1."""
+  """a threshold uniform in [threshold, 1]."""
   del shape
-  return {'threshold': uniform(key, threshold, jnp.maximum(threshold, 1.0))}
+  return {'threshold': uniform(key, threshold, 1.0)}
 
 
 @operation
@@ -149,12 +150,6 @@ def draw_tone_curve(key: PRNGKeyArray, shape: Shape, limit: ScalarLike = 0.1) ->
 def autocontrast(image: Float[Array, 'h w c'], *, cutoff: float = 0.0) -> Float[Array, 'h w c']:
   """Every channel stretched to [0, 1]; `cutoff` percent of its pixels, in [0, 50), may go over at either end."""
   return lookup(image, autocontrast_curve(image, cutoff=cutoff))
-
-
-def draw_autocontrast(key: PRNGKeyArray, shape: Shape) -> Params:
-  """nothing: there is no strength."""
-  del key, shape
-  return {}
 
 
 def autocontrast_curve(image: Float[Array, 'h w c'], *, cutoff: float = 0.0) -> Curve:
@@ -213,12 +208,6 @@ def _float64_errors() -> tuple[np.ndarray, np.ndarray]:
 def equalize(image: Float[Array, 'h w c']) -> Float[Array, 'h w c']:
   """Every channel's histogram flattened."""
   return lookup(image, equalize_curve(image))
-
-
-def draw_equalize(key: PRNGKeyArray, shape: Shape) -> Params:
-  """nothing: there is no strength."""
-  del key, shape
-  return {}
 
 
 def equalize_curve(image: Float[Array, 'h w c']) -> Curve:
@@ -339,6 +328,6 @@ random_invert = randomly(invert, draw_invert)
 random_posterize = randomly(posterize, draw_posterize)
 random_solarize = randomly(solarize, draw_solarize)
 random_tone_curve = randomly(tone_curve, draw_tone_curve)
-random_autocontrast = randomly(autocontrast, draw_autocontrast)
-random_equalize = randomly(equalize, draw_equalize)
+random_autocontrast = randomly(autocontrast, draw_nothing)
+random_equalize = randomly(equalize, draw_nothing)
 random_clahe = randomly(clahe, draw_clahe)

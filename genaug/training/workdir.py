@@ -89,7 +89,8 @@ def read_config(workdir: pathlib.Path) -> dict:
 
 
 def write_json(path: pathlib.Path, content: dict) -> None:
-  """Whole or not at all."""
+  """Whole or not at all; makes the directory."""
+  path.parent.mkdir(parents=True, exist_ok=True)
   partial = path.with_suffix('.partial')
   partial.write_text(json.dumps(content, indent=2) + '\n')
   partial.replace(path)
