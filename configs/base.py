@@ -11,7 +11,7 @@ def op(**strengths) -> ConfigDict:
 def get_config() -> ConfigDict:
   # fmt: off
   c = ConfigDict()
-  c.task = 'gan'                        # gan | vae
+  c.task = 'gan'                        # gan | vae | classify
   c.seed = 0                            # of initialisation, batches, augmentation and latents
   c.dtype = 'float32'                   # networks compute in float32 | bfloat16; parameters stay float32
 
@@ -19,7 +19,12 @@ def get_config() -> ConfigDict:
   c.data.name = 'mnist5k'               # mnist5k | fashion_mnist | emoji64/google | emoji64/twitter | image_folder
                                         # or any name of TFDS
   c.data.train_split = 'train'          # TFDS split; slices such as train[:1000] are fine
-  c.data.test_split = 'test'            # TFDS split the evaluation compares with
+  c.data.test_split = 'test'            # TFDS split the evaluation compares with; '' is none: the training images again
+  c.data.per_class = 0                  # training images of each class, drawn by subset_seed; 0 is all
+  c.data.subset_seed = 0                # which images those are; independent of seed
+  c.data.validation = 0                 # of these, images of each class that are held out and stand in for the test
+                                        # split, which is then not read; 0 is off
+  c.data.fold = 0                       # which are: 0 the first, 1 the next, ...
   c.data.folder = ''                    # image_folder only: directory of class/file.png
   c.data.image_size = 64                # image_folder only: side in pixels, images are cropped square and resized
   c.data.channels = 3                   # image_folder only: 1 (grey) | 3 (RGB)
@@ -103,7 +108,7 @@ def get_config() -> ConfigDict:
   c.model.width = 64                    # channels of the widest-resolution layer; doubles with every halving
   c.model.z_dim = 100                   # size of the latent vector
   c.model.z_prior = 'normal'            # gan only: normal | uniform (in -1..1)
-  c.model.conditional = False           # tell the networks the class label
+  c.model.conditional = False           # tell generative networks the class label
 
   c.gan = ConfigDict()
   c.gan.loss = 'non_saturating'         # minimax | non_saturating | least_squares
@@ -121,10 +126,14 @@ def get_config() -> ConfigDict:
   c.vae.beta = 1.0                      # weight of the KL term
   c.vae.kl_warmup_steps = 0             # steps over which the weight grows from 0 to beta
 
-  c.optim = ConfigDict()                # Adam
+  c.classify = ConfigDict()
+  c.classify.network = 'cnn'            # cnn (of model.width) | resnet20 | wrn16_4
+
+  c.optim = ConfigDict()                # AdamW
   c.optim.lr = 2e-4
   c.optim.b1 = 0.5
   c.optim.b2 = 0.999
+  c.optim.weight_decay = 0.0            # decoupled from the gradient; 0 is Adam
   c.optim.schedule = 'constant'         # constant | cosine (to zero at the last step)
 
   c.train = ConfigDict()
@@ -137,7 +146,7 @@ def get_config() -> ConfigDict:
   c.train.checkpoints_kept = 2          # newest ones kept, beside the best
 
   c.eval = ConfigDict()
-  c.eval.metrics = ('distances',)       # any of: distances (FD and KID), elbo (vae only); () is none
+  c.eval.metrics = ('distances',)       # any of: distances (gan, vae), elbo (vae), accuracy (classify); () is none
   c.eval.every = 2000                   # steps between evaluations; always at the end
   c.eval.samples = 10_000               # generated images
   c.eval.batch_size = 250               # images a device computes at once
@@ -154,4 +163,19 @@ def gan_variant(variant: str) -> ConfigDict:
     raise ValueError(f'variant = {variant!r}: must be one of {", ".join(GAN_VARIANTS)[2:]}, or nothing')
   c = get_config()
   c.gan.door = GAN_VARIANTS[variant]
+  return c
+
+
+def classifier() -> ConfigDict:
+  """`get_config` for classifiers of few images."""
+  c = get_config()
+  c.task = 'classify'
+  c.model.width = 32
+  c.optim.lr = 1e-3
+  c.optim.b1 = 0.9
+  c.optim.schedule = 'cosine'
+  c.optim.weight_decay = 1e-2
+  c.train.steps = 1000
+  c.eval.metrics = ('accuracy',)
+  c.eval.every = 1000
   return c

@@ -1,4 +1,4 @@
-"""Adversarial losses and ELBO terms. Every function returns one value per example, [B]; callers average."""
+"""Adversarial losses, ELBO terms and cross-entropy. All return one value per example, [B]; callers average."""
 
 import math
 
@@ -99,3 +99,11 @@ def bits_per_dim(nats: Float[Array, '...'], dims: int, likelihood: str) -> Float
   """
   offset = math.log(256) if likelihood == 'gaussian' else 0.0
   return (nats / dims + offset) / math.log(2)
+
+
+# ---------------------------------------------------------------- classification, in nats
+
+
+def cross_entropy(logits: Float[Array, 'b k'], shares: Float[Array, 'b k']) -> Float[Array, ' b']:
+  """-sum of shares times log softmax: of labels mixed by mixup and its kin, and of one-hot ones."""
+  return -(shares * jax.nn.log_softmax(logits)).sum(-1)

@@ -9,7 +9,7 @@ import tempfile
 import jax
 import pytest
 
-from configs import gan_mnist5k, vae_mnist5k
+from configs import classify_mnist5k, gan_mnist5k, vae_mnist5k
 from genaug.data import sources
 
 # The first process of a session makes the directory; pytest-xdist's workers and the programs under test inherit it.
@@ -46,7 +46,7 @@ def data_dir(tmp_path_factory) -> pathlib.Path:
 
 def tiny_config(task: str, **overrides):
   """A config that trains in milliseconds; overrides spell dots as double underscores."""
-  config = {'gan': gan_mnist5k, 'vae': vae_mnist5k}[task].get_config()
+  config = {'gan': gan_mnist5k, 'vae': vae_mnist5k, 'classify': classify_mnist5k}[task].get_config()
   config.update_from_flattened_dict(TINY | {k.replace('__', '.'): v for k, v in overrides.items()})
   return config
 

@@ -18,10 +18,13 @@ def main(task: str, data_dir: str, output: str, *distributed: str) -> None:
   if distributed:
     coordinator, processes, process = distributed
     jax.distributed.initialize(coordinator, int(processes), int(process))
-  experiment = prepare(tiny_config(task, data__device_mib=512 * (task == 'gan'), **ADA), pathlib.Path(data_dir))
+  mixes = {'augment__cutmix__p': 0.5} if task == 'classify' else {}
+  experiment = prepare(
+    tiny_config(task, data__device_mib=512 * (task != 'vae'), **ADA, **mixes), pathlib.Path(data_dir)
+  )
   state, step = experiment.init(), make_step(experiment)
   resident, feed = make_feed(experiment)
-  assert bool(resident) == (task == 'gan'), 'one task tests splits on the device, the other streamed ones'
+  assert bool(resident['split']) == (task != 'vae'), 'one task tests splits on the device, the other streamed ones'
   for i in range(3):
     state, metrics = step(state, resident, feed(i))
     for leaf in jax.tree.leaves((state, metrics)):

@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from tensorflow_datasets.proto import tf_example_pb2
 
-from genaug.data import builders
+from genaug.data import builders, subsets
 from genaug.errors import InputError
 
 BUILDERS: dict[str, Callable[[ml_collections.ConfigDict, pathlib.Path], tfds.core.DatasetBuilder]] = {
@@ -41,6 +41,9 @@ class Split(NamedTuple):
   """uint8 'image' [n, h, w, c], int32 'label' [n]; uint8 'mask' [n, h, w, 1] where there is one."""
 
   arrays: dict[str, np.ndarray]
+
+  def take(self, rows: subsets.Rows) -> 'Split':
+    return Split({name: array[rows] for name, array in self.arrays.items()})
 
 
 class Dataset(NamedTuple):
@@ -66,19 +69,34 @@ def load(
   """The data set `config.name`, prepared under `data_dir` on first use.
 
   Keys of `config`: name (a key of BUILDERS or any TFDS name[/config]), train_split, test_split (TFDS split
-  names, slices such as 'train[:80%]' too); for image_folder also folder, image_size, channels, test_fraction.
+  names, slices such as 'train[:80%]' too), per_class, subset_seed, validation and fold (see `subsets.choose`); for
+  image_folder also folder, image_size, channels, test_fraction. With `validation` the images held out are the test
+  split, with test_split '' the training images are: either way the real one is not read.
   A data set without class labels gets zeros and the one class name 'all'. Files that have to be fetched by
   hand are looked for in data_dir/downloads.
 
   Raises:
-    InputError: unknown name or split, files missing or damaged, images absent or of unequal sizes.
+    InputError: unknown name or split, files missing or damaged, images absent or of unequal sizes, too few.
   """
   data_dir = pathlib.Path(data_dir).expanduser().absolute()
   builder = _prepare(config, data_dir, log)
   _hide_gpus_from_tensorflow()
   features = _check_features(config.name, builder)
-  train = _read_split(builder, features, config.name, 'data.train_split', config.train_split)
-  test = _read_split(builder, features, config.name, 'data.test_split', config.test_split)
+  everything = _read_split(builder, features, config.name, 'data.train_split', config.train_split)
+  try:
+    rows, held_out = subsets.choose(
+      everything.arrays['label'], config.per_class, config.subset_seed, config.validation, config.fold
+    )
+  except ValueError as e:
+    key = 'validation' if config.validation else 'per_class'
+    raise InputError(f'data.{key}', config[key], str(e), f'a smaller data.{key}') from e
+  train = everything.take(rows)
+  if config.validation:
+    test = everything.take(held_out)
+  elif config.test_split:
+    test = _read_split(builder, features, config.name, 'data.test_split', config.test_split)
+  else:
+    test = train
   if train.arrays['image'].shape[1:] != test.arrays['image'].shape[1:]:
     raise _unequal(config.name, train.arrays['image'][0], test.arrays['image'][0])
   label = features.get('label')

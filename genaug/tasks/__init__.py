@@ -1,4 +1,4 @@
-"""What is trained. Each task module offers the same names: State, init, train_step, eval_step, sample.
+"""What is trained. Each task module offers the same names: State, init, train_step, eval_step; generative ones sample.
 
 `train_step` runs inside a mapped axis called `models.DEVICES`, sees one device's share of the batch with one key
 per example, and returns the same state on every device.
@@ -22,8 +22,10 @@ def average(tree: PyTree) -> PyTree:
 
 
 def adam(config) -> optax.GradientTransformation:
-  """Adam as `config.optim` says, with a constant or cosine learning rate over `config.train.steps`."""
+  """AdamW as `config.optim` says, with a constant or cosine learning rate over `config.train.steps`."""
   lr = config.optim.lr
   if config.optim.schedule == 'cosine':
     lr = optax.cosine_decay_schedule(lr, config.train.steps)
-  return optax.adam(lr, b1=config.optim.b1, b2=config.optim.b2)
+  if not config.optim.weight_decay:
+    return optax.adam(lr, b1=config.optim.b1, b2=config.optim.b2)
+  return optax.adamw(lr, b1=config.optim.b1, b2=config.optim.b2, weight_decay=config.optim.weight_decay)

@@ -97,12 +97,12 @@ def train_step(
     return generator_loss(discriminate(d_params, images, streams['generated'])).mean()
 
   d_grads, metrics = average(jax.grad(discriminator_objective, has_aux=True)(state.discriminator))
-  updates, d_opt = opt.update(d_grads, state.discriminator_opt)
+  updates, d_opt = opt.update(d_grads, state.discriminator_opt, state.discriminator)
   d_params = optax.apply_updates(state.discriminator, updates)
 
   g_loss, image_grads = jax.value_and_grad(generator_objective)(fake)
   g_grads, g_loss = average((pull_back(image_grads)[0], g_loss))
-  updates, g_opt = opt.update(g_grads, state.generator_opt)
+  updates, g_opt = opt.update(g_grads, state.generator_opt, state.generator['params'])
   g = {'params': optax.apply_updates(state.generator['params'], updates), 'batch_stats': batch_stats}
 
   controller = state.controller

@@ -84,7 +84,7 @@ def train_step(
     return loss, {'loss': loss, 'elbo_nats': elbo, 'kl_nats': terms['kl'].mean()}
 
   grads, metrics = average(jax.grad(objective, has_aux=True)(state.params))
-  updates, opt = adam(config).update(grads, state.opt)
+  updates, opt = adam(config).update(grads, state.opt, state.params)
   metrics |= {'beta': jnp.asarray(beta, jnp.float32), 'grad_norm': optax.tree.norm(grads)}
   return State(state.step + 1, optax.apply_updates(state.params, updates), opt), metrics
 

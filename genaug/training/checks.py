@@ -5,16 +5,17 @@ import math
 from ml_collections import ConfigDict
 
 from genaug import losses
-from genaug.augment import pipeline, registry
+from genaug.augment import mixing, pipeline, registry
 from genaug.augment.ada import GROUPS
 from genaug.augment.diff_augment import POLICIES
 from genaug.data.sources import Dataset
 from genaug.errors import InputError
 from genaug.evaluation import features
+from genaug.models.classifiers import CLASSIFIERS
 from genaug.models.layers import stages
-from genaug.tasks import gan, vae
+from genaug.tasks import classify, gan, vae
 
-TASKS = {'gan': gan, 'vae': vae}
+TASKS = {'gan': gan, 'vae': vae, 'classify': classify}
 
 _CHOICES = {
   'task': TASKS,
@@ -23,11 +24,16 @@ _CHOICES = {
   'gan.loss': losses.ADVERSARIAL_LOSSES,
   'gan.door': gan.DOORS,
   'vae.likelihood': losses.LIKELIHOODS,
+  'classify.network': CLASSIFIERS,
   'optim.schedule': ('constant', 'cosine'),
 }
 _BELOW_ONE = math.nextafter(1, 0)  # at 1 Adam's bias correction divides by zero
 _RANGES = {  # inclusive, but not infinite
   'seed': (0, 2**31 - 1),
+  'data.per_class': (0, math.inf),
+  'data.subset_seed': (0, 2**31 - 1),
+  'data.validation': (0, math.inf),
+  'data.fold': (0, math.inf),
   'data.device_mib': (0, math.inf),
   'model.width': (1, math.inf),
   'model.z_dim': (1, math.inf),
@@ -40,6 +46,7 @@ _RANGES = {  # inclusive, but not infinite
   'optim.lr': (0, math.inf),
   'optim.b1': (0, _BELOW_ONE),
   'optim.b2': (0, _BELOW_ONE),
+  'optim.weight_decay': (0, math.inf),
   'train.steps': (1, math.inf),
   'train.batch_size': (1, math.inf),
   'train.steps_per_call': (1, math.inf),
@@ -51,7 +58,7 @@ _RANGES = {  # inclusive, but not infinite
   'eval.samples': (2, math.inf),
   'eval.batch_size': (1, math.inf),
 }
-METRICS = {'distances': ('gan', 'vae'), 'elbo': ('vae',)}
+METRICS = {'distances': ('gan', 'vae'), 'elbo': ('vae',), 'accuracy': ('classify',)}
 """Evaluation metric -> the tasks that have it."""
 
 
@@ -75,7 +82,7 @@ def check_config(config: ConfigDict) -> None:
     if unknown := set(_get(config, key)) - set(allowed):
       raise InputError(key, _get(config, key), f'no {unknown.pop()!r}', f'a tuple of any of {", ".join(allowed)}')
   for name in registry.MIXES:
-    if config.augment[name].p:
+    if config.augment[name].p and config.task != 'classify':
       problem = f'task {config.task!r} has no use for mixed images'
       raise InputError(f'augment.{name}.p', config.augment[name].p, problem, f'--config.augment.{name}.p=0')
   for metric in config.eval.metrics:
@@ -117,10 +124,11 @@ def check_data(config: ConfigDict, dataset: Dataset) -> None:
     if len(split.arrays['label']) < 2:
       remedy = 'more images; for image_folder also a larger data.test_fraction'
       raise InputError(key, _get(config, key), 'holds fewer than two images', remedy)
-  if config.model.conditional and dataset.num_classes < 2:
-    raise InputError(
-      'model.conditional', True, f'{dataset.name} has only one class', '--config.model.conditional=False'
-    )
+  if dataset.num_classes < 2 and (config.model.conditional or config.task == 'classify'):
+    problem, remedy = f'{dataset.name} has only one class', '--config.model.conditional=False'
+    if config.task == 'classify':
+      raise InputError('task', 'classify', problem, 'use images of several classes')
+    raise InputError('model.conditional', True, problem, remedy)
   check_augment(config.augment, dataset.image_shape, f'an image of {config.data.name}')
 
 
@@ -140,6 +148,15 @@ def check_augment(augment: ConfigDict, image_shape: tuple[int, int, int], name: 
 
 def check_devices(config: ConfigDict, devices: int, steps_per_call: int) -> None:
   """Whether batch and intervals divide as the machine needs. Raises InputError."""
+  mixes = [name for name in registry.MIXES if config.augment[name].p]
+  share = config.train.batch_size // devices
+  if mixes and devices > 1 and share % mixing.GROUP:
+    raise InputError(
+      'train.batch_size',
+      config.train.batch_size,
+      f'{share} images on each of {devices} devices, but {mixes[0]} mixes groups of {mixing.GROUP}',
+      f'a multiple of {mixing.GROUP * devices}',
+    )
   if config.train.batch_size % devices:
     raise InputError(
       'train.batch_size',

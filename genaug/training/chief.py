@@ -19,7 +19,7 @@ from genaug.training.experiment import Experiment, best_metric
 from genaug.training.metrics import Log
 
 _PICTURES = 64  # images in a snapshot
-_BAR = ('train/d_loss', 'train/g_loss', 'train/loss', 'train/elbo_nats')
+_BAR = ('train/d_loss', 'train/g_loss', 'train/loss', 'train/elbo_nats', 'train/accuracy')
 
 
 class Chief:
@@ -69,24 +69,32 @@ class Chief:
     return scores
 
   def snapshot(self, step: int, state: PyTree) -> None:
-    """A grid of samples of the same latents every time, and for a VAE originals above reconstructions."""
-    test = {name: array[: _PICTURES // 2] for name, array in self._experiment.dataset.test.arrays.items()}
-    pictures = jax.device_get(self._pictures(jax.device_get(state), test))
-    if 'reconstructions' in pictures:
-      pictures['reconstructions'] = figures.beside(test['image'] / np.float32(255), pictures['reconstructions'])
+    """A grid of samples of the same latents every time, and for a VAE originals above reconstructions; of a classifier,
+    training images above what it sees of them."""
+    dataset, count = self._experiment.dataset, _PICTURES // 2
+    split = dataset.test if self._experiment.config.task == 'vae' else dataset.train
+    shown = {name: array[:count] for name, array in split.arrays.items()}
+    pictures = jax.device_get(self._pictures(jax.device_get(state), shown))
+    for name in pictures.keys() & {'reconstructions', 'inputs'}:
+      pictures[name] = figures.beside(shown['image'] / np.float32(255), pictures[name])
     for name, images in pictures.items():
       picture = figures.grid(images)
       figures.save_png(self._directory / 'figures' / f'{name}_{step:06d}.png', picture)
       self._log.image(step, name, picture)
 
-  def _draw(self, state: PyTree, test: dict[str, jax.Array]) -> dict[str, jax.Array]:
+  def _draw(self, state: PyTree, shown: dict[str, jax.Array]) -> dict[str, jax.Array]:
     config, dataset, spec, _ = self._experiment
     task, keys = self._experiment.task, self._experiment.keys
     index = jnp.arange(_PICTURES)
-    latent_keys = jax.vmap(lambda i: jax.random.fold_in(keys.snapshot, i))(index)
-    pictures = {'samples': task.sample(config, spec, state, latent_keys, index % dataset.num_classes)}
+    snapshot_keys = jax.vmap(lambda i: jax.random.fold_in(keys.snapshot, i))(index)
+    some = snapshot_keys[: len(shown['label'])]
+    if hasattr(task, 'inputs'):
+      # Keys of this step: another one shows other draws.
+      some = jax.vmap(lambda key: jax.random.fold_in(key, state.step))(some)
+      return {'inputs': task.inputs(config, spec, shown, some)['image']}
+    pictures = {'samples': task.sample(config, spec, state, snapshot_keys, index % dataset.num_classes)}
     if hasattr(task, 'reconstruct'):
-      pictures['reconstructions'] = task.reconstruct(config, spec, state, test, latent_keys[: len(test['label'])])
+      pictures['reconstructions'] = task.reconstruct(config, spec, state, shown, some)
     return pictures
 
   def summarise(self, steps: int, seconds: float, scores: Scores) -> None:
@@ -100,8 +108,8 @@ class Chief:
       self._print(f'  last: {describe(scores)}')
     if (best := self.saved.best()) is not None:
       self._print(f'  best checkpoint: step {best:,}')
-    if (latest := self._directory / 'figures' / f'samples_{steps:06d}.png').exists():
-      self._print(f'  samples: {latest}')
+    for picture in sorted((self._directory / 'figures').glob(f'*_{steps:06d}.png')):
+      self._print(f'  {picture.stem.rpartition("_")[0]}: {picture}')
 
   def __enter__(self) -> 'Chief':
     return self
@@ -127,5 +135,11 @@ def describe(scores: Mapping[str, float | int | str]) -> str:
       f'ELBO {scores["eval/elbo_nats"]:.2f} nats = log-likelihood {scores["eval/log_likelihood_nats"]:.2f}'
       f' - KL {scores["eval/kl_nats"]:.2f}; {scores["eval/bits_per_dim"]:.4f} bits/dim'
       f' [{scores["eval/elbo_images"]:,} images of {scores["eval/elbo_split"]}]'
+    )
+  if 'eval/accuracy' in scores:
+    parts.append(
+      f'accuracy {scores["eval/accuracy"]:.2%}, ECE {scores["eval/ece"]:.2%}, cross-entropy'
+      f' {scores["eval/cross_entropy_nats"]:.3f} nats'
+      f' [{scores["eval/accuracy_images"]:,} images of {scores["eval/accuracy_split"]}]'
     )
   return '; '.join(parts)

@@ -21,9 +21,6 @@ def describe(experiment: Experiment) -> str:
   """Compiles the step, runs nothing."""
   config, dataset, spec, stride = experiment
   state = jax.eval_shape(experiment.init)
-  labels = jax.ShapeDtypeStruct((config.train.batch_size,), np.int32)
-  latent_keys = jax.eval_shape(lambda key: jax.random.split(key, config.train.batch_size), experiment.keys.snapshot)
-  samples = jax.eval_shape(lambda *args: experiment.task.sample(config, spec, *args), state, latent_keys, labels)
   resident, feed = make_feed(experiment)
   compiled = make_step(experiment).lower(experiment.init(), resident, feed(0)).compile()
   memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
@@ -36,8 +33,12 @@ def describe(experiment: Experiment) -> str:
   lines.append('state (numbers)')
   for field in type(state).__dataclass_fields__:
     lines.append(f'  {field}: {_count(getattr(state, field)):,}')
+  if hasattr(experiment.task, 'sample'):
+    labels = jax.ShapeDtypeStruct((config.train.batch_size,), np.int32)
+    keys = jax.eval_shape(lambda key: jax.random.split(key, config.train.batch_size), experiment.keys.snapshot)
+    samples = jax.eval_shape(lambda *args: experiment.task.sample(config, spec, *args), state, keys, labels)
+    lines.append(f'samples: {samples.dtype}{list(samples.shape)}')
   lines += [
-    f'samples: {samples.dtype}{list(samples.shape)}',
     f'one call: {stride} step(s) on each of {jax.device_count()} {jax.default_backend()} device(s)',
     f'  arguments {_mib(memory.argument_size_in_bytes)}, outputs {_mib(memory.output_size_in_bytes)},'
     f' temporary {_mib(memory.temp_size_in_bytes)} (of which {_mib(memory.alias_size_in_bytes)} reused)',

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key, PyTree, UInt8
+from jaxtyping import Array, Float, Key, PyTree, UInt8
 
-from genaug.evaluation import distances, features
+from genaug.evaluation import classification, distances, features
 from genaug.training.experiment import Experiment
 
 Scores = dict[str, float | int | str]
@@ -30,6 +30,8 @@ class Evaluator:
       scores |= self._distances(state)
     if 'elbo' in self._config.eval.metrics:
       scores |= self._elbo(state)
+    if 'accuracy' in self._config.eval.metrics:
+      scores |= self._accuracy(state)
     return scores
 
   def samples(
@@ -77,19 +79,36 @@ class Evaluator:
       **real['floor'],
       'eval/samples': count,
       'eval/reference_samples': len(real['test']),
-      'eval/reference_split': self._config.data.test_split,
+      'eval/reference_split': self._split,
       'eval/network': features.NETWORK,
     }
 
   def _elbo(self, state: PyTree) -> Scores:
+    values = self._test_values(state)
+    scores = {f'eval/{name}': float(value.mean(dtype=np.float64)) for name, value in values.items()}
+    return {**scores, 'eval/elbo_images': len(values['elbo_nats']), 'eval/elbo_split': self._split}
+
+  def _accuracy(self, state: PyTree) -> Scores:
+    probabilities, label = self._test_values(state)['probabilities'], self._dataset.test.arrays['label']
+    scores = classification.scores(probabilities, label, self._dataset.class_names)
+    scores |= {'accuracy_images': len(label), 'accuracy_split': self._split}
+    return {f'eval/{name}': value for name, value in scores.items()}
+
+  def _test_values(self, state: PyTree) -> dict[str, Float[np.ndarray, 'n ...']]:
+    """What the task's `eval_step` says of every test image."""
     arrays = self._dataset.test.arrays
     count, size = len(arrays['image']), self._config.eval.batch_size
-    sums: dict[str, float] = {}
+    values: dict[str, list[np.ndarray]] = {}
     for first in range(0, count, size):
       rows = np.arange(first, first + size) % count  # the last batch is filled up, and the filling not counted
       keys = jax.vmap(lambda i: jax.random.fold_in(self._key, i))(rows)
       batch = {name: arrays[name][rows] for name in ('image', 'label')}
-      for name, values in self._eval_step(state, batch, keys).items():
-        sums[name] = sums.get(name, 0.0) + float(np.asarray(values, np.float64)[: count - first].sum())
-    scores = {f'eval/{name}': total / count for name, total in sums.items()}
-    return {**scores, 'eval/elbo_images': count, 'eval/elbo_split': self._config.data.test_split}
+      for name, value in self._eval_step(state, batch, keys).items():
+        values.setdefault(name, []).append(np.asarray(value)[: count - first])
+    return {name: np.concatenate(parts) for name, parts in values.items()}
+
+  @property
+  def _split(self) -> str:
+    data = self._config.data
+    held_out = f'{data.validation} of {data.per_class or "all"} a class of {data.train_split}, fold {data.fold}'
+    return held_out if data.validation else data.test_split or data.train_split

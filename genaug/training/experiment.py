@@ -21,6 +21,8 @@ def best_metric(config: ConfigDict) -> tuple[str | None, str]:
     return 'eval/fd_alexnet', 'min'
   if 'elbo' in config.eval.metrics:
     return 'eval/elbo_nats', 'max'
+  if 'accuracy' in config.eval.metrics:
+    return 'eval/accuracy', 'max'
   return None, 'min'
 
 
@@ -66,7 +68,8 @@ def prepare(
     checks.check_devices(config, jax.device_count(), steps_per_call)
   dataset = sources.load(config.data, data_dir, log=log)
   checks.check_data(config, dataset)
-  spec = Spec(dataset.image_shape, dataset.num_classes if config.model.conditional else 0)
+  told = config.model.conditional or config.task == 'classify'
+  spec = Spec(dataset.image_shape, dataset.num_classes if told else 0)
   return Experiment(config, dataset, spec, steps_per_call)
 
 

@@ -5,7 +5,7 @@ import ctypes
 import pathlib
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -23,19 +23,20 @@ from genaug.training.experiment import Experiment
 from genaug.training.metrics import Window, logged_scores, progress
 
 
-def make_step(experiment: Experiment) -> Callable:
+def make_step(experiment: Experiment, models: int = 0) -> Callable:
   """step(state, resident, feed) -> (state, metrics): `steps_per_call` optimiser steps on every device.
 
-  `resident` is the whole training split, or empty; `feed` holds [devices, steps, batch/devices, ...] rows of it, or
-  the images themselves. Keys depend on run, step and global index in the batch only, never on the device count.
+  `resident` and `feed` are those of `make_feed`. Keys depend on run, step and global index in the batch only, never
+  on the device count. With `models`, so many runs that differ in seed and images are trained side by side: everything
+  has a leading axis [models], after that of the devices.
   """
-  config, spec, task, keys = experiment.config, experiment.spec, experiment.task, experiment.keys
+  config, spec, task = experiment.config, experiment.spec, experiment.task
 
   def one_step(state, resident, feed):
-    batch = jax.tree.map(lambda array: array[feed['row']], resident) if 'row' in feed else feed
+    batch = jax.tree.map(lambda array: array[feed['row']], resident['split']) if 'row' in feed else feed
     share = len(batch['label'])
     index = jax.lax.axis_index(DEVICES) * share + jnp.arange(share)
-    step_key = jax.random.fold_in(keys.train, state.step)
+    step_key = jax.random.fold_in(resident['key'], state.step)
     example_keys = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(index)
     return task.train_step(config, spec, state, batch, example_keys)
 
@@ -44,15 +45,22 @@ def make_step(experiment: Experiment) -> Callable:
       return one_step(state, resident, jax.tree.map(lambda x: x[0], feed))
     return jax.lax.scan(lambda s, f: one_step(s, resident, f), state, feed)
 
-  return jax.pmap(call, axis_name=DEVICES, in_axes=(None, None, 0), out_axes=None, donate_argnums=0)
+  step = jax.vmap(call) if models else call
+  return jax.pmap(step, axis_name=DEVICES, in_axes=(None, None, 0), out_axes=None, donate_argnums=0)
 
 
 def make_feed(experiment: Experiment) -> tuple[PyTree, Callable[[int], PyTree]]:
-  """(resident, feed(step)) for `make_step`: small splits live on the devices, large ones are gathered here."""
+  """(resident, feed(step)) for `make_step`.
+
+  Resident on the devices are the run's key and, if it is small, the training split, of which the feed then holds rows,
+  [devices, steps, batch/devices]; of a large split it holds the images themselves. A step that takes its key as an
+  argument is compiled once for all seeds.
+  """
   config, arrays = experiment.config, experiment.dataset.train.arrays
   size, total = len(arrays['label']), sum(array.nbytes for array in arrays.values())
   local, devices = jax.local_device_count(), jax.device_count()
   mine = slice(jax.process_index() * local, (jax.process_index() + 1) * local)
+  everywhere = NamedSharding(Mesh(np.array(jax.local_devices()), DEVICES), PartitionSpec())
 
   def rows(step: int) -> np.ndarray:
     steps = range(step, step + experiment.steps_per_call)
@@ -60,10 +68,25 @@ def make_feed(experiment: Experiment) -> tuple[PyTree, Callable[[int], PyTree]]:
     per_device = np.stack(index).reshape(len(index), devices, -1).swapaxes(0, 1)
     return per_device[mine]  # [local devices, steps, batch / devices]
 
-  if total <= config.data.device_mib * 2**20:
-    everywhere = NamedSharding(Mesh(np.array(jax.local_devices()), DEVICES), PartitionSpec())
-    return jax.device_put(arrays, everywhere), lambda step: {'row': rows(step)}
-  return {}, lambda step: {name: array[rows(step)] for name, array in arrays.items()}
+  small = total <= config.data.device_mib * 2**20
+  resident = {'key': experiment.keys.train, 'split': arrays if small else {}}
+  feed = lambda step: {'row': rows(step)} if small else {name: array[rows(step)] for name, array in arrays.items()}
+  return jax.device_put(resident, everywhere), feed
+
+
+def side_by_side(experiments: Sequence[Experiment]) -> tuple[Callable, tuple[PyTree, Callable[[int], PyTree]], PyTree]:
+  """(step, (resident, feed), state) that train experiments of one config at once; only seeds and images may differ.
+
+  On an accelerator that takes about as long as one of them; on CPU a vmapped convolution is slow, don't.
+  """
+  feeds = [make_feed(experiment) for experiment in experiments]
+  resident = jax.tree.map(lambda *arrays: jnp.stack(arrays), *(resident for resident, _ in feeds))
+  state = jax.tree.map(lambda *arrays: jnp.stack(arrays), *(experiment.init() for experiment in experiments))
+
+  def feed(step: int) -> PyTree:
+    return jax.tree.map(lambda *arrays: np.stack(arrays, axis=1), *(feed(step) for _, feed in feeds))
+
+  return make_step(experiments[0], len(experiments)), (resident, feed), state
 
 
 def train(

@@ -1,0 +1,40 @@
+"""How right, and how rightly sure, a classifier is."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+_BINS = 15
+
+
+def scores(
+  probabilities: Float[np.ndarray, 'n k'], label: Int[np.ndarray, ' n'], class_names: Sequence[str]
+) -> dict[str, float]:
+  """Accuracy, cross-entropy in nats, expected calibration error, and recall and precision of every class.
+
+  The recall of a class without images and the precision of one never predicted are 0.
+  """
+  predicted = probabilities.argmax(-1)
+  right = predicted == label
+  given = probabilities[np.arange(len(label)), label].astype(np.float64)
+  found = {
+    'accuracy': float(right.mean()),
+    'cross_entropy_nats': float(-np.log(np.maximum(given, np.finfo(np.float32).tiny)).mean()),
+    'ece': calibration_error(probabilities.max(-1), right),
+  }
+  for number, name in enumerate(class_names):
+    hits = float((right & (label == number)).sum())
+    found[f'recall/{name}'] = hits / max((label == number).sum(), 1)
+    found[f'precision/{name}'] = hits / max((predicted == number).sum(), 1)
+  return found
+
+
+def calibration_error(confidence: Float[np.ndarray, ' n'], right: np.ndarray) -> float:
+  """Expected calibration error: |accuracy - mean confidence|, averaged over 15 equal bins of confidence by their size.
+
+  Guo et al. 2017, "On Calibration of Modern Neural Networks", eq. 3.
+  """
+  bins = np.clip(np.ceil(confidence * _BINS).astype(int) - 1, 0, _BINS - 1)
+  gap = np.bincount(bins, weights=right - confidence.astype(np.float64), minlength=_BINS)
+  return float(np.abs(gap).sum() / len(confidence))
