@@ -14,9 +14,9 @@ import subprocess
 import tempfile
 import time
 
-import ml_collections
 from absl import flags
 
+from configs import base
 from experiments import cli
 from genaug.data import builders, sources
 from genaug.errors import InputError
@@ -88,7 +88,8 @@ def check_sha256(path: pathlib.Path, expected: str) -> None:
 def prepare(name: str, data_dir: pathlib.Path) -> str:
   """Fetches and prepares one data set where that is not done yet; returns the line to print about it."""
   start = time.monotonic()
-  config = ml_collections.ConfigDict({'name': name, 'train_split': 'train', 'test_split': 'test'})
+  config = base.get_config().data
+  config.name = name
   if name == 'image_folder':
     problem = 'is prepared by the experiment that names data.folder'
     raise InputError('--dataset', name, problem, 'start that experiment')

@@ -15,6 +15,7 @@ from genaug.models.classifiers import CLASSIFIERS
 from genaug.training import checks, loop
 from genaug.training.evaluator import Evaluator
 from genaug.training.experiment import prepare
+from genaug.training.fit import side_by_side
 from tests.conftest import tiny_config
 
 quiet = lambda _: None
@@ -155,7 +156,8 @@ def test_seeds_side_by_side_are_those_one_after_another(data_dir, steps_per_call
     for i in range(0, 6, steps_per_call):
       state, _ = step(state, resident, feed(i))
     alone.append(state)
-  step, (resident, feed), state = loop.side_by_side(experiments)
+  step = loop.make_step(experiments[0], 2)
+  resident, feed, state = side_by_side(experiments, [experiment.init() for experiment in experiments])
   for i in range(0, 6, steps_per_call):
     state, metrics = step(state, resident, feed(i))
   assert metrics['loss'].shape[0] == 2

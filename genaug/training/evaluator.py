@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PyTree, UInt8
 
+from genaug.data.sources import Split
 from genaug.evaluation import classification, distances, features
 from genaug.training.experiment import Experiment
 
@@ -31,7 +32,7 @@ class Evaluator:
     if 'elbo' in self._config.eval.metrics:
       scores |= self._elbo(state)
     if 'accuracy' in self._config.eval.metrics:
-      scores |= self._accuracy(state)
+      scores |= self.accuracy(state, self._dataset.test)
     return scores
 
   def samples(
@@ -84,20 +85,21 @@ class Evaluator:
     }
 
   def _elbo(self, state: PyTree) -> Scores:
-    values = self._test_values(state)
+    values = self.values(state, self._dataset.test)
     scores = {f'eval/{name}': float(value.mean(dtype=np.float64)) for name, value in values.items()}
     return {**scores, 'eval/elbo_images': len(values['elbo_nats']), 'eval/elbo_split': self._split}
 
-  def _accuracy(self, state: PyTree) -> Scores:
-    probabilities, label = self._test_values(state)['probabilities'], self._dataset.test.arrays['label']
+  def accuracy(self, state: PyTree, split: Split) -> Scores:
+    """Scores of a classifier on any images of the data set's classes."""
+    probabilities, label = self.values(state, split)['probabilities'], split.arrays['label']
     scores = classification.scores(probabilities, label, self._dataset.class_names)
     scores |= {'accuracy_images': len(label), 'accuracy_split': self._split}
     return {f'eval/{name}': value for name, value in scores.items()}
 
-  def _test_values(self, state: PyTree) -> dict[str, Float[np.ndarray, 'n ...']]:
-    """What the task's `eval_step` says of every test image."""
-    arrays = self._dataset.test.arrays
-    count, size = len(arrays['image']), self._config.eval.batch_size
+  def values(self, state: PyTree, split: Split) -> dict[str, Float[np.ndarray, 'n ...']]:
+    """What the task's `eval_step` says of every image."""
+    arrays, size = split.arrays, self._config.eval.batch_size
+    count = len(arrays['image'])
     values: dict[str, list[np.ndarray]] = {}
     for first in range(0, count, size):
       rows = np.arange(first, first + size) % count  # the last batch is filled up, and the filling not counted

@@ -54,6 +54,18 @@ class Experiment(NamedTuple):
     return jax.jit(lambda key: self.task.init(self.config, self.spec, key))(self.keys.init)
 
 
+def steps_per_call(config: ConfigDict) -> int:
+  """Optimiser steps a dispatch. On CPU one: there convolutions inside a while-loop lose their threaded kernels."""
+  return 1 if jax.default_backend() == 'cpu' else config.train.steps_per_call
+
+
+def assemble(config: ConfigDict, dataset: sources.Dataset) -> Experiment:
+  """An experiment of a config and data that were checked."""
+  told = config.model.conditional or config.task == 'classify'
+  spec = Spec(dataset.image_shape, dataset.num_classes if told else 0)
+  return Experiment(config, dataset, spec, steps_per_call(config))
+
+
 def prepare(
   config: ConfigDict, data_dir: pathlib.Path, log: Callable[[str], None] = print, training: bool = True
 ) -> Experiment:
@@ -62,15 +74,11 @@ def prepare(
   Raises InputError.
   """
   checks.check_config(config)
-  # Convolutions inside a while-loop lose their threaded kernels on CPU, where dispatch costs nothing anyway.
-  steps_per_call = 1 if jax.default_backend() == 'cpu' else config.train.steps_per_call
   if training:
-    checks.check_devices(config, jax.device_count(), steps_per_call)
+    checks.check_devices(config, jax.device_count(), steps_per_call(config))
   dataset = sources.load(config.data, data_dir, log=log)
   checks.check_data(config, dataset)
-  told = config.model.conditional or config.task == 'classify'
-  spec = Spec(dataset.image_shape, dataset.num_classes if told else 0)
-  return Experiment(config, dataset, spec, steps_per_call)
+  return assemble(config, dataset)
 
 
 def trained(

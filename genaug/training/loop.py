@@ -5,7 +5,7 @@ import ctypes
 import pathlib
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -72,21 +72,6 @@ def make_feed(experiment: Experiment) -> tuple[PyTree, Callable[[int], PyTree]]:
   resident = {'key': experiment.keys.train, 'split': arrays if small else {}}
   feed = lambda step: {'row': rows(step)} if small else {name: array[rows(step)] for name, array in arrays.items()}
   return jax.device_put(resident, everywhere), feed
-
-
-def side_by_side(experiments: Sequence[Experiment]) -> tuple[Callable, tuple[PyTree, Callable[[int], PyTree]], PyTree]:
-  """(step, (resident, feed), state) that train experiments of one config at once; only seeds and images may differ.
-
-  On an accelerator that takes about as long as one of them; on CPU a vmapped convolution is slow, don't.
-  """
-  feeds = [make_feed(experiment) for experiment in experiments]
-  resident = jax.tree.map(lambda *arrays: jnp.stack(arrays), *(resident for resident, _ in feeds))
-  state = jax.tree.map(lambda *arrays: jnp.stack(arrays), *(experiment.init() for experiment in experiments))
-
-  def feed(step: int) -> PyTree:
-    return jax.tree.map(lambda *arrays: np.stack(arrays, axis=1), *(feed(step) for _, feed in feeds))
-
-  return make_step(experiments[0], len(experiments)), (resident, feed), state
 
 
 def train(

@@ -1,0 +1,105 @@
+"""Makes a table of the README, whole.
+
+python -m experiments.reproduce headline [--quick | --full] [--dataset mnist5k | --images DIR]
+python -m experiments.reproduce augment-throughput | step-time
+
+headline: does augmentation help a classifier of few images, does a generator, do both? configs/headline.py says what is
+compared; --config.seeds=3 and the like override it. Every stage is kept under WORKDIR; the same command goes on after
+an interruption, and does nothing when all is done. A folder of --images holds class/file.png (or .jpg, ...).
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+from absl import flags
+from ml_collections import config_flags
+
+from experiments import cli
+
+_CONFIG = config_flags.DEFINE_config_file(
+  'config', 'configs/headline.py:quick', 'headline: what is compared.', lock_config=True
+)
+_DATA_DIR = cli.define_data_dir()
+_QUICK = flags.DEFINE_bool('quick', True, 'headline: sizes for two CPU cores.')
+_FULL = flags.DEFINE_bool('full', False, 'headline: sizes for a GPU; short for --config=configs/headline.py:full.')
+_DATASET = flags.DEFINE_list('dataset', ['mnist5k', 'fashion_mnist'], 'headline: names of data sets.')
+_IMAGES = flags.DEFINE_string('images', None, 'headline: a folder of your own images, instead of --dataset.')
+_IMAGE_SIZE = flags.DEFINE_integer('image_size', 32, 'headline: side of --images, in pixels.')
+_WORKDIR = flags.DEFINE_string('workdir', 'runs/headline', 'headline: where stages are kept.')
+_OUTPUT = flags.DEFINE_string(
+  'output', None, 'Directory of the results. Default: headline WORKDIR, others experiments/results.'
+)
+flags.adopt_module_key_flags(cli)
+
+
+def _data_sets() -> dict:
+  """The `data` of an experiment's config for every name; what is not there yet is fetched."""
+  from configs import base
+
+  if _IMAGES.value:
+    data = base.get_config().data
+    data.update({'name': 'image_folder', 'folder': _IMAGES.value, 'image_size': _IMAGE_SIZE.value})
+    return {pathlib.Path(_IMAGES.value).resolve().name: data}
+  data_sets = {name: base.get_config().data for name in _DATASET.value}
+  for name, data in data_sets.items():
+    _program('prepare', f'--dataset={name}', f'--data_dir={_DATA_DIR.value}')
+    data.name = name
+  return data_sets
+
+
+def _headline() -> None:
+  from configs import headline
+  from experiments import tables
+  from genaug.study.headline import Table
+  from genaug.study.store import Store
+  from genaug.training import metrics, workdir
+
+  start, directory = time.perf_counter(), pathlib.Path(_WORKDIR.value)
+  config = headline.get_config('full') if _FULL.value else _CONFIG.value
+  workdir.create(directory)
+  with workdir.lock(directory), metrics.progress(0, 0, enabled=True) as bar:
+    data_dir, store = pathlib.Path(_DATA_DIR.value), Store(directory / 'stages')
+    studies = {
+      name: Table(config, data, data_dir, store, bar.update, metrics.say) for name, data in _data_sets().items()
+    }
+    bar.total = sum(study.work for study in studies.values())
+    for name, study in studies.items():
+      path = pathlib.Path(_OUTPUT.value or directory) / f'headline_{name.replace("/", "-")}.json'
+      about = {
+        'data': name,
+        'command': ['python', '-m', 'experiments.reproduce', *sys.argv[1:]],
+        'config': json.loads(config.to_json()),
+        'environment': workdir.environment(),
+      }
+      result = study.run(lambda result, about=about, path=path: workdir.write_json(path, about | result))
+      metrics.say(f'\n{tables.headline(about | result)}\n\n{path}')
+  print(f'{(time.perf_counter() - start) / 60:.1f} minutes')
+
+
+def _bench(table: str, name: str) -> None:
+  _program('bench', table, f'--output={pathlib.Path(_OUTPUT.value or "experiments/results") / name}.json')
+
+
+def _program(name: str, *arguments: str) -> None:
+  """Runs another program of this directory; ends this one with its status if it fails."""
+  done = subprocess.run([sys.executable, '-m', f'experiments.{name}', *arguments], check=False)
+  if done.returncode:
+    raise SystemExit(done.returncode)
+
+
+TABLES = {
+  'headline': _headline,
+  'augment-throughput': lambda: _bench('augment', 'augment_throughput'),
+  'step-time': lambda: _bench('step', 'step_time'),
+}
+
+
+def main(table: str) -> None:
+  TABLES[table]()
+
+
+if __name__ == '__main__':
+  cli.run(main, choices=tuple(TABLES))

@@ -1,0 +1,1 @@
+"""Tables of many trained models: what is compared, in stages that are computed once."""

@@ -1,0 +1,337 @@
+"""The headline table: what augmented and generated images do for a classifier of few images.
+
+For every k and seed, k images a class are chosen; generators are trained on them alone, sampled, and their samples
+filtered; classifiers are trained on real, augmented and generated images, for equally many steps, and tested on real
+ones. Every stage is kept in a `Store`.
+"""
+
+import pathlib
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree
+from ml_collections import ConfigDict
+
+from genaug.data import sources, subsets
+from genaug.data.sources import Dataset, Split
+from genaug.evaluation.intervals import bootstrap_interval
+from genaug.study.store import Store, fingerprint
+from genaug.training import checks
+from genaug.training.evaluator import Evaluator
+from genaug.training.experiment import Experiment, assemble, steps_per_call
+from genaug.training.fit import Fit
+
+_COST = {'classify': 1, 'vae': 2, 'gan': 4}  # about what a step of each task takes, for the time left
+
+
+class Cell(NamedTuple):
+  """One k and one seed, which chooses images, initialisation, order and augmentation alike."""
+
+  per_class: int
+  seed: int
+
+
+class Trained(NamedTuple):
+  name: str  # of what was trained
+  key: str  # of its state in the store
+
+
+class Job(NamedTuple):
+  """A config to be trained with a seed on some images."""
+
+  seed: int
+  dataset: Dataset
+
+
+Failure = str
+
+
+class Table:
+  """All cells of one data set.
+
+  `config` is that of configs/headline.py, `data` the `data` of an experiment. Raises InputError, before anything is
+  trained, where they don't suit each other. Nothing but `_test` sees a test image, nothing at all an image of the
+  training split that is not among the k of its cell.
+  """
+
+  def __init__(
+    self,
+    config: ConfigDict,
+    data: ConfigDict,
+    data_dir: pathlib.Path,
+    store: Store,
+    advance: Callable[[int], None] = lambda work: None,
+    log: Callable[[str], None] = print,
+  ):
+    self._config, self._data_dir, self._store = config, data_dir, store
+    self._data = data.copy_and_resolve_references()
+    if jax.default_backend() == 'cpu':
+      self._data.device_mib = 0  # images that come with every step have one shape for all k: compiled once
+    self._advance, self._log = advance, log
+    pool = sources.load(_only(data, data.train_split), data_dir, log=log)
+    smallest = int(np.bincount(pool.train.arrays['label']).min())
+    self.per_class = [k for k in config.per_class if k <= smallest] or [smallest]
+    if len(self.per_class) < len(config.per_class):
+      log(f'{data.name}: its smallest class has {smallest} training images, so k is {self.per_class}')
+    pilots = [Cell(k, config.pilot_seed) for k in self.per_class]
+    self._few = {cell: _choose(pool, cell) for k in self.per_class for cell in self._cells(k)}
+    self._folds = {
+      cell.per_class: [_choose(pool, cell, config.folds, f) for f in range(config.folds)] for cell in pilots
+    }
+    self._class_names = pool.class_names
+    self._fits: dict[str, Fit] = {}
+    self._samplers: dict[str, Evaluator] = {}
+    self._example = next(iter(self._few.values()))
+    for one in (*map(self._classifier, config.order), *map(self._generator, config.generators)):
+      checks.check_config(one)
+      checks.check_data(one, self._example)
+      checks.check_devices(one, jax.device_count(), steps_per_call(one))
+    self._evaluator = Evaluator(assemble(self._classifier('none'), self._example))
+
+  def _cells(self, per_class: int) -> list[Cell]:
+    return [Cell(per_class, seed) for seed in range(self._config.seeds)]
+
+  @property
+  def work(self) -> int:
+    """What `advance` is told of in all."""
+    config = self._config
+    cells, tried = len(self._few), len(self.per_class) * len(config.lr) * config.folds * 2
+    classifiers = (len(config.order) * cells + tried) * config.classifier.train.steps
+    return classifiers + sum(_COST[g.task] * g.train.steps * cells for g in config.generators.values())
+
+  def run(self, save: Callable[[dict], None]) -> dict:
+    """The result so far goes to `save` after every row; the last one is returned."""
+    result = {'images': self._sizes(), 'per_class': {}}
+    for k in self.per_class:
+      chosen = self._learning_rate(k)
+      rows: dict[str, dict] = {}
+      result['per_class'][str(k)] = {**chosen, 'rows': rows}
+      self._log(f'{self._data.name}, k = {k}: learning rate {chosen["lr"]:g}')
+      judges = self._train('none', self._tuned('none', chosen), [Job(c.seed, self._few[c]) for c in self._cells(k)])
+      generated = {name: self._generated(name, k, judges) for name in self._config.generators}
+      for row in self._config.order:
+        rows[row] = self._row(row, k, chosen, generated)
+        self._log(f'{self._data.name}, k = {k}, {self._config.rows[row].title}: {_told(rows[row])}')
+        save(result | {'per_class': {k: v | {'rows': _compared(v['rows'])} for k, v in result['per_class'].items()}})
+    return result | {'per_class': {k: v | {'rows': _compared(v['rows'])} for k, v in result['per_class'].items()}}
+
+  # ---------------------------------------------------------------- rows
+
+  def _row(self, row: str, k: int, chosen: dict, generated: dict[str, list[Split | Failure]]) -> dict:
+    settings = self._config.rows[row]
+    jobs: list[Job | Failure] = []
+    for number, cell in enumerate(self._cells(k)):
+      few = self._few[cell]
+      if not settings.generator:
+        jobs.append(Job(cell.seed, few))
+        continue
+      more = generated[settings.generator][number]
+      jobs.append(
+        more if isinstance(more, Failure) else Job(cell.seed, few._replace(train=mix(few.train, more, settings.share)))
+      )
+    trained = self._train(row, self._tuned(row, chosen), jobs)
+    runs = []
+    for cell, one in zip(self._cells(k), trained):
+      scores = {'failed': one} if isinstance(one, Failure) else self._test(one)
+      runs.append({'seed': cell.seed, **scores})
+    return {'title': settings.title, 'runs': runs}
+
+  def _tuned(self, row: str, chosen: dict) -> ConfigDict:
+    config = self._classifier(row)
+    config.optim.lr = chosen['lr']
+    return config
+
+  def _learning_rate(self, k: int) -> dict[str, Any]:
+    """The best mean accuracy of rows `none` and `classic`, by cross-validation within the pilot's images."""
+    accuracy = {}
+    for lr in self._config.lr:
+      found = []
+      for row in ('none', 'classic'):
+        jobs = [Job(self._config.pilot_seed, fold) for fold in self._folds[k]]
+        for fold, one in zip(self._folds[k], self._train(row, self._tuned(row, {'lr': lr}), jobs)):
+          found.append(0.0 if isinstance(one, Failure) else self._validated(one, fold.test))
+      accuracy[lr] = float(np.mean(found))
+    return {'lr': max(accuracy, key=accuracy.get), 'accuracy_by_lr': {f'{lr:g}': mean for lr, mean in accuracy.items()}}
+
+  def _validated(self, trained: Trained, fold: Split) -> float:
+    return self._evaluator.accuracy(self._state(trained), fold)['eval/accuracy']
+
+  def _generated(self, name: str, k: int, judges: list[Trained | Failure]) -> list[Split | Failure]:
+    """Of every cell, generated images that the judge, a classifier of the cell's real ones, is surest of."""
+    cells, config = self._cells(k), self._generator(name)
+    generators = self._train(name, config, [Job(cell.seed, self._few[cell]) for cell in cells])
+    splits: list[Split | Failure] = []
+    for cell, generator, judge in zip(cells, generators, judges):
+      failure = next((one for one in (generator, judge) if isinstance(one, Failure)), None)
+      splits.append(failure or self._filtered(self._sampled(config, cell, generator), judge))
+    return splits
+
+  # ---------------------------------------------------------------- stages
+
+  def _train(self, name: str, config: ConfigDict, jobs: Sequence[Job | Failure]) -> list[Trained | Failure]:
+    """Trains what is not in the store; what fails twice is a Failure, as is what came as one."""
+    name = f'{name} {config.optim.lr:g}'
+    todo = {i: job for i, job in enumerate(jobs) if isinstance(job, Job)}
+    experiments = {i: _seeded(config, job) for i, job in todo.items()}
+    keys = {i: self._store.key('trained', **_depends(experiment)) for i, experiment in experiments.items()}
+    missing, failed = [i for i in todo if keys[i] not in self._store], {}
+    if name not in self._fits:
+      self._fits[name] = Fit(assemble(config, self._example), self._config.seeds)
+    fit, work = self._fits[name], _COST[config.task]
+    self._advance((len(jobs) - len(missing)) * config.train.steps * work)
+
+    def attempt(some: list[int]) -> None:
+      states = fit([experiments[i] for i in some], lambda steps: self._advance(steps * work))
+      for i, state in zip(some, states):
+        self._store.write(keys[i], _without_optimiser(state))
+
+    for first in range(0, len(missing), fit.at_once):
+      some = missing[first : first + fit.at_once]
+      try:
+        attempt(some)
+      except Exception as error:
+        self._log(f'{name}, once more: {type(error).__name__}: {error}')
+        for i in some:
+          try:
+            attempt([i])
+          except Exception as again:
+            failed[i] = f'{type(again).__name__}: {" ".join(str(again).split())}'
+            self._log(f'{name}, failed: {failed[i]}')
+    return [job if isinstance(job, Failure) else failed.get(i) or Trained(name, keys[i]) for i, job in enumerate(jobs)]
+
+  def _state(self, trained: Trained) -> PyTree:
+    return self._store.read(trained.key, _without_optimiser(self._fits[trained.name].template))
+
+  def _sampled(self, config: ConfigDict, cell: Cell, generator: Trained) -> tuple[str, Split]:
+    classes = len(self._class_names)
+    count = self._config.candidates * classes
+    key = self._store.key('sampled', generator=generator.key, count=count, seed=cell.seed)
+    if key not in self._store:
+      if generator.name not in self._samplers:
+        self._samplers[generator.name] = Evaluator(assemble(config, self._example))
+      batches = self._samplers[generator.name].samples(self._state(generator), count, jax.random.key(cell.seed))
+      self._store.write(key, {'image': np.concatenate(list(batches))})
+    return key, Split({'image': self._store.read(key)['image'], 'label': np.arange(count, dtype=np.int32) % classes})
+
+  def _filtered(self, sampled: tuple[str, Split], judge: Trained) -> Split:
+    from_key, candidates = sampled
+    key = self._store.key('filtered', sampled=from_key, judge=judge.key, kept=self._config.kept)
+    if key not in self._store:
+      label = candidates.arrays['label']
+      probabilities = self._evaluator.values(self._state(judge), candidates)['probabilities']
+      rows = surest(probabilities[np.arange(len(label)), label], label, self._config.kept)
+      self._store.write(key, {'row': rows})
+    return candidates.take(self._store.read(key)['row'])
+
+  def _test(self, trained: Trained) -> dict[str, float]:
+    key = self._store.key('tested', trained=trained.key, images=self._test_images[0])
+    if key not in self._store:
+      self._store.write(key, self._evaluator.accuracy(self._state(trained), self._test_images[1]))
+    scores = self._store.read(key)
+    return {name: scores[f'eval/{name}'] for name in ('accuracy', 'ece', 'cross_entropy_nats')}
+
+  @cached_property
+  def _test_images(self) -> tuple[str, Split]:
+    split = sources.load(_only(self._data, self._data.test_split), self._data_dir, log=self._log).train
+    return fingerprint(split.arrays), split
+
+  def _sizes(self) -> dict[str, Any]:
+    arrays = self._test_images[1].arrays
+    return {'shape': list(arrays['image'].shape[1:]), 'classes': list(self._class_names), 'test': len(arrays['label'])}
+
+  def _classifier(self, row: str) -> ConfigDict:
+    config = self._config.classifier.copy_and_resolve_references()
+    config.data = self._data
+    for name, settings in self._config.rows[row].augment.items():
+      config.augment[name].update(settings)
+    return config
+
+  def _generator(self, name: str) -> ConfigDict:
+    config = self._config.generators[name].copy_and_resolve_references()
+    config.data = self._data
+    return config
+
+
+def _only(data: ConfigDict, split: str) -> ConfigDict:
+  data = data.copy_and_resolve_references()
+  data.update({'train_split': split, 'test_split': '', 'per_class': 0, 'validation': 0})
+  return data
+
+
+def _choose(pool: Dataset, cell: Cell, folds: int = 0, fold: int = 0) -> Dataset:
+  """A data set of nothing but the cell's images; a fold of them, if asked for, is its test split."""
+  validation = max(1, cell.per_class // folds) if folds else 0
+  rows, held_out = subsets.choose(pool.train.arrays['label'], cell.per_class, cell.seed, validation, fold)
+  train = pool.train.take(rows)
+  return pool._replace(train=train, test=pool.train.take(held_out) if folds else train)
+
+
+def _seeded(config: ConfigDict, job: Job) -> Experiment:
+  config = config.copy_and_resolve_references()
+  config.seed = job.seed
+  return assemble(config, job.dataset)
+
+
+def _depends(experiment: Experiment) -> dict[str, Any]:
+  """What a trained state depends on: of `data` the images alone, of `eval` nothing."""
+  settings = {key: value for key, value in experiment.config.to_dict().items() if key not in ('data', 'eval')}
+  return {'config': settings, 'spec': experiment.spec, 'images': fingerprint(experiment.dataset.train.arrays)}
+
+
+def _without_optimiser(state: PyTree) -> PyTree:
+  """Nothing goes on from here, and the optimiser's moments are most of a state."""
+  return state.replace(**{name: () for name in state.__dataclass_fields__ if name.endswith('opt')})
+
+
+def surest(sure: Float[Array, ' n'], label: Int[Array, ' n'], kept: float) -> Int[np.ndarray, ' m']:
+  """Rows of the share of every class that the judge is surest of, in order."""
+  rows = [np.flatnonzero(label == value) for value in np.unique(label)]
+  best = [some[np.argsort(-sure[some], kind='stable')[: max(1, round(len(some) * kept))]] for some in rows]
+  return np.sort(np.concatenate(best))
+
+
+def mix(real: Split, generated: Split, share: float) -> Split:
+  """Both, the scarcer one repeated as a whole, so that about `share` of the images are generated."""
+  if share == 1:
+    return generated
+  have, want = len(generated.arrays['label']) / len(real.arrays['label']), share / (1 - share)
+  copies = (max(1, round(have / want)), max(1, round(want / have)))
+  parts = [real] * copies[0] + [generated] * copies[1]
+  return Split({name: np.concatenate([part.arrays[name] for part in parts]) for name in ('image', 'label')})
+
+
+# ---------------------------------------------------------------- what the runs say
+
+
+def _compared(rows: dict[str, dict]) -> dict[str, dict]:
+  """Rows with mean and interval of the accuracy, and of its difference, seed by seed, to `none` and `classic`."""
+  return {name: row | _summary(row['runs'], rows) for name, row in rows.items()}
+
+
+def _summary(runs: list[dict], rows: dict[str, dict]) -> dict[str, Any]:
+  accuracy = _by_seed(runs, 'accuracy')
+  if not accuracy:
+    return {}
+  summary = {'accuracy': _mean(list(accuracy.values())), 'ece': _mean(list(_by_seed(runs, 'ece').values()))}
+  for name in ('none', 'classic'):
+    other = _by_seed(rows.get(name, {'runs': []})['runs'], 'accuracy')
+    if both := [accuracy[seed] - other[seed] for seed in accuracy.keys() & other.keys()]:
+      summary[f'to_{name}'] = _mean(both)
+  return summary
+
+
+def _by_seed(runs: list[dict], score: str) -> dict[int, float]:
+  return {run['seed']: run[score] for run in runs if score in run}
+
+
+def _mean(values: list[float]) -> dict[str, Any]:
+  return {'mean': float(np.mean(values)), 'interval_95': bootstrap_interval(values), 'seeds': len(values)}
+
+
+def _told(row: dict) -> str:
+  accuracy = list(_by_seed(row['runs'], 'accuracy').values())
+  failed = len(row['runs']) - len(accuracy)
+  return (f'{np.mean(accuracy):.1%}' if accuracy else '') + (f' {failed} failed' if failed else '')

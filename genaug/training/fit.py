@@ -1,0 +1,75 @@
+"""Many short runs of one config, from the first step to the last without a workdir: cells of a table."""
+
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from genaug.data import batches
+from genaug.errors import DivergedError
+from genaug.training.experiment import Experiment
+from genaug.training.loop import keep_freed_memory, make_feed, make_step
+
+_PAUSE = 50  # calls dispatched before the host waits for the device
+
+
+def side_by_side(
+  experiments: Sequence[Experiment], states: Sequence[PyTree]
+) -> tuple[PyTree, Callable[[int], PyTree], PyTree]:
+  """(resident, feed, state) for `make_step(experiment, models)`."""
+  feeds = [make_feed(experiment) for experiment in experiments]
+  stack = lambda *arrays: jnp.stack(arrays)
+  resident = jax.tree.map(stack, *(resident for resident, _ in feeds))
+
+  def feed(step: int) -> PyTree:
+    return jax.tree.map(lambda *arrays: np.stack(arrays, axis=1), *(feed(step) for _, feed in feeds))
+
+  return resident, feed, jax.tree.map(stack, *states)
+
+
+class Fit:
+  """Trains experiments that differ from the given one in seed and images only, up to `at_once` in one vmapped step.
+
+  On CPU, where a vmapped convolution is slow, it is one.
+  """
+
+  def __init__(self, experiment: Experiment, models: int):
+    self.at_once = 1 if jax.default_backend() == 'cpu' else models
+    self._config, self._experiment, self._steps = experiment.config, experiment, {}
+    self._init = jax.jit(lambda key: experiment.task.init(experiment.config, experiment.spec, key))
+
+  @cached_property
+  def template(self) -> PyTree:
+    """Shapes and dtypes of a state."""
+    return jax.eval_shape(self._init, self._experiment.keys.init)
+
+  def __call__(self, experiments: Sequence[Experiment], advance: Callable[[int], None]) -> list[PyTree]:
+    """Their states after `train.steps`; `advance(steps)` is told of progress. Raises DivergedError."""
+    keep_freed_memory()
+    states = [self._init(experiment.keys.init) for experiment in experiments]
+    if len(experiments) == 1:
+      return [self._run(0, *make_feed(experiments[0]), states[0], advance)]
+    together = self._run(len(experiments), *side_by_side(experiments, states), advance)
+    return [jax.tree.map(lambda array, i=i: array[i], together) for i in range(len(experiments))]
+
+  def _run(self, models, resident, feed, state, advance):
+    if models not in self._steps:
+      self._steps[models] = make_step(self._experiment, models)
+    step, stride = self._steps[models], self._experiment.steps_per_call
+    calls = range(0, self._config.train.steps, stride)
+    with contextlib.closing(batches.prefetch(feed, calls)) as feeds:
+      for number, rows in enumerate(feeds):
+        state, metrics = step(state, resident, rows)
+        if number % _PAUSE == 0:
+          jax.block_until_ready(state)
+        advance(stride * max(models, 1))
+    for name, values in metrics.items():  # what is not finite stays so
+      for value in np.asarray(values, np.float64).flat:
+        if not math.isfinite(value):
+          raise DivergedError(self._config.train.steps, name, value)
+    return state
