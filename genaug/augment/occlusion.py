@@ -9,6 +9,7 @@ from functools import reduce
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Num, PRNGKeyArray, ScalarLike, UInt32
 
@@ -42,8 +43,7 @@ def cutout(
   image = check_image(image, 'cutout')
   h, w, _ = image.shape
   side = size * min(h, w)
-  hidden = _rectangle((h, w), centre[0] * w - side / 2, centre[1] * h - side / 2, side, side)
-  return _hide('cutout', image, hidden, fill)
+  return _hide_rectangle('cutout', image, centre[0] * w - side / 2, centre[1] * h - side / 2, side, side, fill)
 
 
 @ranged(size=(0, 1))
@@ -75,7 +75,7 @@ def erase(
     if fill != 'noise' or key is None:
       raise ValueError(f"erase: fill = {fill!r}: must be a number, one a channel, or 'noise' with a key")
     fill = uniform(key, 0, 1, image.shape)
-  return _hide('erase', image, _rectangle((h, w), x * w, y * h, width * w, height * h), fill)
+  return _hide_rectangle('erase', image, x * w, y * h, width * w, height * h, fill)
 
 
 @ranged(max_area=(0, 1), min_area=(0, 1), max_aspect=(1, 100))
@@ -191,12 +191,15 @@ def draw_coarse_dropout(key: PRNGKeyArray, shape: Shape, max_side: ScalarLike = 
   return {'boxes': jnp.concatenate([corner, corner + side], axis=-1)}
 
 
-def _rectangle(shape: tuple[int, int], left, top, width, height) -> Bool[Array, 'h w']:
-  h, w = shape
-  x = jnp.arange(w) + 0.5 - left
+def _hide_rectangle(name: str, image, left, top, width, height, fill):
+  h, w, c = image.shape
+  # Channels in line with the columns: the compiler can't make vectors of an axis of three.
+  x = jnp.asarray(np.arange(w).repeat(c) + 0.5, jnp.float32) - left
   y = jnp.arange(h)[:, None] + 0.5 - top
   # Half open: a side of n pixels hides n of them wherever it lies, a side of 0 none.
-  return (x >= 0) & (x < width) & (y >= 0) & (y < height)
+  hidden = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+  shown = jnp.broadcast_to(_shown(name, fill, image.dtype), image.shape)
+  return jnp.where(hidden, shown.reshape(h, w * c), image.reshape(h, w * c)).reshape(image.shape)
 
 
 def _bits(flags: Bool[Array, 'n side']) -> UInt32[Array, ' side']:
@@ -204,9 +207,13 @@ def _bits(flags: Bool[Array, 'n side']) -> UInt32[Array, ' side']:
   return jnp.where(flags, bit[:, None], 0).sum(0, dtype=jnp.uint32)
 
 
-def _hide(name: str, image, hidden: Bool[Array, '*h_w'], fill):
+def _hide(name: str, image, hidden: Bool[Array, 'h w'], fill):
+  return jnp.where(hidden[..., None], _shown(name, fill, image.dtype), image)
+
+
+def _shown(name: str, fill, dtype):
   check_range(f'{name}: fill', fill, 0, 1)
-  return jnp.where(hidden[..., None], from_float(jnp.asarray(fill, jnp.float32), image.dtype), image)
+  return from_float(jnp.asarray(fill, jnp.float32), dtype)
 
 
 random_cutout = randomly(cutout, draw_cutout)
