@@ -16,13 +16,14 @@ from functools import cache
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray, ScalarLike
+from jaxtyping import Array, Float, Int, Num, PRNGKeyArray, ScalarLike
 
 from genaug.augment.color import luma
 from genaug.augment.image import (
   Params,
   Shape,
   check_channels,
+  check_image,
   check_range,
   clip,
   draw_nothing,
@@ -39,15 +40,23 @@ Curve = Float[Array, '256 c']  # what becomes of the levels 0, 1/255 ... 1
 RAMP = np.arange(256, dtype=np.float32) * np.float32(1 / 255)  # the levels, to the bits of `to_float`
 
 
-def lookup(image: Float[Array, 'h w c'], curve: Curve) -> Float[Array, 'h w c']:
-  """A float image in [0, 1] through one curve a channel, linear between the levels; the curve `RAMP` keeps all bits."""
+def lookup(image: Num[Array, 'h w c'], curve: Curve) -> Num[Array, 'h w c']:
+  """An image through one curve a channel, linear between the levels of floats; the curve `RAMP` keeps all bits."""
+  if image.dtype != jnp.uint8:
+    return _between_levels(image, curve)
+  table = _settled(lambda curve: jnp.clip(jnp.round(curve * 255), 0, 255), curve).reshape(-1)
+  return table.at[_indices(image)].get(mode='promise_in_bounds').astype(jnp.uint8)
+
+
+@operation
+def _between_levels(image, curve):
   channels = curve.shape[1]
   changes = _settled(lambda curve: curve - RAMP[:, None], curve).reshape(-1)
   # From the nearest level towards the other neighbour: on a level, nothing depends on how x * 255 is rounded.
   level = _levels(image)
   beyond = (image - level * np.float32(1 / 255)) * 255
   step = jnp.where((level == 0) | (beyond >= 0) & (level < 255), 1, -1)
-  index = level * channels + jnp.arange(channels)
+  index = _indices(image)
   nearest, next_one = (changes.at[i].get(mode='promise_in_bounds') for i in (index, index + step * channels))
   return clip(image + nearest + beyond * step * (next_one - nearest))
 
@@ -146,14 +155,14 @@ def draw_tone_curve(key: PRNGKeyArray, shape: Shape, limit: ScalarLike = 0.1) ->
 # From the histogram
 
 
-@operation
-def autocontrast(image: Float[Array, 'h w c'], *, cutoff: float = 0.0) -> Float[Array, 'h w c']:
+def autocontrast(image: Num[Array, 'h w c'], *, cutoff: float = 0.0) -> Num[Array, 'h w c']:
   """Every channel stretched to [0, 1]; `cutoff` percent of its pixels, in [0, 50), may go over at either end."""
+  image = check_image(image, 'autocontrast')
   return lookup(image, autocontrast_curve(image, cutoff=cutoff))
 
 
-def autocontrast_curve(image: Float[Array, 'h w c'], *, cutoff: float = 0.0) -> Curve:
-  """See `autocontrast`, of a float image; a channel of one level keeps it."""
+def autocontrast_curve(image: Num[Array, 'h w c'], *, cutoff: float = 0.0) -> Curve:
+  """See `autocontrast`; a channel of one level keeps it."""
   if not 0 <= cutoff < 50:
     raise ValueError(f'autocontrast: cutoff = {cutoff!r}: must lie in [0, 50)')
   low, high = _ends(image, cutoff) if cutoff else _extremes(image)
@@ -204,14 +213,14 @@ def _float64_errors() -> tuple[np.ndarray, np.ndarray]:
   return errors.astype(np.int32), ((values - np.nextafter(values, -1)) / 2 * 2.0**52).astype(np.float32)
 
 
-@operation
-def equalize(image: Float[Array, 'h w c']) -> Float[Array, 'h w c']:
+def equalize(image: Num[Array, 'h w c']) -> Num[Array, 'h w c']:
   """Every channel's histogram flattened."""
+  image = check_image(image, 'equalize')
   return lookup(image, equalize_curve(image))
 
 
-def equalize_curve(image: Float[Array, 'h w c']) -> Curve:
-  """See `equalize`, of a float image; a channel whose brightest level covers all but 254 pixels stays as it is."""
+def equalize_curve(image: Num[Array, 'h w c']) -> Curve:
+  """See `equalize`; a channel whose brightest level covers all but 254 pixels stays as it is."""
   counts = histogram(image)
   total = jnp.cumsum(counts, axis=0)
   brightest = jnp.argmax(total == total[-1], axis=0)
@@ -220,14 +229,22 @@ def equalize_curve(image: Float[Array, 'h w c']) -> Curve:
   return jnp.where(step > 0, to_float(value.astype(jnp.uint8)), RAMP[:, None])
 
 
-def histogram(image: Float[Array, 'h w c']) -> Int[Array, '256 c']:
+def histogram(image: Num[Array, 'h w c']) -> Int[Array, '256 c']:
   """How many pixels of every channel are nearest to each of the 256 levels."""
   channels = image.shape[-1]
-  return _count(_levels(image) * channels + jnp.arange(channels), 256 * channels).reshape(256, channels)
+  return _count(_indices(image), 256 * channels).reshape(256, channels)
 
 
-def _levels(image: Float[Array, '...']) -> Int[Array, '...']:
-  return jnp.clip(jnp.round(image * 255), 0, 255).astype(jnp.int32)
+def _indices(image: Num[Array, 'h w c']) -> Int[Array, 'h w c']:
+  """Where a table [256, c] that is laid out flat has the nearest levels."""
+  channels = image.shape[-1]
+  return _levels(image) * channels + jnp.arange(channels)
+
+
+def _levels(image: Num[Array, '...']) -> Int[Array, '...']:
+  if image.dtype == jnp.uint8:
+    return image.astype(jnp.int32)
+  return jnp.clip(jnp.round(to_float(image) * 255), 0, 255).astype(jnp.int32)
 
 
 def _count(numbers: Int[Array, 'h ...'], bins: int) -> Int[Array, ' bins']:
