@@ -101,13 +101,14 @@ def draw_invert(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 1.0) -> Pa
   return {'amount': jnp.asarray(amount, jnp.float32)}
 
 
-@operation
-def posterize(image: Float[Array, 'h w c'], bits: ScalarLike) -> Float[Array, 'h w c']:
+def posterize(image: Num[Array, 'h w c'], bits: ScalarLike) -> Num[Array, 'h w c']:
   """The highest 1 to 8 of 8 bits, a whole number (rounded if it is not); 8 changes nothing to the bit."""
   check_range('posterize: bits', bits, 1, 8)
+  image = check_image(image, 'posterize')
   bits = jnp.round(bits).astype(jnp.int32)
   low_bits = jnp.left_shift(1, jnp.clip(8 - bits, 0, 8)) - 1
-  return jnp.where(bits >= 8, image, to_float((_levels(image) & ~low_bits).astype(jnp.uint8)))
+  levels = _levels(image).astype(jnp.uint8) & ~low_bits.astype(jnp.uint8)
+  return levels if image.dtype == jnp.uint8 else jnp.where(bits >= 8, image, to_float(levels).astype(image.dtype))
 
 
 @ranged(bits=(1, 8))
