@@ -219,8 +219,8 @@ def _taps(side: int, goal: int, method: str, antialias: bool) -> list[tuple[np.n
   step = side / goal
   spread = max(step, 1) if antialias else 1
   centre = (np.arange(goal) + 0.5) * step
-  count = math.ceil(2 * radius * spread) + 1
-  pixels = np.floor(centre - radius * spread).astype(int) + np.arange(count)[:, None]
+  count = math.ceil(2 * radius * spread)
+  pixels = np.floor(centre - radius * spread + 0.5).astype(int) + np.arange(count)[:, None]
   weights = kernel(np.abs(pixels + 0.5 - centre) / spread) * ((pixels >= 0) & (pixels < side))
   weights = (weights / weights.sum(0)).astype(np.float32)
   return [(pixel.clip(0, side - 1), weight) for pixel, weight in zip(pixels, weights) if weight.any()]
