@@ -76,7 +76,7 @@ def pad(
     raise ValueError(f'border = {border!r}: must be one of {", ".join(BORDERS)}')
   if min(top, bottom, left, right) < 0:
     raise ValueError(f'pad by {(top, bottom, left, right)!r} pixels: must be at least 0; use crop to take some away')
-  h, w, c = image.shape
+  _, w, c = image.shape
   if border == 'constant':
     # Joined, not written into a canvas: a copy of the image is all that XLA makes of it.
     margin = lambda height, width: jnp.broadcast_to(jnp.asarray(fill, image.dtype), (height, width, c))
