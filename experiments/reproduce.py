@@ -51,6 +51,8 @@ def _data_sets() -> dict:
 
 
 def _headline() -> None:
+  import jax
+
   from configs import headline
   from experiments import tables
   from genaug.study.headline import Table
@@ -58,6 +60,7 @@ def _headline() -> None:
   from genaug.training import metrics, workdir
 
   start, directory = time.perf_counter(), pathlib.Path(_WORKDIR.value)
+  jax.config.update('jax_compilation_cache_dir', str(directory / 'compiled'))
   config = headline.get_config('full') if _FULL.value else _CONFIG.value
   workdir.create(directory)
   with workdir.lock(directory), metrics.progress(0, 0, enabled=True) as bar:

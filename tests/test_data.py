@@ -9,12 +9,12 @@ import subprocess
 import sys
 import tarfile
 
-import ml_collections
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from configs import base
 from experiments import prepare
 from genaug.data import builders, sources
 from genaug.errors import InputError
@@ -24,8 +24,9 @@ RNG = np.random.default_rng(0)
 
 
 def config(name, **overrides):
-  keys = {'folder': '', 'image_size': 8, 'channels': 3, 'test_fraction': 0.25}
-  return ml_collections.ConfigDict({'name': name, 'train_split': 'train', 'test_split': 'test', **keys, **overrides})
+  data = base.get_config().data
+  data.update({'name': name, 'image_size': 8, 'channels': 3, 'test_fraction': 0.25, **overrides})
+  return data
 
 
 def png(x):
@@ -91,7 +92,7 @@ def test_slices_of_splits(mnist5k):
   np.testing.assert_array_equal(both, whole.train.arrays['image'])
 
 
-@pytest.mark.parametrize('split', ['validation', 'train[:80%', 'train[:0]', ''])
+@pytest.mark.parametrize('split', ['validation', 'train[:80%', 'train[:0]'])
 def test_missing_split_lists_those_there_are(mnist5k, split):
   with pytest.raises(InputError, match=r'data.test_split .*(?s:.*)train \(4000 images\)'):
     sources.load(config('mnist5k', test_split=split), mnist5k[0])
@@ -257,9 +258,9 @@ def test_bad_folder_settings(folder, tmp_path, key, value):
 
 def test_two_processes_prepare_once(folder, tmp_path):
   program = (
-    'import sys, ml_collections; from genaug.data import sources;'
-    'c = ml_collections.ConfigDict(dict(name="image_folder", folder=sys.argv[1], image_size=8, channels=3,'
-    ' test_fraction=0.25, train_split="train", test_split="test"));'
+    'import sys; from configs import base; from genaug.data import sources;'
+    'c = base.get_config().data;'
+    'c.update(dict(name="image_folder", folder=sys.argv[1], image_size=8, test_fraction=0.25));'
     'print(len(sources.load(c, sys.argv[2]).train.arrays["label"]))'
   )
   argv = [sys.executable, '-c', program, str(folder), str(tmp_path / 'data')]

@@ -15,6 +15,7 @@ ROOMS = {  # room of genaug -> the rooms it may use
   'evaluation': {'errors'},
   'tasks': {'models', 'losses', 'augment'},
   'training': {'tasks', 'models', 'losses', 'augment', 'data', 'evaluation', 'errors'},
+  'study': {'training', 'data', 'evaluation', 'errors'},
 }
 SOURCES = sorted(path for top in ('genaug', 'experiments', 'configs', 'tests') for path in (ROOT / top).rglob('*.py'))
 

@@ -1,0 +1,178 @@
+"""The headline table: nothing leaks into it, nothing is computed twice, and what fails is shown."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs import base, headline
+from experiments import tables
+from genaug.data.sources import Split
+from genaug.errors import InputError
+from genaug.study.headline import Table, mix, surest
+from genaug.study.store import Store
+from genaug.training.fit import Fit
+from tests.conftest import ROOT, environment, program
+
+TINY = {
+  'per_class': (4,),
+  'seeds': 2,
+  'lr': (1e-3,),
+  'folds': 2,
+  'candidates': 6,
+  'order': ('none', 'classic', 'mixup', 'gan_classic'),
+  'classifier.train.steps': 3,
+  'classifier.model.width': 4,
+  'classifier.train.batch_size': 8,
+  'generators.gan.train.steps': 3,
+  'generators.gan.train.batch_size': 8,
+  'generators.gan.model.width': 4,
+}
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  """Two classes of 12 images, no two of them alike."""
+  directory, rng = tmp_path_factory.mktemp('images'), np.random.default_rng(0)
+  for name, level in (('dark', 0), ('light', 155)):
+    (directory / name).mkdir()
+    for i in range(12):
+      _save(directory / name / f'{i:02d}.png', rng.integers(level, level + 100, (28, 28)))
+  return directory
+
+
+def _save(path, pixels):
+  Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+def _table(folder, tmp_path, **overrides):
+  config = headline.get_config()
+  with config.unlocked():
+    config.generators = {'gan': config.generators.gan}
+  config.update_from_flattened_dict(TINY | overrides)
+  data = base.get_config().data
+  data.update({'name': 'image_folder', 'folder': str(folder), 'image_size': 28, 'channels': 1, 'test_fraction': 0.25})
+  return Table(config, data, tmp_path / 'data', Store(tmp_path / 'stages'), log=lambda _: None)
+
+
+@pytest.fixture(scope='module')
+def finished(folder, tmp_path_factory):
+  directory = tmp_path_factory.mktemp('table')
+  table = _table(folder, directory)
+  return directory, table, table.run(save=lambda _: None)
+
+
+def test_every_row_has_every_seed_and_its_differences(finished):
+  rows = finished[2]['per_class']['4']['rows']
+  assert list(rows) == list(TINY['order'])
+  for row in rows.values():
+    accuracy = [run['accuracy'] for run in row['runs']]
+    none = [run['accuracy'] for run in rows['none']['runs']]
+    assert len(accuracy) == 2
+    assert row['accuracy']['mean'] == pytest.approx(np.mean(accuracy))
+    assert row['to_none']['mean'] == pytest.approx(np.mean(np.subtract(accuracy, none)))
+  assert finished[2]['images']['test'] == 6
+
+
+def test_nothing_is_trained_on_a_test_image_or_one_outside_the_k(finished, folder, tmp_path, monkeypatch):
+  """All other images turn to noise: every trained stage must be found under the hash of what it has seen."""
+  directory, table, before = finished
+  used = [image for few in table._few.values() for image in few.train.arrays['image']]
+  used += [image for folds in table._folds.values() for fold in folds for image in fold.train.arrays['image']]
+  used += [image for folds in table._folds.values() for fold in folds for image in fold.test.arrays['image']]
+  allowed, poisoned, rng = {image.tobytes() for image in used}, tmp_path / 'images', np.random.default_rng(1)
+  replaced = 0
+  for path in sorted(folder.rglob('*.png')):
+    pixels = np.asarray(Image.open(path))
+    if pixels.tobytes() not in allowed:
+      pixels, replaced = rng.integers(0, 255, pixels.shape), replaced + 1
+    (poisoned / path.parent.name).mkdir(parents=True, exist_ok=True)
+    _save(poisoned / path.parent.name / path.name, pixels)
+  assert replaced >= before['images']['test']
+
+  def train(*_):
+    raise AssertionError('trained again')
+
+  monkeypatch.setattr(Fit, '__call__', train)
+  after = _table(poisoned, directory).run(save=lambda _: None)
+  assert after['per_class']['4']['lr'] == before['per_class']['4']['lr']
+  for row in after['per_class']['4']['rows'].values():
+    assert not [run for run in row['runs'] if 'failed' in run]
+  losses = lambda result: [
+    r['cross_entropy_nats'] for row in result['per_class']['4']['rows'].values() for r in row['runs']
+  ]
+  assert losses(after) != losses(before)
+
+
+def test_a_second_run_trains_only_what_changed(finished, folder, monkeypatch):
+  directory, _, before = finished
+  trained = []
+  real = Fit.__call__
+  monkeypatch.setattr(Fit, '__call__', lambda self, *args: trained.append(self._config.augment) or real(self, *args))
+  again = _table(folder, directory).run(save=lambda _: None)
+  assert again == before
+  assert not trained
+  row = headline.row('stronger', cutout={'p': 1.0, 'size': 0.9})
+  changed = _table(folder, directory, **{'rows.mixup': row}).run(save=lambda _: None)
+  assert [augment.cutout.size for augment in trained] == [0.9, 0.9]
+  assert changed['per_class']['4']['rows']['classic'] == before['per_class']['4']['rows']['classic']
+
+
+def test_what_fails_twice_is_shown_and_the_rest_goes_on(finished, folder):
+  directory, _, before = finished
+  result = _table(folder, directory, **{'generators.gan.optim.lr': 1e30}).run(save=lambda _: None)
+  rows = result['per_class']['4']['rows']
+  assert all('diverged' in run['failed'] for run in rows['gan_classic']['runs'])
+  assert rows['mixup'] == before['per_class']['4']['rows']['mixup']
+  shown = tables.headline(result | {'data': 'own', 'config': {'order': TINY['order']}})
+  assert 'failed (2 of 2 failed)' in shown.splitlines()[-1]
+
+
+def test_wrong_rows_are_refused_before_anything_is_trained(folder, tmp_path):
+  with pytest.raises(InputError, match=r'augment.rotate.*-5'):
+    _table(folder, tmp_path, **{'rows.classic.augment.rotate.degrees': -5.0})
+
+
+def test_the_surest_of_each_class_are_kept():
+  sure, label = np.array([0.1, 0.9, 0.5, 0.8, 0.7, 0.2]), np.array([0, 0, 0, 1, 1, 1])
+  np.testing.assert_array_equal(surest(sure, label, 0.67), [1, 2, 3, 4])
+  np.testing.assert_array_equal(surest(sure, label, 0.01), [1, 3])
+
+
+@pytest.mark.parametrize(
+  ('real', 'generated', 'share', 'copies'), [(4, 12, 0.5, (3, 1)), (12, 4, 0.5, (1, 3)), (4, 4, 0.75, (1, 3))]
+)
+def test_the_scarcer_images_are_repeated(real, generated, share, copies):
+  splits = [Split({'image': np.full((n, 1, 1, 1), i), 'label': np.arange(n)}) for i, n in enumerate((real, generated))]
+  mixed = mix(*splits, share).arrays['image'].ravel()
+  assert ((mixed == 0).sum(), (mixed == 1).sum()) == (copies[0] * real, copies[1] * generated)
+  assert mix(*splits, 1.0) is splits[1]
+
+
+@pytest.mark.slow
+def test_a_killed_table_goes_on_where_it_was(folder, tmp_path):
+  flags = [f'--config.{key}={value}' for key, value in TINY.items() if not key.startswith('generators')]
+  flags += [f'--config.generators.{name}.train.steps=3' for name in ('vae', 'gan', 'gan_diffaug')]
+  arguments = ['headline', f'--images={folder}', '--image_size=28', f'--data_dir={tmp_path / "data"}', *flags]
+  command = [sys.executable, '-m', 'experiments.reproduce', *arguments, f'--workdir={tmp_path / "killed"}']
+  killed = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+  end = time.monotonic() + 200
+  while not list(tmp_path.glob('killed/stages/tested-*.msgpack')):
+    assert killed.poll() is None
+    assert time.monotonic() < end
+    time.sleep(0.1)
+  killed.send_signal(signal.SIGKILL)
+  killed.communicate()
+  before = {path: path.stat().st_mtime_ns for path in (tmp_path / 'killed' / 'stages').glob('*.msgpack')}
+  results = []
+  for name in ('killed', 'whole'):
+    done = program('experiments.reproduce', *arguments, f'--workdir={tmp_path / name}')
+    assert done.returncode == 0, done.stderr
+    results.append(json.loads((tmp_path / name / f'headline_{folder.name}.json').read_text())['per_class'])
+  assert results[0] == results[1]
+  assert before == {path: path.stat().st_mtime_ns for path in before}
