@@ -139,6 +139,8 @@ def get_config() -> ConfigDict:
   c.train = ConfigDict()
   c.train.steps = 4000                  # optimiser steps
   c.train.batch_size = 64               # images a step, over all devices of all hosts
+  c.train.accumulate = 1                # slices of a device's share of the batch that are computed one after another,
+                                        # for batches that do not fit into memory; batch norm sees a slice at a time
   c.train.steps_per_call = 10           # steps per dispatch on GPU and TPU; on CPU always 1 (a scan is slow there)
   c.train.log_every = 50                # steps between lines in metrics.jsonl
   c.train.snapshot_every = 500          # steps between sample grids

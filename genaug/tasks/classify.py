@@ -10,7 +10,7 @@ from genaug import losses
 from genaug.augment import pipeline
 from genaug.models import Spec
 from genaug.models.classifiers import CLASSIFIERS
-from genaug.tasks import adam, average
+from genaug.tasks import adam, gradients
 
 
 class State(flax.struct.PyTreeNode):
@@ -43,15 +43,15 @@ def train_step(
 ) -> tuple[State, dict[str, Float[Array, '']]]:
   seen = inputs(config, spec, batch, keys)
 
-  def objective(params):
+  def objective(params, seen):
     variables = {'params': params, 'batch_stats': state.batch_stats}
     logits, updated = _network(config, spec).apply(variables, 2 * seen['image'] - 1, train=True, mutable='batch_stats')
     loss = losses.cross_entropy(logits, seen['label']).mean()
     right = (logits.argmax(-1) == seen['label'].argmax(-1)).mean()
     return loss, (updated['batch_stats'], {'loss': loss, 'accuracy': right})
 
-  grads, (batch_stats, metrics) = jax.grad(objective, has_aux=True)(state.params)
-  grads, metrics = average((grads, metrics))
+  examples = {name: seen[name] for name in ('image', 'label')}
+  grads, (batch_stats, metrics) = gradients(objective, state.params, examples, config.train.accumulate)
   updates, opt = adam(config).update(grads, state.opt, state.params)
   metrics['grad_norm'] = optax.tree.norm(grads)
   return State(state.step + 1, optax.apply_updates(state.params, updates), batch_stats, opt), metrics

@@ -12,7 +12,7 @@ from genaug.augment.ada import Controller, init_controller, random_ada, update_c
 from genaug.augment.diff_augment import random_diff_augment
 from genaug.models import Spec
 from genaug.models.dcgan import Discriminator, Generator
-from genaug.tasks import adam, average, split_keys
+from genaug.tasks import adam, average, gradients, over_slices, split_keys
 
 
 class State(flax.struct.PyTreeNode):
@@ -72,36 +72,46 @@ def train_step(
   opt = adam(config)
   streams = split_keys(keys, ('augment', 'latent', 'real', 'fake', 'generated'))
   real = 2 * pipeline.input_step(config.augment)(streams['augment'], batch)['image'] - 1
-  z, label = _latents(config, streams['latent']), batch['label']
+  slices = config.train.accumulate
+  examples = {'real': real, 'z': _latents(config, streams['latent']), 'label': batch['label'], 'keys': streams}
 
   def generate(params):
-    variables = {'params': params, 'batch_stats': state.generator['batch_stats']}
-    images, updated = generator.apply(variables, z, label, train=True, mutable='batch_stats')
-    return images, updated['batch_stats']
+    def generate_slice(part):
+      variables = {'params': params, 'batch_stats': state.generator['batch_stats']}
+      images, updated = generator.apply(variables, part['z'], part['label'], train=True, mutable='batch_stats')
+      return updated['batch_stats'], images
 
-  def discriminate(params, images, keys):
+    # What the backward pass of a slice needs is computed again then, not kept through the discriminator's update.
+    once_more = jax.checkpoint(generate_slice) if slices > 1 else generate_slice
+    batch_stats, images = over_slices(once_more, {name: examples[name] for name in ('z', 'label')}, slices)
+    return images, batch_stats
+
+  def discriminate(params, images, keys, label):
     """The one door to the discriminator: whatever is done to its images is done to real and fake alike."""
     images = jax.vmap(lambda key, image: DOORS[config.gan.door](config, key, image, state.controller.p))(keys, images)
     return discriminator.apply({'params': params}, images, label, mutable='batch_stats')[0]
 
   fake, pull_back, batch_stats = jax.vjp(generate, state.generator['params'], has_aux=True)
+  examples['fake'] = fake
 
-  def discriminator_objective(params):
-    real_logits = discriminate(params, real, streams['real'])
-    fake_logits = discriminate(params, fake, streams['fake'])
+  def discriminator_objective(params, part):
+    real_logits = discriminate(params, part['real'], part['keys']['real'], part['label'])
+    fake_logits = discriminate(params, part['fake'], part['keys']['fake'], part['label'])
     loss = discriminator_loss(real_logits, fake_logits).mean()
     signs = jnp.sign(real_logits).mean()
     return loss, {'d_loss': loss, 'd_real': real_logits.mean(), 'd_fake': fake_logits.mean(), 'r_t': signs}
 
-  def generator_objective(images):
-    return generator_loss(discriminate(d_params, images, streams['generated'])).mean()
+  def generator_objective(images, part):
+    return generator_loss(discriminate(d_params, images, part['keys']['generated'], part['label'])).mean()
 
-  d_grads, metrics = average(jax.grad(discriminator_objective, has_aux=True)(state.discriminator))
+  d_grads, metrics = gradients(discriminator_objective, state.discriminator, examples, slices)
   updates, d_opt = opt.update(d_grads, state.discriminator_opt, state.discriminator)
   d_params = optax.apply_updates(state.discriminator, updates)
 
-  g_loss, image_grads = jax.value_and_grad(generator_objective)(fake)
-  g_grads, g_loss = average((pull_back(image_grads)[0], g_loss))
+  g_loss, image_grads = over_slices(
+    lambda part: jax.value_and_grad(generator_objective)(part['fake'], part), examples, slices
+  )
+  g_grads, g_loss = average((pull_back(image_grads / slices)[0], g_loss))
   updates, g_opt = opt.update(g_grads, state.generator_opt, state.generator['params'])
   g = {'params': optax.apply_updates(state.generator['params'], updates), 'batch_stats': batch_stats}
 

@@ -12,7 +12,7 @@ from genaug import losses
 from genaug.augment import pipeline
 from genaug.models import Spec
 from genaug.models.vae import Decoder, Encoder
-from genaug.tasks import adam, average, split_keys
+from genaug.tasks import adam, gradients, split_keys
 
 
 class State(flax.struct.PyTreeNode):
@@ -77,13 +77,14 @@ def train_step(
   warm_up = config.vae.kl_warmup_steps
   beta = config.vae.beta * (jnp.minimum(1.0, (state.step + 1) / warm_up) if warm_up else 1.0)
 
-  def objective(params):
-    terms = _elbo_terms(config, spec, params, images, batch['label'], streams['elbo'])
+  def objective(params, part):
+    terms = _elbo_terms(config, spec, params, **part)
     loss = (-terms['log_likelihood'] + beta * terms['kl']).mean()
     elbo = (terms['log_likelihood'] - terms['kl']).mean()
     return loss, {'loss': loss, 'elbo_nats': elbo, 'kl_nats': terms['kl'].mean()}
 
-  grads, metrics = average(jax.grad(objective, has_aux=True)(state.params))
+  examples = {'images': images, 'label': batch['label'], 'keys': streams['elbo']}
+  grads, metrics = gradients(objective, state.params, examples, config.train.accumulate)
   updates, opt = adam(config).update(grads, state.opt, state.params)
   metrics |= {'beta': jnp.asarray(beta, jnp.float32), 'grad_norm': optax.tree.norm(grads)}
   return State(state.step + 1, optax.apply_updates(state.params, updates), opt), metrics

@@ -49,6 +49,7 @@ _RANGES = {  # inclusive, but not infinite
   'optim.weight_decay': (0, math.inf),
   'train.steps': (1, math.inf),
   'train.batch_size': (1, math.inf),
+  'train.accumulate': (1, math.inf),
   'train.steps_per_call': (1, math.inf),
   'train.log_every': (1, math.inf),
   'train.snapshot_every': (1, math.inf),
@@ -160,12 +161,14 @@ def check_devices(config: ConfigDict, devices: int, steps_per_call: int) -> None
       f'{share} images on each of {devices} devices, but {mixes[0]} mixes groups of {mixing.GROUP}',
       f'a multiple of {mixing.GROUP * devices}',
     )
-  if config.train.batch_size % devices:
+  slices = config.train.accumulate
+  parts = devices * slices
+  if config.train.batch_size % parts:
     raise InputError(
       'train.batch_size',
       config.train.batch_size,
-      f'not divisible by the {devices} devices',
-      f'a multiple of {devices}, such as {max(devices, config.train.batch_size // devices * devices)}',
+      f'not divisible by the {devices} devices' + (f' x train.accumulate = {slices}' if slices > 1 else ''),
+      f'a multiple of {parts}, such as {max(parts, config.train.batch_size // parts * parts)}',
     )
   intervals = (
     'train.steps',
