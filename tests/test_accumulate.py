@@ -17,14 +17,20 @@ quiet = lambda _: None
 FAST = {'augment__rotate__p': 0.0, 'augment__translate__p': 0.0, 'train__steps_per_call': 1}
 
 
-def _stepped(task, data_dir, rows, slices, **overrides):
-  """(experiment, state, metrics) after one step on these rows, with keys that depend on the row only."""
-  experiment = prepare(tiny_config(task, train__accumulate=slices, **FAST, **overrides), data_dir, log=quiet)
-  batch = {name: array[rows][None] for name, array in experiment.dataset.train.arrays.items()}
-  keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(3)))(jnp.asarray(rows))[None]
+@functools.cache
+def _compiled(task, data_dir, slices, backend):
+  del backend  # of the moment
+  experiment = prepare(tiny_config(task, train__accumulate=slices, **FAST), data_dir, log=quiet)
   step = functools.partial(experiment.task.train_step, experiment.config, experiment.spec)
   one = jax.pmap(step, axis_name=DEVICES, in_axes=(None, 0, 0), out_axes=None)
-  return experiment, *one(experiment.init(), batch, keys)
+  return one, experiment.init(), experiment.dataset.train.arrays
+
+
+def _stepped(task, data_dir, rows, slices):
+  """(state, metrics) after one step on these rows, with keys that depend on the row only."""
+  step, state, arrays = _compiled(task, data_dir, slices, jax.default_backend())
+  keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(3)))(jnp.asarray(rows))
+  return step(state, *jax.tree.map(lambda x: x[None], ({name: array[rows] for name, array in arrays.items()}, keys)))
 
 
 def _assert_close(a, b, atol=1e-5):
@@ -44,22 +50,21 @@ def test_without_batch_norm_slices_are_the_whole_batch(data_dir):
   _assert_close(*states)
 
 
-@pytest.mark.parametrize('task', ['gan', 'classify', 'vae'])
-@pytest.mark.parametrize('backend', ['cpu', 'gpu'])
-def test_slices_of_the_same_examples_are_the_whole_batch_even_to_batch_norm(task, backend, data_dir, monkeypatch):
-  """Unrolled as on CPU, and in the loop that accelerators run. Row 2i and row 2i + 1 are in different slices."""
-  rows = np.repeat(np.arange(8), 2)
-  _, *whole = _stepped(task, data_dir, rows, 1)
-  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
-  _, *sliced = _stepped(task, data_dir, rows, 2)
-  _assert_close(whole, sliced, atol=2e-5)
+def test_of_a_gan_twice_the_same_slice_is_the_whole_batch(data_dir, monkeypatch):
+  """Even to batch norm. Rows 2i and 2i + 1 are of two slices, unrolled as on CPU or in the loop of accelerators."""
+  twice = np.repeat(np.arange(8), 2)
+  whole = _stepped('gan', data_dir, twice, 1)
+  for backend in ('cpu', 'gpu'):
+    monkeypatch.setattr(jax, 'default_backend', lambda backend=backend: backend)
+    _assert_close(whole, _stepped('gan', data_dir, twice, 2), atol=2e-5)
 
 
 def test_running_statistics_are_means_over_slices(data_dir):
-  rows = np.arange(16)
-  _, whole, _ = _stepped('classify', data_dir, rows, 1)
-  _, sliced, _ = _stepped('classify', data_dir, rows, 2)
-  of_all, of_slices = whole.batch_stats['BatchNorm_0'], sliced.batch_stats['BatchNorm_0']
+  twice, different = np.repeat(np.arange(8), 2), np.arange(16)
+  _assert_close(_stepped('classify', data_dir, twice, 1), _stepped('classify', data_dir, twice, 2))
+  of_all, of_slices = (
+    _stepped('classify', data_dir, different, slices)[0].batch_stats['BatchNorm_0'] for slices in (1, 2)
+  )
   np.testing.assert_allclose(of_slices['mean'], of_all['mean'], atol=1e-6)
   # The variance within slices lacks that between their means.
   assert (of_slices['var'] <= of_all['var'] + 1e-6).all()
@@ -67,17 +72,14 @@ def test_running_statistics_are_means_over_slices(data_dir):
 
 
 @pytest.mark.parametrize('task', ['gan', 'classify'])
-def test_gradients_of_slices_are_finite_and_those_of_none_are_lost(task, data_dir):
-  """Every example moves the gradient, those of the last slice too."""
-  mixes = {'augment__cutmix__p': 0.5} if task == 'classify' else {}
-  _, state, metrics = _stepped(task, data_dir, np.arange(16), 4, **mixes)
+def test_every_example_of_every_slice_counts(task, data_dir):
+  rows = np.arange(16)
+  state, metrics = _stepped(task, data_dir, rows, 2)
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state, metrics)))
-  for last in (12, 13, 14, 15):
-    rows = np.arange(16)
-    rows[last] = 100
-    _, other, _ = _stepped(task, data_dir, rows, 4, **mixes)
-    moved = [np.abs(a - b).max() for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(other))]
-    assert max(moved) > 0
+  for i in (0, 1, 14, 15):
+    other, _ = _stepped(task, data_dir, np.where(rows == i, 99, rows), 2)
+    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(other)):
+      assert a.size < 100 or np.abs(a - b).max() > 0
 
 
 def test_a_batch_must_divide_into_slices():
