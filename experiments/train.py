@@ -3,6 +3,7 @@
 python -m experiments.train --config configs/gan_mnist5k.py [--config.optim.lr=1e-4 ...] [--workdir runs/NAME]
 """
 
+import contextlib
 import pathlib
 import time
 
@@ -41,20 +42,22 @@ def _check_processes() -> None:
 def main() -> int:
   import jax
 
-  from genaug.training import dry_run, loop
+  from genaug.training import dry_run, hosts, loop
   from genaug.training.experiment import prepare
   from genaug.training.metrics import say
 
   _check_processes()
-  if _COORDINATOR.value or _DISTRIBUTED.value:
-    jax.distributed.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
   workdir = pathlib.Path(_WORKDIR.value or f'runs/{cli.config_name()}')
-  log = say if jax.process_index() == 0 else lambda _: None
-  experiment = prepare(_CONFIG.value, pathlib.Path(_DATA_DIR.value), log)
-  if _DRY_RUN.value:
-    print(dry_run.describe(experiment))
-    return 0
-  loop.train(experiment, workdir, log, _STARTED)
+  with contextlib.ExitStack() as stack:
+    if _COORDINATOR.value or _DISTRIBUTED.value:
+      stack.enter_context(hosts.job(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value))
+    log = say if jax.process_index() == 0 else lambda _: None
+    with hosts.failing_together():
+      experiment = prepare(_CONFIG.value, pathlib.Path(_DATA_DIR.value), log)
+    if _DRY_RUN.value:
+      print(dry_run.describe(experiment))
+    else:
+      loop.train(experiment, workdir, log, _STARTED)
   return 0
 
 

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import tempfile
@@ -73,3 +74,9 @@ def program(name: str, *arguments: str, env=None, timeout: int = 240) -> subproc
   return subprocess.run(
     command, cwd=ROOT, env=env or environment(), capture_output=True, text=True, timeout=timeout, check=False
   )
+
+
+def free_port() -> int:
+  with socket.socket() as probe:
+    probe.bind(('127.0.0.1', 0))
+    return probe.getsockname()[1]

@@ -1,18 +1,11 @@
 """The number of devices and processes changes nothing: batch norm, gradients, augmentation, latents, data order."""
 
 import concurrent.futures
-import socket
 
 import numpy as np
 import pytest
 
-from tests.conftest import environment, program
-
-
-def _free_port() -> int:
-  with socket.socket() as probe:
-    probe.bind(('127.0.0.1', 0))
-    return probe.getsockname()[1]
+from tests.conftest import environment, free_port, program
 
 
 def _three_steps(task, data_dir, output, devices=1, *distributed):
@@ -34,7 +27,7 @@ def test_one_device_two_devices_and_two_processes_agree(task, data_dir, tmp_path
   two = _three_steps(task, data_dir, tmp_path / 'two.npz', 2)
   _assert_close(one, two)
 
-  address = f'127.0.0.1:{_free_port()}'
+  address = f'127.0.0.1:{free_port()}'
   with concurrent.futures.ThreadPoolExecutor() as pool:
     processes = [
       pool.submit(_three_steps, task, data_dir, tmp_path / f'process{i}.npz', 1, address, '2', str(i)) for i in (0, 1)

@@ -20,6 +20,7 @@ from genaug.models import DEVICES
 from genaug.training.chief import Chief
 from genaug.training.evaluator import Scores
 from genaug.training.experiment import Experiment
+from genaug.training.hosts import failing_together
 from genaug.training.metrics import Window, logged_scores, progress
 
 
@@ -91,7 +92,7 @@ def train(
   started = started or time.perf_counter()
   config, total, stride = experiment.config, experiment.config.train.steps, experiment.steps_per_call
   with contextlib.ExitStack() as stack:
-    with _failing_together():
+    with failing_together():
       chief = stack.enter_context(Chief(experiment, workdir, log)) if jax.process_index() == 0 else None
       state = experiment.init()
       if chief:
@@ -159,22 +160,6 @@ def _anywhere(stopped: Callable[[], bool], ask: bool) -> bool:
   if jax.process_count() == 1:
     return stopped()
   return ask and bool(multihost_utils.process_allgather(np.array(stopped())).any())
-
-
-@contextlib.contextmanager
-def _failing_together() -> Iterator[None]:
-  """Wrong input that only process 0 can see ends every process, instead of leaving the others to wait for it."""
-  error = None
-  try:
-    yield
-  except InputError as raised:
-    error = raised
-  if jax.process_count() > 1 and multihost_utils.process_allgather(np.array(error is not None)).any():
-    raise error or InputError(
-      'process', jax.process_index(), 'another process has refused its input', 'see its message'
-    )
-  if error:
-    raise error
 
 
 def _same_everywhere(state: PyTree) -> PyTree:
