@@ -1,11 +1,16 @@
 """The number of devices and processes changes nothing: batch norm, gradients, augmentation, latents, data order."""
 
 import concurrent.futures
+import json
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 
-from tests.conftest import environment, free_port, program
+from tests.conftest import ROOT, environment, free_port, program, tiny_flags
 
 
 def _three_steps(task, data_dir, output, devices=1, *distributed):
@@ -36,6 +41,35 @@ def test_one_device_two_devices_and_two_processes_agree(task, data_dir, tmp_path
   _assert_close(two, first)
   for name in first:
     np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+  np.testing.assert_array_equal(one['inputs'], two['inputs'])
+  np.testing.assert_array_equal(one['inputs'], first['inputs'])
   moved = [name for name in one if 'kernel' in name]
   assert moved
   assert all(np.abs(one[name]).max() > 0 for name in moved)
+
+
+def _losses(directory) -> dict[int, float]:
+  lines = [json.loads(line) for line in (directory / 'metrics.jsonl').read_text().splitlines()]
+  return {line['step']: line.get('train/loss', line.get('train/d_loss')) for line in lines}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('task', ['classify', 'gan'])
+def test_a_run_killed_on_two_devices_goes_on_with_one(task, data_dir, tmp_path):
+  """Half the devices, each with twice the share of the same batches: the losses are those of a run left alone."""
+  flags = tiny_flags(train__steps=60, optim__lr=1e-4)
+  common = [f'--config=configs/{task}_mnist5k.py', f'--data_dir={data_dir}', *flags]
+  command = [sys.executable, '-m', 'experiments.train', *common, f'--workdir={tmp_path / "moved"}']
+  first = subprocess.Popen(command, cwd=ROOT, env=environment(devices=2), stderr=subprocess.DEVNULL)
+  while not (tmp_path / 'moved' / 'checkpoints' / '15').exists():
+    assert first.poll() is None
+    time.sleep(0.01)
+  first.send_signal(signal.SIGKILL)
+  first.wait()
+  for name in ('moved', 'alone'):
+    done = program('experiments.train', *common, f'--workdir={tmp_path / name}')
+    assert done.returncode == 0, done.stderr
+    assert ('resuming at step' in done.stdout) == (name == 'moved')
+  moved, alone = _losses(tmp_path / 'moved'), _losses(tmp_path / 'alone')
+  assert list(moved) == list(alone) == list(range(5, 65, 5))
+  np.testing.assert_allclose(list(moved.values()), list(alone.values()), rtol=1e-3)
