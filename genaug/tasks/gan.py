@@ -66,7 +66,7 @@ def init(config, spec: Spec, key: Key[Array, '']) -> State:
 def train_step(
   config, spec: Spec, state: State, batch: dict[str, Array], keys: Key[Array, ' b']
 ) -> tuple[State, dict[str, Float[Array, '']]]:
-  """One update of the discriminator, then one of the generator against the updated discriminator."""
+  """One update of the discriminator by all slices of the batch, then one of the generator against the new one."""
   generator, discriminator = _networks(config, spec)
   discriminator_loss, generator_loss = losses.ADVERSARIAL_LOSSES[config.gan.loss]
   opt = adam(config)
@@ -81,9 +81,9 @@ def train_step(
       images, updated = generator.apply(variables, part['z'], part['label'], train=True, mutable='batch_stats')
       return updated['batch_stats'], images
 
-    # What the backward pass of a slice needs is computed again then, not kept through the discriminator's update.
-    once_more = jax.checkpoint(generate_slice) if slices > 1 else generate_slice
-    batch_stats, images = over_slices(once_more, {name: examples[name] for name in ('z', 'label')}, slices)
+    # A slice's intermediates are computed again for its backward pass, not kept through the discriminator's update.
+    forward = jax.checkpoint(generate_slice) if slices > 1 else generate_slice
+    batch_stats, images = over_slices(forward, {name: examples[name] for name in ('z', 'label')}, slices)
     return images, batch_stats
 
   def discriminate(params, images, keys, label):
