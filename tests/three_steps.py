@@ -16,17 +16,23 @@ from genaug.training.loop import make_feed, make_step
 from tests.conftest import ADA, tiny_config
 
 
-def _inputs(experiment, state, resident, feed) -> np.ndarray:
-  """What one step's keys make of its images: the real step, of a task that trains nothing and returns them."""
+def _with_inputs(train_step):
+  """The training step, with the augmented images of all devices among its metrics."""
+  input_step, seen = pipeline.input_step, []
 
-  def look(config, spec, state, batch, keys):
-    if config.task == 'classify':
-      batch = batch | {'label': jax.nn.one_hot(batch['label'], spec.num_classes)}
-    images = pipeline.input_step(config.augment)(keys, batch)['image']
-    return state, jax.lax.all_gather(images, DEVICES, tiled=True)
+  def recording(config):
+    def step(keys, batch):
+      seen.append(input_step(config)(keys, batch))
+      return seen[-1]
 
-  experiment.task.train_step = look
-  return np.asarray(make_step(experiment)(state, resident, feed)[1])
+    return step
+
+  def step(*arguments):
+    state, metrics = train_step(*arguments)
+    return state, metrics | {'inputs': jax.lax.all_gather(seen.pop()['image'], DEVICES, tiled=True)}
+
+  pipeline.input_step = recording
+  return step
 
 
 def main(task: str, data_dir: str, output: str, *distributed: str) -> None:
@@ -37,6 +43,7 @@ def main(task: str, data_dir: str, output: str, *distributed: str) -> None:
   experiment = prepare(
     tiny_config(task, data__device_mib=512 * (task != 'vae'), **ADA, **extra), pathlib.Path(data_dir)
   )
+  experiment.task.train_step = _with_inputs(experiment.task.train_step)
   state, step = experiment.init(), make_step(experiment)
   resident, feed = make_feed(experiment)
   assert bool(resident['split']) == (task != 'vae'), 'one task tests splits on the device, the other streamed ones'
@@ -48,9 +55,7 @@ def main(task: str, data_dir: str, output: str, *distributed: str) -> None:
       assert all((shard == shards[0]).all() for shard in shards), 'devices hold different values'
   leaves = jax.tree_util.tree_leaves_with_path(state)
   arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
-  if task != 'gan':  # its inputs go the same way and take long to compile
-    arrays['inputs'] = _inputs(experiment, state, resident, feed(3))
-  np.savez(output, **arrays)
+  np.savez(output, **arrays, inputs=np.asarray(metrics['inputs']))
 
 
 if __name__ == '__main__':
