@@ -181,3 +181,27 @@ def classifier() -> ConfigDict:
   c.eval.metrics = ('accuracy',)
   c.eval.every = 1000
   return c
+
+
+def augment_sweep(trial) -> dict[str, object]:
+  """Searches the augmentation of grey images: how far all of them move, how often some are hidden or mixed.
+
+  A name suggested is the key it sets; what is returned is set besides.
+  """
+  strengths = {
+    'rotate.degrees': 40.0,
+    'translate.fraction': 0.2,
+    'zoom.limit': 0.4,
+    'shear.degrees': 25.0,
+    'elastic.alpha': 0.1,
+    'brightness.limit': 0.6,
+    'contrast.limit': 0.6,
+  }
+  for key, most in strengths.items():
+    trial.suggest_float(f'augment.{key}', 0.0, most)
+  trial.suggest_categorical('augment.hflip.p', (0.0, 0.5))
+  if trial.suggest_categorical('augment.cutout.p', (0.0, 0.5, 1.0)):
+    trial.suggest_float('augment.cutout.size', 0.1, 0.6)
+  if trial.suggest_categorical('augment.mixup.p', (0.0, 0.5, 1.0)):
+    trial.suggest_float('augment.mixup.alpha', 0.1, 2.0, log=True)
+  return {f'augment.{key.partition(".")[0]}.p': 1.0 for key in strengths}

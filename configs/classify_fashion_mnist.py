@@ -11,3 +11,7 @@ def get_config():
   c.data.name = 'fashion_mnist'
   c.data.per_class = 10
   return c
+
+
+def get_sweep(trial):
+  return base.augment_sweep(trial)

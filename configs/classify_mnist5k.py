@@ -10,3 +10,7 @@ def get_config():
   c = base.classifier()
   c.data.per_class = 10
   return c
+
+
+def get_sweep(trial):
+  return base.augment_sweep(trial)

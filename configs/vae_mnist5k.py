@@ -17,3 +17,9 @@ def get_config():
   c.eval.metrics = ('elbo',)
   c.eval.every = 1000
   return c
+
+
+def get_sweep(trial):
+  trial.suggest_float('optim.lr', 1e-4, 1e-2, log=True)
+  trial.suggest_int('model.z_dim', 8, 64, log=True)
+  trial.suggest_float('vae.beta', 0.5, 2.0, log=True)

@@ -59,19 +59,24 @@ def claim(workdir: pathlib.Path, config: ConfigDict) -> None:
   path = workdir / 'config.json'
   mine = json.loads(config.to_json())
   if path.exists():
-    theirs, ours = flatten(read_config(workdir)), flatten(mine)
-    keys = (theirs.keys() | ours.keys()) - _MACHINE
-    differing = {k: (theirs.get(k), ours.get(k)) for k in keys if theirs.get(k) != ours.get(k)}
-    if differing:
-      listed = ', '.join(f'{k}: {old!r} there, {new!r} now' for k, (old, new) in sorted(differing.items()))
-      raise InputError(
-        'workdir',
-        str(workdir),
-        f'holds a run of another config ({listed})',
-        'name another --workdir, or set those keys back',
-      )
+    refuse_another(workdir, read_config(workdir), mine)
   write_json(path, mine)
   write_json(workdir / 'environment.json', environment())
+
+
+def refuse_another(workdir: pathlib.Path, there: dict, now: dict) -> None:
+  """Raises InputError with the keys in which what a workdir holds and what it is to hold now differ."""
+  theirs, ours = flatten(there), flatten(now)
+  keys = (theirs.keys() | ours.keys()) - _MACHINE
+  differing = {k: (theirs.get(k), ours.get(k)) for k in keys if theirs.get(k) != ours.get(k)}
+  if differing:
+    listed = ', '.join(f'{k}: {old!r} there, {new!r} now' for k, (old, new) in sorted(differing.items()))
+    raise InputError(
+      'workdir',
+      str(workdir),
+      f'holds a run of another config ({listed})',
+      'name another --workdir, or set those keys back',
+    )
 
 
 def read_config(workdir: pathlib.Path) -> dict:

@@ -1,0 +1,104 @@
+"""Searches the keys that a config's `get_sweep(trial)` suggests, with Optuna on Ray Tune.
+
+python -m experiments.sweep --config configs/classify_mnist5k.py --trials 24 [--workdir runs/NAME] [--address HOST:PORT]
+
+A trial is cross-validated within its training images: it trains fold after fold, is scored on what each holds out, and
+ASHA stops it when the mean so far is among the worse half. The test split is never read. Run the same command again
+after an interruption: what has ended stays, what was begun goes on; a larger --trials extends.
+
+On a cluster repository, --data_dir and --workdir must be at the same paths on every node.
+"""
+
+import importlib.util
+import os
+import pathlib
+import sys
+
+from absl import flags
+
+from experiments import cli
+from genaug.errors import InputError
+
+_CONFIG = cli.define_config()
+_DATA_DIR = cli.define_data_dir()
+_TRIALS = flags.DEFINE_integer('trials', 20, 'How many trials there are to be in the end.', lower_bound=1)
+_FOLDS = flags.DEFINE_integer('folds', 5, 'Parts of the training images, each held out once.', lower_bound=1)
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything goes. Default: runs/<config name>-sweep.')
+_ADDRESS = flags.DEFINE_string(
+  'address', None, 'host:port of a Ray cluster. Default: Ray on this machine, loopback only.'
+)
+_CPUS = flags.DEFINE_float('cpus_per_trial', None, 'Cores of a trial. Default: its share of a node with GPUs, or all.')
+_GPUS = flags.DEFINE_float('gpus_per_trial', None, 'GPUs of a trial. Default: 1 where there are any.')
+_RETRIES = flags.DEFINE_integer('retries', 2, 'Attempts more at a trial that fails, with its node or by itself.')
+_SEED = flags.DEFINE_integer('seed', 0, "Of the search; the config's seed is of training.")
+flags.mark_flag_as_required('config')
+flags.adopt_module_key_flags(cli)
+
+
+def _get_sweep(file: str):
+  """`get_sweep` of a config file. Raises InputError if it has none."""
+  spec = importlib.util.spec_from_file_location('config_of_sweep', file)
+  module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # Tune pickles functions by module
+  spec.loader.exec_module(module)
+  if not hasattr(module, 'get_sweep'):
+    raise InputError('config', file, 'has no get_sweep(trial)', 'write one as in configs/classify_mnist5k.py')
+  return module.get_sweep
+
+
+def main() -> int:
+  os.environ.update(  # read when Ray is imported
+    RAY_USAGE_STATS_ENABLED='0',
+    RAY_CHDIR_TO_TRIAL_DIR='0',
+    TUNE_DISABLE_AUTO_CALLBACK_LOGGERS='1',
+    TUNE_DISABLE_SIGINT_HANDLER='1',
+  )
+  if not _ADDRESS.value:
+    os.environ['RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER'] = '0'  # else Ray listens on every interface
+  try:
+    import jax
+    import optuna
+    import ray
+  except ImportError as error:
+    raise InputError('python', sys.executable, str(error), "pip install 'genaug[sweep]'") from None
+  jax.config.update('jax_platforms', 'cpu')  # of this process; accelerators are for the trials
+  optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+  from tqdm import tqdm
+
+  from genaug.training import sweep_figures, sweeps, tuning, workdir
+  from genaug.training.metrics import say
+
+  file = flags.FLAGS['config'].config_filename.partition(':')[0]
+  directory = pathlib.Path(_WORKDIR.value or f'runs/{cli.config_name()}-sweep').absolute()
+  data_dir = pathlib.Path(_DATA_DIR.value).expanduser().absolute()
+  get_sweep = _get_sweep(file)
+  sweep = sweeps.define(_CONFIG.value, _FOLDS.value, get_sweep, data_dir, say)
+  directory.mkdir(parents=True, exist_ok=True)
+  with workdir.lock(directory):
+    record = sweeps.Record(directory, sweep)
+    done = len(record.with_status(*sweeps.DONE))
+    if done < _TRIALS.value:
+      tuning.connect(_ADDRESS.value)
+      given = {'CPU': _CPUS.value, 'GPU': _GPUS.value}
+      resources = tuning.whole_node() | {name: value for name, value in given.items() if value is not None}
+      with tqdm(total=_TRIALS.value, initial=done, unit='trial', smoothing=0.0) as bar:
+
+        def ended(trial: dict) -> None:
+          bar.update()
+          if best := record.ranked()[:1]:
+            bar.set_postfix(best=f'{best[0]["mean"]:.4f}')
+
+        tuning.run(record, get_sweep, _TRIALS.value, directory, data_dir, resources, _RETRIES.value, _SEED.value, ended)
+      ray.shutdown()
+    print(sweeps.table(record))
+    for picture in sweep_figures.save(record, directory / 'figures'):
+      print(f'  {picture}')
+  if not record.ranked():
+    print('error: no trial has ended with a score; sweep.json says why', file=sys.stderr)
+    return 1
+  print(f'best, trial {record.ranked()[0]["id"]}: {sweeps.flags(record.ranked()[0]["overrides"])}')
+  return 0
+
+
+if __name__ == '__main__':
+  cli.run(main)

@@ -1,0 +1,177 @@
+"""What a sweep's trials are and what came of them; nothing here knows how they are run."""
+
+import hashlib
+import json
+import math
+import pathlib
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import optuna
+from ml_collections import ConfigDict
+
+from genaug.errors import DivergedError, InputError
+from genaug.training import checks, loop, workdir
+from genaug.training.experiment import best_metric, prepare
+
+Overrides = dict[str, object]
+GetSweep = Callable[[optuna.Trial], Overrides | None]
+
+_SAMPLES = 100  # of a space, to know its dimensions and to find what a config refuses
+_HELD_OUT = 40  # images of each class, where all are used
+DONE = ('finished', 'stopped', 'diverged')
+"""Ways a trial ends that another attempt would not change: all folds, cut short by the scheduler, not finite."""
+
+
+class Sweep(NamedTuple):
+  """What every trial shares."""
+
+  config: ConfigDict
+  folds: int
+  objective: str
+  mode: str
+  space: dict[str, str]
+  """Optuna's distribution of each suggested key, as JSON."""
+
+
+def define(config: ConfigDict, folds: int, get_sweep: GetSweep, data_dir: pathlib.Path, log: Callable) -> Sweep:
+  """Reads the data, splits it into folds and tries the search space. Raises InputError."""
+  objective, mode = best_metric(config)
+  if objective is None:
+    raise InputError('eval.metrics', (), 'a sweep needs a score', '--config.eval.metrics="(\'accuracy\',)" or another')
+  config = config.copy_and_resolve_references().unlock()
+  config.data.test_split = ''  # never read: what is chosen by its score would be a score of the choice
+  if config.data.folder:
+    config.data.folder = str(pathlib.Path(config.data.folder).absolute())
+  if not config.data.validation:
+    config.data.validation = max(1, config.data.per_class // folds) if config.data.per_class else _HELD_OUT
+  config.lock()
+  dataset = prepare(fold_config(config, {}, folds - 1), data_dir, log, training=False).dataset
+  distributions = {}
+  study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+  for _ in range(_SAMPLES):
+    trial = study.ask()
+    constants = get_sweep(trial) or {}
+    tried = fold_config(config, trial.params | constants, 0)
+    checks.check_config(tried)
+    checks.check_data(tried, dataset)
+    distributions |= trial.distributions
+  space = {key: optuna.distributions.distribution_to_json(distributions[key]) for key in sorted(distributions)}
+  return Sweep(config, folds, objective, mode, space)
+
+
+def fold_config(config: ConfigDict, overrides: Mapping[str, object], fold: int) -> ConfigDict:
+  """What one fold of a trial trains. Raises InputError for a key that is none."""
+  config = config.copy_and_resolve_references()
+  known = workdir.flatten(config.to_dict())
+  for key, value in overrides.items():
+    if key not in known:
+      raise InputError(
+        'get_sweep', key, 'no such config key', 'a key of configs/base.py, such as augment.rotate.degrees'
+      )
+    try:
+      config.update_from_flattened_dict({key: value})
+    except TypeError as error:
+      raise InputError(key, value, str(error), f'a {type(known[key]).__name__} such as {known[key]!r}') from None
+  config.data.fold = fold
+  return config
+
+
+def identity(overrides: Overrides) -> str:
+  """Names a trial's directory: the same overrides find what an earlier attempt has left."""
+  return hashlib.sha256(json.dumps(overrides, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def score(sweep: Sweep, overrides: Overrides, fold: int, directory: pathlib.Path, data_dir: pathlib.Path) -> float:
+  """Trains one fold, or on from its checkpoint, or reads what it scored. NaN if it diverges.
+
+  What remains of a finished fold are its scores, log and pictures; checkpoints of hundreds of folds fill a disk.
+  """
+  directory = directory / 'trials' / identity(overrides) / f'fold{fold}'
+  summary = directory / 'summary.json'
+  if summary.exists():
+    return json.loads(summary.read_text())[sweep.objective]
+  silent = lambda _: None
+  try:
+    scores = loop.train(prepare(fold_config(sweep.config, overrides, fold), data_dir, silent), directory, silent)
+  except DivergedError:
+    return math.nan
+  if scores is None:
+    raise RuntimeError('stopped by a signal')
+  shutil.rmtree(directory / 'checkpoints')
+  return scores[sweep.objective]
+
+
+class Record:
+  """sweep.json: every trial with its overrides, status, scores; rewritten whenever one of them changes."""
+
+  def __init__(self, directory: pathlib.Path, sweep: Sweep):
+    """Goes on with what is there. Raises InputError with the differing keys where that is another sweep."""
+    self.sweep, self._path = sweep, directory / 'sweep.json'
+    head = {
+      'config': json.loads(sweep.config.to_json()),
+      'folds': sweep.folds,
+      'objective': sweep.objective,
+      'space': sweep.space,
+    }
+    self._constant = {'environment': workdir.environment(), **head}
+    self.trials: dict[str, dict] = {}
+    if self._path.exists():
+      there = json.loads(self._path.read_text())
+      workdir.refuse_another(directory, {name: there[name] for name in head}, head)
+      self.trials = {trial['id']: trial for trial in there['trials']}
+
+  def update(self, overrides: Overrides, **changes: object) -> None:
+    name = identity(overrides)
+    trial = self.trials.setdefault(name, {'id': name, 'overrides': overrides, 'status': 'running', 'scores': []})
+    trial |= changes
+    if trial['scores']:
+      trial['mean'] = math.fsum(trial['scores']) / len(trial['scores'])
+    self.write()
+
+  def write(self) -> None:
+    best = next((trial['id'] for trial in self.ranked()), None)
+    workdir.write_json(self._path, {**self._constant, 'best': best, 'trials': list(self.trials.values())})
+
+  def with_status(self, *statuses: str) -> list[dict]:
+    return [trial for trial in self.trials.values() if trial['status'] in statuses]
+
+  def ranked(self) -> list[dict]:
+    """Trials of all folds, best first; then those that were stopped."""
+    sign = -1 if self.sweep.mode == 'max' else 1
+    done = self.with_status('finished', 'stopped')
+    return sorted(done, key=lambda trial: (trial['status'] != 'finished', sign * trial['mean']))
+
+  def study(self, sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
+    """What Optuna learns from: the trials that have ended with a score."""
+    direction = {'max': 'maximize', 'min': 'minimize'}[self.sweep.mode]
+    study = optuna.create_study(direction=direction, sampler=sampler, study_name='sweep')
+    space = {key: optuna.distributions.json_to_distribution(text) for key, text in self.sweep.space.items()}
+    for trial in self.with_status('finished', 'stopped'):
+      params = {key: value for key, value in trial['overrides'].items() if key in space}
+      distributions = {key: space[key] for key in params}
+      study.add_trial(optuna.create_trial(params=params, distributions=distributions, value=trial['mean']))
+    return study
+
+
+def running_means(scores: Sequence[float]) -> list[float]:
+  """What the scheduler was told after each fold."""
+  return [math.fsum(scores[:count]) / count for count in range(1, len(scores) + 1)]
+
+
+def flags(overrides: Overrides) -> str:
+  """To be pasted behind `experiments.train --config ...`."""
+  return ' '.join(f'--config.{key}={value}' for key, value in sorted(overrides.items()))
+
+
+def table(record: Record, rows: int = 10) -> str:
+  """The best trials, the best first."""
+  keys = sorted({key for trial in record.trials.values() for key in trial['overrides'] if key in record.sweep.space})
+  lines = [('', record.sweep.objective, 'folds', *(key.removeprefix('augment.') for key in keys))]
+  for place, trial in enumerate(record.ranked()[:rows], 1):
+    values = (trial['overrides'].get(key, '') for key in keys)
+    shown = (f'{value:.3g}' if isinstance(value, float) else str(value) for value in values)
+    lines.append((str(place), f'{trial["mean"]:.4f}', str(len(trial['scores'])), *shown))
+  widths = [max(map(len, column)) for column in zip(*lines)]
+  return '\n'.join('  '.join(cell.rjust(width) for cell, width in zip(line, widths)) for line in lines)
