@@ -49,6 +49,7 @@ def main() -> int:
   os.environ.update(  # read when Ray is imported
     RAY_USAGE_STATS_ENABLED='0',
     RAY_CHDIR_TO_TRIAL_DIR='0',
+    RAY_AIR_NEW_OUTPUT='0',
     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS='1',
     TUNE_DISABLE_SIGINT_HANDLER='1',
   )
@@ -63,10 +64,8 @@ def main() -> int:
   jax.config.update('jax_platforms', 'cpu')  # of this process; accelerators are for the trials
   optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-  from tqdm import tqdm
-
   from genaug.training import sweep_figures, sweeps, tuning, workdir
-  from genaug.training.metrics import say
+  from genaug.training.metrics import progress, say
 
   file = flags.FLAGS['config'].config_filename.partition(':')[0]
   directory = pathlib.Path(_WORKDIR.value or f'runs/{cli.config_name()}-sweep').absolute()
@@ -81,12 +80,14 @@ def main() -> int:
       tuning.connect(_ADDRESS.value)
       given = {'CPU': _CPUS.value, 'GPU': _GPUS.value}
       resources = tuning.whole_node() | {name: value for name, value in given.items() if value is not None}
-      with tqdm(total=_TRIALS.value, initial=done, unit='trial', smoothing=0.0) as bar:
+      with progress(_TRIALS.value, done, unit='trial') as bar:
 
         def ended(trial: dict) -> None:
-          bar.update()
+          if trial['status'] == 'failed':
+            say(f'trial {trial["id"]} failed: {trial["error"].strip().splitlines()[-1]}')
           if best := record.ranked()[:1]:
-            bar.set_postfix(best=f'{best[0]["mean"]:.4f}')
+            bar.set_postfix(best=f'{best[0]["mean"]:.4f}', refresh=False)
+          bar.update()
 
         tuning.run(record, get_sweep, _TRIALS.value, directory, data_dir, resources, _RETRIES.value, _SEED.value, ended)
       ray.shutdown()

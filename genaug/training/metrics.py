@@ -97,14 +97,14 @@ def _read(path: pathlib.Path) -> list[dict]:
   return lines
 
 
-def progress(total: int, start: int, enabled: bool) -> tqdm:
-  """Steps a second and time left; once a second on a terminal, twice a minute in a log file."""
+def progress(total: int, start: int, enabled: bool = True, unit: str = 'step') -> tqdm:
+  """Steps, or other units, a second and time left; once a second on a terminal, twice a minute in a log file."""
   terminal = sys.stderr.isatty()
   interval = 1.0 if terminal else 30.0
   return tqdm(
     total=total,
     initial=start,
-    unit='step',
+    unit=unit,
     disable=not enabled,
     mininterval=interval,
     maxinterval=interval,

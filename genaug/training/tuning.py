@@ -1,10 +1,12 @@
 """Runs a sweep on Ray Tune: Optuna suggests, ASHA stops, a trial trains its folds one after another."""
 
+import logging
 import math
 import os
 import pathlib
 import shutil
 import types
+import warnings
 from collections.abc import Callable
 
 import jax
@@ -22,11 +24,13 @@ _SCORE = 'mean_score'
 
 def connect(address: str | None) -> None:
   """Joins the cluster at an address, or starts Ray on this machine for as long as the program runs."""
-  if address:
-    ray.init(address=address, log_to_driver=False, logging_level='ERROR')
-  else:
-    cores = len(os.sched_getaffinity(0))
-    ray.init(address='local', num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level='ERROR')
+  where = {'address': address}
+  if not address:
+    where = {'address': 'local', 'num_cpus': len(os.sched_getaffinity(0)), 'include_dashboard': False}
+  with warnings.catch_warnings():
+    warnings.filterwarnings('ignore', r'os\.fork', RuntimeWarning)  # Ray's children exec at once
+    ray.init(**where, log_to_driver=False, logging_level='ERROR')
+  logging.getLogger('ray.tune').setLevel('CRITICAL')  # the record has the errors
 
 
 def whole_node() -> dict[str, float]:
@@ -139,11 +143,14 @@ def run(
     run_config=tune.RunConfig(
       name=scratch.name,
       storage_path=str(directory),
+      checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # trials keep their own
       failure_config=tune.FailureConfig(max_failures=retries),
       callbacks=[_Recorder(record, ended)],
       stop={'training_iteration': record.sweep.folds},
       verbose=0,
     ),
   )
-  tuner.fit()
+  with warnings.catch_warnings():
+    warnings.filterwarnings('ignore', 'The reported value is ignored', UserWarning)  # a retry reports its folds again
+    tuner.fit()
   shutil.rmtree(scratch)
