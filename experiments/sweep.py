@@ -12,6 +12,7 @@ On a cluster repository, --data_dir and --workdir must be at the same paths on e
 import importlib.util
 import os
 import pathlib
+import secrets
 import sys
 
 from absl import flags
@@ -32,6 +33,18 @@ _GPUS = flags.DEFINE_float('gpus_per_trial', None, 'GPUs of a trial. Default: 1 
 _RETRIES = flags.DEFINE_integer('retries', 2, 'Attempts more at a trial that fails, with its node or by itself.')
 _SEED = flags.DEFINE_integer('seed', 0, "Of the search; the config's seed is of training.")
 flags.mark_flag_as_required('config')
+_ENVIRONMENT = {  # read when Ray is imported
+  'RAY_USAGE_STATS_ENABLED': '0',
+  'RAY_CHDIR_TO_TRIAL_DIR': '0',
+  'RAY_AIR_NEW_OUTPUT': '0',
+  'TUNE_DISABLE_AUTO_CALLBACK_LOGGERS': '1',
+  'TUNE_DISABLE_SIGINT_HANDLER': '1',
+}
+_LOCAL = {
+  'RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER': '0',  # what makes Ray listen on loopback only
+  'RAY_AUTH_MODE': 'token',
+  'RAY_AUTH_TOKEN': secrets.token_hex(32),  # else Ray leaves one in the home directory
+}
 flags.adopt_module_key_flags(cli)
 
 
@@ -46,15 +59,7 @@ def _get_sweep(file: str):
 
 
 def main() -> int:
-  os.environ.update(  # read when Ray is imported
-    RAY_USAGE_STATS_ENABLED='0',
-    RAY_CHDIR_TO_TRIAL_DIR='0',
-    RAY_AIR_NEW_OUTPUT='0',
-    TUNE_DISABLE_AUTO_CALLBACK_LOGGERS='1',
-    TUNE_DISABLE_SIGINT_HANDLER='1',
-  )
-  if not _ADDRESS.value:
-    os.environ['RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER'] = '0'  # else Ray listens on every interface
+  os.environ |= _ENVIRONMENT if _ADDRESS.value else _ENVIRONMENT | _LOCAL
   try:
     import jax
     import optuna

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import secrets
 import signal
 import subprocess
 import sys
@@ -159,22 +160,26 @@ def _arguments(quick, data_dir, workdir, trials, *more):
 
 @contextlib.contextmanager
 def _started(command, ray, **extra):
-  """A process in the background, killed with its group at the end."""
-  process = subprocess.Popen(
-    command,
-    cwd=ROOT,
-    env=environment(RAY_TMPDIR=ray, **extra),
-    stdout=subprocess.PIPE,
-    stderr=subprocess.STDOUT,
-    text=True,
-    start_new_session=True,
-  )
-  try:
-    yield process
-  finally:
-    with contextlib.suppress(ProcessLookupError):
-      os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+  """A process in the background with its output in a file; killed with its group at the end."""
+  with tempfile.TemporaryFile('w+') as output:
+    process = subprocess.Popen(
+      command,
+      cwd=ROOT,
+      env=environment(RAY_TMPDIR=ray, **extra),
+      stdout=output,
+      stderr=subprocess.STDOUT,
+      start_new_session=True,
+    )
+    try:
+      yield process
+    except BaseException:
+      output.seek(0)
+      print(output.read())
+      raise
+    finally:
+      with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+      process.wait()
 
 
 def _trials(workdir, *statuses):
@@ -186,7 +191,7 @@ def _trials(workdir, *statuses):
 def _wait(condition, process, seconds=120):
   end = time.monotonic() + seconds
   while not condition():
-    assert process.poll() is None, process.communicate()[0]
+    assert process.poll() is None, 'ended early'
     assert time.monotonic() < end, 'timed out'
     time.sleep(0.1)
 
@@ -213,8 +218,7 @@ def test_a_sweep_runs_on_this_machine_and_is_not_run_twice(quick, data_dir, tmp_
   with _started([sys.executable, '-m', *arguments], quick[1], SWEEP_TEST=str(tmp_path)) as process:
     _wait(lambda: _trials(workdir, 'running'), process)
     addresses = _listening(f'SWEEP_TEST={tmp_path}')
-    output = process.communicate(timeout=200)[0]
-  assert process.returncode == 0, output
+    assert process.wait(timeout=200) == 0
   loopback = {'0100007F', '0000000000000000FFFF00000100007F', '00000000000000000000000001000000'}
   assert addresses
   assert addresses <= loopback
@@ -234,9 +238,6 @@ def test_a_sweep_runs_on_this_machine_and_is_not_run_twice(quick, data_dir, tmp_
   assert again.returncode == 0, again.stderr
   assert (workdir / 'sweep.json').read_text() == before
   assert f'best, trial {json.loads(before)["best"]}: --config.augment.hflip.p=0.5 --config.optim.lr=' in again.stdout
-  other = program(*arguments, '--config.optim.b1=0.5', env=environment(RAY_TMPDIR=quick[1]))
-  assert other.returncode == 2
-  assert 'config.optim.b1: 0.9 there, 0.5 now' in other.stderr
 
 
 def _times(workdir):
@@ -263,19 +264,20 @@ def test_a_killed_sweep_goes_on_without_running_again_what_had_ended(quick, data
 def test_a_cluster_that_loses_a_node_finishes_the_sweep(quick, data_dir, tmp_path):
   workdir = tmp_path / 'sweep'
   start = [sys.executable, '-m', 'ray.scripts.scripts', 'start', '--block', '--num-cpus=1', '--disable-usage-stats']
+  token = {'RAY_AUTH_MODE': 'token', 'RAY_AUTH_TOKEN': secrets.token_hex(32)}
   with contextlib.ExitStack() as stack:
-    head = stack.enter_context(_started([*start, '--head', '--port=0', '--include-dashboard=false'], quick[1]))
+    run = lambda *command: stack.enter_context(_started(command, quick[1], **token))
+    head = run(*start, '--head', '--port=0', '--include-dashboard=false')
     address = pathlib.Path(quick[1], 'ray', 'ray_current_cluster')
     _wait(address.exists, head)
     address = address.read_text().strip()
-    other = stack.enter_context(_started([*start, f'--address={address}'], quick[1], SWEEP_NODE='other'))
+    other = run(*start, f'--address={address}')
     arguments = _arguments(quick, data_dir, workdir, 6, f'--address={address}', '--cpus_per_trial=1')
-    sweep = stack.enter_context(_started([sys.executable, '-m', *arguments], quick[1]))
+    sweep = run(sys.executable, '-m', *arguments)
     _wait(lambda: len(_trials(workdir, 'running')) == 2 and _trials(workdir, 'finished', 'stopped'), sweep)
     os.killpg(other.pid, signal.SIGKILL)
     ended, times = _trials(workdir, 'finished', 'stopped'), _times(workdir)
-    output = sweep.communicate(timeout=200)[0]
-  assert sweep.returncode == 0, output
+    assert sweep.wait(timeout=200) == 0
   after = _trials(workdir, 'finished', 'stopped')
   assert len(after) == 6
   assert all(trial in after for trial in ended)

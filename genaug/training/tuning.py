@@ -17,19 +17,27 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from genaug.errors import InputError
 from genaug.training import sweeps
 
 _SCORE = 'mean_score'
 
 
 def connect(address: str | None) -> None:
-  """Joins the cluster at an address, or starts Ray on this machine for as long as the program runs."""
+  """Joins the cluster at an address, or starts Ray on this machine for as long as the program runs.
+
+  Raises InputError for an address that does not answer.
+  """
   where = {'address': address}
   if not address:
     where = {'address': 'local', 'num_cpus': len(os.sched_getaffinity(0)), 'include_dashboard': False}
   with warnings.catch_warnings():
     warnings.filterwarnings('ignore', r'os\.fork', RuntimeWarning)  # Ray's children exec at once
-    ray.init(**where, log_to_driver=False, logging_level='ERROR')
+    try:
+      ray.init(**where, log_to_driver=False, logging_level='ERROR')
+    except Exception as error:  # of no common type
+      remedy = 'the host:port that `ray start --head` printed, with the RAY_AUTH_MODE and token of that cluster'
+      raise InputError('address', address, ' '.join(str(error).split()), remedy) from None
   logging.getLogger('ray.tune').setLevel('CRITICAL')  # the record has the errors
 
 
