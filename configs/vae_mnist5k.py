@@ -1,6 +1,7 @@
 """VAE on 4,000 dynamically binarised MNIST digits (Kingma and Welling 2014, arXiv:1312.6114).
 
 make train CONFIG=configs/vae_mnist5k.py
+python -m experiments.sweep --config configs/vae_mnist5k.py --trials 24
 """
 
 from configs import base

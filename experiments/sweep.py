@@ -28,7 +28,7 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything goes. Default:
 _ADDRESS = flags.DEFINE_string(
   'address', None, 'host:port of a Ray cluster. Default: Ray on this machine, loopback only.'
 )
-_CPUS = flags.DEFINE_float('cpus_per_trial', None, 'Cores of a trial. Default: its share of a node with GPUs, or all.')
+_CPUS = flags.DEFINE_float('cpus_per_trial', None, 'Cores of a trial. Default: all of a node, or the share of its GPU.')
 _GPUS = flags.DEFINE_float('gpus_per_trial', None, 'GPUs of a trial. Default: 1 where there are any.')
 _RETRIES = flags.DEFINE_integer('retries', 2, 'Attempts more at a trial that fails, with its node or by itself.')
 _SEED = flags.DEFINE_integer('seed', 0, "Of the search; the config's seed is of training.")
@@ -83,8 +83,7 @@ def main() -> int:
     done = len(record.with_status(*sweeps.DONE))
     if done < _TRIALS.value:
       tuning.connect(_ADDRESS.value)
-      given = {'CPU': _CPUS.value, 'GPU': _GPUS.value}
-      resources = tuning.whole_node() | {name: value for name, value in given.items() if value is not None}
+      request = tuning.resources(_CPUS.value, _GPUS.value)
       with progress(_TRIALS.value, done, unit='trial') as bar:
 
         def ended(trial: dict) -> None:
@@ -94,7 +93,7 @@ def main() -> int:
             bar.set_postfix(best=f'{best[0]["mean"]:.4f}', refresh=False)
           bar.update()
 
-        tuning.run(record, get_sweep, _TRIALS.value, directory, data_dir, resources, _RETRIES.value, _SEED.value, ended)
+        tuning.run(record, get_sweep, _TRIALS.value, directory, data_dir, request, _RETRIES.value, _SEED.value, ended)
       ray.shutdown()
     print(sweeps.table(record))
     for picture in sweep_figures.save(record, directory / 'figures'):

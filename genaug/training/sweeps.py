@@ -156,10 +156,10 @@ class Record:
   def distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
     return {key: optuna.distributions.json_to_distribution(text) for key, text in self.sweep.space.items()}
 
-  def study(self, sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
+  def study(self, storage: optuna.storages.BaseStorage | None = None) -> optuna.Study:
     """What Optuna learns from: the trials that have ended with a score."""
     direction = {'max': 'maximize', 'min': 'minimize'}[self.sweep.mode]
-    study = optuna.create_study(direction=direction, sampler=sampler, study_name='sweep')
+    study = optuna.create_study(direction=direction, storage=storage, study_name='sweep')
     space = self.distributions()
     for trial in self.with_status('finished', 'stopped'):
       params = {key: value for key, value in trial['overrides'].items() if key in space}

@@ -41,12 +41,19 @@ def connect(address: str | None) -> None:
   logging.getLogger('ray.tune').setLevel('CRITICAL')  # the record has the errors
 
 
-def whole_node() -> dict[str, float]:
-  """What a trial gets unless told: one GPU and its share of the cores, or all cores of the smallest node."""
+def resources(cpus: float | None, gpus: float | None) -> dict[str, float]:
+  """What a trial gets. Unless told: one GPU, where there are any, and its share of the cores of the smallest node.
+
+  Raises InputError for more than any node has, which would be waited for without end.
+  """
   nodes = [node['Resources'] for node in ray.nodes() if node['Alive']]
-  smallest = min(nodes, key=lambda resources: resources.get('CPU', math.inf))
-  gpus = smallest.get('GPU', 0)
-  return {'CPU': smallest['CPU'] // max(gpus, 1), 'GPU': min(gpus, 1)}
+  smallest = min(nodes, key=lambda node: node.get('CPU', 0))
+  share = smallest.get('CPU', 1) // max(smallest.get('GPU', 0), 1)
+  request = {'CPU': share if cpus is None else cpus, 'GPU': min(smallest.get('GPU', 0), 1) if gpus is None else gpus}
+  if not any(all(node.get(name, 0) >= amount for name, amount in request.items()) for node in nodes):
+    largest = {name: max(node.get(name, 0) for node in nodes) for name in request}
+    raise InputError('cpus_per_trial, gpus_per_trial', request, 'no node has as much', f'at most {largest}')
+  return request
 
 
 class Trial(tune.Trainable):
@@ -83,7 +90,9 @@ class _Recorder(tune.Callback):
     self._record.update(trial.config, status='running')
 
   def on_trial_result(self, iteration, trials, trial, result, **info):
-    self._record.update(trial.config, scores=result['scores'], host=result['hostname'])
+    self._record.update(
+      trial.config, scores=result['scores'], host=result['hostname'], seconds=round(result['time_total_s'], 1)
+    )
 
   def on_trial_complete(self, iteration, trials, trial, **info):
     whole = len(trial.last_result['scores']) == self._record.sweep.folds
@@ -101,9 +110,7 @@ class _Recorder(tune.Callback):
 def _scheduler(record: sweeps.Record) -> ASHAScheduler:
   """ASHA that knows how the trials of earlier attempts stood after each fold; Tune itself forgets."""
   folds = record.sweep.folds
-  scheduler = ASHAScheduler(
-    metric=_SCORE, mode=record.sweep.mode, max_t=folds, grace_period=1, reduction_factor=2, stop_last_trials=True
-  )
+  scheduler = ASHAScheduler(metric=_SCORE, mode=record.sweep.mode, max_t=folds, grace_period=1, reduction_factor=2)
   for trial in record.with_status('finished', 'stopped'):
     stand_in = types.SimpleNamespace(trial_id=trial['id'])
     scheduler.on_trial_add(None, stand_in)
@@ -118,7 +125,7 @@ def run(
   trials: int,
   directory: pathlib.Path,
   data_dir: pathlib.Path,
-  resources: dict[str, float],
+  request: dict[str, float],
   retries: int,
   seed: int,
   ended: Callable[[dict], None],
@@ -126,25 +133,26 @@ def run(
   """Runs what is missing of so many trials; what an earlier attempt has begun comes first. Needs `connect`."""
   done = record.with_status(*sweeps.DONE)
   # Another stream on every attempt: the same one would suggest again what it has suggested before.
-  stream = int(np.random.SeedSequence((seed, len(done))).generate_state(1)[0])
-  study = record.study(optuna.samplers.TPESampler(seed=stream))
+  stream = int(np.random.SeedSequence((seed, len(record.trials))).generate_state(1)[0])
+  storage, sampler = optuna.storages.InMemoryStorage(), optuna.samplers.TPESampler(seed=stream)
+  study = record.study(storage)
   for trial in record.with_status('running', 'failed'):
     study.enqueue_trial({key: value for key, value in trial['overrides'].items() if key in record.sweep.space})
   search = OptunaSearch(
     get_sweep,
     metric=_SCORE,
     mode=record.sweep.mode,
-    sampler=study.sampler,
-    storage=study._storage,
+    sampler=sampler,
+    storage=storage,
     study_name=study.study_name,
   )
   scratch = directory / 'ray'
   shutil.rmtree(scratch, ignore_errors=True)
   trainable = tune.with_parameters(
-    Trial, sweep=record.sweep, directory=directory, data_dir=data_dir, cores=resources['CPU']
+    Trial, sweep=record.sweep, directory=directory, data_dir=data_dir, cores=request['CPU']
   )
   tuner = tune.Tuner(
-    tune.with_resources(trainable, resources),
+    tune.with_resources(trainable, request),
     tune_config=tune.TuneConfig(
       search_alg=search, scheduler=_scheduler(record), num_samples=trials - len(done), reuse_actors=True
     ),
