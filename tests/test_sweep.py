@@ -106,6 +106,7 @@ def test_trials_see_the_few_only(data_dir):
   assert sorted(held_out) == sorted(map(bytes, few))
 
 
+@pytest.mark.slow
 def test_a_trial_that_diverges_has_no_score(data_dir, tmp_path):
   off = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
   sweep = _define(_lr, data_dir, tiny_config('classify', eval__metrics=('accuracy',), train__steps=5, **off))
@@ -143,6 +144,12 @@ def test_the_scheduler_remembers_trials_of_earlier_attempts(record):
     trial = types.SimpleNamespace(trial_id=str(mean))
     scheduler.on_trial_add(None, trial)
     assert scheduler.on_trial_result(None, trial, {'training_iteration': 1, 'mean_score': mean}) == action
+
+
+@pytest.mark.parametrize('address', ['127.0.0.1:1', 'nowhere'])
+def test_an_address_that_does_not_answer_is_refused(address):
+  with pytest.raises(InputError, match=f"address = '{address}'"):
+    tuning.connect(address)
 
 
 def test_values_stand_on_their_axes():

@@ -5,6 +5,7 @@ import math
 import os
 import pathlib
 import shutil
+import socket
 import types
 import warnings
 from collections.abc import Callable
@@ -24,21 +25,24 @@ _SCORE = 'mean_score'
 
 
 def connect(address: str | None) -> None:
-  """Joins the cluster at an address, or starts Ray on this machine for as long as the program runs.
+  """Joins the cluster at host:port, or starts Ray on this machine for as long as the program runs.
 
   Raises InputError for an address that does not answer.
   """
-  where = {'address': address}
-  if not address:
-    where = {'address': 'local', 'num_cpus': len(os.sched_getaffinity(0)), 'include_dashboard': False}
-  with warnings.catch_warnings():
-    warnings.filterwarnings('ignore', r'os\.fork', RuntimeWarning)  # Ray's children exec at once
-    try:
-      ray.init(**where, log_to_driver=False, logging_level='ERROR')
-    except Exception as error:  # of no common type
-      remedy = 'the host:port that `ray start --head` printed, with the RAY_AUTH_MODE and token of that cluster'
-      raise InputError('address', address, ' '.join(str(error).split()), remedy) from None
   logging.getLogger('ray.tune').setLevel('CRITICAL')  # the record has the errors
+  quiet = {'log_to_driver': False, 'logging_level': 'ERROR'}
+  if not address:
+    with warnings.catch_warnings():
+      warnings.filterwarnings('ignore', r'os\.fork', RuntimeWarning)  # Ray's children exec at once
+      ray.init(address='local', num_cpus=len(os.sched_getaffinity(0)), include_dashboard=False, **quiet)
+    return
+  host, _, port = address.rpartition(':')
+  try:
+    socket.create_connection((host, int(port)), timeout=5).close()  # Ray itself tries for minutes
+    ray.init(address=address, **quiet)
+  except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+    remedy = 'the host:port that `ray start --head` printed, with the RAY_AUTH_MODE and token of that cluster'
+    raise InputError('address', address, ' '.join(str(error).split()), remedy) from None
 
 
 def resources(cpus: float | None, gpus: float | None) -> dict[str, float]:
