@@ -65,6 +65,7 @@ def _define(get_sweep, data_dir, config=None):
   ('get_sweep', 'message'),
   [
     (lambda trial: trial.suggest_float('augment.rotate.angle', 0, 1), 'no such config key'),
+    (lambda trial: trial.suggest_categorical('data.test_split', ['test']), 'all trials see the same images'),
     (lambda trial: trial.suggest_float('optim.b1', 0.9, 1.5), 'optim.b1 = .*out of range'),
     (lambda trial: trial.suggest_float('augment.hflip.p', 0.0, 2.0), 'augment.hflip'),
     (lambda trial: trial.suggest_categorical('train.steps', ['many']), 'a int such as'),

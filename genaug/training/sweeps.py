@@ -71,6 +71,8 @@ def fold_config(config: ConfigDict, overrides: Mapping[str, object], fold: int) 
       raise InputError(
         'get_sweep', key, 'no such config key', 'a key of configs/base.py, such as augment.rotate.degrees'
       )
+    if key.startswith('data.'):
+      raise InputError('get_sweep', key, 'all trials see the same images', 'set it with --config instead')
     try:
       config.update_from_flattened_dict({key: value})
     except TypeError as error:
