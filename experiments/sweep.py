@@ -69,7 +69,8 @@ def main() -> int:
   jax.config.update('jax_platforms', 'cpu')  # of this process; accelerators are for the trials
   optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-  from genaug.training import sweep_figures, sweeps, tuning, workdir
+  from genaug.study import sweep_figures, sweeps, tuning
+  from genaug.training import workdir
   from genaug.training.metrics import progress, say
 
   file = flags.FLAGS['config'].config_filename.partition(':')[0]

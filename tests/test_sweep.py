@@ -20,7 +20,7 @@ import pytest
 from configs import classify_fashion_mnist, classify_mnist5k, vae_mnist5k
 from genaug.data import sources
 from genaug.errors import InputError
-from genaug.training import sweep_figures, sweeps, tuning
+from genaug.study import sweep_figures, sweeps, tuning
 from tests.conftest import ROOT, environment, program, tiny_config
 
 FOLDS = 2

@@ -19,7 +19,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from genaug.errors import InputError
-from genaug.training import sweeps
+from genaug.study import sweeps
 
 _SCORE = 'mean_score'
 

@@ -10,7 +10,7 @@ import optuna
 from matplotlib import cm, colors
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from genaug.training.sweeps import Record
+from genaug.study.sweeps import Record
 
 
 def save(record: Record, directory: pathlib.Path) -> list[pathlib.Path]:
