@@ -26,26 +26,28 @@ def _answer(result: dict, k: str) -> list[str]:
   if not rows:
     return [f'k = {k}{of}: every run failed.']
   best = _best(rows)
-  told = [f'k = {k}{of}: the highest mean accuracy, {_accuracy(rows[best])}, is of {rows[best]["title"]}']
+  told = [f'k = {k}{of}: the highest mean accuracy, {_accuracy(rows[best])}, is of {_quoted(rows[best])}']
   told[0] += f': {_difference(rows[best], "none")}.' if best != 'none' and 'to_none' in rows[best] else '.'
   generated = {name: row for name, row in rows.items() if result['config']['rows'][name]['generator']}
   if generated and best not in generated:
     name = _best(generated)
     compared = [_difference(rows[name], other) for other in ('none', 'classic') if f'to_{other}' in rows[name]]
     told.append(
-      f'The highest with generated images, {_accuracy(rows[name])}, is of {rows[name]["title"]}'
+      f'The highest with generated images, {_accuracy(rows[name])}, is of {_quoted(rows[name])}'
       + (f': {", ".join(compared)}.' if compared else '.')
     )
   return told
 
 
 def verdicts(rows: dict[str, dict]) -> dict[str, list[str]]:
-  """Titles by what their difference to row `none` is."""
-  found = {'gains': [], 'losses': [], 'no clear difference': []}
+  """Titles and points by what their difference to row `none` is."""
+  found: dict[str, list[str]] = {'Gains': [], 'Losses': [], 'No clear difference': []}
   for name, row in rows.items():
     if 'to_none' in row and name != 'none':
-      sign = 'gains' if row['to_none']['mean'] > 0 else 'losses'
-      found[sign if clear(row['to_none']) else 'no clear difference'].append(row['title'])
+      sign = 'Gains' if row['to_none']['mean'] > 0 else 'Losses'
+      found[sign if clear(row['to_none']) else 'No clear difference'].append(
+        f'{_quoted(row)} {100 * row["to_none"]["mean"]:+.1f}'
+      )
   return found
 
 
@@ -57,6 +59,10 @@ def clear(difference: dict) -> bool:
 
 def _best(rows: dict[str, dict]) -> str:
   return max(rows, key=lambda name: rows[name]['accuracy']['mean'])
+
+
+def _quoted(row: dict) -> str:
+  return f'“{row["title"]}”'
 
 
 def _accuracy(row: dict) -> str:

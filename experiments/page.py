@@ -80,12 +80,12 @@ def render(found: Found, now: datetime.datetime) -> str:
 
 
 def _headline(result: dict) -> list[str]:
-  parts = [f'<h2>{escape(result["data"])}: what augmented and generated images do for a classifier of few</h2>']
+  parts = [f'<h2>{escape(result["data"])}: do augmented and generated images help where there are few?</h2>']
   for answer, cell in zip(answers(result), result['per_class'].values()):
     first, *more = answer
-    found = '; '.join(f'{verdict}: {", ".join(titles)}' for verdict, titles in verdicts(cell['rows']).items() if titles)
-    more += [f'To no augmentation: {found}.'] * bool(found)
     lines = [f'<p class="first">{escape(first)}</p>', *(f'<p>{escape(line)}</p>' for line in more)]
+    for verdict, titles in verdicts(cell['rows']).items():
+      lines += [quiet(f'{verdict}: {", ".join(titles)}.')] * bool(titles)
     parts.append(f'<div class="answer">{"".join(lines)}</div>')
   plots = [figure(_forest(result, k), f'k = {k}: test accuracy, %') for k in result['per_class']]
   parts += [f'<div class="charts wide">{"".join(plots)}</div>', _LEGEND]
@@ -95,14 +95,13 @@ def _headline(result: dict) -> list[str]:
   return [*parts, quiet(f'{tested(result)} {CAVEAT}')]
 
 
+_KEY = '<span><svg viewBox="0 0 22 12"><circle cx="11" cy="6" r="4.5" class="mean {}"/></svg>{}</span>'
 _LEGEND = (
   '<div class="legend">'
-  '<span><svg viewBox="0 0 22 12" class="real"><circle cx="11" cy="6" r="4.5" class="mean"/></svg>real images</span>'
-  '<span><svg viewBox="0 0 22 12" class="generated"><circle cx="11" cy="6" r="4.5" class="mean"/></svg>'
-  'with generated images</span>'
-  '<span><svg viewBox="0 0 22 12" class="real"><circle cx="11" cy="6" r="4.5" class="mean hollow"/></svg>'
-  'no clear difference to no augmentation</span>'
-  '<span><svg viewBox="0 0 22 12"><line x1="11" y1="0" x2="11" y2="12" class="reference"/></svg>no augmentation</span>'
+  + _KEY.format('real', 'real images')
+  + _KEY.format('generated', 'with generated images')
+  + _KEY.format('real hollow', 'no clear difference to no augmentation')
+  + '<span><svg viewBox="0 0 22 12"><line x1="11" y1="0" x2="11" y2="12" class="reference"/></svg>no augmentation</span>'
   '<span>bar: 95 % interval; small dots: seeds</span></div>'
 )
 
@@ -169,17 +168,22 @@ def _training(groups: Sequence[Group]) -> list[str]:
 
 
 def _scores(groups: Sequence[Group]) -> str:
-  names = list(dict.fromkeys(name for group in groups for run in group.runs for name in run.scores))
-  rows = []
+  """A table for every set of scores, a row for every run."""
+  tables: dict[tuple[str, ...], list[list[str]]] = {}
   for group in groups:
+    names = tuple(dict.fromkeys(name for run in group.runs for name in run.scores))
+    rows = tables.setdefault(names, [])
     if len(group.runs) > 1:
       means = [_over_seeds([run.scores[name] for run in group.runs if name in run.scores]) for name in names]
       rows.append([f'{group.name}: mean of {len(group.runs)} seeds', '', *means])
     for run in group.runs:
       minutes = f'{run.seconds / 60:.1f}' if run.seconds else ''
       rows.append([run.name, minutes, *(number(run.scores.get(name, '')) for name in names)])
-  header = ['', 'minutes', *(name.removeprefix('eval/').replace('_', ' ') for name in names)]
-  return table(header, rows) + quiet('Scores after the last step; ± half width of a 95 % t-interval over seeds.')
+  shown = [
+    table(['', 'minutes', *(name.removeprefix('eval/').replace('_', ' ') for name in names)], rows)
+    for names, rows in tables.items()
+  ]
+  return ''.join(shown) + quiet('Scores after the last step; ± half width of a 95 % t-interval over seeds.')
 
 
 def _over_seeds(values: list) -> str:

@@ -1,7 +1,6 @@
 """Reads what programs have written: workdirs, and result files of reproduce, seeds and sweep."""
 
 import json
-import os
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -53,8 +52,8 @@ class Found(NamedTuple):
 def read(paths: Sequence[pathlib.Path]) -> Found:
   """Raises InputError for what is no run."""
   found, workdirs = Found([], [], []), {}
-  files = [file for path in paths for file in _files(path)]
-  for file, name in zip(files, _names(files)):
+  files = {file.resolve(): file for path in paths for file in _files(path)}
+  for file, name in zip(files.values(), _names(list(files))):
     if file.is_dir():
       config, environment = _json(file / 'config.json'), _json(file / 'environment.json')
       flat = {key: value for key, value in flatten(config).items() if key != 'seed'}
@@ -98,9 +97,10 @@ def _files(path: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _names(files: Sequence[pathlib.Path]) -> list[str]:
-  """As short as tells them apart, since a whole path says more of a machine than of a run."""
-  parents = [str(file.absolute().parent) for file in files]
-  return [str(pathlib.PurePath(os.path.relpath(file.absolute(), os.path.commonpath(parents)))) for file in files]
+  """As short as tells them apart: a whole path says more of a machine than of a run."""
+  parts = [file.parts for file in files]
+  length = next(n for n in range(2, max(map(len, parts)) + 1) if len({part[-n:] for part in parts}) == len(parts))
+  return ['/'.join(part[-length:]) for part in parts]
 
 
 def _shared(names: Sequence[str]) -> str:
