@@ -42,12 +42,11 @@ def _answer(result: dict, k: str) -> list[str]:
 def verdicts(rows: dict[str, dict]) -> dict[str, list[str]]:
   """Titles and points by what their difference to row `none` is."""
   found: dict[str, list[str]] = {'Gains': [], 'Losses': [], 'No clear difference': []}
-  for name, row in rows.items():
-    if 'to_none' in row and name != 'none':
-      sign = 'Gains' if row['to_none']['mean'] > 0 else 'Losses'
-      found[sign if clear(row['to_none']) else 'No clear difference'].append(
-        f'{_quoted(row)} {100 * row["to_none"]["mean"]:+.1f}'
-      )
+  compared = [row for name, row in rows.items() if 'to_none' in row and name != 'none']
+  for row in sorted(compared, key=lambda row: -row['to_none']['mean']):
+    sign = 'Gains' if row['to_none']['mean'] > 0 else 'Losses'
+    told = f'{_quoted(row)} {100 * row["to_none"]["mean"]:+.1f}'
+    found[sign if clear(row['to_none']) else 'No clear difference'].append(told)
   return found
 
 

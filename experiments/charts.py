@@ -100,7 +100,7 @@ def lines(title: str, series: Sequence[Series]) -> str:
   values = [value for one in series for value in (*one.mean, *one.low, *one.high)]
   last = max(one.steps[-1] for one in series)
   low, high = _extent(values, 0.05)
-  x, y = scale(0, last, left, _WIDTH - 12), scale(low, high, floor, 8)
+  x, y = scale(0, last, left, _WIDTH - 24), scale(low, high, floor, 8)
   parts = []
   for tick in ticks(low, high, 4):
     parts += [_line(left, y(tick), _WIDTH, y(tick), 'grid'), _text(left - 5, y(tick) + 4, f'{tick:g}', 'end', 'tick')]

@@ -1,6 +1,6 @@
 """One HTML page of runs: no script, no other file, nothing from the network.
 
-Every string of a file goes through `escape`, here, in markup.py or in charts.py.
+Every string of a file goes through `escape`, here, in page_headline.py, markup.py or charts.py.
 """
 
 import datetime
@@ -10,8 +10,7 @@ import shlex
 from collections.abc import Sequence
 from html import escape
 
-from experiments import charts, runs
-from experiments.answers import CAVEAT, answers, clear, percent, tested, verdicts
+from experiments import charts, page_headline, runs
 from experiments.markup import details, figure, number, picture, pre, quiet, table
 from experiments.runs import Found, Group, Result
 from genaug.errors import InputError
@@ -20,6 +19,7 @@ from genaug.training.workdir import flatten
 
 _MARKER = '<!-- genaug report -->'
 _SHOWN = ('eval/', 'train/loss', 'train/d_loss', 'train/g_loss', 'train/elbo_nats', 'train/accuracy')
+_ABSENT = 'absent'
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
@@ -41,7 +41,7 @@ def check_output(output: pathlib.Path) -> None:
 
 def render(found: Found, now: datetime.datetime) -> str:
   sections = [
-    *(part for result in found.headlines for part in _headline(result.content)),
+    *(part for result in found.headlines for part in page_headline.section(result.content)),
     *_training(found.groups),
     *(part for sweep in found.sweeps for part in _sweep(sweep)),
     *_configs(found.groups),
@@ -74,74 +74,6 @@ def render(found: Found, now: datetime.datetime) -> str:
       '</html>\n',
     ]
   )
-
-
-# ---------------------------------------------------------------- the headline table
-
-
-def _headline(result: dict) -> list[str]:
-  parts = [f'<h2>{escape(result["data"])}: do augmented and generated images help where there are few?</h2>']
-  for answer, cell in zip(answers(result), result['per_class'].values()):
-    first, *more = answer
-    lines = [f'<p class="first">{escape(first)}</p>', *(f'<p>{escape(line)}</p>' for line in more)]
-    for verdict, titles in verdicts(cell['rows']).items():
-      lines += [quiet(f'{verdict}: {", ".join(titles)}.')] * bool(titles)
-    parts.append(f'<div class="answer">{"".join(lines)}</div>')
-  plots = [figure(_forest(result, k), f'k = {k}: test accuracy, %') for k in result['per_class']]
-  parts += [f'<div class="charts wide">{"".join(plots)}</div>', _LEGEND]
-  for k in result['per_class']:
-    parts.append(f'<h3>k = {escape(k)}</h3>')
-    parts.append(table(['', 'accuracy, %', 'to none', 'to classic', 'ECE, %', 'seeds'], _cells(result, k)))
-  return [*parts, quiet(f'{tested(result)} {CAVEAT}')]
-
-
-_KEY = '<span><svg viewBox="0 0 22 12"><circle cx="11" cy="6" r="4.5" class="mean {}"/></svg>{}</span>'
-_LEGEND = (
-  '<div class="legend">'
-  + _KEY.format('real', 'real images')
-  + _KEY.format('generated', 'with generated images')
-  + _KEY.format('real hollow', 'no clear difference to no augmentation')
-  + '<span><svg viewBox="0 0 22 12"><line x1="11" y1="0" x2="11" y2="12" class="reference"/></svg>no augmentation</span>'
-  '<span>bar: 95 % interval; small dots: seeds</span></div>'
-)
-
-
-def _rows(result: dict, k: str) -> list[tuple[str, dict]]:
-  rows = result['per_class'][k]['rows']
-  return [(name, rows[name]) for name in result['config']['order'] if name in rows]
-
-
-def _cells(result: dict, k: str) -> list[list[str]]:
-  rows = []
-  for name, row in _rows(result, k):
-    failed = sum('failed' in run for run in row['runs'])
-    seeds = f'{len(row["runs"]) - failed}' + f' ({failed} failed)' * bool(failed)
-    if 'accuracy' not in row:
-      rows.append([row['title'], 'failed', '', '', '', seeds])
-      continue
-    gains = [percent(row[key], '+') if key in row and key != f'to_{name}' else '' for key in ('to_none', 'to_classic')]
-    rows.append([row['title'], percent(row['accuracy']), *gains, f'{100 * row["ece"]["mean"]:.1f}', seeds])
-  return rows
-
-
-def _forest(result: dict, k: str) -> str:
-  """Best first; accuracies in %."""
-  shown, failed, reference = [], [], None
-  for name, row in _rows(result, k):
-    missing = sum('failed' in run for run in row['runs'])
-    note = f'{missing} of {len(row["runs"])} failed'
-    if 'accuracy' not in row:
-      failed.append((row['title'], note))
-      continue
-    mean, (low, high) = row['accuracy']['mean'], row['accuracy']['interval_95']
-    points = [100 * run['accuracy'] for run in row['runs'] if 'accuracy' in run]
-    kind = 'generated' if result['config']['rows'][name]['generator'] else 'real'
-    sure = name == 'none' or clear(row.get('to_none', {'interval_95': (0, 0), 'seeds': 0}))
-    told = percent(row['accuracy']) + f', {note}' * bool(missing)
-    shown.append(charts.Interval(row['title'], told, 100 * mean, 100 * low, 100 * high, points, kind, sure))
-    reference = 100 * mean if name == 'none' else reference
-  shown.sort(key=lambda row: -row.mean)
-  return charts.forest(f'accuracy of every row with {k} images a class', shown, reference, failed)
 
 
 # ---------------------------------------------------------------- training runs, sweeps
@@ -187,11 +119,10 @@ def _scores(groups: Sequence[Group]) -> str:
 
 
 def _over_seeds(values: list) -> str:
-  if not values or isinstance(values[0], str):
-    return ''
+  if len(set(values)) < 2:
+    return ', '.join(map(number, set(values)))
   summary = mean_interval(values)
-  width = f' ± {summary["half_width_95"]:.2g}' if summary.get('half_width_95') else ''
-  return f'{summary["mean"]:.4g}{width}'
+  return f'{summary["mean"]:.4g} ± {summary["half_width_95"]:.2g}'
 
 
 def _curves(name: str, groups: Sequence[Group]) -> str:
@@ -268,16 +199,21 @@ def _configs(groups: Sequence[Group]) -> list[str]:
     return []
   parts, flat = ['<h2>Configs</h2>'], [flatten(group.config) for group in groups]
   keys = sorted({key for one in flat for key in one} - {'seed'})
-  differing = [[key, *values] for key in keys if len(set(values := [_setting(one, key) for one in flat])) > 1]
-  if differing:
-    parts.append(table(['differs', *(group.name for group in groups)], differing))
+  differing = {key: values for key in keys if len(set(values := [_setting(one, key) for one in flat])) > 1}
+  header = ['differs', *(group.name for group in groups)]
+  shared = [[key, *values] for key, values in differing.items() if _ABSENT not in values]
+  partly = [[key, *values] for key, values in differing.items() if _ABSENT in values]
+  if shared:
+    parts.append(table(header, shared))
   elif len(groups) > 1:
-    parts.append(quiet('They do not differ.'))
+    parts.append(quiet('What all of them set is the same.'))
+  if partly:
+    parts.append(details('Keys that not all of them have', table(header, partly)))
   return parts
 
 
 def _setting(config: dict, key: str) -> str:
-  return json.dumps(config[key]) if key in config else 'absent'
+  return json.dumps(config[key]) if key in config else _ABSENT
 
 
 def _making(found: Found) -> list[str]:

@@ -98,9 +98,10 @@ def _files(path: pathlib.Path) -> list[pathlib.Path]:
 
 def _names(files: Sequence[pathlib.Path]) -> list[str]:
   """As short as tells them apart: a whole path says more of a machine than of a run."""
-  parts = [file.parts for file in files]
-  length = next(n for n in range(2, max(map(len, parts)) + 1) if len({part[-n:] for part in parts}) == len(parts))
-  return ['/'.join(part[-length:]) for part in parts]
+  for length in range(1, max(len(file.parts) for file in files) + 1):
+    names = ['/'.join(file.parts[-length - file.is_dir() :]) for file in files]
+    if len(set(names)) == len(names):
+      return names
 
 
 def _shared(names: Sequence[str]) -> str:
