@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shlex
 import statistics
 
 from experiments.answers import CAVEAT, answers, percent, tested
@@ -22,7 +23,7 @@ def headlines(directory: pathlib.Path) -> str:
       headline(result),
       f'{tested(result)} {CAVEAT}',
     ]
-    parts.append(f'`{" ".join(_portable(result["command"]))}`')
+    parts.append(f'`{_portable(result["command"])}`')
   return '\n\n'.join(parts)
 
 
@@ -88,7 +89,7 @@ def results(directory: pathlib.Path) -> str:
   quality = {name: result for name, result in loaded.items() if 'runs' in result and 'summary' in result}
   header = ['config', 'steps', 'seeds', 'FD (AlexNet relu5)', 'floor', 'KID', 'test ELBO, nats', 'images', 'time a run']
   parts = [markdown(header, [_quality_row(name, result) for name, result in quality.items()])]
-  parts += [f'`{" ".join(_portable(result["command"]))}`' for result in quality.values()]
+  parts += [f'`{_portable(result["command"])}`' for result in quality.values()]
   if 'step_time' in loaded:
     timing = loaded['step_time']
     rows = [
@@ -107,9 +108,11 @@ def results(directory: pathlib.Path) -> str:
   return '\n\n'.join(parts)
 
 
-def _portable(command: list[str]) -> list[str]:
-  """Without the flags that only say where files lie on one machine."""
-  return [word for word in command if not word.startswith(('--data_dir', '--workdir'))]
+def _portable(command: list[str]) -> str:
+  """Without the flags that only say where files lie on one machine, spelt --flag=value or --flag value."""
+  where = ('--data_dir', '--workdir')
+  kept = [word for before, word in zip(['', *command], command) if before not in where]
+  return shlex.join(word for word in kept if not word.startswith(where))
 
 
 def _throughput(result: dict) -> list[str]:
