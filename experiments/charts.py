@@ -38,9 +38,9 @@ def scale(low: float, high: float, start: float, end: float) -> Callable[[float]
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:
-  """Multiples of 1, 2 or 5 times a power of ten within [low, high]."""
+  """At least 2 and about so many multiples of 1, 2, 2.5 or 5 times a power of ten, within [low, high]."""
   power = 10 ** math.floor(math.log10((high - low) / about))
-  step = next(power * factor for factor in (1, 2, 5, 10) if (high - low) / (power * factor) <= about)
+  step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if (high - low) / (power * factor) <= about)
   first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
   return [round(i * step, 12) for i in range(first, last + 1)]
 
