@@ -1,9 +1,9 @@
 """What a headline table says, in words; only a difference whose interval excludes 0 is called a gain or a loss."""
 
 CAVEAT = (
-  'Brackets: bootstrap 95 % intervals over seeds, differences seed by seed, in points; of few seeds they are too '
-  'narrow (of 5, about 82 % cover the truth), and nothing corrects them for the number of rows. ECE: expected '
-  'calibration error, %.'
+  'Brackets: bootstrap 95 % intervals over seeds; of few seeds they are too narrow (of 5, about 82 % cover the truth), '
+  'and nothing corrects them for the number of rows. Differences are taken seed by seed, in points, and may be clear '
+  'where accuracies overlap. ECE: expected calibration error, %.'
 )
 
 

@@ -5,6 +5,7 @@ Every string of a file goes through `escape`, here, in page_headline.py, markup.
 
 import datetime
 import json
+import math
 import pathlib
 import shlex
 from collections.abc import Sequence
@@ -154,12 +155,12 @@ def _curve_legend(groups: Sequence[Group]) -> str:
 
 def _sweep(sweep: Result) -> list[str]:
   content, best = sweep.content, sweep.content.get('best')
-  scored = [trial for trial in content['trials'] if trial.get('mean') is not None]
+  scored = [trial for trial in content['trials'] if math.isfinite(trial.get('mean', math.nan))]
   finished = [trial['mean'] for trial in scored if trial['status'] == 'finished']
   of_best = next((trial['mean'] for trial in scored if trial['id'] == best), None)
   descending = of_best is None or of_best == max(finished, default=of_best)
   scored.sort(key=lambda trial: (trial['status'] != 'finished', -trial['mean'] if descending else trial['mean']))
-  trials = scored + [trial for trial in content['trials'] if trial.get('mean') is None]
+  trials = scored + [trial for trial in content['trials'] if trial not in scored]
   keys = sorted({key for trial in trials for key in trial['overrides']})
   rows = [
     [

@@ -13,7 +13,7 @@ def section(result: dict) -> list[str]:
     first, *more = answer
     lines = [f'<p class="first">{escape(first)}</p>', *(f'<p>{escape(line)}</p>' for line in more)]
     for verdict, titles in verdicts(cell['rows']).items():
-      lines += [quiet(f'{verdict}: {", ".join(titles)}.')] * bool(titles)
+      lines += [quiet(f'{verdict} (to no augmentation): {", ".join(titles)}.')] * bool(titles)
     parts.append(f'<div class="answer">{"".join(lines)}</div>')
   plots = [figure(_forest(result, k), f'k = {k}: test accuracy, %') for k in result['per_class']]
   parts += [f'<div class="charts wide">{"".join(plots)}</div>', _LEGEND]

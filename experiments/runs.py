@@ -1,5 +1,6 @@
 """Reads what programs have written: workdirs, and result files of reproduce, seeds and sweep."""
 
+import collections
 import json
 import pathlib
 from collections.abc import Sequence
@@ -55,27 +56,39 @@ def read(paths: Sequence[pathlib.Path]) -> Found:
   files = {file.resolve(): file for path in paths for file in _files(path)}
   for file, name in zip(files.values(), _names(list(files))):
     if file.is_dir():
-      config, environment = _json(file / 'config.json'), _json(file / 'environment.json')
-      flat = {key: value for key, value in flatten(config).items() if key != 'seed'}
-      run = _run(name, config.get('seed', 0), file)
-      workdirs.setdefault(json.dumps(flat, sort_keys=True), []).append((config, environment, run))
+      workdirs[name] = file
       continue
     content = _json(file)
     kind = next((kind for kind, keys in _KINDS.items() if keys <= content.keys()), None)
-    if kind is None:
-      raise InputError('RUNS', str(file), 'no result of a program here', _REMEDY)
     if kind == 'headline':
       found.headlines.append(Result(name, content, []))
     elif kind == 'sweep':
       found.sweeps.append(Result(name, content, sorted((file.parent / 'figures').glob('*.png'))))
-    else:
+    elif kind == 'seeds':
       found.groups.append(_seeds(name, content, file.with_suffix('.png')))
-  for same in workdirs.values():
-    config, environment, _ = same[0]
-    runs = [run for *_, run in same]
-    commands = [command_of(environment) for _, environment, _ in same]
-    found.groups.append(Group(_shared([run.name for run in runs]), config, environment, commands, runs))
+    else:
+      raise InputError('RUNS', str(file), 'no result of a program here', _REMEDY)
+  found.groups.extend(_grouped(workdirs))
   return found
+
+
+def _grouped(workdirs: dict[str, pathlib.Path]) -> list[Group]:
+  groups: dict[tuple[str, int], list[tuple[dict, dict, Run]]] = {}
+  times = collections.Counter()
+  for name, directory in workdirs.items():
+    config, environment = _json(directory / 'config.json'), _json(directory / 'environment.json')
+    flat = {key: value for key, value in flatten(config).items() if key != 'seed'}
+    without_seed = json.dumps(flat, sort_keys=True)
+    times[without_seed, config['seed']] += 1  # the same seed twice is not two seeds
+    members = groups.setdefault((without_seed, times[without_seed, config['seed']]), [])
+    members.append((config, environment, _run(name, config['seed'], directory)))
+  return [_group(members) for members in groups.values()]
+
+
+def _group(members: list[tuple[dict, dict, Run]]) -> Group:
+  runs, (config, environment, _) = [run for *_, run in members], members[0]
+  commands = [command_of(environment) for _, environment, _ in members]
+  return Group(_shared([run.name for run in runs]), config, environment, commands, runs)
 
 
 def command_of(environment: dict) -> list[str]:

@@ -193,6 +193,11 @@ def test_a_curve_is_the_mean_of_seeds_in_a_band_from_lowest_to_highest(tmp_path)
   assert float(curve[-1].split(',')[0]) == pytest.approx(_tick(figure, '100', 'x'), abs=0.11)
 
 
+def test_the_same_seed_twice_is_not_two_seeds(tmp_path):
+  paths = [trained(tmp_path / name, seed, {5: 1.0, 10: 2.0}) for name, seed in (('a', 0), ('b', 1), ('c', 0))]
+  assert [[run.seed for run in group.runs] for group in runs.read([*paths, paths[0]]).groups] == [[0, 1], [0]]
+
+
 @pytest.mark.parametrize(('low', 'high'), [(0.03, 0.97), (-521.3, -98.1), (0, 4000), (1e-5, 3e-5)])
 def test_ticks_are_round_and_inside(low, high):
   found = charts.ticks(low, high, 4)
