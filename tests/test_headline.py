@@ -22,7 +22,7 @@ from tests.conftest import ROOT, environment, program
 TINY = {
   'per_class': (4,),
   'seeds': 2,
-  'lr': (1e-3,),
+  'lr': (1e-3, 2e-3),
   'folds': 2,
   'candidates': 6,
   'order': ('none', 'classic', 'mixup', 'gan_classic'),

@@ -9,7 +9,7 @@ from PIL import Image
 
 from genaug.errors import InputError
 from genaug.training import loop, workdir
-from genaug.training.experiment import prepare
+from genaug.training.experiment import prepare, trained
 from tests.conftest import ROOT, program, tiny_config
 
 
@@ -53,6 +53,16 @@ def test_evaluate_refuses_what_is_not_there(finished, data_dir, flag, problem):
   done = program('experiments.evaluate', f'--workdir={finished[0]}', f'--data_dir={data_dir}', flag)
   assert done.returncode == 2
   assert problem in done.stderr
+
+
+def test_a_run_of_another_version_says_so(finished, data_dir, tmp_path):
+  old = tmp_path / 'old'
+  shutil.copytree(finished[0], old)
+  config = json.loads((old / 'config.json').read_text())
+  del config['data']['per_class']
+  (old / 'config.json').write_text(json.dumps(config))
+  with pytest.raises(InputError, match=r'data.per_class.*of another version'):
+    trained(old, data_dir, 'latest')
 
 
 def test_a_second_process_may_not_train_in_the_same_workdir(tmp_path):

@@ -92,13 +92,14 @@ class Table:
     self._evaluator = Evaluator(assemble(self._classifier('none'), self._example))
 
   def _cells(self, per_class: int) -> list[Cell]:
-    return [Cell(per_class, seed) for seed in range(self._config.seeds)]
+    first = self._config.first_seed
+    return [Cell(per_class, seed) for seed in range(first, first + self._config.seeds)]
 
   @property
   def work(self) -> int:
     """What `advance` is told of in all."""
     config = self._config
-    cells, tried = len(self._few), len(self.per_class) * len(config.lr) * config.folds * 2
+    cells, tried = len(self._few), len(self.per_class) * len(config.lr) * config.folds * 2 * (len(config.lr) > 1)
     classifiers = (len(config.order) * cells + tried) * config.classifier.train.steps
     return classifiers + sum(_COST[g.task] * g.train.steps * cells for g in config.generators.values())
 
@@ -146,6 +147,8 @@ class Table:
 
   def _learning_rate(self, k: int) -> dict[str, Any]:
     """The best mean accuracy of rows `none` and `classic`, by cross-validation within the pilot's images."""
+    if len(self._config.lr) == 1:
+      return {'lr': self._config.lr[0]}
     accuracy = {}
     for lr in self._config.lr:
       found = []

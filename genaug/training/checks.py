@@ -64,6 +64,9 @@ METRICS = {'distances': ('gan', 'vae'), 'elbo': ('vae',), 'accuracy': ('classify
 
 def _get(config: ConfigDict, key: str):
   for part in key.split('.'):
+    if part not in config:
+      remedy = 'train anew, or use the code that wrote it (git_commit in environment.json)'
+      raise InputError(key, None, 'missing: this config is of another version', remedy)
     config = config[part]
   return config
 
