@@ -41,12 +41,13 @@ def _answer(result: dict, k: str) -> list[str]:
 
 def verdicts(rows: dict[str, dict]) -> dict[str, list[str]]:
   """Titles and points by what their difference to row `none` is."""
-  found: dict[str, list[str]] = {'Gains': [], 'Losses': [], 'No clear difference': []}
+  found: dict[str, list[str]] = {name: [] for name in ('Gains', 'Losses', 'No clear difference', 'One seed')}
   compared = [row for name, row in rows.items() if 'to_none' in row and name != 'none']
   for row in sorted(compared, key=lambda row: -row['to_none']['mean']):
-    sign = 'Gains' if row['to_none']['mean'] > 0 else 'Losses'
-    told = f'{_quoted(row)} {100 * row["to_none"]["mean"]:+.1f}'
-    found[sign if clear(row['to_none']) else 'No clear difference'].append(told)
+    difference = row['to_none']
+    unclear = 'One seed' if difference['seeds'] < 2 else 'No clear difference'
+    verdict = ('Gains' if difference['mean'] > 0 else 'Losses') if clear(difference) else unclear
+    found[verdict].append(f'{_quoted(row)} {100 * difference["mean"]:+.1f}')
   return found
 
 

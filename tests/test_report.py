@@ -152,8 +152,11 @@ def test_only_a_difference_whose_interval_excludes_zero_is_called_one():
   assert first.startswith('k = 10: the highest mean accuracy, 70.7 %, is of “classic”: a gain of 10.3 points')
   assert 'no clear difference to no augmentation: -0.3' in second
   assert 'a loss of 10.7 points against classic' in second
-  (one,) = answers.answers(headline({'none': [0.6], 'classic': [0.7], 'gan': [None]}))[0]
+  single = headline({'none': [0.6], 'classic': [0.7], 'gan': [None]})
+  (one,) = answers.answers(single)[0]
   assert 'of “classic”: +10.0 points to no augmentation with one seed, so no interval.' in one
+  found = answers.verdicts(single['per_class']['10']['rows'])
+  assert found == {'Gains': [], 'Losses': [], 'No clear difference': [], 'One seed': ['“classic” +10.0']}
   none = answers.answers(headline({'none': [0.9, 0.9], 'classic': [0.7, 0.6]}))[0]
   assert none == ['k = 10 (2 rows so far): the highest mean accuracy, 90.0 %, is of “no augmentation”.']
 
