@@ -36,10 +36,10 @@ def config_name() -> str:
   return '-'.join(filter(None, (pathlib.Path(file).stem, variant)))
 
 
-def run(main: Callable[..., int | None], choices: tuple[str, ...] = ()) -> None:
+def run(main: Callable[..., int | None], choices: tuple[str, ...] = (), many: bool = False) -> None:
   """Parses flags, calls `main` and exits; wrong input ends in one message on stderr and status 2.
 
-  With `choices` the program takes one argument beside its flags, handed to `main`.
+  With `choices` the program takes one argument beside its flags, with `many` any number; handed to `main`.
   """
 
   def guarded(arguments: list[str]) -> int | None:
@@ -58,7 +58,7 @@ def run(main: Callable[..., int | None], choices: tuple[str, ...] = ()) -> None:
       return 130
 
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-  app.run(guarded, flags_parser=lambda argv: _parse(argv, choices))
+  app.run(guarded, flags_parser=lambda argv: _parse(argv, choices, many))
 
 
 def _complain(error: InputError) -> int:
@@ -66,12 +66,12 @@ def _complain(error: InputError) -> int:
   return 2
 
 
-def _parse(argv: list[str], choices: tuple[str, ...]) -> list[str]:
+def _parse(argv: list[str], choices: tuple[str, ...], many: bool) -> list[str]:
   """absl's parser, but --dry-run may be spelt with dashes and every mistake is told with its remedy."""
   argv = [re.sub(r'^--[^=]+', lambda name: '--' + name[0][2:].replace('-', '_'), a) for a in argv]
   try:
     rest = flags.FLAGS(argv)
-    if len(rest) != 1 + bool(choices) or (choices and rest[1] not in choices):
+    if not many and (len(rest) != 1 + bool(choices) or (choices and rest[1] not in choices)):
       problem = f'expected one of {", ".join(choices)}' if choices else 'not a flag'
       remedy = f'see python -m experiments.{_program()} --help'
       raise InputError('command line', ' '.join(rest[1:]), problem, remedy)

@@ -1,207 +1,47 @@
-"""Rewrites the generated tables of the READMEs, so that no figure is typed by hand and no table goes stale.
+"""Renders runs as one HTML page; without RUNS, rewrites the generated tables of the READMEs.
 
-In README.md: results, from experiments/results/*.json, and features, from experiments/features.py. In
-genaug/augment/README.md: operations, from genaug.augment.registry. Each stands between <!-- NAME --> and
-<!-- end of NAME -->.
-
+python -m experiments.report RUNS... [--output report.html]
 python -m experiments.report [--check]
+
+RUNS are workdirs and result files of experiments.reproduce headline, experiments.seeds and experiments.sweep. The page
+needs no network and no other file.
+
+In README.md: headline and results, from experiments/results/*.json, and features, from experiments/features.py. In
+genaug/augment/README.md: operations, from genaug.augment.registry. Each stands between <!-- NAME --> and
+<!-- end of NAME -->, so that no figure is typed by hand and no table goes stale.
 """
 
-import json
 import pathlib
-import statistics
 
 from absl import flags
 
 from experiments import cli
+from genaug.errors import InputError
 
+_OUTPUT = flags.DEFINE_string('output', 'report.html', 'The page of RUNS.')
 _README = flags.DEFINE_string('readme', 'README.md', 'File with results and features.')
 _OPERATIONS = flags.DEFINE_string('operations', 'genaug/augment/README.md', 'File with operations.')
-_RESULTS = flags.DEFINE_string('results', 'experiments/results', 'Directory of what seeds and bench have written.')
+_RESULTS = flags.DEFINE_string('results', 'experiments/results', 'Directory of what programs have written.')
 _CHECK = flags.DEFINE_bool('check', False, 'Change nothing; fail if the tables are out of date.')
-
-
-def _interval(summary: dict, name: str, digits: int) -> str:
-  if name not in summary:
-    return ''
-  entry = summary[name]
-  width = f' ± {entry["half_width_95"]:.{digits}f}' if 'half_width_95' in entry else ''
-  return f'{entry["mean"]:.{digits}f}{width}'
-
-
-def _quality_row(name: str, result: dict) -> list[str]:
-  run, summary = result['runs'][0], result['summary']
-  config, environment = result['config'], result['environment']
-  reference = [f'{run[key]:,}' for key in ('eval/samples', 'eval/reference_samples') if key in run]
-  images = ' v '.join(reference) or f'{run["eval/elbo_images"]:,}'
-  times = [r['seconds'] for r in result['runs'] if r['seconds']]
-  minutes = f'{sum(times) / len(times) / 60:.1f} min' if times else 'unknown'
-  return [
-    f'[`{name}`](configs/{name}.py)',
-    f'{config["train"]["steps"]:,}',
-    f'{len(result["runs"])}',
-    _interval(summary, 'eval/fd_alexnet', 2),
-    _interval(summary, 'eval/fd_alexnet_floor', 2),
-    _interval(summary, 'eval/kid_alexnet', 3),
-    _interval(summary, 'eval/elbo_nats', 1),
-    images,
-    f'{minutes} on {len(environment["devices"])} {environment["backend"]}',
-  ]
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-  lines = [header, ['---'] * len(header), *rows]
-  return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
-
-
-def tables(results: pathlib.Path) -> str:
-  """The text between the markers."""
-  loaded = {path.stem: json.loads(path.read_text()) for path in sorted(results.glob('*.json'))}
-  quality = {name: result for name, result in loaded.items() if 'runs' in result}
-  header = ['config', 'steps', 'seeds', 'FD (AlexNet relu5)', 'floor', 'KID', 'test ELBO, nats', 'images', 'time a run']
-  parts = [_table(header, [_quality_row(name, result) for name, result in quality.items()])]
-  parts += [f'`{" ".join(_portable(result["command"]))}`' for result in quality.values()]
-  if 'step_time' in loaded:
-    timing = loaded['step_time']
-    rows = [
-      [name, f'{statistics.median(times):.1f}', f'{timing["genaug_takes"][name]:.2f}']
-      for name, times in timing['milliseconds'].items()
-    ]
-    parts.append(
-      f'{timing["what"]}; excluded: {timing["excluded"]}; {timing["threads"]} threads; '
-      'torch ' + timing['environment']['torch'] + ', jax ' + timing['environment']['packages']['jax']
-    )
-    parts.append(_table(['program', 'median', 'genaug takes, of it'], rows))
-    parts.append('`python -m experiments.bench step`')
-  for name, render in BENCHES.items():
-    if name in loaded:
-      parts += render(loaded[name])
-  return '\n\n'.join(parts)
-
-
-def _portable(command: list[str]) -> list[str]:
-  """Without the flags that only say where files lie on one machine."""
-  return [word for word in command if not word.startswith(('--data_dir', '--workdir'))]
-
-
-def _throughput(result: dict) -> list[str]:
-  parts = [f'{result["what"]}. ' + ' '.join(f'{who}: {how}.' for who, how in result['how'].items())]
-  versions = ', '.join(f'{name} {version}' for name, version in result['versions'].items() if version)
-  parts[0] += f' {result["threads"]} threads; jax {versions.replace("genaug ", "", 1)}.'
-  rows = [
-    [
-      f'{n}x{n}',
-      f'{figures["operations"]}',
-      f'{figures["geometric_mean_to_libraries"]:.2f}',
-      f'{figures["geometric_mean"]:.2f}',
-      ', '.join(f'{op} {ratio:.2f}' for op, ratio in sorted(figures['below_0.5'].items(), key=lambda x: x[1]))
-      or 'none',
-    ]
-    for n, figures in result['summary'].items()
-  ]
-  header = ['images', 'operations', 'genaug / best library', 'genaug / best of all', 'below 0.5 of the best of all']
-  parts.append(_table(header, rows) + '\n\nGeometric means; of all: with OpenCV and Pillow called directly.')
-  rows = []
-  for op, sizes in sorted(result['operations'].items()):
-    cells = [cell for n in ('32', '224') for cell in _throughput_cell(sizes.get(n))]
-    rows.append([f'`{op}`', *cells])
-  header = ['images/s', 'genaug, 32', 'best peer', 'ratio', 'genaug, 224', 'best peer', 'ratio']
-  table = _table(header, rows)
-  marks = '\\* one draw for the whole batch; ° in uint8.'
-  parts.append(f'<details><summary>Every operation</summary>\n\n{table}\n\n{marks}\n\n</details>')
-  parts.append('`python -m experiments.bench augment --output experiments/results/augment_throughput.json`')
-  return parts
-
-
-def _throughput_cell(cell: dict | None) -> list[str]:
-  if not cell or not cell['best_peer']:
-    return ['', '', '']
-  best, speeds = cell['best_peer'], cell['images_per_s']
-  marks = ' '.join(cell['marks'].get(best, ()))
-  sign = '\\*' * ('batch' in marks) + '°' * ('uint8' in marks)
-  return [f'{speeds[cell["compared"]]:,.0f}', f'{best} {speeds[best]:,.0f}{sign}', f'{cell["ratio"]:.2f}']
-
-
-def _in_step(result: dict) -> list[str]:
-  rows = [
-    [name, f'{statistics.median(times):.1f}', f'{100 * (result["takes"][name] - 1):+.1f} %']
-    for name, times in result['milliseconds'].items()
-  ]
-  title = f'{result["what"]}; excluded: {result["excluded"]}; {_machine(result)}'
-  command = '`python -m experiments.bench in-step --output experiments/results/augment_in_step.json`'
-  return [title, _table(['augmentation', 'median', 'more than none, median block by block'], rows), command]
-
-
-def _dispatch(result: dict) -> list[str]:
-  rows = [
-    [name, *(f'{statistics.median(blocks[way]):.1f}' for way in ('in groups', 'everywhere'))]
-    for name, blocks in result['milliseconds'].items()
-  ]
-  command = '`python -m experiments.bench dispatch --output experiments/results/policy_dispatch.json`'
-  return [f'{result["what"]}; {_machine(result)}', _table(['batch', 'in groups', 'everywhere'], rows), command]
-
-
-def _roofline(result: dict) -> list[str]:
-  rates = ', '.join(f'{name} {rate:.1f} GB/s' for name, rate in result['gb_per_s'].items())
-  command = '`python -m experiments.bench roofline --output experiments/results/roofline.json`'
-  return [f'{result["what"]}: {rates}, a share of {result["share"]:.2f}; {_machine(result)}', command]
-
-
-def _machine(result: dict) -> str:
-  environment = result['environment']
-  return f'{", ".join(environment["devices"])}, jax {environment["packages"]["jax"]}'
-
-
-BENCHES = {
-  'augment_throughput': _throughput,
-  'augment_in_step': _in_step,
-  'policy_dispatch': _dispatch,
-  'roofline': _roofline,
-}
-
-
-def features() -> str:
-  """What the peers have, by the name of it; ours by its test."""
-  from experiments.features import FEATURES, VERSIONS
-
-  rows = []
-  for feature, names in FEATURES.items():
-    test = names['genaug'].partition('::')[0]
-    ours = f'[{names["genaug"].partition("::")[2].removeprefix("test_").replace("_", " ")}]({test})'
-    rows.append([feature, ours, *(f'`{names[peer].rpartition(".")[2]}`' if names[peer] else '' for peer in VERSIONS)])
-  header = ['', 'genaug: the test', *(f'{peer} {version}' for peer, version in VERSIONS.items())]
-  return f'<details><summary>{len(rows)} features</summary>\n\n{_table(header, rows)}\n\n</details>'
-
-
-def operations() -> str:
-  """Every operation of a config, in its order."""
-  from genaug.augment.registry import OPS, strengths
-
-  rows = []
-  for name, op in OPS.items():
-    ranges = getattr(op.draw, 'ranges', {})
-    told = [f'`{strength}={default}` {_range(ranges[strength])}' for strength, default in strengths(name).items()]
-    summary = ' '.join((op.draw.__doc__ or '').split('\n\n')[0].split())
-    rows.append([f'`{name}`', op.stage, '<br>'.join(told), summary])
-  return _table(['operation', 'stage', 'strengths: default, range', 'each image gets'], rows)
-
-
-def _range(allowed: tuple) -> str:
-  if isinstance(allowed[0], str):
-    return ', '.join(allowed)
-  return f'[{allowed[0]:.4g}, {allowed[1]:.4g}]'
 
 
 def _rewritten(text: str, name: str, content: str) -> str:
   begin, end = f'<!-- {name} -->', f'<!-- end of {name} -->'
   before, _, rest = text.partition(begin)
-  return f'{before}{begin}\n\n{content}\n\n{end}{rest.partition(end)[2]}'
+  return before + '\n\n'.join(filter(None, (begin, content, end))) + rest.partition(end)[2]
 
 
-def main() -> int:
+def _readmes() -> int:
+  from experiments import tables
+
+  results = pathlib.Path(_RESULTS.value)
   sections = {
-    _README.value: {'results': lambda: tables(pathlib.Path(_RESULTS.value)), 'features': features},
-    _OPERATIONS.value: {'operations': operations},
+    _README.value: {
+      'headline': lambda: tables.headlines(results),
+      'results': lambda: tables.results(results),
+      'features': tables.features,
+    },
+    _OPERATIONS.value: {'operations': tables.operations},
   }
   stale = 0
   for name, contents in sections.items():
@@ -217,5 +57,18 @@ def main() -> int:
   return stale
 
 
+def main(*names: str) -> int:
+  if not names:
+    return _readmes()
+  if _CHECK.value:
+    raise InputError('check', True, "is of the READMEs' tables", 'leave out RUNS, or --check')
+  from experiments import page
+
+  output = pathlib.Path(_OUTPUT.value)
+  page.write([pathlib.Path(name) for name in names], output)
+  print(f'{output}: {output.stat().st_size / 1e6:.1f} MB')
+  return 0
+
+
 if __name__ == '__main__':
-  cli.run(main)
+  cli.run(main, many=True)

@@ -5,7 +5,8 @@ python -m experiments.reproduce augment-throughput | step-time
 
 headline: does augmentation help a classifier of few images, does a generator, do both? configs/headline.py says what is
 compared; --config.seeds=3 and the like override it. Every stage is kept under WORKDIR; the same command goes on after
-an interruption, and does nothing when all is done. A folder of --images holds class/file.png (or .jpg, ...).
+an interruption, and does nothing when all is done. A folder of --images holds class/file.png (or .jpg, ...). In the end
+WORKDIR/report.html shows it all.
 """
 
 import json
@@ -54,7 +55,7 @@ def _headline() -> None:
   import jax
 
   from configs import headline
-  from experiments import tables
+  from experiments import page, tables
   from genaug.study.headline import Table
   from genaug.study.store import Store
   from genaug.training import metrics, workdir
@@ -63,6 +64,8 @@ def _headline() -> None:
   jax.config.update('jax_compilation_cache_dir', str(directory / 'compiled'))
   config = headline.get_config('full') if _FULL.value else _CONFIG.value
   workdir.create(directory)
+  page.check_output(directory / 'report.html')
+  paths = []
   with workdir.lock(directory), metrics.progress(0, 0, enabled=True) as bar:
     data_dir, store = pathlib.Path(_DATA_DIR.value), Store(directory / 'stages')
     studies = {
@@ -79,7 +82,9 @@ def _headline() -> None:
       }
       result = study.run(lambda result, about=about, path=path: workdir.write_json(path, about | result))
       metrics.say(f'\n{tables.headline(about | result)}\n\n{path}')
-  print(f'{(time.perf_counter() - start) / 60:.1f} minutes')
+      paths.append(path)
+    page.write(paths, directory / 'report.html')
+  print(f'{directory / "report.html"}, {(time.perf_counter() - start) / 60:.1f} minutes')
 
 
 def _bench(table: str, name: str) -> None:

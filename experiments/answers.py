@@ -1,0 +1,87 @@
+"""What a headline table says, in words; only a difference whose interval excludes 0 is called a gain or a loss."""
+
+CAVEAT = (
+  'Brackets: bootstrap 95 % intervals over seeds; of few seeds they are too narrow (of 5, about 82 % cover the truth), '
+  'and nothing corrects them for the number of rows. Differences are taken seed by seed, in points, and may be clear '
+  'where accuracies overlap. ECE: expected calibration error, %.'
+)
+
+
+def tested(result: dict) -> str:
+  """What the figures are of."""
+  images, seeds = result['images'], result['config']['seeds']
+  classes = f'{len(images["classes"])} classes'
+  return f'{result["data"]}: {classes}, k training images each, {seeds} seeds, {images["test"]:,} test images.'
+
+
+def answers(result: dict) -> list[list[str]]:
+  """A few sentences for every k, the most important one first."""
+  return [_answer(result, k) for k in result['per_class']]
+
+
+def _answer(result: dict, k: str) -> list[str]:
+  everything = result['per_class'][k]['rows']
+  rows = {name: row for name, row in everything.items() if 'accuracy' in row}
+  of = '' if len(everything) == len(result['config']['order']) else f' ({len(everything)} rows so far)'
+  if not rows:
+    return [f'k = {k}{of}: every run failed.']
+  best = _best(rows)
+  told = [f'k = {k}{of}: the highest mean accuracy, {_accuracy(rows[best])}, is of {_quoted(rows[best])}']
+  told[0] += f': {_difference(rows[best], "none")}.' if best != 'none' and 'to_none' in rows[best] else '.'
+  generated = {name: row for name, row in rows.items() if result['config']['rows'][name]['generator']}
+  if generated and best not in generated:
+    name = _best(generated)
+    compared = [_difference(rows[name], other) for other in ('none', 'classic') if f'to_{other}' in rows[name]]
+    told.append(
+      f'The highest with generated images, {_accuracy(rows[name])}, is of {_quoted(rows[name])}'
+      + (f': {", ".join(compared)}.' if compared else '.')
+    )
+  return told
+
+
+def verdicts(rows: dict[str, dict]) -> dict[str, list[str]]:
+  """Titles and points by what their difference to row `none` is."""
+  found: dict[str, list[str]] = {name: [] for name in ('Gains', 'Losses', 'No clear difference', 'One seed')}
+  compared = [row for name, row in rows.items() if 'to_none' in row and name != 'none']
+  for row in sorted(compared, key=lambda row: -row['to_none']['mean']):
+    difference = row['to_none']
+    unclear = 'One seed' if difference['seeds'] < 2 else 'No clear difference'
+    verdict = ('Gains' if difference['mean'] > 0 else 'Losses') if clear(difference) else unclear
+    found[verdict].append(f'{_quoted(row)} {100 * difference["mean"]:+.1f}')
+  return found
+
+
+def clear(difference: dict) -> bool:
+  """Whether the interval excludes 0; of one seed there is none."""
+  low, high = difference['interval_95']
+  return difference['seeds'] > 1 and (low > 0 or high < 0)
+
+
+def _best(rows: dict[str, dict]) -> str:
+  return max(rows, key=lambda name: rows[name]['accuracy']['mean'])
+
+
+def _quoted(row: dict) -> str:
+  return f'“{row["title"]}”'
+
+
+def _accuracy(row: dict) -> str:
+  return f'{100 * row["accuracy"]["mean"]:.1f} %'
+
+
+def _difference(row: dict, other: str) -> str:
+  difference = row[f'to_{other}']
+  name = {'none': 'no augmentation', 'classic': 'classic augmentation'}[other]
+  points = 100 * difference['mean']
+  if difference['seeds'] < 2:
+    return f'{points:+.1f} points to {name} with one seed, so no interval'
+  if not clear(difference):
+    return f'no clear difference to {name}: {percent(difference, sign="+")}'
+  low, high = (100 * bound for bound in difference['interval_95'])
+  return f'a {"gain" if points > 0 else "loss"} of {abs(points):.1f} points against {name} [{low:+.1f}, {high:+.1f}]'
+
+
+def percent(summary: dict, sign: str = '') -> str:
+  """Mean [interval], of a share or a difference of shares."""
+  low, high = summary['interval_95']
+  return f'{100 * summary["mean"]:{sign}.1f} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]'

@@ -1,0 +1,164 @@
+"""Reads what programs have written: workdirs, and result files of reproduce, seeds and sweep."""
+
+import collections
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from genaug.errors import InputError
+from genaug.training.workdir import flatten
+
+_KINDS = {  # what each program's result file has, none the keys of another
+  'headline': {'per_class', 'images', 'data', 'config', 'command', 'environment'},
+  'seeds': {'runs', 'summary', 'config', 'command', 'environment'},
+  'sweep': {'trials', 'objective', 'config', 'environment'},
+}
+_REMEDY = 'a workdir of experiments.train, or a result file of experiments.reproduce, seeds or sweep'
+
+
+class Run(NamedTuple):
+  name: str
+  seed: int
+  seconds: float | None
+  scores: dict[str, float | int | str]
+  series: dict[str, dict[int, float]]  # {score: {step: value}}
+  pictures: dict[str, pathlib.Path]  # the last ones, by what they show
+
+
+class Group(NamedTuple):
+  """Runs that differ in nothing but their seed."""
+
+  name: str
+  config: dict
+  environment: dict
+  commands: list[list[str]]
+  runs: list[Run]
+
+
+class Result(NamedTuple):
+  """Of reproduce headline, or of a sweep."""
+
+  name: str
+  content: dict
+  pictures: list[pathlib.Path]
+
+
+class Found(NamedTuple):
+  headlines: list[Result]
+  groups: list[Group]
+  sweeps: list[Result]
+
+
+def read(paths: Sequence[pathlib.Path]) -> Found:
+  """Raises InputError for what is no run."""
+  found, workdirs = Found([], [], []), {}
+  files = {file.resolve(): file for path in paths for file in _files(path)}
+  for file, name in zip(files.values(), _names(list(files))):
+    if file.is_dir():
+      workdirs[name] = file
+      continue
+    content = _json(file)
+    kind = next((kind for kind, keys in _KINDS.items() if keys <= content.keys()), None)
+    if kind == 'headline':
+      found.headlines.append(Result(name, content, []))
+    elif kind == 'sweep':
+      found.sweeps.append(Result(name, content, sorted((file.parent / 'figures').glob('*.png'))))
+    elif kind == 'seeds':
+      found.groups.append(_seeds(name, content, file.with_suffix('.png')))
+    else:
+      raise InputError('RUNS', str(file), 'no result of a program here', _REMEDY)
+  found.groups.extend(_grouped(workdirs))
+  return found
+
+
+def _grouped(workdirs: dict[str, pathlib.Path]) -> list[Group]:
+  groups: dict[tuple[str, int], list[tuple[dict, dict, Run]]] = {}
+  times = collections.Counter()
+  for name, directory in workdirs.items():
+    config, environment = _json(directory / 'config.json'), _json(directory / 'environment.json')
+    flat = {key: value for key, value in flatten(config).items() if key != 'seed'}
+    without_seed = json.dumps(flat, sort_keys=True)
+    times[without_seed, config['seed']] += 1  # the same seed twice is not two seeds
+    members = groups.setdefault((without_seed, times[without_seed, config['seed']]), [])
+    members.append((config, environment, _run(name, config['seed'], directory)))
+  return [_group(members) for members in groups.values()]
+
+
+def _group(members: list[tuple[dict, dict, Run]]) -> Group:
+  runs, (config, environment, _) = [run for *_, run in members], members[0]
+  commands = [command_of(environment) for _, environment, _ in members]
+  return Group(_shared([run.name for run in runs]), config, environment, commands, runs)
+
+
+def command_of(environment: dict) -> list[str]:
+  """What was typed, of the `command` of an environment, which names the program's file."""
+  program, *arguments = environment['command']
+  return ['python', '-m', f'experiments.{pathlib.PurePath(program).stem}', *arguments]
+
+
+def _files(path: pathlib.Path) -> list[pathlib.Path]:
+  """Itself, or the result files in a directory of reproduce or sweep."""
+  if not path.exists():
+    raise InputError('RUNS', str(path), 'no such file or directory', _REMEDY)
+  if path.is_file() or {'config.json', 'environment.json'} <= {file.name for file in path.iterdir()}:
+    return [path]
+  results = sorted(path.glob('headline_*.json')) + sorted(path.glob('sweep.json'))
+  if not results:
+    raise InputError('RUNS', str(path), 'no run in this directory', _REMEDY)
+  return results
+
+
+def _names(files: Sequence[pathlib.Path]) -> list[str]:
+  """As short as tells them apart: a whole path says more of a machine than of a run."""
+  for length in range(1, max(len(file.parts) for file in files) + 1):
+    names = ['/'.join(file.parts[-length - file.is_dir() :]) for file in files]
+    if len(set(names)) == len(names):
+      return names
+
+
+def _shared(names: Sequence[str]) -> str:
+  parents = {str(pathlib.PurePath(name).parent) for name in names}
+  return parents.pop() if len(parents) == 1 and len(names) > 1 and parents != {'.'} else ', '.join(names)
+
+
+def _json(path: pathlib.Path) -> dict:
+  try:
+    content = json.loads(path.read_text())
+  except (OSError, ValueError) as error:
+    raise InputError('RUNS', str(path), f'cannot be read: {error}', _REMEDY) from None
+  if not isinstance(content, dict):
+    raise InputError('RUNS', str(path), 'no result of a program here', _REMEDY)
+  return content
+
+
+def _run(name: str, seed: int, directory: pathlib.Path) -> Run:
+  """Also one that is still going on: its last scores are the log's."""
+  series: dict[str, dict[int, float]] = {}
+  scores: dict[str, float | int | str] = {}
+  log = directory / 'metrics.jsonl'
+  for line in log.read_text().splitlines() if log.exists() else ():
+    try:
+      values = json.loads(line)
+    except json.JSONDecodeError:
+      break  # the last line of a killed run
+    step = values.pop('step')
+    scores |= {key: value for key, value in values.items() if key.startswith('eval/')}
+    for key, value in values.items():
+      if not isinstance(value, str):
+        series.setdefault(key, {})[step] = value
+  summary = directory / 'summary.json'
+  last = _json(summary) if summary.exists() else {}
+  scores |= {key: value for key, value in last.items() if key.startswith('eval/')}
+  seconds = last.get('seconds') if not last.get('resumed_at') else None
+  pictures = {path.stem.rpartition('_')[0]: path for path in sorted((directory / 'figures').glob('*_*.png'))}
+  return Run(name, seed, seconds, scores, series, pictures)
+
+
+def _seeds(name: str, content: dict, picture: pathlib.Path) -> Group:
+  runs = []
+  for number, run in enumerate(content['runs']):
+    scores = {key: value for key, value in run.items() if key.startswith('eval/')}
+    pictures = {'last picture': picture} if number == 0 and picture.exists() else {}
+    runs.append(Run(f'{name}, seed {run["seed"]}', run['seed'], run.get('seconds'), scores, {}, pictures))
+  return Group(name, content['config'], content['environment'], [content['command']], runs)
