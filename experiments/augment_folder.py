@@ -36,7 +36,7 @@ flags.adopt_module_key_flags(cli)
 
 
 def main() -> int:
-  from experiments import enlarging
+  from experiments.images import enlarging
 
   root, output, masks = (
     flag.value and pathlib.Path(flag.value).expanduser().resolve() for flag in (_INPUT, _OUTPUT, _MASKS)

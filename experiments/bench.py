@@ -10,8 +10,8 @@ python -m experiments.bench in-step | dispatch | roofline [--output ...]
          allocator set as experiments.train sets it. Each program is a process of its own, blocks of steps alternate
          between them; compilation and warm-up are left out. Needs PyTorch: pip install torch (the CPU build will do).
   augment  images a second of every operation of genaug.augment that a peer has too, at 32x32 and 224x224. The peers are
-         those of experiments.peers that are installed. Writes --output after each figure; the same command goes on
-         where it stopped. --quick for a first look, --ops rotate,jpeg for some of them, --fresh to measure them again.
+         those of experiments.against.peers that are installed. Writes --output after each figure; the same command goes
+         on where it stopped. --quick for a first look, --ops rotate,jpeg for some, --fresh to measure again.
   in-step   what augmentation costs inside the DCGAN step.
   dispatch  policies with an operation computed for the images that drew it, and with all computed for all.
   roofline  the share of the memory bandwidth, as a copy reaches it, that a fused chain of the input step reaches.
@@ -292,12 +292,12 @@ def roofline() -> dict:
 
 
 def augment() -> dict:
-  from experiments import bench_augment
+  from experiments.against import throughput
 
   output = _OUTPUT.value and pathlib.Path(_OUTPUT.value)
   rounds, seconds = (min(3, _ROUNDS.value), 1.0) if _QUICK.value else (_ROUNDS.value, 1.5)
   threads = _THREADS.value or os.cpu_count()
-  return bench_augment.table(_alternate, output, _OPS.value, _FRESH.value, threads, rounds, seconds)
+  return throughput.table(_alternate, output, _OPS.value, _FRESH.value, threads, rounds, seconds)
 
 
 TABLES = {'step': step, 'augment': augment, 'in-step': in_step, 'dispatch': dispatch, 'roofline': roofline}

@@ -36,7 +36,7 @@ Example = dict[str, np.ndarray]
 
 
 def main() -> None:
-  from experiments import augmentation, contact_sheet
+  from experiments.images import augmentation, contact_sheet
   from genaug.training import checks, figures
 
   config, output = _CONFIG.value, pathlib.Path(_OUTPUT.value)

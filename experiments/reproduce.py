@@ -55,7 +55,7 @@ def _headline() -> None:
   import jax
 
   from configs import headline
-  from experiments import page, tables
+  from experiments.pages import page, tables
   from genaug.study.headline import Table
   from genaug.study.store import Store
   from genaug.training import metrics, workdir

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageFont
 
 from configs import base
-from experiments import contact_sheet, enlarging
+from experiments.images import contact_sheet, enlarging
 from genaug.data import folder
 from genaug.errors import InputError
 from tests.conftest import program

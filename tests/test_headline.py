@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from configs import base, headline
-from experiments import tables
+from experiments.pages import tables
 from genaug.data.sources import Split
 from genaug.errors import InputError
 from genaug.study.headline import Table, mix, surest

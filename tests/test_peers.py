@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments import bench_augment, features, peers, peers_programs
+from experiments import features
+from experiments.against import peers, programs, throughput
 from tests.conftest import ROOT
 
 
@@ -12,7 +13,7 @@ from tests.conftest import ROOT
 def test_ours_is_there_and_takes_the_parameters_of_the_table(op):
   batch = jax.ShapeDtypeStruct((4, 32, 32, 3), jnp.float32)
   seed = jax.ShapeDtypeStruct((), jnp.uint32)
-  image = jax.eval_shape(peers_programs.jax_step('genaug', op, 32), seed, batch)['image']
+  image = jax.eval_shape(programs.jax_step('genaug', op, 32), seed, batch)['image']
   side = {'center_crop': 28, 'pad': 40, 'resize': 48}.get(op, 32)
   assert (image.shape, image.dtype) == ((4, side, side, 3), jnp.float32)
 
@@ -37,7 +38,7 @@ def test_a_peer_is_measured_in_float32_where_it_takes_that():
 
 
 def test_pictures_differ_and_fill_the_range():
-  images = peers_programs.pictures(32, 8)
+  images = programs.pictures(32, 8)
   assert (images.shape, images.dtype) == ((8, 32, 32, 3), jnp.float32)
   assert len({image.tobytes() for image in images}) == 8
   assert 0 <= images.min() < 0.1
@@ -46,7 +47,7 @@ def test_pictures_differ_and_fill_the_range():
 
 def test_summary_is_the_geometric_mean_and_names_what_is_slow():
   cells = {'a': {'32': {'ratio': 4.0}}, 'b': {'32': {'ratio': 0.25}, '224': {'ratio': None}}}
-  assert bench_augment.summary(cells) == {'32': {'operations': 2, 'geometric_mean': 1.0, 'below_0.5': {'b': 0.25}}}
+  assert throughput.summary(cells) == {'32': {'operations': 2, 'geometric_mean': 1.0, 'below_0.5': {'b': 0.25}}}
 
 
 def test_names_of_installed_libraries_exist():

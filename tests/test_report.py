@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from PIL import Image
 
-from experiments import answers, charts, page, runs
+from experiments.pages import answers, charts, page, runs
 from genaug.errors import InputError
 from genaug.study.headline import _compared
 from tests.conftest import ROOT, program

@@ -1,4 +1,4 @@
-"""Peers of the operations on colour, sharpness and noise; see experiments.peers for what the entries mean."""
+"""Peers of the operations on colour, sharpness and noise; see experiments.against.peers for what the entries mean."""
 
 import io
 import random

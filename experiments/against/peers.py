@@ -18,7 +18,7 @@ import importlib.metadata
 import importlib.util
 import random
 
-from experiments import peers_geometry, peers_pixels
+from experiments.against import geometry, pixels
 
 LIBRARIES = {  # the module a callable is made from, and the package that brings it
   'genaug': ('genaug.augment', 'jax'),
@@ -247,7 +247,7 @@ _OTHERS = {
     'torchvision': lambda v2, n: v2.AugMix(),
   },
 }
-OPS = peers_geometry.OPS | peers_pixels.OPS | _OTHERS
+OPS = geometry.OPS | pixels.OPS | _OTHERS
 MIXING = ('mixup', 'cutmix', 'mosaic', 'histogram_match', 'fourier_mix')
 
 

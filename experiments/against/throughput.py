@@ -9,8 +9,8 @@ import statistics
 import time
 from collections.abc import Callable
 
-from experiments import peers
-from experiments.peers_programs import BATCHES, Worker
+from experiments.against import peers
+from experiments.against.programs import BATCHES, Worker
 from genaug.errors import InputError
 from genaug.training import workdir
 

@@ -5,7 +5,7 @@ import pathlib
 import shlex
 import statistics
 
-from experiments.answers import CAVEAT, answers, percent, tested
+from experiments.pages.answers import CAVEAT, answers, percent, tested
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:

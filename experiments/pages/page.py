@@ -11,9 +11,9 @@ import shlex
 from collections.abc import Sequence
 from html import escape
 
-from experiments import charts, page_headline, runs
-from experiments.markup import details, figure, number, picture, pre, quiet, table
-from experiments.runs import Found, Group, Result
+from experiments.pages import charts, page_headline, runs
+from experiments.pages.markup import details, figure, number, picture, pre, quiet, table
+from experiments.pages.runs import Found, Group, Result
 from genaug.errors import InputError
 from genaug.evaluation.intervals import mean_interval
 from genaug.training.workdir import flatten

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from experiments import peers
+from experiments.against import peers
 
 BATCHES = {32: 256, 224: 32}  # side of the images: images in a batch
 

@@ -1,4 +1,4 @@
-"""Peers of the geometric operations; see experiments.peers for what the entries mean."""
+"""Peers of the geometric operations; see experiments.against.peers for what the entries mean."""
 
 import math
 import random

@@ -2,9 +2,9 @@
 
 from html import escape
 
-from experiments import charts
-from experiments.answers import CAVEAT, answers, clear, percent, tested, verdicts
-from experiments.markup import figure, quiet, table
+from experiments.pages import charts
+from experiments.pages.answers import CAVEAT, answers, clear, percent, tested, verdicts
+from experiments.pages.markup import figure, quiet, table
 
 
 def section(result: dict) -> list[str]:

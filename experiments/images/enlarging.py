@@ -17,7 +17,7 @@ from jaxtyping import UInt32
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from experiments import augmentation
+from experiments.images import augmentation
 from genaug.augment import pipeline
 from genaug.data import batches, builders, folder
 from genaug.errors import InputError

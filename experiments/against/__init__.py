@@ -1,0 +1,1 @@
+"""Our operations against those of other libraries: who has what, and how fast."""

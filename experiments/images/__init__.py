@@ -1,0 +1,1 @@
+"""What preview and augment_folder do to images on disk."""

@@ -1,0 +1,1 @@
+"""What results look like: Markdown for the README, one HTML page for people."""
