@@ -12,6 +12,13 @@ from ml_collections import ConfigDict
 from configs import base
 
 
+CLASSIC = {
+  'translate': {'p': 1.0, 'fraction': 0.08},
+  'rotate': {'p': 1.0, 'degrees': 10.0},
+  'zoom': {'p': 1.0, 'limit': 0.1},
+}
+
+
 def row(title: str, generator: str = '', share: float = 0.5, **augment) -> ConfigDict:
   """A row: `augment` says what is other than in c.classifier.augment, `generator` is a key of c.generators."""
   return ConfigDict({'title': title, 'generator': generator, 'share': share if generator else 0.0, 'augment': augment})
@@ -47,15 +54,10 @@ def get_config(size='quick'):
   c.candidates = 200 if quick else 2000
   c.kept = 0.5
 
-  classic = {
-    'translate': {'p': 1.0, 'fraction': 0.08},
-    'rotate': {'p': 1.0, 'degrees': 10.0},
-    'zoom': {'p': 1.0, 'limit': 0.1},
-  }
   c.rows = ConfigDict()
   c.rows.none = row('no augmentation')
   c.rows.flip = row('flip', hflip={'p': 0.5})
-  c.rows.classic = row('classic: shift, rotate, scale', **classic)
+  c.rows.classic = row('classic: shift, rotate, scale', **CLASSIC)
   c.rows.cutout = row('cutout', cutout={'p': 1.0})
   c.rows.rand_augment = row('RandAugment', rand_augment={'p': 1.0})
   c.rows.trivial_augment = row('TrivialAugment', trivial_augment_wide={'p': 1.0})
@@ -64,8 +66,8 @@ def get_config(size='quick'):
   c.rows.vae = row('VAE', 'vae')
   c.rows.gan = row('GAN', 'gan')
   c.rows.gan_diffaug = row('GAN + DiffAugment', 'gan_diffaug')
-  c.rows.vae_classic = row('VAE, then classic', 'vae', **classic)
-  c.rows.gan_classic = row('GAN, then classic', 'gan', **classic)
+  c.rows.vae_classic = row('VAE, then classic', 'vae', **CLASSIC)
+  c.rows.gan_classic = row('GAN, then classic', 'gan', **CLASSIC)
   c.rows.synthetic_only = row('GAN + DiffAugment, no real image', 'gan_diffaug', share=1.0)
   c.order = (
     'none',
@@ -84,6 +86,23 @@ def get_config(size='quick'):
     'synthetic_only',
   )
   return c.lock()
+
+
+def confirming(sweep: dict) -> tuple[ConfigDict, ConfigDict]:
+  """(this table's config, data) for rows `none`, `classic` and the best trial of a sweep.json, with fresh seeds."""
+  c = get_config().unlock()
+  c.classifier = ConfigDict(sweep['config'])
+  data = c.classifier.data
+  data.update({'test_split': base.get_config().data.test_split, 'validation': 0, 'fold': 0})
+  c.per_class, c.first_seed, c.lr = (data.per_class,), 100, (c.classifier.optim.lr,)
+  found = {}
+  for key, value in next(trial for trial in sweep['trials'] if trial['id'] == sweep['best'])['overrides'].items():
+    _, operation, strength = key.split('.')
+    found.setdefault(operation, {})[strength] = value
+  c.rows = ConfigDict({name: c.rows[name] for name in ('none', 'classic')})
+  c.rows.found = row('found by the sweep', **found)
+  c.order, c.generators = ('none', 'classic', 'found'), ConfigDict()
+  return c.lock(), data
 
 
 def _generator(steps: int) -> ConfigDict:

@@ -1,6 +1,7 @@
 """Makes a table of the README, whole.
 
 python -m experiments.reproduce headline [--quick | --full] [--dataset mnist5k | --images DIR]
+python -m experiments.reproduce sweep --sweep runs/classify_mnist5k-sweep/sweep.json
 python -m experiments.reproduce augment-throughput | step-time
 
 headline: does augmentation help a classifier of few images, does a generator, do both? configs/headline.py says what is
@@ -16,22 +17,25 @@ import sys
 import time
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from experiments import cli
+from genaug.errors import InputError
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', 'configs/headline.py:quick', 'headline: what is compared.', lock_config=True
 )
 _DATA_DIR = cli.define_data_dir()
-_QUICK = flags.DEFINE_bool('quick', True, 'headline: sizes for two CPU cores.')
+flags.DEFINE_bool('quick', False, 'headline: sizes for two CPU cores, which is the default.')
 _FULL = flags.DEFINE_bool('full', False, 'headline: sizes for a GPU; short for --config=configs/headline.py:full.')
+flags.mark_bool_flags_as_mutual_exclusive(['quick', 'full'])
+_SWEEP = flags.DEFINE_string('sweep', None, 'sweep: the sweep.json that experiments.sweep has written.')
 _DATASET = flags.DEFINE_list('dataset', ['mnist5k', 'fashion_mnist'], 'headline: names of data sets.')
 _IMAGES = flags.DEFINE_string('images', None, 'headline: a folder of your own images, instead of --dataset.')
 _IMAGE_SIZE = flags.DEFINE_integer('image_size', 32, 'headline: side of --images, in pixels.')
-_WORKDIR = flags.DEFINE_string('workdir', 'runs/headline', 'headline: where stages are kept.')
+_WORKDIR = flags.DEFINE_string('workdir', 'runs/headline', 'headline, sweep: where stages are kept.')
 _OUTPUT = flags.DEFINE_string(
-  'output', None, 'Directory of the results. Default: headline WORKDIR, others experiments/results.'
+  'output', None, 'Directory of the results. Default: WORKDIR; of bench, experiments/results.'
 )
 flags.adopt_module_key_flags(cli)
 
@@ -52,9 +56,33 @@ def _data_sets() -> dict:
 
 
 def _headline() -> None:
+  from configs import headline
+
+  if _FULL.value and flags.FLAGS['config'].present:
+    raise InputError(
+      '--full', True, 'says the same as --config', '--config=configs/headline.py:full --config.seeds=3 ...'
+    )
+  config = headline.get_config('full') if _FULL.value else _CONFIG.value
+  _study('headline', {name: (config, data) for name, data in _data_sets().items()})
+
+
+def _confirm() -> None:
+  """The best trial of a sweep against no and classic augmentation, on fresh subsets and seeds and the test images."""
+  from configs import headline
+  from genaug.study import sweeps
+
+  record = sweeps.read(pathlib.Path(_SWEEP.value or ''))
+  for key in record['space']:
+    if not (key.startswith('augment.') and key.count('.') == 2):
+      problem = 'searches more than operations on images'
+      raise InputError('sweep', key, problem, 'train its best trial with several seeds: experiments.seeds')
+  _study('sweep', {record['config']['data']['name']: headline.confirming(record)}, search=record)
+
+
+def _study(table: str, asked: dict[str, tuple[ConfigDict, ConfigDict]], **more: dict) -> None:
+  """Makes a table of every data set, {name: (config of the study, data of an experiment)}, and a page of them all."""
   import jax
 
-  from configs import headline
   from experiments.pages import page, tables
   from genaug.study.headline import Table
   from genaug.study.store import Store
@@ -62,23 +90,23 @@ def _headline() -> None:
 
   start, directory = time.perf_counter(), pathlib.Path(_WORKDIR.value)
   jax.config.update('jax_compilation_cache_dir', str(directory / 'compiled'))
-  config = headline.get_config('full') if _FULL.value else _CONFIG.value
-  workdir.create(directory)
+  directory.mkdir(parents=True, exist_ok=True)
   page.check_output(directory / 'report.html')
   paths = []
-  with workdir.lock(directory), metrics.progress(0, 0, enabled=True) as bar:
+  with workdir.lock(directory), metrics.progress(0, 0) as bar:
     data_dir, store = pathlib.Path(_DATA_DIR.value), Store(directory / 'stages')
     studies = {
-      name: Table(config, data, data_dir, store, bar.update, metrics.say) for name, data in _data_sets().items()
+      name: Table(config, data, data_dir, store, bar.update, metrics.say) for name, (config, data) in asked.items()
     }
     bar.total = sum(study.work for study in studies.values())
     for name, study in studies.items():
-      path = pathlib.Path(_OUTPUT.value or directory) / f'headline_{name.replace("/", "-")}.json'
+      path = pathlib.Path(_OUTPUT.value or directory) / f'{table}_{name.replace("/", "-")}.json'
       about = {
         'data': name,
         'command': ['python', '-m', 'experiments.reproduce', *sys.argv[1:]],
-        'config': json.loads(config.to_json()),
+        'config': json.loads(asked[name][0].to_json()),
         'environment': workdir.environment(),
+        **more,
       }
       result = study.run(lambda result, about=about, path=path: workdir.write_json(path, about | result))
       metrics.say(f'\n{tables.headline(about | result)}\n\n{path}')
@@ -100,6 +128,7 @@ def _program(name: str, *arguments: str) -> None:
 
 TABLES = {
   'headline': _headline,
+  'sweep': _confirm,
   'augment-throughput': lambda: _bench('augment', 'augment_throughput'),
   'step-time': lambda: _bench('step', 'step_time'),
 }

@@ -50,6 +50,7 @@ def test_without_batch_norm_slices_are_the_whole_batch(data_dir):
   _assert_close(*states)
 
 
+@pytest.mark.slow
 def test_of_a_gan_twice_the_same_slice_is_the_whole_batch(data_dir, monkeypatch):
   """Even to batch norm. Rows 2i and 2i + 1 are of two slices, unrolled as on CPU or in the loop of accelerators."""
   twice = np.repeat(np.arange(8), 2)
@@ -71,7 +72,7 @@ def test_running_statistics_are_means_over_slices(data_dir):
   assert (of_slices['var'] >= 0.5 * of_all['var']).all()
 
 
-@pytest.mark.parametrize('task', ['gan', 'classify'])
+@pytest.mark.parametrize('task', [pytest.param('gan', marks=pytest.mark.slow), 'classify'])
 def test_every_example_of_every_slice_counts(task, data_dir):
   rows = np.arange(16)
   state, metrics = _stepped(task, data_dir, rows, 2)

@@ -220,6 +220,7 @@ def _listening(marker):
   return addresses
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_on_this_machine_and_is_not_run_twice(quick, data_dir, tmp_path):
   workdir = tmp_path / 'sweep'
   arguments = _arguments(quick, data_dir, workdir, 2)

@@ -170,6 +170,19 @@ class Record:
     return study
 
 
+def read(path: pathlib.Path) -> dict:
+  """A sweep.json that has a best trial. Raises InputError."""
+  try:
+    record = json.loads(path.read_text())
+    best = record['best']
+  except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+    problem = f'is no sweep.json ({type(error).__name__}: {error})'
+    raise InputError('sweep', str(path), problem, 'the one that experiments.sweep has written') from None
+  if best is None:
+    raise InputError('sweep', str(path), 'no trial has ended with a score', 'run the sweep again')
+  return record
+
+
 def running_means(scores: Sequence[float]) -> list[float]:
   """What the scheduler was told after each fold."""
   return [math.fsum(scores[:count]) / count for count in range(1, len(scores) + 1)]
