@@ -11,7 +11,6 @@ from ml_collections import ConfigDict
 
 from configs import base
 
-
 CLASSIC = {
   'translate': {'p': 1.0, 'fraction': 0.08},
   'rotate': {'p': 1.0, 'degrees': 10.0},
