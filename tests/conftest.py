@@ -1,5 +1,6 @@
 """What tests share: prepared digits, tiny configs, and programs run as a user runs them."""
 
+import json
 import os
 import pathlib
 import socket
@@ -66,6 +67,28 @@ def environment(devices: int = 1, **extra: str) -> dict[str, str]:
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.5',
   }
   return {**os.environ, **shared, **extra}
+
+
+@pytest.fixture(scope='session')
+def forked():
+  """`program` for what must be refused: without the seconds of importing, and with every compilation logged."""
+  server = subprocess.Popen(
+    [sys.executable, '-m', 'tests.forked'],
+    cwd=ROOT,
+    env=environment(JAX_LOG_COMPILES='1'),
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+
+  def run(name: str, *arguments: str) -> subprocess.CompletedProcess:
+    command = [name, *map(str, arguments)]
+    print(json.dumps(command), file=server.stdin, flush=True)
+    return subprocess.CompletedProcess(command, *json.loads(server.stdout.readline()))
+
+  with server:
+    yield run
+    server.stdin.close()
 
 
 def program(name: str, *arguments: str, env=None, timeout: int = 240) -> subprocess.CompletedProcess:

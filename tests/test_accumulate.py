@@ -60,6 +60,7 @@ def test_of_a_gan_twice_the_same_slice_is_the_whole_batch(data_dir, monkeypatch)
     _assert_close(whole, _stepped('gan', data_dir, twice, 2), atol=2e-5)
 
 
+@pytest.mark.slow
 def test_running_statistics_are_means_over_slices(data_dir):
   twice, different = np.repeat(np.arange(8), 2), np.arange(16)
   _assert_close(_stepped('classify', data_dir, twice, 1), _stepped('classify', data_dir, twice, 2))

@@ -84,9 +84,8 @@ CASES = {
 
 
 @pytest.mark.parametrize('case', CASES)
-def test_bad_input(case, data_dir, tmp_path):
+def test_bad_input(case, data_dir, tmp_path, forked):
   flags, expected = CASES[case]
-  env = environment(JAX_LOG_COMPILES='1')
   arguments = [
     GAN,
     f'--data_dir={data_dir}',
@@ -94,7 +93,7 @@ def test_bad_input(case, data_dir, tmp_path):
     *tiny_flags(),
     *flags(tmp_path),
   ]
-  done = program('experiments.train', *arguments, env=env)
+  done = forked('experiments.train', *arguments)
   assert done.returncode == 2, done.stderr
   assert 'Traceback' not in done.stderr
   assert 'Finished XLA compilation' not in done.stderr

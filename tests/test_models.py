@@ -87,9 +87,12 @@ def test_labels_change_what_conditional_networks_say():
   z, images = _random((2, 6)), _random((2, 28, 28, 1))
   one, two = jnp.array([0, 1]), jnp.array([0, 2])
   generator, discriminator = Generator(spec, width=2), Discriminator(spec, width=2)
-  g, d = generator.init(key, z, one, train=True), discriminator.init(key, images, one)
-  fake = [generator.apply(g, z, label, train=False) for label in (one, two)]
+  g = jax.jit(lambda: generator.init(key, z, one, train=True))()
+  d = jax.jit(lambda: discriminator.init(key, images, one))()
+  generate = jax.jit(lambda label: generator.apply(g, z, label, train=False))
+  fake = [generate(label) for label in (one, two)]
 
+  @jax.jit
   @functools.partial(jax.vmap, axis_name=DEVICES)  # batch norm averages over devices: one of them here
   def discriminate(images, label):
     return discriminator.apply(d, images, label, mutable='batch_stats')[0]
@@ -104,8 +107,8 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters():
   spec, key = Spec((28, 28, 1), 0), jax.random.key(0)
   z, label = _random((4, 6)), jnp.zeros(4, jnp.int32)
   half, full = (Generator(spec, width=4, dtype=jnp.dtype(t)) for t in ('bfloat16', 'float32'))
-  variables = half.init(key, z, label, train=True)
+  variables = jax.jit(lambda: half.init(key, z, label, train=True))()
   assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype('float32')}
-  a, b = (g.apply(variables, z, label, train=False) for g in (half, full))
+  a, b = (jax.jit(lambda g=g: g.apply(variables, z, label, train=False))() for g in (half, full))
   assert a.dtype == jnp.float32
   assert 0 < float(jnp.abs(a - b).max()) < 0.05

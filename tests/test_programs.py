@@ -31,7 +31,7 @@ def test_evaluate_finds_what_training_found(finished, data_dir):
   assert f'ELBO {scores["eval/elbo_nats"]:.2f} nats' in done.stdout
 
 
-def test_sample_writes_images_and_overwrites_nothing(finished, data_dir, tmp_path):
+def test_sample_writes_images_and_overwrites_nothing(finished, data_dir, tmp_path, forked):
   directory, _ = finished
   arguments = [f'--workdir={directory}', f'--data_dir={data_dir}', f'--output={tmp_path / "out"}', '--count=5']
   done = program('experiments.sample', *arguments)
@@ -41,7 +41,7 @@ def test_sample_writes_images_and_overwrites_nothing(finished, data_dir, tmp_pat
   with Image.open(tmp_path / 'out' / '000003.png') as image:
     assert image.size == (28, 28)
     assert np.ptp(np.asarray(image)) > 0
-  again = program('experiments.sample', *arguments)
+  again = forked('experiments.sample', *arguments)
   assert again.returncode == 2
   assert 'name a new --output' in again.stderr
 
@@ -49,8 +49,8 @@ def test_sample_writes_images_and_overwrites_nothing(finished, data_dir, tmp_pat
 @pytest.mark.parametrize(
   ('flag', 'problem'), [('--checkpoint=7', 'its checkpoints are of steps 5, 10'), ('--metrics=distances,fid', 'fid')]
 )
-def test_evaluate_refuses_what_is_not_there(finished, data_dir, flag, problem):
-  done = program('experiments.evaluate', f'--workdir={finished[0]}', f'--data_dir={data_dir}', flag)
+def test_evaluate_refuses_what_is_not_there(finished, data_dir, flag, problem, forked):
+  done = forked('experiments.evaluate', f'--workdir={finished[0]}', f'--data_dir={data_dir}', flag)
   assert done.returncode == 2
   assert problem in done.stderr
 
