@@ -5,6 +5,7 @@ filtered; classifiers are trained on real, augmented and generated images, for e
 ones. Every stage is kept in a `Store`.
 """
 
+import json
 import pathlib
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -35,7 +36,7 @@ class Cell(NamedTuple):
 
 
 class Trained(NamedTuple):
-  name: str  # of what was trained
+  program: str  # that made it: the settings of its config
   key: str  # of its state in the store
 
 
@@ -136,8 +137,8 @@ class Table:
     trained = self._train(row, self._tuned(row, chosen), jobs)
     runs = []
     for cell, one in zip(self._cells(k), trained):
-      scores = {'failed': one} if isinstance(one, Failure) else self._test(one)
-      runs.append({'seed': cell.seed, **scores})
+      scores = one if isinstance(one, Failure) else self._twice(row, lambda one=one: self._test(one))
+      runs.append({'seed': cell.seed, **({'failed': scores} if isinstance(scores, Failure) else scores)})
     return {'title': settings.title, 'runs': runs}
 
   def _tuned(self, row: str, chosen: dict) -> ConfigDict:
@@ -169,21 +170,24 @@ class Table:
     splits: list[Split | Failure] = []
     for cell, generator, judge in zip(cells, generators, judges):
       failure = next((one for one in (generator, judge) if isinstance(one, Failure)), None)
-      splits.append(failure or self._filtered(self._sampled(config, cell, generator), judge))
+      sample = lambda cell=cell, generator=generator, judge=judge: self._filtered(
+        self._sampled(config, cell, generator), judge
+      )
+      splits.append(failure or self._twice(name, sample))
     return splits
 
   # ---------------------------------------------------------------- stages
 
   def _train(self, name: str, config: ConfigDict, jobs: Sequence[Job | Failure]) -> list[Trained | Failure]:
     """Trains what is not in the store; what fails twice is a Failure, as is what came as one."""
-    name = f'{name} {config.optim.lr:g}'
     todo = {i: job for i, job in enumerate(jobs) if isinstance(job, Job)}
     experiments = {i: _seeded(config, job) for i, job in todo.items()}
     keys = {i: self._store.key('trained', **_depends(experiment)) for i, experiment in experiments.items()}
     missing, failed = [i for i in todo if keys[i] not in self._store], {}
-    if name not in self._fits:
-      self._fits[name] = Fit(assemble(config, self._example), self._config.seeds)
-    fit, work = self._fits[name], _COST[config.task]
+    program, work = json.dumps(_settings(config)), _COST[config.task]
+    if program not in self._fits:
+      self._fits[program] = Fit(assemble(config, self._example), self._config.seeds)
+    fit = self._fits[program]
     self._advance((len(jobs) - len(missing)) * config.train.steps * work)
 
     def attempt(some: list[int]) -> None:
@@ -196,26 +200,39 @@ class Table:
       try:
         attempt(some)
       except Exception as error:
-        self._log(f'{name}, once more: {type(error).__name__}: {error}')
+        self._log(f'{name}, once more: {_said(error)}')
         for i in some:
           try:
             attempt([i])
           except Exception as again:
-            failed[i] = f'{type(again).__name__}: {" ".join(str(again).split())}'
+            failed[i] = _said(again)
             self._log(f'{name}, failed: {failed[i]}')
-    return [job if isinstance(job, Failure) else failed.get(i) or Trained(name, keys[i]) for i, job in enumerate(jobs)]
+    return [
+      job if isinstance(job, Failure) else failed.get(i) or Trained(program, keys[i]) for i, job in enumerate(jobs)
+    ]
+
+  def _twice(self, name: str, make: Callable[[], Any]) -> Any:
+    """What is made, at the second attempt if need be, or the Failure of that."""
+    try:
+      return make()
+    except Exception as error:
+      self._log(f'{name}, once more: {_said(error)}')
+    try:
+      return make()
+    except Exception as error:
+      return _said(error)
 
   def _state(self, trained: Trained) -> PyTree:
-    return self._store.read(trained.key, _without_optimiser(self._fits[trained.name].template))
+    return self._store.read(trained.key, _without_optimiser(self._fits[trained.program].template))
 
   def _sampled(self, config: ConfigDict, cell: Cell, generator: Trained) -> tuple[str, Split]:
     classes = len(self._class_names)
     count = self._config.candidates * classes
     key = self._store.key('sampled', generator=generator.key, count=count, seed=cell.seed)
     if key not in self._store:
-      if generator.name not in self._samplers:
-        self._samplers[generator.name] = Evaluator(assemble(config, self._example))
-      batches = self._samplers[generator.name].samples(self._state(generator), count, jax.random.key(cell.seed))
+      if generator.program not in self._samplers:
+        self._samplers[generator.program] = Evaluator(assemble(config, self._example))
+      batches = self._samplers[generator.program].samples(self._state(generator), count, jax.random.key(cell.seed))
       self._store.write(key, {'image': np.concatenate(list(batches))})
     return key, Split({'image': self._store.read(key)['image'], 'label': np.arange(count, dtype=np.int32) % classes})
 
@@ -278,10 +295,14 @@ def _seeded(config: ConfigDict, job: Job) -> Experiment:
   return assemble(config, job.dataset)
 
 
+def _settings(config: ConfigDict) -> dict[str, Any]:
+  """What of a config is in a trained state: `data` is there as images, `eval` not at all."""
+  return {key: value for key, value in config.to_dict().items() if key not in ('data', 'eval')}
+
+
 def _depends(experiment: Experiment) -> dict[str, Any]:
-  """What a trained state depends on: of `data` the images alone, of `eval` nothing."""
-  settings = {key: value for key, value in experiment.config.to_dict().items() if key not in ('data', 'eval')}
-  return {'config': settings, 'spec': experiment.spec, 'images': fingerprint(experiment.dataset.train.arrays)}
+  images = fingerprint(experiment.dataset.train.arrays)
+  return {'config': _settings(experiment.config), 'spec': experiment.spec, 'images': images}
 
 
 def _without_optimiser(state: PyTree) -> PyTree:
@@ -332,6 +353,10 @@ def _by_seed(runs: list[dict], score: str) -> dict[int, float]:
 
 def _mean(values: list[float]) -> dict[str, Any]:
   return {'mean': float(np.mean(values)), 'interval_95': bootstrap_interval(values), 'seeds': len(values)}
+
+
+def _said(error: Exception) -> Failure:
+  return f'{type(error).__name__}: {" ".join(str(error).split())}'
 
 
 def _told(row: dict) -> str:
