@@ -133,6 +133,12 @@ def test_what_fails_twice_is_shown_and_the_rest_goes_on(finished, folder):
   assert 'failed (2 of 2 failed)' in shown.splitlines()[-1]
 
 
+def test_a_row_and_a_generator_of_one_name_and_learning_rate_are_two_programs(finished, folder):
+  settings = {'order': ('none', 'gan'), 'lr': (5e-4,), 'generators.gan.optim.lr': 5e-4}
+  result = _table(folder, finished[0], **settings).run(save=lambda _: None)
+  assert not [run for run in result['per_class']['4']['rows']['gan']['runs'] if 'failed' in run]
+
+
 def test_wrong_rows_are_refused_before_anything_is_trained(folder, tmp_path):
   with pytest.raises(InputError, match=r'augment.rotate.*-5'):
     _table(folder, tmp_path, **{'rows.classic.augment.rotate.degrees': -5.0})
