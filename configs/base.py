@@ -172,14 +172,14 @@ def classifier() -> ConfigDict:
   """`get_config` for classifiers of few images."""
   c = get_config()
   c.task = 'classify'
-  c.model.width = 32
+  c.model.width = 16
   c.optim.lr = 1e-3
   c.optim.b1 = 0.9
   c.optim.schedule = 'cosine'
   c.optim.weight_decay = 1e-2
-  c.train.steps = 1000
+  c.train.steps = 500
   c.eval.metrics = ('accuracy',)
-  c.eval.every = 1000
+  c.eval.every = 500
   return c
 
 

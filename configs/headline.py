@@ -31,8 +31,6 @@ def get_config(size='quick'):
   c.seeds = 5  # of images, initialisation, order and augmentation alike; the same ones in every row
 
   c.classifier = base.classifier()
-  c.classifier.model.width = 16
-  c.classifier.train.steps = 500
   if not quick:
     c.classifier.classify.network = 'wrn16_4'
     c.classifier.train.steps = 4000
