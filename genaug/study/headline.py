@@ -101,7 +101,8 @@ class Table:
     """What `advance` is told of in all."""
     config = self._config
     cells, tried = len(self._few), len(self.per_class) * len(config.lr) * config.folds * 2 * (len(config.lr) > 1)
-    classifiers = (len(config.order) * cells + tried) * config.classifier.train.steps
+    judges = cells
+    classifiers = (len(config.order) * cells + judges + tried) * config.classifier.train.steps
     return classifiers + sum(_COST[g.task] * g.train.steps * cells for g in config.generators.values())
 
   def run(self, save: Callable[[dict], None]) -> dict:
