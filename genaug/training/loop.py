@@ -188,11 +188,9 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
 def keep_freed_memory() -> None:
   """Tells glibc not to return large blocks to the system after every step, only to fault them in again.
 
-  Every thread would keep and return blocks of its own: one arena for all serves the few large ones of XLA. A DCGAN step
-  on two cores takes 20 % less. Elsewhere than on Linux's CPU there is nothing to gain.
+  A DCGAN step on two cores takes 20 % less. Elsewhere than on Linux's CPU there is nothing to gain.
   """
   if jax.default_backend() == 'cpu' and hasattr(libc := ctypes.CDLL(None), 'mallopt'):
-    trim_threshold, mmap_max, arena_max = -1, -4, -8  # names in malloc.h
+    trim_threshold, mmap_max = -1, -4  # names in malloc.h
     libc.mallopt(mmap_max, 0)
     libc.mallopt(trim_threshold, 2**31 - 1)
-    libc.mallopt(arena_max, 1)
