@@ -14,10 +14,12 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
 
 
 def headlines(directory: pathlib.Path) -> str:
-  """What experiments.reproduce has written there: answers, table and command of every data set."""
+  """What experiments.reproduce has written there: answers, table and command of every data set, then of every sweep."""
   parts = []
-  for path in sorted(directory.glob('headline_*.json')):
+  for path in [*sorted(directory.glob('headline_*.json')), *sorted(directory.glob('sweep_*.json'))]:
     result = json.loads(path.read_text())
+    if 'search' in result:
+      parts.append(_found(result['search']))
     parts += [
       '\n'.join(f'- {" ".join(answer)}' for answer in answers(result)),
       headline(result),
@@ -25,6 +27,17 @@ def headlines(directory: pathlib.Path) -> str:
     ]
     parts.append(f'`{_portable(result["command"])}`')
   return '\n\n'.join(parts)
+
+
+def _found(search: dict) -> str:
+  """How a sweep found what is then confirmed on fresh images, and what that is."""
+  best = next(trial for trial in search['trials'] if trial['id'] == search['best'])
+  settings = ', '.join(f'{key.removeprefix("augment.")}={value:.3g}' for key, value in best['overrides'].items())
+  command = ' '.join(['python', '-m', 'experiments.sweep', *search['environment']['command'][1:]])
+  return (
+    f'`{command}`: the best of {len(search["trials"])} trials has {search["objective"]} {best["mean"]:.3f} over'
+    f' {len(best["scores"])} folds of the k images of one subset: {settings}. On fresh subsets and the test images:'
+  )
 
 
 def headline(result: dict) -> str:
