@@ -38,6 +38,7 @@ def _assert_close(a, b, atol=1e-5):
     np.testing.assert_allclose(x, y, atol=atol, rtol=1e-4, err_msg=jax.tree_util.keystr(path))
 
 
+@pytest.mark.slow
 def test_without_batch_norm_slices_are_the_whole_batch(data_dir):
   states = []
   for slices in (1, 2):

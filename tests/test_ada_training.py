@@ -107,6 +107,7 @@ def train_orientations(key, p, steps=800, n=8):
   return jax.nn.softmax(generator)[0], jax.nn.softmax(trained)[0]
 
 
+@pytest.mark.slow
 def test_turns_leak_only_if_they_always_happen():
   over_seeds = jax.vmap(train_orientations, (0, None))
   before, after = jax.jit(jax.vmap(over_seeds, (None, 0)))(keys(6), jnp.array([0.5, 0.79, 1.0]))

@@ -108,13 +108,12 @@ def numbers(tree):
   return [np.asarray(jax.random.key_data(x) if is_key(x) else x) for x in jax.tree.leaves(tree)]
 
 
-# One test an operation, because what it looks at is compiled once. TrivialAugment and AutoAugment are RandAugment's
-# chain with other draws (test_policies.py).
+# One test an operation, because what it looks at is compiled once. Policies have tests of their own (test_policies.py).
 @pytest.mark.parametrize(
   'name',
   [
-    pytest.param(name, marks=pytest.mark.slow) if name in ('trivial_augment_wide', 'auto_augment') else name
-    for name in SINGLE + POLICIES
+    *SINGLE,
+    *(pytest.param(name, marks=pytest.mark.slow) for name in POLICIES),
   ],
 )
 def test_an_operation_of_a_config(name):

@@ -25,13 +25,13 @@ TINY = {
   'lr': (1e-3, 2e-3),
   'folds': 2,
   'candidates': 6,
-  'order': ('none', 'classic', 'mixup', 'gan_classic'),
+  'order': ('none', 'classic', 'mixup', 'vae_classic'),
   'classifier.train.steps': 3,
   'classifier.model.width': 4,
   'classifier.train.batch_size': 8,
-  'generators.gan.train.steps': 3,
-  'generators.gan.train.batch_size': 8,
-  'generators.gan.model.width': 4,
+  'generators.vae.train.steps': 3,
+  'generators.vae.train.batch_size': 8,
+  'generators.vae.model.width': 4,
 }
 
 
@@ -53,7 +53,7 @@ def _save(path, pixels):
 def _table(folder, tmp_path, **overrides):
   config = headline.get_config()
   with config.unlocked():
-    config.generators = {'gan': config.generators.gan}
+    config.generators = {'vae': config.generators.vae}
   config.update_from_flattened_dict(TINY | overrides)
   data = base.get_config().data
   data.update({'name': 'image_folder', 'folder': str(folder), 'image_size': 28, 'channels': 1, 'test_fraction': 0.25})
@@ -125,18 +125,18 @@ def test_a_second_run_trains_only_what_changed(finished, folder, monkeypatch):
 
 def test_what_fails_twice_is_shown_and_the_rest_goes_on(finished, folder):
   directory, _, before = finished
-  result = _table(folder, directory, **{'generators.gan.optim.lr': 1e30}).run(save=lambda _: None)
+  result = _table(folder, directory, **{'generators.vae.optim.lr': 1e30}).run(save=lambda _: None)
   rows = result['per_class']['4']['rows']
-  assert all('diverged' in run['failed'] for run in rows['gan_classic']['runs'])
+  assert all('diverged' in run['failed'] for run in rows['vae_classic']['runs'])
   assert rows['mixup'] == before['per_class']['4']['rows']['mixup']
   shown = tables.headline(result | {'data': 'own', 'config': {'order': TINY['order']}})
   assert 'failed (2 of 2 failed)' in shown.splitlines()[-1]
 
 
 def test_a_row_and_a_generator_of_one_name_and_learning_rate_are_two_programs(finished, folder):
-  settings = {'order': ('none', 'gan'), 'lr': (5e-4,), 'generators.gan.optim.lr': 5e-4}
+  settings = {'order': ('none', 'vae'), 'lr': (5e-4,), 'generators.vae.optim.lr': 5e-4}
   result = _table(folder, finished[0], **settings).run(save=lambda _: None)
-  assert not [run for run in result['per_class']['4']['rows']['gan']['runs'] if 'failed' in run]
+  assert not [run for run in result['per_class']['4']['rows']['vae']['runs'] if 'failed' in run]
 
 
 def test_wrong_rows_are_refused_before_anything_is_trained(folder, tmp_path):
