@@ -151,8 +151,7 @@ PROOFS = {  # of what is no operation of one image from a config
   'inverse': 'tests/test_geometry.py::test_there_and_back_costs_no_more_than_two_interpolations',
   'replay of a draw': 'tests/test_pipeline.py::test_a_draw_can_be_replayed_on_something_else',
   'cubic sampling': 'tests/test_resample.py::test_resample_is_map_coordinates',
-  'on the accelerator, inside the training step': 'tests/test_parallel.py::'
-  'test_one_device_and_two_agree',
+  'on the accelerator, inside the training step': 'tests/test_parallel.py::test_one_device_and_two_agree',
 }
 for _feature, _names in FEATURES.items():
   _names['genaug'] = PROOFS.get(_feature, _OPERATION)
