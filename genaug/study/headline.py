@@ -111,15 +111,16 @@ class Table:
     for k in self.per_class:
       chosen = self._learning_rate(k)
       rows: dict[str, dict] = {}
-      result['per_class'][str(k)] = {**chosen, 'rows': rows}
+      result['per_class'][str(k)] = chosen
       self._log(f'{self._data.name}, k = {k}: learning rate {chosen["lr"]:g}')
       judges = self._train('none', self._tuned('none', chosen), [Job(c.seed, self._few[c]) for c in self._cells(k)])
       generated = {name: self._generated(name, k, judges) for name in self._config.generators}
       for row in self._config.order:
         rows[row] = self._row(row, k, chosen, generated)
         self._log(f'{self._data.name}, k = {k}, {self._config.rows[row].title}: {_told(rows[row])}')
-        save(result | {'per_class': {k: v | {'rows': _compared(v['rows'])} for k, v in result['per_class'].items()}})
-    return result | {'per_class': {k: v | {'rows': _compared(v['rows'])} for k, v in result['per_class'].items()}}
+        result['per_class'][str(k)]['rows'] = _compared(rows)
+        save(result)
+    return result
 
   # ---------------------------------------------------------------- rows
 
