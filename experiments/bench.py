@@ -27,6 +27,7 @@ from collections.abc import Callable
 from absl import flags
 
 from experiments import cli
+from genaug.training.allocator import keep_freed_memory
 
 _DATA_DIR = cli.define_data_dir()
 _THREADS = flags.DEFINE_integer(
@@ -48,7 +49,6 @@ def _ours(data_dir: pathlib.Path, **settings) -> Callable[[int], None]:
   from genaug.training import loop
   from genaug.training.experiment import prepare
 
-  loop.keep_freed_memory()
   config = gan_mnist5k.get_config()
   config.eval.metrics = ()  # nor are its weights needed
   config.update_from_flattened_dict(settings)
@@ -65,14 +65,10 @@ def _ours(data_dir: pathlib.Path, **settings) -> Callable[[int], None]:
   return run
 
 
-def _torch_eager(threads: int, keep_memory: bool) -> Callable[[int], None]:
+def _torch_eager(threads: int) -> Callable[[int], None]:
   import torch
   from torch import nn
 
-  from genaug.training import loop
-
-  if keep_memory:
-    loop.keep_freed_memory()
   torch.set_num_threads(threads)
   generator = nn.Sequential(
     nn.Linear(100, 7 * 7 * 128, bias=False),
@@ -114,14 +110,16 @@ def _torch_eager(threads: int, keep_memory: bool) -> Callable[[int], None]:
 class _Program:
   """A benchmark in a process of its own, idle until it is told to run."""
 
-  def __init__(self, make: Callable[..., Callable[[int], None]], *arguments, **settings):
+  def __init__(self, make: Callable[..., Callable[[int], None]], *arguments, tuned: bool = True, **settings):
     context = multiprocessing.get_context('spawn')
     self._pipe, theirs = context.Pipe()
-    self._process = context.Process(target=self._serve, args=(theirs, make, arguments, settings), daemon=True)
+    self._process = context.Process(target=self._serve, args=(theirs, make, arguments, tuned, settings), daemon=True)
     self._process.start()
 
   @staticmethod
-  def _serve(pipe, make, arguments, settings) -> None:
+  def _serve(pipe, make, arguments, tuned, settings) -> None:
+    if tuned:
+      keep_freed_memory()
     run = make(*arguments, **settings)
     while steps := pipe.recv():
       start = time.perf_counter()
@@ -162,8 +160,8 @@ def step() -> dict:
   threads = _THREADS.value or os.cpu_count()
   programs = {
     'genaug': _Program(_ours, pathlib.Path(_DATA_DIR.value)),
-    'torch eager': _Program(_torch_eager, threads, False),
-    'torch eager, allocator tuned': _Program(_torch_eager, threads, True),
+    'torch eager': _Program(_torch_eager, threads, tuned=False),
+    'torch eager, allocator tuned': _Program(_torch_eager, threads),
   }
   blocks = _alternate(programs, _ROUNDS.value, _STEPS.value)
   ratios = {
@@ -222,9 +220,7 @@ def _policy(dense: bool, side: int, count: int, name: str) -> Callable[[int], No
 
   from genaug import augment as operations
   from genaug.augment import conditional
-  from genaug.training import loop
 
-  loop.keep_freed_memory()
   if dense:
     conditional.in_groups = conditional.everywhere
   images = jnp.linspace(0, 1, count * side * side * 3).reshape(count, side, side, 3)
@@ -260,9 +256,8 @@ def roofline() -> dict:
 
   from configs import base
   from genaug.augment import pipeline
-  from genaug.training import loop, workdir
+  from genaug.training import workdir
 
-  loop.keep_freed_memory()
   config = base.get_config().augment
   for name in ('gamma', 'color_jitter', 'hflip', 'rotate', 'translate', 'zoom', 'cutout'):
     config[name].p = 1.0

@@ -15,6 +15,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from genaug.errors import DivergedError, InputError
+from genaug.training.allocator import keep_freed_memory
 
 
 def define_config() -> flags.FlagHolder:
@@ -58,6 +59,7 @@ def run(main: Callable[..., int | None], choices: tuple[str, ...] = (), many: bo
       return 130
 
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+  keep_freed_memory()
   app.run(guarded, flags_parser=lambda argv: _parse(argv, choices, many))
 
 

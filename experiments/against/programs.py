@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from experiments.against import peers
+from genaug.training.allocator import keep_freed_memory
 
 BATCHES = {32: 256, 224: 32}  # side of the images: images in a batch
 
@@ -179,11 +180,9 @@ def _make(library: str, op: str, n: int, dtype: str, share: int, shares: int, th
 
 def _serve(pipe, library: str) -> None:
   """Makes and runs programs as it is told, until it is told None."""
-  from genaug.training import loop
-
   os.environ['NO_ALBUMENTATIONS_UPDATE'] = '1'  # it would ask the network for a newer version
   warnings.simplefilter('ignore')
-  loop.keep_freed_memory()
+  keep_freed_memory()
   programs = {}
   while request := pipe.recv():
     name, times = request

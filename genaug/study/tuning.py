@@ -20,6 +20,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from genaug.errors import InputError
 from genaug.study import sweeps
+from genaug.training.allocator import keep_freed_memory
 
 _SCORE = 'mean_score'
 
@@ -65,6 +66,7 @@ class Trial(tune.Trainable):
 
   def setup(self, config: dict, sweep: sweeps.Sweep, directory: pathlib.Path, data_dir: pathlib.Path, cores: float):
     os.environ['NPROC'] = str(max(1, int(cores)))  # threads of XLA's CPU backend, which has not started yet
+    keep_freed_memory()
     if not jax.config.jax_compilation_cache_dir:  # folds differ in data, not in program
       jax.config.update('jax_compilation_cache_dir', f'{self.logdir}/compiled')
     self._sweep, self._directory, self._data_dir = sweep, directory, data_dir

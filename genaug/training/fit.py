@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 from genaug.data import batches
 from genaug.errors import DivergedError
 from genaug.training.experiment import Experiment
-from genaug.training.loop import keep_freed_memory, make_feed, make_step
+from genaug.training.loop import make_feed, make_step
 
 _PAUSE = 50  # calls dispatched before the host waits for the device
 
@@ -50,7 +50,6 @@ class Fit:
 
   def __call__(self, experiments: Sequence[Experiment], advance: Callable[[int], None]) -> list[PyTree]:
     """Their states after `train.steps`; `advance(steps)` is told of progress. Raises DivergedError."""
-    keep_freed_memory()
     states = [self._init(experiment.keys.init) for experiment in experiments]
     if len(experiments) == 1:
       return [self._run(0, *make_feed(experiments[0]), states[0], advance)]
