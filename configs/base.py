@@ -152,6 +152,10 @@ def get_config() -> ConfigDict:
   c.eval.every = 2000                   # steps between evaluations; always at the end
   c.eval.samples = 10_000               # generated images
   c.eval.batch_size = 250               # images a device computes at once
+
+  c.sweep = ConfigDict()                # what a trial of experiments.sweep gets; it changes no result
+  c.sweep.cpus_per_trial = -1.0         # cores; -1 is all of a node, or the share of its GPU
+  c.sweep.gpus_per_trial = -1.0         # GPUs, or a part of one; -1 is one where there are any
   return c.lock()
 
 

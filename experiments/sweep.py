@@ -4,7 +4,8 @@ python -m experiments.sweep --config configs/classify_mnist5k.py --trials 24 [--
 
 A trial is cross-validated within its training images: it trains fold after fold, is scored on what each holds out, and
 ASHA stops it when the mean so far is among the worse half. The test split is never read. Run the same command again
-after an interruption: what has ended stays, what was begun goes on; a larger --trials extends.
+after an interruption: what has ended stays, what was begun goes on; a larger --trials extends. The config's
+`sweep.cpus_per_trial` and `sweep.gpus_per_trial` are what a trial gets, and so how many fit side by side.
 
 On a cluster repository, --data_dir and --workdir must be at the same paths on every node.
 """
@@ -28,8 +29,6 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything goes. Default:
 _ADDRESS = flags.DEFINE_string(
   'address', None, 'host:port of a Ray cluster. Default: Ray on this machine, loopback only.'
 )
-_CPUS = flags.DEFINE_float('cpus_per_trial', None, 'Cores of a trial. Default: all of a node, or the share of its GPU.')
-_GPUS = flags.DEFINE_float('gpus_per_trial', None, 'GPUs of a trial. Default: 1 where there are any.')
 _RETRIES = flags.DEFINE_integer('retries', 2, 'Attempts more at a trial that fails, with its node or by itself.')
 _SEED = flags.DEFINE_integer('seed', 0, "Of the search; the config's seed is of training.")
 flags.mark_flag_as_required('config')
@@ -84,7 +83,7 @@ def main() -> int:
     done = len(record.with_status(*sweeps.DONE))
     if done < _TRIALS.value:
       tuning.connect(_ADDRESS.value)
-      request = tuning.resources(_CPUS.value, _GPUS.value)
+      request = tuning.resources(_CONFIG.value.sweep)
       with progress(_TRIALS.value, done, unit='trial') as bar:
 
         def ended(trial: dict) -> None:

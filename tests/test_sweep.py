@@ -281,13 +281,16 @@ def test_a_cluster_that_loses_a_node_finishes_the_sweep(quick, data_dir, tmp_pat
     _wait(address.exists, head)
     address = address.read_text().strip()
     other = run(*start, f'--address={address}')
-    arguments = _arguments(quick, data_dir, workdir, 12, f'--address={address}', '--cpus_per_trial=1')
+    state = [*start[:3], 'status', f'--address={address}']
+    asked = lambda: subprocess.run(state, env=environment(**token), capture_output=True, text=True, check=False).stdout
+    _wait(lambda: asked().count(' node_') == 2, other)
+    arguments = _arguments(quick, data_dir, workdir, 8, f'--address={address}', '--config.sweep.cpus_per_trial=1')
     sweep = run(sys.executable, '-m', *arguments)
     _wait(lambda: len(_trials(workdir, 'running')) == 2 and _trials(workdir, 'finished', 'stopped'), sweep)
     os.killpg(other.pid, signal.SIGKILL)
     ended, times = _trials(workdir, 'finished', 'stopped'), _times(workdir)
     assert sweep.wait(timeout=200) == 0
   after = _trials(workdir, 'finished', 'stopped')
-  assert len(after) == 12
+  assert len(after) == 8
   assert all(trial in after for trial in ended)
   assert times.items() <= _times(workdir).items()

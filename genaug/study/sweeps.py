@@ -42,6 +42,7 @@ def define(config: ConfigDict, folds: int, get_sweep: GetSweep, data_dir: pathli
   if objective is None:
     raise InputError('eval.metrics', (), 'a sweep needs a score', '--config.eval.metrics="(\'accuracy\',)" or another')
   config = config.copy_and_resolve_references().unlock()
+  del config['sweep']  # the same sweep, whatever its trials get
   config.data.test_split = ''  # never read: what is chosen by its score would be a score of the choice
   if config.data.folder:
     config.data.folder = str(pathlib.Path(config.data.folder).absolute())

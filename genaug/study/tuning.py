@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import optuna
 import ray
+from ml_collections import ConfigDict
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
@@ -46,7 +47,7 @@ def connect(address: str | None) -> None:
     raise InputError('address', address, ' '.join(str(error).split()), remedy) from None
 
 
-def resources(cpus: float | None, gpus: float | None) -> dict[str, float]:
+def resources(settings: ConfigDict) -> dict[str, float]:
   """What a trial gets. Unless told: one GPU, where there are any, and its share of the cores of the smallest node.
 
   Raises InputError for more than any node has, which would be waited for without end.
@@ -54,10 +55,11 @@ def resources(cpus: float | None, gpus: float | None) -> dict[str, float]:
   nodes = [node['Resources'] for node in ray.nodes() if node['Alive']]
   smallest = min(nodes, key=lambda node: node.get('CPU', 0))
   share = smallest.get('CPU', 1) // max(smallest.get('GPU', 0), 1)
-  request = {'CPU': share if cpus is None else cpus, 'GPU': min(smallest.get('GPU', 0), 1) if gpus is None else gpus}
+  cpus, gpus = settings.cpus_per_trial, settings.gpus_per_trial
+  request = {'CPU': share if cpus < 0 else cpus, 'GPU': min(smallest.get('GPU', 0), 1) if gpus < 0 else gpus}
   if not any(all(node.get(name, 0) >= amount for name, amount in request.items()) for node in nodes):
     largest = {name: max(node.get(name, 0) for node in nodes) for name in request}
-    raise InputError('cpus_per_trial, gpus_per_trial', request, 'no node has as much', f'at most {largest}')
+    raise InputError('sweep.cpus_per_trial, sweep.gpus_per_trial', request, 'no node has as much', f'at most {largest}')
   return request
 
 
