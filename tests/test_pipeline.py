@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from genaug import augment
-from genaug.augment import color, matrices, mixing, pipeline, resample, tone
+from genaug.augment import color, matrices, mixing, pipeline, policies, resample, tone
 from genaug.augment.registry import OPS
 from tests.test_every_op import config_of, keys, picture
 
@@ -107,6 +107,17 @@ def test_a_chain_is_its_operations_in_order():
   expected = augment.sharpen(expected, **told['sharpen'])
   expected = augment.cutout(expected, **told['cutout'], fill=0.25)
   np.testing.assert_allclose(pipeline.apply(config, draw, {'image': image})['image'], expected, atol=2e-5)
+
+
+def test_augmix_moves_as_the_config_says():
+  config = config_of(1.0, 'augmix', border='edge', fill=0.5, interpolation='nearest')
+  image = jnp.asarray(picture(shape=SHAPE) / np.float32(255))
+  draw = pipeline.sample(config, jax.random.key(1), SHAPE)
+  drawn = draw['augmix'].arguments
+  assert jax.vmap(policies.moves)(drawn['layers']).any()
+  expected = policies.apply_augmix(image, **drawn, border='edge', fill=0.5, method='nearest')
+  np.testing.assert_allclose(pipeline.apply(config, draw, {'image': image})['image'], expected, atol=1e-6)
+  assert np.abs(expected - policies.apply_augmix(image, **drawn)).max() > 0.01
 
 
 def test_contrast_is_about_the_mean_that_the_colours_before_left():

@@ -208,6 +208,13 @@ def test_layers_recolor_in_turn_and_move_once():
   np.testing.assert_array_equal(moved[:, :4], 0.5)
 
 
+def test_cubic_moves_stay_in_range():
+  black_and_white = (picture() > 127).astype(np.float32)
+  moved = np.asarray(policies.apply_layers(black_and_white, layers(('rotate', 20.0)), method='cubic'))
+  assert moved.min() == 0
+  assert moved.max() == 1
+
+
 def test_augmix_is_the_weighted_mean():
   image = picture() / np.float32(255)
   chains = Layers(jnp.array([[13, 0], [10, 5], [0, 0]]), jnp.array([[0.0, 0], [3, 12], [0, 0]]))

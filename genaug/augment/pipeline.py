@@ -142,10 +142,10 @@ def mix(config: ConfigDict, draws: Draw, batch: Batch) -> Batch:
 
 def _each(config: ConfigDict, draw: Draw, example: Example) -> Example:
   """One operation after the other."""
+  settings = {'fill': config.fill, 'border': config.border, 'method': config.interpolation}
   for name, drawn in draw.items():
     op = OPS[name]
-    options = {'fill': config.fill} if op.fills else {}
-    change = partial(_call, op.apply, options)
+    change = partial(_call, op.apply, {option: settings[option] for option in op.options})
     example = example | {'image': _changed(config[name].p, change, example['image'], drawn)}
     if op.cuts and 'mask' in example:
       example = example | {'mask': _changed(config[name].p, partial(_call, op.apply, {}), example['mask'], drawn)}

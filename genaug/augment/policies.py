@@ -18,7 +18,7 @@ from genaug.augment import color, filters, matrices, tone
 from genaug.augment.conditional import when
 from genaug.augment.image import Params, Shape, check_channels, operation, ranged, uniform
 from genaug.augment.policy_tables import AUTO_AUGMENT
-from genaug.augment.resample import warp
+from genaug.augment.resample import in_range, warp
 
 # What a layer may do, and the unit of its strength.
 OPERATIONS = (
@@ -235,10 +235,8 @@ CHANGES = (
 def apply_layers(image: Float[Array, 'h w c'], layers: Layers, **options) -> Float[Array, 'h w c']:
   """A draw of RandAugment, TrivialAugment or AutoAugment carried out; `options` are those of `resample.warp`."""
   check_channels(image.shape[-1], 'policies')
-  image = recolor(image, layers)
-  return when(
-    moves(layers), lambda image, matrix: warp(image, matrix, **options), image, layers_matrix(image.shape[:2], layers)
-  )
+  move = lambda image, matrix: in_range(warp(image, matrix, **options), options.get('method'))
+  return when(moves(layers), move, recolor(image, layers), layers_matrix(image.shape[:2], layers))
 
 
 @operation

@@ -30,12 +30,13 @@ class Op(NamedTuple):
   apply: Callable | None = None
   matrix: Callable | None = None  # (shape, **arguments) -> the move that follows what `apply` does
   channels: tuple[int, ...] = ()  # the only numbers of channels it takes, if it is not for any
-  fills: bool = False  # `apply` takes `fill`
+  options: tuple[str, ...] = ()  # of fill, border and method: what `apply` takes
   cuts: bool = False  # masks are cut like images
   tears: bool = False  # boxes and keypoints can't follow
 
 
 GREY_OR_RGB, RGB_ONLY = (GREY, RGB), (RGB,)
+FILL = ('fill',)
 
 # Stage: what `apply` is.
 #   policy        image -> image, colours only; the moves are `matrix`
@@ -57,7 +58,13 @@ OPS = {
   'auto_augment': Op(
     'policy', policies.draw_auto_augment, policies.recolor, policies.layers_matrix, channels=GREY_OR_RGB
   ),
-  'augmix': Op('policy', policies.draw_augmix, policies.apply_augmix, channels=GREY_OR_RGB),
+  'augmix': Op(
+    'policy',
+    policies.draw_augmix,
+    policies.apply_augmix,
+    channels=GREY_OR_RGB,
+    options=('fill', 'border', 'method'),
+  ),
   'three_augment': Op(
     'policy', policies.draw_three_augment, policies.recolor_three, policies.three_matrix, channels=GREY_OR_RGB
   ),
@@ -98,7 +105,7 @@ OPS = {
   'grid_distort': Op('field', fields.draw_grid_distort, fields.grid_distort_field),
   'elastic': Op('field', fields.draw_elastic, fields.elastic_field),
   'grid_shuffle': Op('piece', slicing.draw_grid_shuffle, slicing.grid_shuffle, cuts=True, tears=True),
-  'halves': Op('piece', slicing.draw_halves, slicing.keep_half, fills=True, cuts=True),
+  'halves': Op('piece', slicing.draw_halves, slicing.keep_half, options=FILL, cuts=True),
   'gaussian_blur': Op('filter', filters.draw_gaussian_blur, filters.gaussian_blur),
   'box_blur': Op('filter', filters.draw_box_blur, filters.box_blur),
   'motion_blur': Op('filter', filters.draw_motion_blur, filters.motion_blur),
@@ -109,11 +116,11 @@ OPS = {
   'shot_noise': Op('noise', noise.draw_shot_noise, noise.shot_noise),
   'salt_and_pepper': Op('noise', noise.draw_salt_and_pepper, noise.salt_and_pepper),
   'jpeg': Op('noise', noise.draw_jpeg, noise.jpeg),
-  'cutout': Op('occlusion', occlusion.draw_cutout, occlusion.cutout, fills=True),
-  'random_erasing': Op('occlusion', occlusion.draw_erase, occlusion.erase, fills=True),
-  'grid_mask': Op('occlusion', occlusion.draw_grid_mask, occlusion.grid_mask, fills=True),
-  'pixel_dropout': Op('occlusion', occlusion.draw_pixel_dropout, occlusion.pixel_dropout, fills=True),
-  'coarse_dropout': Op('occlusion', occlusion.draw_coarse_dropout, occlusion.coarse_dropout, fills=True),
+  'cutout': Op('occlusion', occlusion.draw_cutout, occlusion.cutout, options=FILL),
+  'random_erasing': Op('occlusion', occlusion.draw_erase, occlusion.erase, options=FILL),
+  'grid_mask': Op('occlusion', occlusion.draw_grid_mask, occlusion.grid_mask, options=FILL),
+  'pixel_dropout': Op('occlusion', occlusion.draw_pixel_dropout, occlusion.pixel_dropout, options=FILL),
+  'coarse_dropout': Op('occlusion', occlusion.draw_coarse_dropout, occlusion.coarse_dropout, options=FILL),
   'histogram_match': Op('mix', matching.draw_histogram_match, matching.histogram_match),
   'fourier_mix': Op('mix', matching.draw_fourier_mix, matching.fourier_mix),
   'copy_paste': Op('mix', draw_nothing, mixing.copy_paste),
