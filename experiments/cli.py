@@ -31,6 +31,16 @@ def define_data_dir() -> flags.FlagHolder:
   return flags.DEFINE_string('data_dir', '.data', 'Where data sets are prepared and read.')
 
 
+def define_trained() -> tuple[flags.FlagHolder, flags.FlagHolder]:
+  """--workdir and --checkpoint of a run, as `training.experiment.trained` takes them."""
+  return (
+    flags.DEFINE_string('workdir', None, 'What experiments.train has written.', required=True),
+    flags.DEFINE_string(
+      'checkpoint', 'latest', 'latest, a step, or best: chosen by its score on the test split (data.test_split).'
+    ),
+  )
+
+
 def config_name() -> str:
   """configs/gan_mnist5k.py -> gan_mnist5k, configs/gan_mnist5k.py:ada -> gan_mnist5k-ada."""
   file, _, variant = flags.FLAGS['config'].config_filename.partition(':')

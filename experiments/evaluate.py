@@ -1,4 +1,4 @@
-"""Scores a trained run: FD and KID of its samples, ELBO of its test images, each with n, split and floor.
+"""Scores a trained run: FD and KID of its samples, ELBO of its test images, accuracy on them, with n, split and floor.
 
 python -m experiments.evaluate --workdir runs/gan_mnist5k [--checkpoint latest] [--samples 10000] [--metrics distances]
 
@@ -12,12 +12,9 @@ from absl import flags
 from experiments import cli
 
 _DATA_DIR = cli.define_data_dir()
-_WORKDIR = flags.DEFINE_string('workdir', None, 'What experiments.train has written.', required=True)
-_CHECKPOINT = flags.DEFINE_string(
-  'checkpoint', 'latest', 'latest, a step, or best: chosen by its score on the test split.'
-)
+_WORKDIR, _CHECKPOINT = cli.define_trained()
 _SAMPLES = flags.DEFINE_integer('samples', None, 'Generated images. Default: eval.samples of the run.', lower_bound=2)
-_METRICS = flags.DEFINE_list('metrics', None, 'distances, elbo. Default: eval.metrics of the run.')
+_METRICS = flags.DEFINE_list('metrics', None, 'distances, elbo, accuracy. Default: eval.metrics of the run.')
 flags.adopt_module_key_flags(cli)
 
 

@@ -10,10 +10,7 @@ from absl import flags
 from experiments import cli
 
 _DATA_DIR = cli.define_data_dir()
-_WORKDIR = flags.DEFINE_string('workdir', None, 'What experiments.train has written.', required=True)
-_CHECKPOINT = flags.DEFINE_string(
-  'checkpoint', 'latest', 'latest, a step, or best: chosen by its score on the test split.'
-)
+_WORKDIR, _CHECKPOINT = cli.define_trained()
 _COUNT = flags.DEFINE_integer('count', 64, 'How many images. Labels of a conditional model take turns.', lower_bound=1)
 _SEED = flags.DEFINE_integer('seed', 0, 'Of the latents.', lower_bound=0)
 _OUTPUT = flags.DEFINE_string('output', None, 'Directory to write to; must be new or empty.', required=True)
