@@ -1,6 +1,6 @@
 """The table that answers: does augmentation help, does a generator help, do both, and by how much with few images?
 
-python -m experiments.reproduce headline --quick    # k = 10 and 50, a small CNN: a quarter of an hour a data set on two CPU cores
+python -m experiments.reproduce headline --quick    # k = 10 and 50, a small CNN: on two CPU cores 17 minutes a data set
 python -m experiments.reproduce headline --full     # k = 10, 20, 50 and 100, a wide ResNet: for a GPU
 
 Every row trains the same classifier for as many steps on the same k images a class, and is tested on real ones. Put a
