@@ -6,9 +6,8 @@ import ctypes
 def keep_freed_memory() -> None:
   """Tells glibc to keep large freed blocks for the next step, instead of returning them only to fault them in again.
 
-  A DCGAN step on two cores takes 20 % less, operations on large images up to 80 %. Call it before JAX starts its
-  backend: a thread that has an arena of its own keeps it, and blocks above 64 MiB don't fit one. Elsewhere than on
-  Linux nothing happens.
+  Call it before JAX starts its backend: a thread that has an arena of its own keeps it, and blocks above 64 MiB don't
+  fit one, so that every call would map, fault in and unmap them. Elsewhere than on Linux nothing happens.
   """
   if hasattr(libc := ctypes.CDLL(None), 'mallopt'):
     trim_threshold, mmap_max, arena_max = -1, -4, -8  # names in malloc.h
