@@ -12,6 +12,7 @@ from PIL import Image
 
 from configs import base, headline
 from experiments.pages import tables
+from genaug.data import sources
 from genaug.data.sources import Split
 from genaug.errors import InputError
 from genaug.study.headline import Table, mix, surest
@@ -50,14 +51,18 @@ def _save(path, pixels):
   Image.fromarray(pixels.astype(np.uint8)).save(path)
 
 
+def _data(folder):
+  data = base.get_config().data
+  data.update({'name': 'image_folder', 'folder': str(folder), 'image_size': 28, 'channels': 1, 'test_fraction': 0.25})
+  return data
+
+
 def _table(folder, tmp_path, **overrides):
   config = headline.get_config()
   with config.unlocked():
     config.generators = {'vae': config.generators.vae}
   config.update_from_flattened_dict(TINY | overrides)
-  data = base.get_config().data
-  data.update({'name': 'image_folder', 'folder': str(folder), 'image_size': 28, 'channels': 1, 'test_fraction': 0.25})
-  return Table(config, data, tmp_path / 'data', Store(tmp_path / 'stages'), log=lambda _: None)
+  return Table(config, _data(folder), tmp_path / 'data', Store(tmp_path / 'stages'), log=lambda _: None)
 
 
 @pytest.fixture(scope='module')
@@ -86,6 +91,10 @@ def test_nothing_is_trained_on_a_test_image_or_one_outside_the_k(finished, folde
   used += [image for folds in table._folds.values() for fold in folds for image in fold.train.arrays['image']]
   used += [image for folds in table._folds.values() for fold in folds for image in fold.test.arrays['image']]
   allowed, poisoned, rng = {image.tobytes() for image in used}, tmp_path / 'images', np.random.default_rng(1)
+  tested = sources.load(_data(folder), directory / 'data', log=lambda _: None).test.arrays['image']
+  assert allowed.isdisjoint(image.tobytes() for image in tested)
+  for cell, few in table._few.items():
+    assert np.bincount(few.train.arrays['label']).tolist() == [cell.per_class] * 2
   replaced = 0
   for path in sorted(folder.rglob('*.png')):
     pixels = np.asarray(Image.open(path))
