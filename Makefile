@@ -2,13 +2,14 @@
 PYTHON ?= python3
 CONFIG ?= configs/gan_mnist5k.py
 DATASET ?= all
+BENCH ?= step augment
 ARGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo '  variables: CONFIG=$(CONFIG)  ARGS="--config.optim.lr=1e-4"  DATASET=$(DATASET)  PYTHON=$(PYTHON)'
+	@echo '  variables: CONFIG=$(CONFIG)  ARGS="--config.optim.lr=1e-4"  DATASET=$(DATASET)  BENCH="$(BENCH)"  PYTHON=$(PYTHON)'
 
 setup: $(READY)  ## install the tested versions into .venv
 
@@ -35,8 +36,8 @@ lint: $(READY)  ## style and formatting, as CI checks them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: $(READY)  ## speed of the training step against PyTorch (needs torch in .venv)
-	$(BIN)/python -m experiments.bench step $(ARGS)
+bench: $(READY)  ## speed of the training step and of every operation, BENCH, against the peers installed in .venv
+	for table in $(BENCH); do $(BIN)/python -m experiments.bench $$table $(ARGS) || exit 1; done
 
 cuda: $(READY)  ## add JAX for NVIDIA GPUs
 	$(BIN)/python -m pip install "jax[cuda13]==$$($(BIN)/python -c 'import jax; print(jax.__version__)')"
