@@ -201,7 +201,7 @@ class Table:
       some = missing[first : first + fit.at_once]
       try:
         attempt(some)
-      except Exception as error:
+      except Exception as error:  # as in `_twice`, but those that were trained together one by one
         self._log(f'{name}, once more: {_said(error)}')
         for i in some:
           try:
@@ -215,14 +215,13 @@ class Table:
 
   def _twice(self, name: str, make: Callable[[], Any]) -> Any:
     """What is made, at the second attempt if need be, or the Failure of that."""
-    try:
-      return make()
-    except Exception as error:
-      self._log(f'{name}, once more: {_said(error)}')
-    try:
-      return make()
-    except Exception as error:
-      return _said(error)
+    for outcome in ('once more', 'failed'):
+      try:
+        return make()
+      except Exception as error:  # of any kind: a failed cell is shown and the table goes on
+        failure = _said(error)
+        self._log(f'{name}, {outcome}: {failure}')
+    return failure
 
   def _state(self, trained: Trained) -> PyTree:
     return self._store.read(trained.key, _without_optimiser(self._fits[trained.program].template))
@@ -298,8 +297,8 @@ def _seeded(config: ConfigDict, job: Job) -> Experiment:
 
 
 def _settings(config: ConfigDict) -> dict[str, Any]:
-  """What of a config is in a trained state: `data` is there as images, `eval` not at all."""
-  return {key: value for key, value in config.to_dict().items() if key not in ('data', 'eval')}
+  """What of a config is in a trained state: `data` is there as images, `eval` and `sweep` not at all."""
+  return {key: value for key, value in config.to_dict().items() if key not in ('data', 'eval', 'sweep')}
 
 
 def _depends(experiment: Experiment) -> dict[str, Any]:
