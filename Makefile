@@ -47,7 +47,7 @@ tpu: $(READY)  ## add JAX for TPUs
 
 lock:  ## resolve requirements.lock anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-emit-find-links --extra mnist5k --extra fd --extra sweep --extra dev --custom-compile-command 'make lock' \
+	  --no-emit-find-links --extra mnist5k --extra fd --extra study --extra sweep --extra dev --custom-compile-command 'make lock' \
 	  --output-file requirements.lock $(ARGS)
 
 .PHONY: help setup train data test test-all lint bench cuda tpu lock

@@ -114,7 +114,7 @@ def get_config() -> ConfigDict:
   c.gan.loss = 'non_saturating'         # minimax | non_saturating | least_squares
   c.gan.ema = 0.999                     # decay of the averaged generator, per step
 
-  c.gan.door = 'none'                   # done to all that the discriminator sees: none | diff_augment | ada
+  c.gan.d_augment = 'none'                   # done to all that the discriminator sees: none | diff_augment | ada
   c.gan.diff_augment = ('color', 'translation', 'cutout')      # any of these
   c.gan.ada_transforms = ('blit', 'geometry', 'color')         # any of these, filter, noise and cutout
   c.gan.ada_target = 0.6                # of r_t, the mean sign of the discriminator's verdict on real images
@@ -168,7 +168,7 @@ def gan_variant(variant: str) -> ConfigDict:
   if variant not in GAN_VARIANTS:
     raise ValueError(f'variant = {variant!r}: must be one of {", ".join(GAN_VARIANTS)[2:]}, or nothing')
   c = get_config()
-  c.gan.door = GAN_VARIANTS[variant]
+  c.gan.d_augment = GAN_VARIANTS[variant]
   return c
 
 

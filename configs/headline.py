@@ -47,7 +47,7 @@ def get_config(size='quick'):
   c.generators.vae = _vae(1500 if quick else 10_000)
   c.generators.gan = _gan(1500 if quick else 20_000)
   c.generators.gan_diffaug = _gan(1500 if quick else 20_000)
-  c.generators.gan_diffaug.gan.door = 'diff_augment'
+  c.generators.gan_diffaug.gan.d_augment = 'diff_augment'
   c.candidates = 200 if quick else 2000
   c.kept = 0.5
 

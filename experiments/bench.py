@@ -183,19 +183,19 @@ def step() -> dict:
 
 
 CLASSIC = {'hflip.p': 0.5, 'rotate.p': 1.0, 'translate.p': 1.0, 'zoom.p': 1.0}
-DOORS = {
+D_AUGMENT = {
   'none': {},
   'classic (flip, rotate, shift, zoom)': {f'augment.{key}': value for key, value in CLASSIC.items()},
   'RandAugment': {'augment.rand_augment.p': 1.0},
-  'DiffAugment': {'gan.door': 'diff_augment'},
-  'ADA, p = 0.5': {'gan.door': 'ada', 'gan.ada_p': 0.5},
+  'DiffAugment': {'gan.d_augment': 'diff_augment'},
+  'ADA, p = 0.5': {'gan.d_augment': 'ada', 'gan.ada_p': 0.5},
 }
 
 
 def in_step() -> dict:
   from genaug.training import workdir
 
-  programs = {name: _Program(_ours, pathlib.Path(_DATA_DIR.value), **settings) for name, settings in DOORS.items()}
+  programs = {name: _Program(_ours, pathlib.Path(_DATA_DIR.value), **settings) for name, settings in D_AUGMENT.items()}
   blocks = _alternate(programs, _ROUNDS.value, _STEPS.value)
   takes = {
     name: statistics.median(with_it / without for with_it, without in zip(times, blocks['none']))
@@ -208,7 +208,7 @@ def in_step() -> dict:
     'excluded': 'compilation, warm-up',
     'steps_per_block': _STEPS.value,
     'environment': workdir.environment(),
-    'settings': DOORS,
+    'settings': D_AUGMENT,
     'takes': takes,
     'milliseconds': blocks,
   }

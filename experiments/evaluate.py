@@ -20,8 +20,8 @@ flags.adopt_module_key_flags(cli)
 
 def main() -> None:
   from genaug.training import checks, evaluator, workdir
-  from genaug.training.chief import describe
   from genaug.training.experiment import trained
+  from genaug.training.run_logger import describe
 
   directory = pathlib.Path(_WORKDIR.value)
   experiment, state = trained(directory, pathlib.Path(_DATA_DIR.value), _CHECKPOINT.value)

@@ -134,9 +134,9 @@ FEATURES = {
 _OPERATION = 'tests/test_every_op.py::test_an_operation_of_a_config'
 _MIX = 'tests/test_mixing.py::test_random_mixes_of_batches'
 PROOFS = {  # of what is no operation of one image from a config
-  'center_crop': 'tests/test_framing.py::test_center_crop_has_the_same_margin_on_both_sides',
-  'pad': 'tests/test_framing.py::test_pad_is_numpys',
-  'resize': 'tests/test_framing.py::test_resize_is_pils',
+  'center_crop': 'tests/test_crops.py::test_center_crop_has_the_same_margin_on_both_sides',
+  'pad': 'tests/test_crops.py::test_pad_is_numpys',
+  'resize': 'tests/test_crops.py::test_resize_is_pils',
   'tiles, strips, diagonal halves': 'tests/test_slicing.py::test_strips',
   'five_crop, ten_crop': 'tests/test_slicing.py::test_five_and_ten_crops',
   **dict.fromkeys(

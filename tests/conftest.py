@@ -6,7 +6,6 @@ import pathlib
 import socket
 import subprocess
 import sys
-import tempfile
 
 import jax
 import pytest
@@ -14,12 +13,12 @@ import pytest
 from configs import classify_mnist5k, gan_mnist5k, vae_mnist5k
 from genaug.data import sources
 
-# The first process of a session makes the directory; pytest-xdist's workers and the programs under test inherit it.
-_COMPILED = tempfile.TemporaryDirectory(prefix='genaug-compiled-') if 'GENAUG_COMPILED' not in os.environ else None
-os.environ.setdefault('GENAUG_COMPILED', _COMPILED.name if _COMPILED else '')
-jax.config.update('jax_compilation_cache_dir', os.environ['GENAUG_COMPILED'])
-jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
 ROOT = pathlib.Path(__file__).parents[1]
+# Compiling is most of the time. What is compiled is kept for the next session, for the workers of pytest-xdist and for
+# the programs under test.
+COMPILED = os.environ.get('JAX_COMPILATION_CACHE_DIR') or str(ROOT / '.pytest_cache' / 'compiled')
+jax.config.update('jax_compilation_cache_dir', COMPILED)
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
 TINY = {
   'model.width': 4,
   'model.z_dim': 8,
@@ -35,7 +34,7 @@ TINY = {
   'augment.cutout.p': 0.5,
   'augment.cutout.size': 0.2,
 }
-ADA = {'gan__door': 'ada', 'gan__ada_p': 0.5, 'gan__ada_kimg': 1.0}  # p moves within a few steps
+ADA = {'gan__d_augment': 'ada', 'gan__ada_p': 0.5, 'gan__ada_kimg': 1.0}  # p moves within a few steps
 
 
 @pytest.fixture(scope='session')
@@ -63,7 +62,7 @@ def environment(devices: int = 1, **extra: str) -> dict[str, str]:
   shared = {
     'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
     'JAX_PLATFORMS': 'cpu',
-    'JAX_COMPILATION_CACHE_DIR': os.environ['GENAUG_COMPILED'],
+    'JAX_COMPILATION_CACHE_DIR': COMPILED,
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.5',
   }
   return {**os.environ, **shared, **extra}

@@ -16,9 +16,9 @@ from genaug.augment.ada import (
   Noise,
   _bands,
   ada,
-  draw_ada,
   move_matrix,
   random_ada,
+  sample_ada,
 )
 from genaug.augment.resample import warp
 
@@ -41,7 +41,7 @@ apply = jax.jit(jax.vmap(ada))
 
 @partial(jax.jit, static_argnums=(0, 2, 3))
 def draw_many(n, p, shape, transforms=ALL, seed=0):
-  return jax.vmap(lambda key: draw_ada(key, shape, p, transforms))(keys(n, seed))
+  return jax.vmap(lambda key: sample_ada(key, shape, p, transforms))(keys(n, seed))
 
 
 def one_of(draws, i):
@@ -143,7 +143,7 @@ def test_groups_do_not_change_each_others_draw(draws):
   alone = draw_many(MANY, P, (32, 16, 3), ('cutout', 'geometry'))
   assert set(alone) == {'cutout', 'geometry'}
   jax.tree.map(np.testing.assert_array_equal, alone, {name: draws[name] for name in alone})
-  assert draw_ada(jax.random.key(0), SHAPE, P, ()) == {}
+  assert sample_ada(jax.random.key(0), SHAPE, P, ()) == {}
 
 
 # The image
@@ -170,7 +170,7 @@ def test_jit_is_eager_and_vmap_is_a_loop(some_draws):
 def test_random_ada_applies_the_draw():
   key, image = jax.random.key(2), noise()
   changed = jax.jit(partial(random_ada, transforms=('cutout',)))(key, image, 1.0)
-  np.testing.assert_array_equal(changed, ada(image, draw_ada(key, SHAPE, 1.0, ('cutout',))))
+  np.testing.assert_array_equal(changed, ada(image, sample_ada(key, SHAPE, 1.0, ('cutout',))))
   assert jnp.mean(changed == 0) > 0.05
 
 
@@ -291,8 +291,8 @@ def test_what_is_refused():
     with pytest.raises(ValueError, match='an image of'):
       random_ada(key, image, 0.5)
   with pytest.raises(ValueError, match='transforms'):
-    draw_ada(key, SHAPE, 0.5, ('shear',))
+    sample_ada(key, SHAPE, 0.5, ('shear',))
   with pytest.raises(ValueError, match='ada: p'):
-    draw_ada(key, SHAPE, 1.5)
+    sample_ada(key, SHAPE, 1.5)
   with pytest.raises(ValueError, match='2 channels'):
     random_ada(key, jnp.zeros((4, 4, 2)), 0.5, ('color',))

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from genaug.augment.ada import ada, draw_ada, init_controller, update_controller, update_p
+from genaug.augment.ada import ada, init_controller, sample_ada, update_controller, update_p
 
 
 def keys(n):
@@ -67,7 +67,7 @@ def blobs(key, n, side=12):
 
 
 def turn_at_random(key, image, p):
-  blit = draw_ada(key, image.shape, p, ('blit',))['blit']
+  blit = sample_ada(key, image.shape, p, ('blit',))['blit']
   return ada(image, {'blit': blit._replace(flip=jnp.array(False), shift=jnp.zeros(2, jnp.int32))})
 
 

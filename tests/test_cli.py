@@ -55,7 +55,7 @@ CASES = {
     lambda t: ['--config.augment.mixup.p=0.5'],
     ['augment.mixup.p', '0.5', "'gan'", '--config.augment.mixup.p=0'],
   ),
-  'no such door': (lambda t: ['--config.gan.door=aada'], ['gan.door', "'aada'", 'none, diff_augment, ada']),
+  'no such door': (lambda t: ['--config.gan.d_augment=aada'], ['gan.d_augment', "'aada'", 'none, diff_augment, ada']),
   'no such transform': (
     lambda t: ['--config.gan.ada_transforms=("blit", "blur")'],
     ['gan.ada_transforms', "'blur'", 'blit, geometry, color'],

@@ -176,10 +176,10 @@ def test_lighting_follows_the_first_component():
 
 def test_draws_stay_in_their_range():
   keys = jax.random.split(jax.random.key(0), 500)
-  factor = jax.vmap(lambda key: color.draw_brightness(key, (1, 1, 3), 1.5)['factor'])(keys)
+  factor = jax.vmap(lambda key: color.sample_brightness(key, (1, 1, 3), 1.5)['factor'])(keys)
   assert 0 <= factor.min() < 0.05
   assert 2.4 < factor.max() <= 2.5
-  jitter = jax.vmap(lambda key: color.draw_color_jitter(key, (1, 1, 3), 0.1, 0.2, 0.3, 40.0))(keys)
+  jitter = jax.vmap(lambda key: color.sample_color_jitter(key, (1, 1, 3), 0.1, 0.2, 0.3, 40.0))(keys)
   for name, low, high in (
     ('brightness', 0.9, 1.1), ('contrast', 0.8, 1.2), ('saturation', 0.7, 1.3), ('hue', -40, 40)
   ):  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from genaug.augment.diff_augment import POLICIES, diff_augment, draw_diff_augment, random_diff_augment
+from genaug.augment.diff_augment import POLICIES, diff_augment, random_diff_augment, sample_diff_augment
 
 SHAPE = (12, 10, 3)
 
@@ -18,7 +18,7 @@ def noise(shape=SHAPE, seed=0):
 
 
 def draw(n, shape):
-  return jax.jit(jax.vmap(partial(draw_diff_augment, shape=shape)))(jax.random.split(jax.random.key(0), n))
+  return jax.jit(jax.vmap(partial(sample_diff_augment, shape=shape)))(jax.random.split(jax.random.key(0), n))
 
 
 def one_of(drawn, i):
@@ -120,6 +120,6 @@ def test_what_is_refused():
     with pytest.raises(ValueError, match='an image of'):
       random_diff_augment(jax.random.key(0), image)
   with pytest.raises(ValueError, match='policy'):
-    draw_diff_augment(jax.random.key(0), SHAPE, ('colour',))
+    sample_diff_augment(jax.random.key(0), SHAPE, ('colour',))
   with pytest.raises(ValueError, match='contrast'):
     diff_augment(noise(), contrast=-1.0)

@@ -94,7 +94,7 @@ def test_a_traced_k_turns_square_images():
 
 
 def test_random_quarter_turns_take_all_four_as_often():
-  k = jax.vmap(lambda key: geometry.draw_rot90(key, (8, 8, 3))['k'])(jax.random.split(jax.random.key(0), 2000))
+  k = jax.vmap(lambda key: geometry.sample_rot90(key, (8, 8, 3))['k'])(jax.random.split(jax.random.key(0), 2000))
   np.testing.assert_allclose(np.bincount(k, minlength=4) / 2000, 0.25, atol=0.03)
   for op in (geometry.random_rot90, geometry.random_transpose, geometry.random_antitranspose):
     with pytest.raises(ValueError, match='12 x 10: must be square'):
@@ -173,7 +173,7 @@ def test_perspective_takes_the_corners_where_it_is_told():
 
 def test_random_perspective_up_to_two_thirds_keeps_all_in_front_of_the_camera():
   def depths(key):
-    matrix = matrices.perspective_matrix((12, 10), **geometry.draw_perspective(key, (12, 10, 3), 0.66))
+    matrix = matrices.perspective_matrix((12, 10), **geometry.sample_perspective(key, (12, 10, 3), 0.66))
     return jnp.array([[0, 0, 1], [10, 0, 1], [10, 12, 1], [0, 12, 1]]) @ matrix[2], jnp.linalg.det(matrix)
 
   depth, determinant = jax.jit(jax.vmap(depths))(jax.random.split(jax.random.key(0), 5000))
@@ -225,7 +225,7 @@ def test_draws_fill_their_ranges():
   @jax.jit
   @jax.vmap
   def draws(key):
-    return {name: getattr(geometry, f'draw_{name}')(key, (12, 10, 3), *case[0]) for name, case in expected.items()}
+    return {name: getattr(geometry, f'sample_{name}')(key, (12, 10, 3), *case[0]) for name, case in expected.items()}
 
   drawn = jax.tree.map(np.asarray, draws(jax.random.split(jax.random.key(0), 1000)))
   inwards = drawn['perspective']['corners'] * [[1, 1], [-1, 1], [-1, -1], [1, -1]]

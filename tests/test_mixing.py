@@ -288,8 +288,8 @@ def test_beta_without_strength_is_one():
 
 def test_boxes_are_drawn_as_their_papers_say():
   keys = jax.random.split(jax.random.key(0), 4000)
-  cut = np.asarray(jax.jit(jax.vmap(lambda key: mixing.draw_cutmix(key, (12, 10, 3))['box']))(keys))
-  small = np.asarray(jax.jit(jax.vmap(lambda key: mixing.draw_resizemix(key, (12, 10, 3))['box']))(keys))
+  cut = np.asarray(jax.jit(jax.vmap(lambda key: mixing.sample_cutmix(key, (12, 10, 3))['box']))(keys))
+  small = np.asarray(jax.jit(jax.vmap(lambda key: mixing.sample_resizemix(key, (12, 10, 3))['box']))(keys))
   for boxes in (cut, small):
     assert boxes.min() >= 0
     assert boxes.max() <= 1

@@ -56,7 +56,7 @@ def test_erase_against_a_loop(box, fill):
 
 
 def test_noise_fills_the_rectangle_only_and_is_replayed():
-  draw = occlusion.draw_erase(jax.random.key(1), IMAGE.shape)
+  draw = occlusion.sample_erase(jax.random.key(1), IMAGE.shape)
   first, again = (np.asarray(occlusion.erase(IMAGE, **draw, fill='noise')) for _ in range(2))
   np.testing.assert_array_equal(first, again)
   hidden = np.asarray(occlusion.erase(np.ones_like(IMAGE), **draw) == 0)
@@ -68,7 +68,7 @@ def test_noise_fills_the_rectangle_only_and_is_replayed():
 @pytest.mark.parametrize('shape', [(32, 32, 3), (20, 50, 3), (60, 10, 1)])
 def test_random_erasing_has_the_areas_and_the_aspects_of_its_paper(shape):
   h, w, _ = shape
-  draw = jax.jit(jax.vmap(lambda key: occlusion.draw_erase(key, shape)))(KEYS)
+  draw = jax.jit(jax.vmap(lambda key: occlusion.sample_erase(key, shape)))(KEYS)
   area, aspect = draw['width'] * draw['height'], draw['height'] * h / (draw['width'] * w)
   assert area.min() > 0.0199
   assert area.max() < 0.3301
@@ -87,7 +87,7 @@ def test_random_erasing_has_the_areas_and_the_aspects_of_its_paper(shape):
     assert abs((draw[corner] / room)[some].mean() - 0.5) < 0.03  # uniform where there is room
   counted = jax.jit(jax.vmap(lambda d: (occlusion.erase(jnp.ones(shape), **d) == 0).mean()))(draw)
   np.testing.assert_allclose(counted, area, atol=(h + w + 1) / (h * w))  # up to a pixel each way
-  nothing = occlusion.draw_erase(KEYS[0], shape, max_area=0.0)
+  nothing = occlusion.sample_erase(KEYS[0], shape, max_area=0.0)
   np.testing.assert_array_equal(occlusion.erase(jnp.ones(shape), **nothing), 1)
 
 
@@ -125,7 +125,7 @@ def test_pixel_dropout_drops_that_share_of_whole_pixels(rate):
 
 @pytest.mark.parametrize('holes', [1, 8, 40])
 def test_coarse_dropout_against_a_loop(holes):
-  boxes = np.asarray(occlusion.draw_coarse_dropout(jax.random.key(2), IMAGE.shape, 0.3, holes)['boxes'])
+  boxes = np.asarray(occlusion.sample_coarse_dropout(jax.random.key(2), IMAGE.shape, 0.3, holes)['boxes'])
   assert boxes.shape == (holes, 4)
   edges = boxes * np.float32([W, H, W, H])
   expected = hidden_by_loop(
@@ -135,13 +135,13 @@ def test_coarse_dropout_against_a_loop(holes):
 
 
 def test_coarse_dropout_draws_boxes_inside_the_image():
-  boxes = jax.jit(jax.vmap(lambda key: occlusion.draw_coarse_dropout(key, IMAGE.shape, 0.4, 3)['boxes']))(KEYS)
+  boxes = jax.jit(jax.vmap(lambda key: occlusion.sample_coarse_dropout(key, IMAGE.shape, 0.4, 3)['boxes']))(KEYS)
   sides = boxes[..., 2:] - boxes[..., :2]
   assert boxes.min() >= 0
   assert boxes.max() <= 1
   np.testing.assert_allclose([sides.min(), sides.max()], [0.2, 0.4], atol=0.001)
   assert abs(boxes.mean() - 0.5) < 0.01
-  empty = occlusion.draw_coarse_dropout(KEYS[0], IMAGE.shape, 0.0)
+  empty = occlusion.sample_coarse_dropout(KEYS[0], IMAGE.shape, 0.0)
   np.testing.assert_array_equal(occlusion.coarse_dropout(IMAGE, **empty), IMAGE)
 
 
@@ -176,7 +176,7 @@ ERRORS = {
   'fill': (lambda: occlusion.cutout(IMAGE, (0.5, 0.5), 0.5, fill=255), 'cutout: fill = 255'),
   'name of a fill': (lambda: occlusion.erase(IMAGE, 0, 0, 1, 1, fill='dots'), "fill = 'dots'.*'noise'"),
   'noise without key': (lambda: occlusion.erase(IMAGE, 0, 0, 1, 1, fill='noise'), "fill = 'noise'.*with a key"),
-  'aspect': (lambda: occlusion.draw_erase(KEYS[0], IMAGE.shape, max_aspect=0.3), 'max_aspect = 0.3'),
+  'aspect': (lambda: occlusion.sample_erase(KEYS[0], IMAGE.shape, max_aspect=0.3), 'max_aspect = 0.3'),
   'ratio': (lambda: occlusion.grid_mask(IMAGE, 0.5, 1.1), 'grid_mask: ratio = 1.1'),
   'rate': (lambda: occlusion.pixel_dropout(IMAGE, KEYS[0], -0.1), 'pixel_dropout: rate = -0.1'),
   'boxes': (lambda: occlusion.coarse_dropout(IMAGE, [[0, 0, 5, 5]]), 'coarse_dropout: boxes'),

@@ -39,7 +39,7 @@ def evenly(counts):
 # Draws
 
 
-@pytest.mark.parametrize('draw', [policies.draw_rand_augment, policies.draw_trivial_augment_wide])
+@pytest.mark.parametrize('draw', [policies.sample_rand_augment, policies.sample_trivial_augment_wide])
 def test_fourteen_operations_with_equal_chances(draw):
   op = draws(draw, 7000)['layers'].op
   assert {OPERATIONS[i] for i in np.unique(op)} == FOURTEEN
@@ -73,7 +73,7 @@ FACTORS = ('brightness', 'color', 'contrast', 'sharpness')
 
 @pytest.mark.parametrize('magnitude', [0, 9, 15.5, 30])
 def test_rand_augment_magnitudes(magnitude):
-  layers = draws(policies.draw_rand_augment, 2000, magnitude=magnitude)['layers']
+  layers = draws(policies.sample_rand_augment, 2000, magnitude=magnitude)['layers']
   expected = _moderate(magnitude / 30, SHAPE)
   for name in FOURTEEN:
     found = layers.strength[layers.op == INDEX[name]]
@@ -85,7 +85,7 @@ def test_rand_augment_magnitudes(magnitude):
 
 
 def test_trivial_augment_magnitudes():
-  layers = draws(policies.draw_trivial_augment_wide, 20_000)['layers']
+  layers = draws(policies.sample_trivial_augment_wide, 20_000)['layers']
   table = [_wide(i / 30, SHAPE) for i in range(31)]
   for name in FOURTEEN - {'identity', 'autocontrast', 'equalize'}:
     found = np.abs(layers.strength[layers.op == INDEX[name]] - (name in FACTORS))
@@ -100,7 +100,7 @@ def test_trivial_augment_magnitudes():
 def test_auto_augment_follows_its_table(table):
   rows = policies.AUTO_AUGMENT[table]
   assert len(rows) == 25
-  layers = draws(policies.draw_auto_augment, 25_000, table=table)['layers']
+  layers = draws(policies.sample_auto_augment, 25_000, table=table)['layers']
   for position in range(2):
     expected = np.zeros(len(OPERATIONS))
     for row in rows:
@@ -121,11 +121,11 @@ def test_auto_augment_follows_its_table(table):
 
 def test_auto_augment_knows_its_tables():
   with pytest.raises(ValueError, match=r"table = 'cifar100': must be one of cifar10, imagenet, svhn"):
-    policies.draw_auto_augment(jax.random.key(0), SHAPE, 'cifar100')
+    policies.sample_auto_augment(jax.random.key(0), SHAPE, 'cifar100')
 
 
 def test_augmix_draws():
-  drawn = draws(policies.draw_augmix, 6000)
+  drawn = draws(policies.sample_augmix, 6000)
   op = drawn['layers'].op
   depth = (op != INDEX['identity']).sum(-1)
   assert evenly(np.bincount(depth.ravel(), minlength=4)[1:])
@@ -142,7 +142,7 @@ def test_augmix_draws():
 
 
 def test_three_augment_draws():
-  drawn = draws(policies.draw_three_augment, 6000)
+  drawn = draws(policies.sample_three_augment, 6000)
   assert evenly(np.bincount(drawn['which'], minlength=3))
   assert stats.kstest(drawn['sigma'], 'uniform', (0.1, 1.9)).pvalue > 1e-3
   assert stats.kstest(drawn['factors'].ravel(), 'uniform', (0.7, 0.6)).pvalue > 1e-3

@@ -83,7 +83,7 @@ def test_grid_shuffle_puts_the_tile_of_that_number_there():
 
 
 def test_random_grid_shuffles_draw_every_order_alike():
-  draw = jax.jit(jax.vmap(lambda key: slicing.draw_grid_shuffle(key, IMAGE.shape, 3, 2)['permutation']))
+  draw = jax.jit(jax.vmap(lambda key: slicing.sample_grid_shuffle(key, IMAGE.shape, 3, 2)['permutation']))
   orders = np.asarray(draw(jax.random.split(jax.random.key(0), 3000)))
   np.testing.assert_array_equal(np.sort(orders.reshape(-1, 6)), np.tile(np.arange(6), (3000, 1)))
   for place in orders.reshape(-1, 6).T:
@@ -93,7 +93,7 @@ def test_random_grid_shuffles_draw_every_order_alike():
 
 
 def test_a_drawn_tile_is_one_of_the_grid():
-  draw = jax.jit(jax.vmap(lambda key: slicing.draw_tiles(key, IMAGE.shape, 3, 2)))(
+  draw = jax.jit(jax.vmap(lambda key: slicing.sample_tiles(key, IMAGE.shape, 3, 2)))(
     jax.random.split(jax.random.key(0), 600)
   )
   corners = np.stack([3 * draw['y'], 2 * draw['x']])
@@ -133,7 +133,7 @@ ERRORS = {
   'no tiles': (lambda: slicing.tiles(IMAGE, 0, 2), '0 x 2 does not divide'),
   'tile matrix': (lambda: slicing.tile_matrix((12, 10), 5, 2, 0), '5 x 2 does not divide'),
   'untile': (lambda: slicing.untile(IMAGE[None], 2, 1), '1 pieces.*2 x 1'),
-  'drawn tile': (lambda: slicing.draw_tiles(jax.random.key(0), IMAGE.shape, 5, 2), '5 x 2 does not divide'),
+  'drawn tile': (lambda: slicing.sample_tiles(jax.random.key(0), IMAGE.shape, 5, 2), '5 x 2 does not divide'),
   'grid shuffle': (lambda: slicing.grid_shuffle(IMAGE, jnp.zeros((5, 2), int)), '5 x 2 does not divide'),
   'permutation': (lambda: slicing.grid_shuffle(IMAGE, jnp.array([[1, 2]])), r'permutation.*\[0, 1\]'),
   'five crop': (lambda: slicing.five_crop(IMAGE, 13, 4), '13 x 4 does not fit into an image of 12 x 10'),

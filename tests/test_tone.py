@@ -172,13 +172,13 @@ def test_clahe_of_colours_adds_what_luma_gains():
 def test_draws_stay_in_their_range():
   keys, shape = jax.random.split(jax.random.key(0), 300), (1, 1, 3)
   draw = lambda one: np.asarray(jax.vmap(one)(keys))
-  assert set(draw(lambda key: tone.draw_posterize(key, shape)['bits'])) == {4, 5, 6, 7}
-  assert set(draw(lambda key: tone.draw_posterize(key, shape, 8)['bits'])) == {8}
-  gamma = draw(lambda key: tone.draw_gamma(key, shape)['gamma'])
+  assert set(draw(lambda key: tone.sample_posterize(key, shape)['bits'])) == {4, 5, 6, 7}
+  assert set(draw(lambda key: tone.sample_posterize(key, shape, 8)['bits'])) == {8}
+  gamma = draw(lambda key: tone.sample_gamma(key, shape)['gamma'])
   assert gamma.min() >= 1 / 1.5 - 1e-6
   assert gamma.max() <= 1.5 + 1e-6
   assert abs(np.log(gamma).mean()) < 0.05
-  assert draw(lambda key: tone.draw_solarize(key, shape)['threshold']).min() >= 0.5
+  assert draw(lambda key: tone.sample_solarize(key, shape)['threshold']).min() >= 0.5
 
 
 ERRORS = {

@@ -223,9 +223,9 @@ def operations() -> str:
 
   rows = []
   for name, op in OPS.items():
-    ranges = getattr(op.draw, 'ranges', {})
+    ranges = getattr(op.sample_params, 'ranges', {})
     told = [f'`{strength}={default}` {_range(ranges[strength])}' for strength, default in strengths(name).items()]
-    summary = ' '.join((op.draw.__doc__ or '').split('\n\n')[0].split())
+    summary = ' '.join((op.sample_params.__doc__ or '').split('\n\n')[0].split())
     rows.append([f'`{name}`', op.stage, '<br>'.join(told), summary])
   return markdown(['operation', 'stage', 'strengths: default, range', 'each image gets'], rows)
 

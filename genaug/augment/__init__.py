@@ -1,16 +1,16 @@
 """Augmentation in jax.numpy: pure functions of one image, made for vmap, jit and grad.
 
 An image is float [h, w, c] in [0, 1], or uint8; an operation returns the dtype that it was given. `op(image, value)`
-is arithmetic, `random_op(key, image, limit, p=1)` draws the value first, `draw_op(key, shape, limit)` only draws.
+is arithmetic, `random_op(key, image, limit, p=1)` draws the value first, `sample_op(key, shape, limit)` only draws.
 Nothing stops a gradient. Operations that mix take two examples, policies take a key.
 
-  geometry, framing     moves by a matrix; crops, padding, sizes
-  fields                moves point by point: elastic, grid, thin plate spline, lens
+  geometry, crops       moves by a matrix; crops, padding, sizes
+  warp                  moves point by point: elastic, grid, thin plate spline, lens
   slicing               tiles, strips, diagonal halves, patches
   color, tone           colour matrices, curves
   filters, noise        blurs, sharpening; noise and JPEG
   occlusion             cutout and its relatives
-  mixing, matching      images with images
+  mixing, style         images with images
   policies              RandAugment, TrivialAugment, AutoAugment, AugMix, 3-Augment
   diff_augment, ada     what a discriminator sees, in [-1, 1]
   registry, pipeline    a config becomes one fused augmentation of a batch
@@ -39,17 +39,16 @@ from genaug.augment.color import (
   random_saturation,
   saturation,
 )
-from genaug.augment.diff_augment import diff_augment, random_diff_augment
-from genaug.augment.fields import (
-  elastic,
-  grid_distort,
-  lens_distort,
-  random_elastic,
-  random_grid_distort,
-  random_lens_distort,
-  random_thin_plate_spline,
-  thin_plate_spline,
+from genaug.augment.crops import (
+  center_crop,
+  crop,
+  pad,
+  random_crop,
+  random_resized_crop,
+  resize,
+  resized_crop,
 )
+from genaug.augment.diff_augment import diff_augment, random_diff_augment
 from genaug.augment.filters import (
   box_blur,
   gaussian_blur,
@@ -65,15 +64,6 @@ from genaug.augment.filters import (
   sharpen,
   sharpness,
   unsharp_mask,
-)
-from genaug.augment.framing import (
-  center_crop,
-  crop,
-  pad,
-  random_crop,
-  random_resized_crop,
-  resize,
-  resized_crop,
 )
 from genaug.augment.geometry import (
   affine,
@@ -100,10 +90,6 @@ from genaug.augment.geometry import (
   transpose,
   vflip,
   zoom,
-)
-from genaug.augment.matching import (
-  fourier_mix,
-  histogram_match,
 )
 from genaug.augment.mixing import (
   copy_paste,
@@ -164,6 +150,10 @@ from genaug.augment.slicing import (
   tiles,
   untile,
 )
+from genaug.augment.style import (
+  fourier_mix,
+  histogram_match,
+)
 from genaug.augment.tone import (
   autocontrast,
   clahe,
@@ -181,6 +171,16 @@ from genaug.augment.tone import (
   random_tone_curve,
   solarize,
   tone_curve,
+)
+from genaug.augment.warp import (
+  elastic,
+  grid_distort,
+  lens_distort,
+  random_elastic,
+  random_grid_distort,
+  random_lens_distort,
+  random_thin_plate_spline,
+  thin_plate_spline,
 )
 
 __all__ = [

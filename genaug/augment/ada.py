@@ -167,7 +167,7 @@ def _box(cutout: Cutout, shape):
 # The draw
 
 
-def draw_ada(
+def sample_ada(
   key: PRNGKeyArray, shape: Shape, p: ScalarLike, transforms: tuple[str, ...] = ('blit', 'geometry', 'color')
 ) -> Draw:
   """Parameters of the groups that `transforms` names, every transform neutral with probability 1 - p.
@@ -184,9 +184,9 @@ def draw_ada(
 def random_ada(
   key: PRNGKeyArray, image: Float[Array, 'h w c'], p: ScalarLike, transforms=('blit', 'geometry', 'color')
 ) -> Float[Array, 'h w c']:
-  """`ada` by `draw_ada`: every transform on its own with probability p."""
+  """`ada` by `sample_ada`: every transform on its own with probability p."""
   image = check_signed(image, 'ada')
-  return ada(image, draw_ada(key, image.shape, p, transforms))
+  return ada(image, sample_ada(key, image.shape, p, transforms))
 
 
 def _draw_blit(key, shape, p) -> Blit:

@@ -27,8 +27,8 @@ from genaug.augment.image import (
   clip,
   operation,
   randomly,
-  ranged,
   uniform,
+  validated,
 )
 
 Matrix = Float[Array, '3 4']
@@ -112,8 +112,8 @@ def brightness(image: Float[Array, 'h w c'], factor: ScalarLike) -> Float[Array,
   return clip(image * factor)
 
 
-@ranged(limit=(0, 10))
-def draw_brightness(key: PRNGKeyArray, shape: Shape, limit: ScalarLike = 0.4) -> Params:
+@validated(limit=(0, 10))
+def sample_brightness(key: PRNGKeyArray, shape: Shape, limit: ScalarLike = 0.4) -> Params:
   """a factor uniform in [1 - limit, 1 + limit], but not below 0."""
   del shape
   return {'factor': _draw_factor(key, limit)}
@@ -132,8 +132,8 @@ def contrast(image: Float[Array, 'h w c'], factor: ScalarLike) -> Float[Array, '
   return recolored(image, contrast_matrix(factor, mean_color(image)))
 
 
-@ranged(limit=(0, 10))
-def draw_contrast(key: PRNGKeyArray, shape: Shape, limit: ScalarLike = 0.4) -> Params:
+@validated(limit=(0, 10))
+def sample_contrast(key: PRNGKeyArray, shape: Shape, limit: ScalarLike = 0.4) -> Params:
   """a factor uniform in [1 - limit, 1 + limit], but not below 0."""
   del shape
   return {'factor': _draw_factor(key, limit)}
@@ -152,8 +152,8 @@ def saturation(image: Float[Array, 'h w c'], factor: ScalarLike) -> Float[Array,
   return image if image.shape[-1] == 1 else recolored(image, matrix)
 
 
-@ranged(limit=(0, 10))
-def draw_saturation(key: PRNGKeyArray, shape: Shape, limit: ScalarLike = 0.4) -> Params:
+@validated(limit=(0, 10))
+def sample_saturation(key: PRNGKeyArray, shape: Shape, limit: ScalarLike = 0.4) -> Params:
   """a factor uniform in [1 - limit, 1 + limit], but not below 0."""
   del shape
   return {'factor': _draw_factor(key, limit)}
@@ -172,8 +172,8 @@ def grayscale(image: Float[Array, 'h w c'], amount: ScalarLike) -> Float[Array, 
   return image if image.shape[-1] == 1 else recolored(image, matrix)
 
 
-@ranged(amount=(0, 1))
-def draw_grayscale(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 1.0) -> Params:
+@validated(amount=(0, 1))
+def sample_grayscale(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 1.0) -> Params:
   """the amount."""
   del key, shape
   return {'amount': jnp.asarray(amount, jnp.float32)}
@@ -206,8 +206,8 @@ def hue(image: Float[Array, 'h w c'], degrees: ScalarLike) -> Float[Array, 'h w 
   return image if image.shape[-1] == 1 else recolored(image, matrix)
 
 
-@ranged(degrees=(0, 180))
-def draw_hue(key: PRNGKeyArray, shape: Shape, degrees: ScalarLike = 18.0) -> Params:
+@validated(degrees=(0, 180))
+def sample_hue(key: PRNGKeyArray, shape: Shape, degrees: ScalarLike = 18.0) -> Params:
   """an angle uniform in [-degrees, degrees]."""
   del shape
   return {'degrees': uniform(key, -degrees, degrees)}
@@ -242,8 +242,8 @@ def color_jitter(
   return recolored(image, color_jitter_matrix(brightness, contrast, saturation, hue, mean_color(image)))
 
 
-@ranged(brightness=(0, 10), contrast=(0, 10), saturation=(0, 10), hue=(0, 180))
-def draw_color_jitter(
+@validated(brightness=(0, 10), contrast=(0, 10), saturation=(0, 10), hue=(0, 180))
+def sample_color_jitter(
   key: PRNGKeyArray,
   shape: Shape,
   brightness: ScalarLike = 0.4,
@@ -255,7 +255,7 @@ def draw_color_jitter(
   limits = {'brightness': brightness, 'contrast': contrast, 'saturation': saturation}
   *keys, last = jax.random.split(key, 4)
   factors = {name: _draw_factor(key, limit) for key, (name, limit) in zip(keys, limits.items())}
-  return factors | {'hue': draw_hue(last, shape, hue)['degrees']}
+  return factors | {'hue': sample_hue(last, shape, hue)['degrees']}
 
 
 # Light
@@ -279,8 +279,8 @@ def pca_lighting(image: Float[Array, 'h w 3'], alphas: Float[Array, '3']) -> Flo
   return recolored(image, pca_lighting_matrix(alphas))
 
 
-@ranged(std=(0, 10))
-def draw_pca_lighting(key: PRNGKeyArray, shape: Shape, std: ScalarLike = 0.1) -> Params:
+@validated(std=(0, 10))
+def sample_pca_lighting(key: PRNGKeyArray, shape: Shape, std: ScalarLike = 0.1) -> Params:
   """alphas that are normal with mean 0 and standard deviation `std`."""
   del shape
   return {'alphas': std * jax.random.normal(key, (3,))}
@@ -330,8 +330,8 @@ def planckian_jitter(image: Float[Array, 'h w 3'], temperature: ScalarLike) -> F
   return recolored(image, planckian_jitter_matrix(temperature))
 
 
-@ranged(low=(_COOLEST, _HOTTEST), high=(_COOLEST, _HOTTEST))
-def draw_planckian_jitter(
+@validated(low=(_COOLEST, _HOTTEST), high=(_COOLEST, _HOTTEST))
+def sample_planckian_jitter(
   key: PRNGKeyArray, shape: Shape, low: ScalarLike = _COOLEST, high: ScalarLike = _HOTTEST
 ) -> Params:
   """a temperature uniform in [low, high] kelvin."""
@@ -354,7 +354,7 @@ def channel_shuffle(image: Float[Array, 'h w 3'], index: ScalarLike) -> Float[Ar
   return recolored(image, channel_shuffle_matrix(index))
 
 
-def draw_channel_shuffle(key: PRNGKeyArray, shape: Shape) -> Params:
+def sample_channel_shuffle(key: PRNGKeyArray, shape: Shape) -> Params:
   """one of the six orders, each as likely, the given one among them."""
   del shape
   return {'index': jax.random.randint(key, (), 0, 6)}
@@ -374,19 +374,19 @@ def channel_drop(image: Float[Array, 'h w 3'], channel: ScalarLike, fill: Scalar
   return recolored(image, channel_drop_matrix(channel, fill))
 
 
-def draw_channel_drop(key: PRNGKeyArray, shape: Shape) -> Params:
+def sample_channel_drop(key: PRNGKeyArray, shape: Shape) -> Params:
   """the channel, each as likely."""
   del shape
   return {'channel': jax.random.randint(key, (), 0, 3)}
 
 
-random_brightness = randomly(brightness, draw_brightness)
-random_contrast = randomly(contrast, draw_contrast)
-random_saturation = randomly(saturation, draw_saturation)
-random_grayscale = randomly(grayscale, draw_grayscale)
-random_hue = randomly(hue, draw_hue)
-random_color_jitter = randomly(color_jitter, draw_color_jitter)
-random_pca_lighting = randomly(pca_lighting, draw_pca_lighting)
-random_planckian_jitter = randomly(planckian_jitter, draw_planckian_jitter)
-random_channel_shuffle = randomly(channel_shuffle, draw_channel_shuffle)
-random_channel_drop = randomly(channel_drop, draw_channel_drop)
+random_brightness = randomly(brightness, sample_brightness)
+random_contrast = randomly(contrast, sample_contrast)
+random_saturation = randomly(saturation, sample_saturation)
+random_grayscale = randomly(grayscale, sample_grayscale)
+random_hue = randomly(hue, sample_hue)
+random_color_jitter = randomly(color_jitter, sample_color_jitter)
+random_pca_lighting = randomly(pca_lighting, sample_pca_lighting)
+random_planckian_jitter = randomly(planckian_jitter, sample_planckian_jitter)
+random_channel_shuffle = randomly(channel_shuffle, sample_channel_shuffle)
+random_channel_drop = randomly(channel_drop, sample_channel_drop)

@@ -45,7 +45,7 @@ def diff_augment(
   return x.astype(image.dtype)
 
 
-def draw_diff_augment(key: PRNGKeyArray, shape: Shape, policy: tuple[str, ...] = POLICIES) -> Params:
+def sample_diff_augment(key: PRNGKeyArray, shape: Shape, policy: tuple[str, ...] = POLICIES) -> Params:
   """what `policy` names, with the paper's strengths.
 
   'color': brightness uniform in [-0.5, 0.5], saturation in [0, 2] and contrast in [0.5, 1.5]; 'translation': dx and
@@ -70,7 +70,7 @@ def draw_diff_augment(key: PRNGKeyArray, shape: Shape, policy: tuple[str, ...] =
   return drawn
 
 
-random_diff_augment = randomly(diff_augment, draw_diff_augment)
+random_diff_augment = randomly(diff_augment, sample_diff_augment)
 
 
 def check_signed(image: Num[Array, 'h w c'], name: str) -> Float[Array, 'h w c']:

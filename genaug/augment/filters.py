@@ -19,9 +19,9 @@ from genaug.augment.image import (
   clip,
   operation,
   randomly,
-  ranged,
   to_float,
   uniform,
+  validated,
 )
 
 MEDIANS = (3, 5)
@@ -126,57 +126,57 @@ def unsharp_mask(
 # Draws
 
 
-@ranged(sigma=(0, 64))
-def draw_gaussian_blur(key: PRNGKeyArray, shape: Shape, sigma: ScalarLike = 2.0) -> Params:
+@validated(sigma=(0, 64))
+def sample_gaussian_blur(key: PRNGKeyArray, shape: Shape, sigma: ScalarLike = 2.0) -> Params:
   """a sigma uniform in [0, sigma] pixels."""
   return {'sigma': uniform(key, 0.0, sigma)}
 
 
-@ranged(amount=(0, 1))
-def draw_box_blur(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 1.0) -> Params:
+@validated(amount=(0, 1))
+def sample_box_blur(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 1.0) -> Params:
   """the amount given."""
   return {'amount': jnp.float32(amount)}
 
 
-@ranged(length=(1, 9))
-def draw_motion_blur(key: PRNGKeyArray, shape: Shape, length: ScalarLike = 9.0) -> Params:
+@validated(length=(1, 9))
+def sample_motion_blur(key: PRNGKeyArray, shape: Shape, length: ScalarLike = 9.0) -> Params:
   """any angle, and a length uniform in [1, length] pixels."""
   angle, how_long = jax.random.split(key)
   return {'angle': uniform(angle, 0.0, 180.0), 'length': uniform(how_long, 1.0, length)}
 
 
-@ranged(amount=(0, 1))
-def draw_median_blur(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 1.0) -> Params:
+@validated(amount=(0, 1))
+def sample_median_blur(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 1.0) -> Params:
   """the amount given."""
   return {'amount': jnp.float32(amount)}
 
 
-@ranged(limit=(0, 1))
-def draw_sharpness(key: PRNGKeyArray, shape: Shape, limit: ScalarLike = 1.0) -> Params:
+@validated(limit=(0, 1))
+def sample_sharpness(key: PRNGKeyArray, shape: Shape, limit: ScalarLike = 1.0) -> Params:
   """a factor uniform in [1 - limit, 1 + limit]; limit lies in [0, 1]."""
   return {'factor': 1 + uniform(key, -limit, limit)}
 
 
-@ranged(amount=(0, 10))
-def draw_sharpen(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 1.0) -> Params:
+@validated(amount=(0, 10))
+def sample_sharpen(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 1.0) -> Params:
   """an amount uniform in [0, amount]."""
   return {'amount': uniform(key, 0.0, amount)}
 
 
-@ranged(amount=(0, 10))
-def draw_unsharp_mask(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 1.0) -> Params:
+@validated(amount=(0, 10))
+def sample_unsharp_mask(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 1.0) -> Params:
   """an amount uniform in [0, amount], and a sigma uniform in [0.5, 2] pixels."""
   how_much, how_wide = jax.random.split(key)
   return {'sigma': uniform(how_wide, 0.5, 2.0), 'amount': uniform(how_much, 0.0, amount)}
 
 
-random_gaussian_blur = randomly(gaussian_blur, draw_gaussian_blur)
-random_box_blur = randomly(box_blur, draw_box_blur)
-random_motion_blur = randomly(motion_blur, draw_motion_blur)
-random_median_blur = randomly(median_blur, draw_median_blur)
-random_sharpness = randomly(sharpness, draw_sharpness)
-random_sharpen = randomly(sharpen, draw_sharpen)
-random_unsharp_mask = randomly(unsharp_mask, draw_unsharp_mask)
+random_gaussian_blur = randomly(gaussian_blur, sample_gaussian_blur)
+random_box_blur = randomly(box_blur, sample_box_blur)
+random_motion_blur = randomly(motion_blur, sample_motion_blur)
+random_median_blur = randomly(median_blur, sample_median_blur)
+random_sharpness = randomly(sharpness, sample_sharpness)
+random_sharpen = randomly(sharpen, sample_sharpen)
+random_unsharp_mask = randomly(unsharp_mask, sample_unsharp_mask)
 
 
 # Sums of shifted slices

@@ -13,12 +13,12 @@ from genaug.augment.image import (
   Params,
   check_image,
   check_range,
-  draw_nothing,
   log_uniform,
   operation,
   randomly,
-  ranged,
+  sample_nothing,
   uniform,
+  validated,
 )
 from genaug.augment.image import Shape as ImageShape
 from genaug.augment.matrices import (
@@ -79,14 +79,14 @@ def rot90(image: Num[Array, 'h w c'], k: Int[ScalarLike, ''] = 1) -> Num[Array, 
   return jnp.where(k % 4 >= 2, image[::-1, ::-1], image)
 
 
-def draw_transpose(key: PRNGKeyArray, shape: ImageShape) -> Params:
+def sample_transpose(key: PRNGKeyArray, shape: ImageShape) -> Params:
   """taking no parameter; ValueError where the image is not square."""
   del key
   _check_square(shape)
   return {}
 
 
-def draw_rot90(key: PRNGKeyArray, shape: ImageShape) -> Params:
+def sample_rot90(key: PRNGKeyArray, shape: ImageShape) -> Params:
   """a k from 0 to 3, all as likely; ValueError where the image is not square."""
   _check_square(shape)
   return {'k': jax.random.randint(key, (), 0, 4)}
@@ -98,11 +98,11 @@ def _check_square(shape: ImageShape) -> None:
     raise ValueError(f'an image of {h} x {w}: must be square, for transpose, antitranspose or rot90 at random')
 
 
-random_hflip = randomly(hflip, draw_nothing)
-random_vflip = randomly(vflip, draw_nothing)
-random_transpose = randomly(transpose, draw_transpose)
-random_antitranspose = randomly(antitranspose, draw_transpose)
-random_rot90 = randomly(rot90, draw_rot90)
+random_hflip = randomly(hflip, sample_nothing)
+random_vflip = randomly(vflip, sample_nothing)
+random_transpose = randomly(transpose, sample_transpose)
+random_antitranspose = randomly(antitranspose, sample_transpose)
+random_rot90 = randomly(rot90, sample_rot90)
 
 
 # Operations that resample; `options` are the keywords of `warp`
@@ -176,42 +176,42 @@ def _move(image, matrix, params, options):
   return in_range(moved, options.get('method'))
 
 
-@ranged(degrees=(0, 180))
-def draw_rotate(key: PRNGKeyArray, shape: ImageShape, degrees: ScalarLike = 30.0) -> Params:
+@validated(degrees=(0, 180))
+def sample_rotate(key: PRNGKeyArray, shape: ImageShape, degrees: ScalarLike = 30.0) -> Params:
   """an angle uniform in [-degrees, degrees], degrees in [0, 180]."""
   del shape
   return {'angle': uniform(key, -degrees, degrees)}
 
 
-@ranged(fraction=(0, 1))
-def draw_translate(key: PRNGKeyArray, shape: ImageShape, fraction: ScalarLike = 0.1) -> Params:
+@validated(fraction=(0, 1))
+def sample_translate(key: PRNGKeyArray, shape: ImageShape, fraction: ScalarLike = 0.1) -> Params:
   """dx and dy, each uniform in [-fraction, fraction], fraction in [0, 1]."""
   del shape
   return dict(zip(('dx', 'dy'), uniform(key, -fraction, fraction, (2,))))
 
 
-@ranged(limit=(0, 9))
-def draw_scale(key: PRNGKeyArray, shape: ImageShape, limit: ScalarLike = 0.25) -> Params:
+@validated(limit=(0, 9))
+def sample_scale(key: PRNGKeyArray, shape: ImageShape, limit: ScalarLike = 0.25) -> Params:
   """sx and sy, each log-uniform in [1 / (1 + limit), 1 + limit], limit in [0, 9]."""
-  return {name: draw_zoom(k, shape, limit)['factor'] for name, k in zip(('sx', 'sy'), jax.random.split(key))}
+  return {name: sample_zoom(k, shape, limit)['factor'] for name, k in zip(('sx', 'sy'), jax.random.split(key))}
 
 
-@ranged(limit=(0, 9))
-def draw_zoom(key: PRNGKeyArray, shape: ImageShape, limit: ScalarLike = 0.25) -> Params:
+@validated(limit=(0, 9))
+def sample_zoom(key: PRNGKeyArray, shape: ImageShape, limit: ScalarLike = 0.25) -> Params:
   """a factor log-uniform in [1 / (1 + limit), 1 + limit], as often in as out, limit in [0, 9]."""
   del shape
   return {'factor': log_uniform(key, 1 / (1 + limit), 1 + limit)}
 
 
-@ranged(degrees=(0, 60))
-def draw_shear(key: PRNGKeyArray, shape: ImageShape, degrees: ScalarLike = 15.0) -> Params:
+@validated(degrees=(0, 60))
+def sample_shear(key: PRNGKeyArray, shape: ImageShape, degrees: ScalarLike = 15.0) -> Params:
   """x and y, each uniform in [-degrees, degrees], degrees in [0, 60]."""
   del shape
   return dict(zip(('x', 'y'), uniform(key, -degrees, degrees, (2,))))
 
 
-@ranged(degrees=(0, 180), fraction=(0, 1), limit=(0, 9), shear=(0, 60))
-def draw_affine(
+@validated(degrees=(0, 180), fraction=(0, 1), limit=(0, 9), shear=(0, 60))
+def sample_affine(
   key: PRNGKeyArray,
   shape: ImageShape,
   degrees: ScalarLike = 15.0,
@@ -221,18 +221,18 @@ def draw_affine(
 ) -> Params:
   """what `rotate`, `translate`, `zoom` and `shear` draw with degrees, fraction, limit, and shear in degrees."""
   turn, move, size, lean = jax.random.split(key, 4)
-  sheared = draw_shear(lean, shape, shear)
+  sheared = sample_shear(lean, shape, shear)
   return {
-    **draw_rotate(turn, shape, degrees),
-    **draw_translate(move, shape, fraction),
-    'zoom': draw_zoom(size, shape, limit)['factor'],
+    **sample_rotate(turn, shape, degrees),
+    **sample_translate(move, shape, fraction),
+    'zoom': sample_zoom(size, shape, limit)['factor'],
     'shear_x': sheared['x'],
     'shear_y': sheared['y'],
   }
 
 
-@ranged(distortion=(0, 0.99))
-def draw_perspective(key: PRNGKeyArray, shape: ImageShape, distortion: ScalarLike = 0.3) -> Params:
+@validated(distortion=(0, 0.99))
+def sample_perspective(key: PRNGKeyArray, shape: ImageShape, distortion: ScalarLike = 0.3) -> Params:
   """every corner moved inwards by up to distortion / 2 of either side, as torchvision does, distortion in [0, 0.99].
 
   Up to 2/3 all of the image stays in front of the camera.
@@ -242,10 +242,10 @@ def draw_perspective(key: PRNGKeyArray, shape: ImageShape, distortion: ScalarLik
   return {'corners': inwards * uniform(key, 0, distortion / 2, (4, 2))}
 
 
-random_rotate = randomly(rotate, draw_rotate)
-random_translate = randomly(translate, draw_translate)
-random_scale = randomly(scale, draw_scale)
-random_zoom = randomly(zoom, draw_zoom)
-random_shear = randomly(shear, draw_shear)
-random_affine = randomly(affine, draw_affine)
-random_perspective = randomly(perspective, draw_perspective)
+random_rotate = randomly(rotate, sample_rotate)
+random_translate = randomly(translate, sample_translate)
+random_scale = randomly(scale, sample_scale)
+random_zoom = randomly(zoom, sample_zoom)
+random_shear = randomly(shear, sample_shear)
+random_affine = randomly(affine, sample_affine)
+random_perspective = randomly(perspective, sample_perspective)

@@ -64,7 +64,7 @@ def check_range(name: str, value: ScalarLike, low: float, high: float) -> None:
     raise ValueError(f'{name} = {value!r}: must lie in [{low}, {high}]')
 
 
-def ranged(**ranges: tuple) -> Callable[[Callable[..., Params]], Callable[..., Params]]:
+def validated(**ranges: tuple) -> Callable[[Callable[..., Params]], Callable[..., Params]]:
   """Declares what the strengths of a draw may be: (low, high), both included, or the names to choose from.
 
   They are checked on every call, so that ValueError names strength, value and range; whole numbers (as the default
@@ -73,7 +73,7 @@ def ranged(**ranges: tuple) -> Callable[[Callable[..., Params]], Callable[..., P
 
   def decorate(draw):
     signature = inspect.signature(draw)
-    label = draw.__name__.removeprefix('draw_')
+    label = draw.__name__.removeprefix('sample_')
 
     def check(*args, **kwargs):
       bound = signature.bind(*args, **kwargs)
@@ -133,7 +133,7 @@ def log_uniform(key: PRNGKeyArray, low: ScalarLike, high: ScalarLike) -> Float[A
   return jnp.exp(uniform(key, jnp.log(low), jnp.log(high)))
 
 
-def draw_nothing(key: PRNGKeyArray, shape: Shape) -> Params:
+def sample_nothing(key: PRNGKeyArray, shape: Shape) -> Params:
   """nothing: there is no strength."""
   del key, shape
   return {}

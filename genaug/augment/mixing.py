@@ -11,7 +11,7 @@ examples that are mixed have the same entries in the same shapes; entries beside
   keypoints  those of all examples in turn, [2n, 2], with `keypoints_visible` [2n]
 
 `op(example, other, ...)` is arithmetic, its neutral parameter changes no bit of image, label and mask;
-`draw_op(key, shape, ...)` draws the parameters; `random_op(keys [b], batch, ..., p)` mixes every example of a batch,
+`sample_op(key, shape, ...)` draws the parameters; `random_op(keys [b], batch, ..., p)` mixes every example of a batch,
 with probability p, with one of its `partners`. `matching` has two more ops, which take an image and a reference.
 """
 
@@ -26,9 +26,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, ScalarLike
 
-from genaug.augment.annotations import Example, moved, seen_annotations
-from genaug.augment.image import Params, Shape, check_range, clip, draw_nothing, ranged, to_float, uniform
-from genaug.augment.matching import draw_fourier_mix, draw_histogram_match, fourier_mix, histogram_match
+from genaug.augment.image import Params, Shape, check_range, clip, sample_nothing, to_float, uniform, validated
+from genaug.augment.style import fourier_mix, histogram_match, sample_fourier_mix, sample_histogram_match
+from genaug.augment.targets import Example, moved, seen_annotations
 
 Batch = dict[str, Any]
 
@@ -215,15 +215,15 @@ def _threshold(noise: Float[Array, 'h w'], share: ScalarLike) -> Float[Array, ''
 # Draws
 
 
-@ranged(alpha=(0, 100))
-def draw_mixup(key: PRNGKeyArray, shape: Shape, alpha: ScalarLike = 0.2) -> Params:
+@validated(alpha=(0, 100))
+def sample_mixup(key: PRNGKeyArray, shape: Shape, alpha: ScalarLike = 0.2) -> Params:
   """a weight ~ Beta(alpha, alpha); alpha = 0 changes nothing."""
   del shape
   return {'weight': beta(key, alpha)}
 
 
-@ranged(alpha=(0, 100))
-def draw_cutmix(key: PRNGKeyArray, shape: Shape, alpha: ScalarLike = 1.0) -> Params:
+@validated(alpha=(0, 100))
+def sample_cutmix(key: PRNGKeyArray, shape: Shape, alpha: ScalarLike = 1.0) -> Params:
   """a box about any point, cut off at the frame, of an area 1 - Beta(alpha, alpha) before that."""
   del shape
   size, where = jax.random.split(key)
@@ -232,8 +232,8 @@ def draw_cutmix(key: PRNGKeyArray, shape: Shape, alpha: ScalarLike = 1.0) -> Par
   return {'box': jnp.clip(jnp.concatenate([centre - side / 2, centre + side / 2]), 0, 1)}
 
 
-@ranged(max_side=(0, 1), min_side=(0, 1))
-def draw_resizemix(key: PRNGKeyArray, shape: Shape, max_side: ScalarLike = 0.8, min_side: ScalarLike = 0.1) -> Params:
+@validated(max_side=(0, 1), min_side=(0, 1))
+def sample_resizemix(key: PRNGKeyArray, shape: Shape, max_side: ScalarLike = 0.8, min_side: ScalarLike = 0.1) -> Params:
   """a box inside the image, both sides the same fraction uniform in [min_side, max_side]; max_side wins."""
   del shape
   size, where = jax.random.split(key)
@@ -242,18 +242,18 @@ def draw_resizemix(key: PRNGKeyArray, shape: Shape, max_side: ScalarLike = 0.8, 
   return {'box': jnp.concatenate([corner, corner + side])}
 
 
-@ranged(margin=(0, 0.5))
-def draw_mosaic(key: PRNGKeyArray, shape: Shape, margin: ScalarLike = 0.25) -> Params:
+@validated(margin=(0, 0.5))
+def sample_mosaic(key: PRNGKeyArray, shape: Shape, margin: ScalarLike = 0.25) -> Params:
   """a centre uniform in the image, at least `margin`, a fraction up to 0.5, from its sides."""
   del shape
   return {'centre': uniform(key, margin, 1 - margin, (2,))}
 
 
-@ranged(alpha=(0, 100))
-def draw_fmix(key: PRNGKeyArray, shape: Shape, alpha: ScalarLike = 1.0) -> Params:
+@validated(alpha=(0, 100))
+def sample_fmix(key: PRNGKeyArray, shape: Shape, alpha: ScalarLike = 1.0) -> Params:
   """noise of its own and a weight ~ Beta(alpha, alpha); alpha = 0 changes nothing."""
   noise, how = jax.random.split(key)
-  return {'key': noise} | draw_mixup(how, shape, alpha)
+  return {'key': noise} | sample_mixup(how, shape, alpha)
 
 
 def beta(key: PRNGKeyArray, alpha: ScalarLike) -> Float[Array, '']:
@@ -337,11 +337,11 @@ def _randomly(op: Callable[..., Any], draw: Callable[..., Params]) -> Callable[.
 
 OF_IMAGES = (histogram_match, fourier_mix)  # the others take and give examples
 
-random_mixup = _randomly(mixup, draw_mixup)
-random_cutmix = _randomly(cutmix, draw_cutmix)
-random_resizemix = _randomly(resizemix, draw_resizemix)
-random_mosaic = _randomly(mosaic, draw_mosaic)
-random_fmix = _randomly(fmix, draw_fmix)
-random_copy_paste = _randomly(copy_paste, draw_nothing)
-random_histogram_match = _randomly(histogram_match, draw_histogram_match)
-random_fourier_mix = _randomly(fourier_mix, draw_fourier_mix)
+random_mixup = _randomly(mixup, sample_mixup)
+random_cutmix = _randomly(cutmix, sample_cutmix)
+random_resizemix = _randomly(resizemix, sample_resizemix)
+random_mosaic = _randomly(mosaic, sample_mosaic)
+random_fmix = _randomly(fmix, sample_fmix)
+random_copy_paste = _randomly(copy_paste, sample_nothing)
+random_histogram_match = _randomly(histogram_match, sample_histogram_match)
+random_fourier_mix = _randomly(fourier_mix, sample_fourier_mix)

@@ -9,7 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, ScalarLike, UInt32
 
-from genaug.augment.image import Params, Shape, check_channels, check_range, clip, operation, randomly, ranged, uniform
+from genaug.augment.image import (
+  Params,
+  Shape,
+  check_channels,
+  check_range,
+  clip,
+  operation,
+  randomly,
+  uniform,
+  validated,
+)
 
 # ITU-T T.81, tables K.1 and K.2.
 LUMINANCE = np.array([
@@ -93,37 +103,37 @@ def jpeg(image: Float[Array, 'h w c'], quality: ScalarLike, subsample: bool = Tr
 # Draws
 
 
-@ranged(std=(0, 1))
-def draw_gaussian_noise(key: PRNGKeyArray, shape: Shape, std: ScalarLike = 0.1) -> Params:
+@validated(std=(0, 1))
+def sample_gaussian_noise(key: PRNGKeyArray, shape: Shape, std: ScalarLike = 0.1) -> Params:
   """a standard deviation uniform in [0, std]."""
   how, how_much = jax.random.split(key)
   return {'key': how, 'std': uniform(how_much, 0.0, std)}
 
 
-@ranged(scale=(0, 1))
-def draw_shot_noise(key: PRNGKeyArray, shape: Shape, scale: ScalarLike = 0.05) -> Params:
+@validated(scale=(0, 1))
+def sample_shot_noise(key: PRNGKeyArray, shape: Shape, scale: ScalarLike = 0.05) -> Params:
   """a scale uniform in [0, scale]."""
   how, how_much = jax.random.split(key)
   return {'key': how, 'scale': uniform(how_much, 0.0, scale)}
 
 
-@ranged(amount=(0, 1))
-def draw_salt_and_pepper(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 0.05) -> Params:
+@validated(amount=(0, 1))
+def sample_salt_and_pepper(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 0.05) -> Params:
   """an amount uniform in [0, amount]."""
   how, how_much = jax.random.split(key)
   return {'key': how, 'amount': uniform(how_much, 0.0, amount)}
 
 
-@ranged(quality_low=(1, 95))
-def draw_jpeg(key: PRNGKeyArray, shape: Shape, quality_low: ScalarLike = 30.0) -> Params:
+@validated(quality_low=(1, 95))
+def sample_jpeg(key: PRNGKeyArray, shape: Shape, quality_low: ScalarLike = 30.0) -> Params:
   """a quality uniform in [quality_low, 95]."""
   return {'quality': uniform(key, quality_low, 95.0)}
 
 
-random_gaussian_noise = randomly(gaussian_noise, draw_gaussian_noise)
-random_shot_noise = randomly(shot_noise, draw_shot_noise)
-random_salt_and_pepper = randomly(salt_and_pepper, draw_salt_and_pepper)
-random_jpeg = randomly(jpeg, draw_jpeg)
+random_gaussian_noise = randomly(gaussian_noise, sample_gaussian_noise)
+random_shot_noise = randomly(shot_noise, sample_shot_noise)
+random_salt_and_pepper = randomly(salt_and_pepper, sample_salt_and_pepper)
+random_jpeg = randomly(jpeg, sample_jpeg)
 
 
 # Random numbers

@@ -21,8 +21,8 @@ from genaug.augment.image import (
   from_float,
   log_uniform,
   randomly,
-  ranged,
   uniform,
+  validated,
 )
 
 Fill = Float[ArrayLike, '*c']
@@ -46,8 +46,8 @@ def cutout(
   return _hide_rectangle('cutout', image, centre[0] * w - side / 2, centre[1] * h - side / 2, side, side, fill)
 
 
-@ranged(size=(0, 1))
-def draw_cutout(key: PRNGKeyArray, shape: Shape, size: ScalarLike = 0.5) -> Params:
+@validated(size=(0, 1))
+def sample_cutout(key: PRNGKeyArray, shape: Shape, size: ScalarLike = 0.5) -> Params:
   """a square of side `size`, in [0, 1], about a point uniform in the image."""
   del shape
   return {'centre': uniform(key, 0, 1, (2,)), 'size': jnp.asarray(size, jnp.float32)}
@@ -78,8 +78,8 @@ def erase(
   return _hide_rectangle('erase', image, x * w, y * h, width * w, height * h, fill)
 
 
-@ranged(max_area=(0, 1), min_area=(0, 1), max_aspect=(1, 100))
-def draw_erase(
+@validated(max_area=(0, 1), min_area=(0, 1), max_aspect=(1, 100))
+def sample_erase(
   key: PRNGKeyArray,
   shape: Shape,
   max_area: ScalarLike = 0.33,
@@ -131,8 +131,8 @@ def grid_mask(
   return _hide('grid_mask', image, hidden, fill)
 
 
-@ranged(ratio=(0, 1), min_unit=(0.01, 1), max_unit=(0.01, 1), max_degrees=(0, 180))
-def draw_grid_mask(
+@validated(ratio=(0, 1), min_unit=(0.01, 1), max_unit=(0.01, 1), max_degrees=(0, 180))
+def sample_grid_mask(
   key: PRNGKeyArray,
   shape: Shape,
   ratio: ScalarLike = 0.5,
@@ -160,8 +160,8 @@ def pixel_dropout(
   return _hide('pixel_dropout', image, jax.random.bernoulli(key, rate, image.shape[:2]), fill)
 
 
-@ranged(rate=(0, 1))
-def draw_pixel_dropout(key: PRNGKeyArray, shape: Shape, rate: ScalarLike = 0.05) -> Params:
+@validated(rate=(0, 1))
+def sample_pixel_dropout(key: PRNGKeyArray, shape: Shape, rate: ScalarLike = 0.05) -> Params:
   """every pixel hidden with probability `rate`, in [0, 1]."""
   del shape
   return {'key': key, 'rate': jnp.asarray(rate, jnp.float32)}
@@ -181,8 +181,8 @@ def coarse_dropout(image: Num[Array, 'h w c'], boxes: Float[ArrayLike, 'n 4'], f
   return _hide('coarse_dropout', image, hidden, fill)
 
 
-@ranged(max_side=(0, 1), holes=(1, 256))
-def draw_coarse_dropout(key: PRNGKeyArray, shape: Shape, max_side: ScalarLike = 0.2, holes: int = 8) -> Params:
+@validated(max_side=(0, 1), holes=(1, 256))
+def sample_coarse_dropout(key: PRNGKeyArray, shape: Shape, max_side: ScalarLike = 0.2, holes: int = 8) -> Params:
   """`holes` boxes (static), anywhere in the image, sides uniform in [max_side / 2, max_side], a fraction."""
   del shape
   where, how_large = jax.random.split(key)
@@ -216,8 +216,8 @@ def _shown(name: str, fill, dtype):
   return from_float(jnp.asarray(fill, jnp.float32), dtype)
 
 
-random_cutout = randomly(cutout, draw_cutout)
-random_erase = random_erasing = randomly(erase, draw_erase)
-random_grid_mask = randomly(grid_mask, draw_grid_mask)
-random_pixel_dropout = randomly(pixel_dropout, draw_pixel_dropout)
-random_coarse_dropout = randomly(coarse_dropout, draw_coarse_dropout)
+random_cutout = randomly(cutout, sample_cutout)
+random_erase = random_erasing = randomly(erase, sample_erase)
+random_grid_mask = randomly(grid_mask, sample_grid_mask)
+random_pixel_dropout = randomly(pixel_dropout, sample_pixel_dropout)
+random_coarse_dropout = randomly(coarse_dropout, sample_coarse_dropout)

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from ml_collections import ConfigDict
 
-from genaug.augment import color, fields, matrices, mixing, tone
+from genaug.augment import color, matrices, mixing, tone, warp
 from genaug.augment.conditional import when
 from genaug.augment.image import Params, Shape, check_channels, check_range, from_float, to_float
 from genaug.augment.registry import OPS, strengths
@@ -63,7 +63,7 @@ def check(config: ConfigDict, image_shape: Shape) -> None:
     try:
       # Strengths are looked at even while the operation is off: turning it on should hold no surprise.
       if given := _strengths(name, settings):
-        op.draw.check(None, image_shape, **given)
+        op.sample_params.check(None, image_shape, **given)
       if settings.p:
         jax.eval_shape(partial(_augment_by, config, name), key, example)
     except ValueError as error:
@@ -83,7 +83,9 @@ def sample(config: ConfigDict, key: PRNGKeyArray, image_shape: Shape) -> Draw:
 def _sample_one(name: str, settings: ConfigDict, key: PRNGKeyArray, image_shape: Shape) -> Drawn:
   # By name, so that neither a new operation nor another order changes a draw.
   on, how = jax.random.split(jax.random.fold_in(key, zlib.crc32(name.encode())))
-  return Drawn(jax.random.bernoulli(on, settings.p), OPS[name].draw(how, image_shape, **_strengths(name, settings)))
+  return Drawn(
+    jax.random.bernoulli(on, settings.p), OPS[name].sample_params(how, image_shape, **_strengths(name, settings))
+  )
 
 
 def _strengths(name: str, settings: ConfigDict) -> dict[str, Any]:
@@ -216,10 +218,10 @@ def _move(config: ConfigDict, draw: Draw, example: Example) -> Example:
   bend = _bend((h, w), bends)
   if 'keypoints' in example:
     points = matrices.transform_points(matrix, example['keypoints'])
-    moved['keypoints'] = points if bend is None else fields.invert_points(bend, points)
+    moved['keypoints'] = points if bend is None else warp.invert_points(bend, points)
   if 'boxes' in example:
     boxes = example['boxes']
-    moved['boxes'] = matrices.transform_boxes(matrix, boxes) if bend is None else fields.move_boxes(bend, boxes, matrix)
+    moved['boxes'] = matrices.transform_boxes(matrix, boxes) if bend is None else warp.move_boxes(bend, boxes, matrix)
   return example | moved
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, ScalarLike
 
 from genaug.augment import color, filters, matrices, tone
 from genaug.augment.conditional import when
-from genaug.augment.image import Params, Shape, check_channels, operation, ranged, uniform
+from genaug.augment.image import Params, Shape, check_channels, operation, uniform, validated
 from genaug.augment.policy_tables import AUTO_AUGMENT
 from genaug.augment.resample import in_range, warp
 
@@ -62,8 +62,8 @@ class Ranges(NamedTuple):
 # Drawing
 
 
-@ranged(num_ops=(1, 16), magnitude=(0, 30))
-def draw_rand_augment(key: PRNGKeyArray, shape: Shape, num_ops: int = 2, magnitude: float = 9.0) -> dict[str, Layers]:
+@validated(num_ops=(1, 16), magnitude=(0, 30))
+def sample_rand_augment(key: PRNGKeyArray, shape: Shape, num_ops: int = 2, magnitude: float = 9.0) -> dict[str, Layers]:
   """num_ops of 14 operations, all at one magnitude in [0, 30], signs at random (Cubuk et al. 2020).
 
   The list and the ranges are torchvision's; the paper's magnitude 10 is 30 here.
@@ -73,7 +73,7 @@ def draw_rand_augment(key: PRNGKeyArray, shape: Shape, num_ops: int = 2, magnitu
   return {'layers': Layers(op, _strength(_moderate(shape), op, magnitude / 30, _signs(sign, num_ops)))}
 
 
-def draw_trivial_augment_wide(key: PRNGKeyArray, shape: Shape) -> dict[str, Layers]:
+def sample_trivial_augment_wide(key: PRNGKeyArray, shape: Shape) -> dict[str, Layers]:
   """one of 14 operations at a magnitude uniform in 0..30 of wide ranges (Mueller & Hutter 2021)."""
   which, how, sign = jax.random.split(key, 3)
   op = jax.random.randint(which, (1,), 0, len(RAND_AUGMENT))
@@ -82,8 +82,8 @@ def draw_trivial_augment_wide(key: PRNGKeyArray, shape: Shape) -> dict[str, Laye
   return {'layers': Layers(op, _strength(ranges, op, level, _signs(sign, 1)))}
 
 
-@ranged(table=tuple(AUTO_AUGMENT))
-def draw_auto_augment(key: PRNGKeyArray, shape: Shape, table: str = 'cifar10') -> dict[str, Layers]:
+@validated(table=tuple(AUTO_AUGMENT))
+def sample_auto_augment(key: PRNGKeyArray, shape: Shape, table: str = 'cifar10') -> dict[str, Layers]:
   """one of the 25 pairs of operations learned on a data set: cifar10, imagenet or svhn (Cubuk et al. 2019)."""
   rows = AUTO_AUGMENT[table]
   op, p, magnitude = (np.array([[step[i] for step in row] for row in rows]) for i in range(3))
@@ -95,8 +95,8 @@ def draw_auto_augment(key: PRNGKeyArray, shape: Shape, table: str = 'cifar10') -
   return {'layers': Layers(op, _strength(_moderate(shape), op, jnp.asarray(magnitude)[row] / 9, _signs(sign, 2)))}
 
 
-@ranged(severity=(0, 10), width=(1, 16), depth=(1, 16))
-def draw_augmix(
+@validated(severity=(0, 10), width=(1, 16), depth=(1, 16))
+def sample_augmix(
   key: PRNGKeyArray, shape: Shape, severity: float = 3.0, width: int = 3, depth: int = 3
 ) -> dict[str, Layers | Array]:
   """`width` chains of one to `depth` operations at magnitudes up to `severity` of 10, mixed (Hendrycks 2020).
@@ -117,8 +117,8 @@ def draw_augmix(
   return {'layers': layers, 'weights': chance / chance.sum(), 'blend': jax.random.uniform(mix)}
 
 
-@ranged(jitter=(0, 1))
-def draw_three_augment(key: PRNGKeyArray, shape: Shape, jitter: float = 0.3) -> Params:
+@validated(jitter=(0, 1))
+def sample_three_augment(key: PRNGKeyArray, shape: Shape, jitter: float = 0.3) -> Params:
   """one of grayscale, solarize and Gaussian blur, then colour jitter, then a flip half the time (Touvron 2022)."""
   which, blur, colors, flip = jax.random.split(key, 4)
   factors = 1 + uniform(colors, -jitter, jitter, (3,))
@@ -287,27 +287,27 @@ def three_matrix(shape: tuple[int, int], flip: Bool[Array, ''], **colors) -> mat
 def rand_augment(
   key: PRNGKeyArray, image: Float[Array, 'h w c'], num_ops: int = 2, magnitude: float = 9.0, **options
 ) -> Float[Array, 'h w c']:
-  """See `draw_rand_augment` and `apply_layers`."""
-  return apply_layers(image, **draw_rand_augment(key, image.shape, num_ops, magnitude), **options)
+  """See `sample_rand_augment` and `apply_layers`."""
+  return apply_layers(image, **sample_rand_augment(key, image.shape, num_ops, magnitude), **options)
 
 
 def trivial_augment_wide(key: PRNGKeyArray, image: Float[Array, 'h w c'], **options) -> Float[Array, 'h w c']:
-  """See `draw_trivial_augment_wide` and `apply_layers`."""
-  return apply_layers(image, **draw_trivial_augment_wide(key, image.shape), **options)
+  """See `sample_trivial_augment_wide` and `apply_layers`."""
+  return apply_layers(image, **sample_trivial_augment_wide(key, image.shape), **options)
 
 
 def auto_augment(
   key: PRNGKeyArray, image: Float[Array, 'h w c'], table: str = 'cifar10', **options
 ) -> Float[Array, 'h w c']:
-  """See `draw_auto_augment` and `apply_layers`."""
-  return apply_layers(image, **draw_auto_augment(key, image.shape, table), **options)
+  """See `sample_auto_augment` and `apply_layers`."""
+  return apply_layers(image, **sample_auto_augment(key, image.shape, table), **options)
 
 
 def augmix(key: PRNGKeyArray, image: Float[Array, 'h w c'], severity: float = 3.0, **options) -> Float[Array, 'h w c']:
-  """See `draw_augmix` and `apply_augmix`."""
-  return apply_augmix(image, **draw_augmix(key, image.shape, severity), **options)
+  """See `sample_augmix` and `apply_augmix`."""
+  return apply_augmix(image, **sample_augmix(key, image.shape, severity), **options)
 
 
 def three_augment(key: PRNGKeyArray, image: Float[Array, 'h w c'], jitter: float = 0.3) -> Float[Array, 'h w c']:
-  """See `draw_three_augment` and `apply_three_augment`."""
-  return apply_three_augment(image, **draw_three_augment(key, image.shape, jitter))
+  """See `sample_three_augment` and `apply_three_augment`."""
+  return apply_three_augment(image, **sample_three_augment(key, image.shape, jitter))

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray, ScalarLike
 
-from genaug.augment.framing import check_fits
-from genaug.augment.image import Params, check_range, from_float, randomly, ranged
+from genaug.augment.crops import check_fits
+from genaug.augment.image import Params, check_range, from_float, randomly, validated
 from genaug.augment.matrices import Matrix, Shape
 
 # Up to so many windows a side, slices are several times faster than a gather; with more they take long to compile.
@@ -73,7 +73,7 @@ def keep_half(
   return jnp.where(kept[..., None], image, from_float(jnp.asarray(fill, jnp.float32), image.dtype))
 
 
-def draw_halves(key: PRNGKeyArray, shape: tuple[int, int, int]) -> Params:
+def sample_halves(key: PRNGKeyArray, shape: tuple[int, int, int]) -> Params:
   """any of the four halves with the same chance."""
   del shape
   return {'half': jax.random.randint(key, (), 0, 4)}
@@ -132,8 +132,8 @@ def grid_shuffle(image: Num[Array, 'h w c'], permutation: Int[Array, 'rows cols'
   return untile(pieces, rows, cols)
 
 
-@ranged(rows=(1, 256), cols=(1, 256))
-def draw_grid_shuffle(key: PRNGKeyArray, shape: tuple[int, int, int], rows: int = 2, cols: int = 2) -> Params:
+@validated(rows=(1, 256), cols=(1, 256))
+def sample_grid_shuffle(key: PRNGKeyArray, shape: tuple[int, int, int], rows: int = 2, cols: int = 2) -> Params:
   """any order of a grid of rows x cols tiles (both static) with the same chance; 1 x 1 changes nothing."""
   del shape
   return {'permutation': jax.random.permutation(key, rows * cols).reshape(rows, cols)}
@@ -150,8 +150,8 @@ def tile_matrix(shape: Shape, rows: int, cols: int, index: ScalarLike) -> Matrix
   return jnp.array([[cols, 0, -column * w], [0, rows, -row * h], [0, 0, 1]], jnp.float32)
 
 
-@ranged(rows=(1, 256), cols=(1, 256))
-def draw_tiles(key: PRNGKeyArray, shape: tuple[int, int, int], rows: int = 2, cols: int = 2) -> Params:
+@validated(rows=(1, 256), cols=(1, 256))
+def sample_tiles(key: PRNGKeyArray, shape: tuple[int, int, int], rows: int = 2, cols: int = 2) -> Params:
   """A tile of a grid (static), all with the same chance: its top left corner and size, fractions of the image.
 
   Raises ValueError unless the grid divides the image.
@@ -169,5 +169,5 @@ def _check_grid(shape: Shape, rows: int, cols: int) -> None:
     raise ValueError(f'a grid of {rows} x {cols} does not divide an image of {h} x {w} (height x width)')
 
 
-random_grid_shuffle = randomly(grid_shuffle, draw_grid_shuffle)
-random_halves = randomly(keep_half, draw_halves)
+random_grid_shuffle = randomly(grid_shuffle, sample_grid_shuffle)
+random_halves = randomly(keep_half, sample_halves)

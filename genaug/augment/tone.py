@@ -25,13 +25,13 @@ from genaug.augment.image import (
   check_image,
   check_range,
   clip,
-  draw_nothing,
   log_uniform,
   operation,
   randomly,
-  ranged,
+  sample_nothing,
   to_float,
   uniform,
+  validated,
 )
 
 Curve = Float[Array, '256 c']  # what becomes of the levels 0, 1/255 ... 1
@@ -80,8 +80,8 @@ def gamma(image: Float[Array, 'h w c'], gamma: ScalarLike) -> Float[Array, 'h w 
   return jnp.where(gamma == 1, image, power * jnp.minimum(image / foot, 1))
 
 
-@ranged(limit=(0, 10))
-def draw_gamma(key: PRNGKeyArray, shape: Shape, limit: ScalarLike = 0.5) -> Params:
+@validated(limit=(0, 10))
+def sample_gamma(key: PRNGKeyArray, shape: Shape, limit: ScalarLike = 0.5) -> Params:
   """a gamma log-uniform in [1 / (1 + limit), 1 + limit]."""
   del shape
   return {'gamma': log_uniform(key, 1 / (1 + limit), 1 + limit)}
@@ -94,8 +94,8 @@ def invert(image: Float[Array, 'h w c'], amount: ScalarLike) -> Float[Array, 'h 
   return clip(image + amount * (1 - 2 * image))
 
 
-@ranged(amount=(0, 1))
-def draw_invert(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 1.0) -> Params:
+@validated(amount=(0, 1))
+def sample_invert(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 1.0) -> Params:
   """the amount."""
   del key, shape
   return {'amount': jnp.asarray(amount, jnp.float32)}
@@ -111,8 +111,8 @@ def posterize(image: Num[Array, 'h w c'], bits: ScalarLike) -> Num[Array, 'h w c
   return levels if image.dtype == jnp.uint8 else jnp.where(bits >= 8, image, to_float(levels).astype(image.dtype))
 
 
-@ranged(bits=(1, 8))
-def draw_posterize(key: PRNGKeyArray, shape: Shape, bits: ScalarLike = 4) -> Params:
+@validated(bits=(1, 8))
+def sample_posterize(key: PRNGKeyArray, shape: Shape, bits: ScalarLike = 4) -> Params:
   """a whole number of bits, each of bits...7 as likely; 8 for bits = 8."""
   del shape
   return {'bits': jax.random.randint(key, (), jnp.round(bits).astype(jnp.int32), 8)}
@@ -126,8 +126,8 @@ def solarize(image: Float[Array, 'h w c'], threshold: ScalarLike) -> Float[Array
   return jnp.where(image >= threshold - 5e-7, 1 - image, image)
 
 
-@ranged(threshold=(0, 1))
-def draw_solarize(key: PRNGKeyArray, shape: Shape, threshold: ScalarLike = 0.5) -> Params:
+@validated(threshold=(0, 1))
+def sample_solarize(key: PRNGKeyArray, shape: Shape, threshold: ScalarLike = 0.5) -> Params:
   """a threshold uniform in [threshold, 1]."""
   del shape
   return {'threshold': uniform(key, threshold, 1.0)}
@@ -145,8 +145,8 @@ def tone_curve(image: Float[Array, 'h w c'], points: Float[Array, '2']) -> Float
   return clip(image + points[0] * below + points[1] * above)
 
 
-@ranged(limit=(0, 1 / 3))
-def draw_tone_curve(key: PRNGKeyArray, shape: Shape, limit: ScalarLike = 0.1) -> Params:
+@validated(limit=(0, 1 / 3))
+def sample_tone_curve(key: PRNGKeyArray, shape: Shape, limit: ScalarLike = 0.1) -> Params:
   """points uniform in [-limit, limit], limit in [0, 1/3]."""
   del shape
   return {'points': uniform(key, -limit, limit, (2,))}
@@ -327,18 +327,18 @@ def _neighbours(side: int, tile: int, tiles: int) -> tuple[np.ndarray, np.ndarra
   return before.clip(0), (before + 1).clip(max=tiles - 1), position - before
 
 
-@ranged(clip_limit=(1, 256))
-def draw_clahe(key: PRNGKeyArray, shape: Shape, clip_limit: ScalarLike = 4.0) -> Params:
+@validated(clip_limit=(1, 256))
+def sample_clahe(key: PRNGKeyArray, shape: Shape, clip_limit: ScalarLike = 4.0) -> Params:
   """a limit uniform in [1, clip_limit]."""
   del shape
   return {'clip_limit': uniform(key, 1.0, clip_limit)}
 
 
-random_gamma = randomly(gamma, draw_gamma)
-random_invert = randomly(invert, draw_invert)
-random_posterize = randomly(posterize, draw_posterize)
-random_solarize = randomly(solarize, draw_solarize)
-random_tone_curve = randomly(tone_curve, draw_tone_curve)
-random_autocontrast = randomly(autocontrast, draw_nothing)
-random_equalize = randomly(equalize, draw_nothing)
-random_clahe = randomly(clahe, draw_clahe)
+random_gamma = randomly(gamma, sample_gamma)
+random_invert = randomly(invert, sample_invert)
+random_posterize = randomly(posterize, sample_posterize)
+random_solarize = randomly(solarize, sample_solarize)
+random_tone_curve = randomly(tone_curve, sample_tone_curve)
+random_autocontrast = randomly(autocontrast, sample_nothing)
+random_equalize = randomly(equalize, sample_nothing)
+random_clahe = randomly(clahe, sample_clahe)

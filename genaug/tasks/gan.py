@@ -34,7 +34,7 @@ PRIORS = {
 
 
 # What is done to every image, real or fake, that the discriminator sees: (config, key, image in [-1, 1], p) -> image.
-DOORS = {
+D_AUGMENT = {
   'none': lambda config, key, image, p: image,
   'diff_augment': lambda config, key, image, p: random_diff_augment(key, image, config.gan.diff_augment),
   'ada': lambda config, key, image, p: random_ada(key, image, p, config.gan.ada_transforms),
@@ -88,7 +88,9 @@ def train_step(
 
   def discriminate(params, images, keys, label):
     """The one door to the discriminator: whatever is done to its images is done to real and fake alike."""
-    images = jax.vmap(lambda key, image: DOORS[config.gan.door](config, key, image, state.controller.p))(keys, images)
+    images = jax.vmap(lambda key, image: D_AUGMENT[config.gan.d_augment](config, key, image, state.controller.p))(
+      keys, images
+    )
     return discriminator.apply({'params': params}, images, label, mutable='batch_stats')[0]
 
   fake, pull_back, batch_stats = jax.vjp(generate, state.generator['params'], has_aux=True)
@@ -116,7 +118,7 @@ def train_step(
   g = {'params': optax.apply_updates(state.generator['params'], updates), 'batch_stats': batch_stats}
 
   controller = state.controller
-  if config.gan.door == 'ada':
+  if config.gan.d_augment == 'ada':
     metrics['ada_p'] = controller.p
     batch_size = config.train.batch_size
     kimg = config.gan.ada_kimg

@@ -22,7 +22,7 @@ _CHOICES = {
   'dtype': ('float32', 'bfloat16'),
   'model.z_prior': gan.PRIORS,
   'gan.loss': losses.ADVERSARIAL_LOSSES,
-  'gan.door': gan.DOORS,
+  'gan.d_augment': gan.D_AUGMENT,
   'vae.likelihood': losses.LIKELIHOODS,
   'classify.network': CLASSIFIERS,
   'optim.schedule': ('constant', 'cosine'),

@@ -16,11 +16,11 @@ from jaxtyping import PyTree
 from genaug.data import batches
 from genaug.errors import InputError
 from genaug.models import DEVICES
-from genaug.training.chief import Chief
 from genaug.training.evaluator import Scores
 from genaug.training.experiment import Experiment
 from genaug.training.hosts import failing_together
 from genaug.training.metrics import Window, logged_scores, progress
+from genaug.training.run_logger import RunLogger
 
 
 def make_step(experiment: Experiment, models: int = 0) -> Callable:
@@ -91,7 +91,7 @@ def train(
   config, total, stride = experiment.config, experiment.config.train.steps, experiment.steps_per_call
   with contextlib.ExitStack() as stack:
     with failing_together():
-      chief = stack.enter_context(Chief(experiment, workdir, log)) if jax.process_index() == 0 else None
+      chief = stack.enter_context(RunLogger(experiment, workdir, log)) if jax.process_index() == 0 else None
       state = experiment.init()
       if chief:
         state = chief.saved.restore(state, warn=log) or state

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.exposure import match_histograms
 
-from genaug.augment import matching
+from genaug.augment import style
 
 
 def picture(seed, shape=(24, 20, 3), low=0, high=256):
@@ -25,7 +25,7 @@ def picture(seed, shape=(24, 20, 3), low=0, high=256):
 )
 def test_histogram_match_agrees_with_skimage_to_one_level(image, reference):
   expected = match_histograms(image.astype(float), reference.astype(float), channel_axis=-1)
-  op = jax.jit(matching.histogram_match)
+  op = jax.jit(style.histogram_match)
   np.testing.assert_allclose(op(image, reference).astype(float), expected, atol=1)
   np.testing.assert_allclose(op(image / np.float32(255), reference / np.float32(255)), expected / 255, atol=1e-4)
 
@@ -34,16 +34,16 @@ def test_histogram_match_of_floats_agrees_with_skimage_to_two_levels():
   image = np.random.default_rng(0).beta(2, 5, (64, 64, 3)).astype(np.float32)
   reference = np.random.default_rng(1).beta(5, 3, (64, 64, 3)).astype(np.float32)
   expected = match_histograms(image, reference, channel_axis=-1)
-  error = np.abs(matching.histogram_match(image, reference) - expected)
+  error = np.abs(style.histogram_match(image, reference) - expected)
   assert np.quantile(error, 0.99) < 2 / 255
   assert error.max() < 0.06  # the few darkest and lightest pixels
 
 
 def test_the_amount_of_matching():
   image, reference = picture(0) / np.float32(255), picture(1, low=0, high=64)
-  full = matching.histogram_match(image, reference)
-  np.testing.assert_array_equal(matching.histogram_match(image, reference, 0.0), image)
-  np.testing.assert_allclose(matching.histogram_match(image, reference, 0.3), 0.7 * image + 0.3 * full, atol=1e-5)
+  full = style.histogram_match(image, reference)
+  np.testing.assert_array_equal(style.histogram_match(image, reference, 0.0), image)
+  np.testing.assert_allclose(style.histogram_match(image, reference, 0.3), 0.7 * image + 0.3 * full, atol=1e-5)
 
 
 def fda(image, reference, reach):
@@ -62,18 +62,18 @@ def test_fourier_mix_agrees_with_numpy(shape, beta, reach):
   image, reference = picture(0, shape) / np.float32(255), picture(1, shape, 60, 220) / np.float32(255)
   reach = int(beta * min(shape[:2])) if reach is None else reach
   np.testing.assert_allclose(
-    jax.jit(matching.fourier_mix)(image, reference, beta), fda(image, reference, reach), atol=1e-5
+    jax.jit(style.fourier_mix)(image, reference, beta), fda(image, reference, reach), atol=1e-5
   )
 
 
 def test_fourier_mix_without_strength_keeps_every_bit():
   image = picture(0) / np.float32(255)
-  np.testing.assert_array_equal(jax.jit(matching.fourier_mix)(image, picture(1), 0.0), image)
+  np.testing.assert_array_equal(jax.jit(style.fourier_mix)(image, picture(1), 0.0), image)
   flat = jnp.full((16, 16, 1), 0.25)  # whose amplitudes are 0
-  np.testing.assert_allclose(matching.fourier_mix(flat, jnp.full((16, 16, 1), 0.75), 0.01), 0.75, atol=1e-6)
+  np.testing.assert_allclose(style.fourier_mix(flat, jnp.full((16, 16, 1), 0.75), 0.01), 0.75, atol=1e-6)
 
 
-@pytest.mark.parametrize('op', [matching.histogram_match, lambda x, y: matching.fourier_mix(x, y, 0.2)])
+@pytest.mark.parametrize('op', [style.histogram_match, lambda x, y: style.fourier_mix(x, y, 0.2)])
 def test_gradients_are_finite(op):
   for image in (picture(0) / np.float32(255), jnp.full((24, 20, 3), 0.25), jnp.zeros((24, 20, 3))):
     gradients = jax.jit(jax.grad(lambda x, y: (op(x, y) ** 2).sum(), (0, 1)))(image, picture(1) / np.float32(255))
@@ -82,17 +82,17 @@ def test_gradients_are_finite(op):
 
 def test_strengths_are_drawn_from_their_ranges():
   keys = jax.random.split(jax.random.key(0), 2000)
-  amount = jax.vmap(lambda key: matching.draw_histogram_match(key, (8, 8, 3))['amount'])(keys)
-  beta = jax.vmap(lambda key: matching.draw_fourier_mix(key, (8, 8, 3))['beta'])(keys)
+  amount = jax.vmap(lambda key: style.sample_histogram_match(key, (8, 8, 3))['amount'])(keys)
+  beta = jax.vmap(lambda key: style.sample_fourier_mix(key, (8, 8, 3))['beta'])(keys)
   for draws, low, high in ((amount, 0.5, 1), (beta, 0, 0.1)):
     np.testing.assert_allclose([draws.min(), draws.mean(), draws.max()], [low, (low + high) / 2, high], atol=0.01)
 
 
 ERRORS = {
-  'channels': (lambda x: matching.histogram_match(x, x[..., :1]), r'reference of shape \(24, 20, 1\): must be'),
-  'size': (lambda x: matching.fourier_mix(x, x[1:], 0.1), r'reference of shape \(23, 20, 3\): must be \(24, 20, 3\)'),
-  'amount': (lambda x: matching.histogram_match(x, x, 1.5), 'histogram_match: amount = 1.5'),
-  'beta': (lambda x: matching.fourier_mix(x, x, 0.6), 'fourier_mix: beta = 0.6'),
+  'channels': (lambda x: style.histogram_match(x, x[..., :1]), r'reference of shape \(24, 20, 1\): must be'),
+  'size': (lambda x: style.fourier_mix(x, x[1:], 0.1), r'reference of shape \(23, 20, 3\): must be \(24, 20, 3\)'),
+  'amount': (lambda x: style.histogram_match(x, x, 1.5), 'histogram_match: amount = 1.5'),
+  'beta': (lambda x: style.fourier_mix(x, x, 0.6), 'fourier_mix: beta = 0.6'),
 }
 
 

@@ -10,18 +10,18 @@ import pytest
 from scipy import ndimage
 from scipy.interpolate import RBFInterpolator
 
-from genaug.augment import fields
+from genaug.augment import warp
 
 H, W, DRAWS = 64, 48, 200
 COLUMNS, ROWS = np.meshgrid(np.arange(W) + 0.5, np.arange(H) + 0.5)
 # name: (field, draw, its largest strengths that can't fold)
 FIELDS = {
-  'elastic': (fields.elastic_field, fields.draw_elastic, {'alpha': 0.083, 'sigma': 0.1}),
-  'grid_distort': (fields.grid_distort_field, fields.draw_grid_distort, {'limit': 0.99}),
-  'thin_plate_spline': (fields.thin_plate_spline_field, fields.draw_thin_plate_spline, {'limit': 0.1}),
-  'lens_distort': (fields.lens_distort_field, fields.draw_lens_distort, {'limit': 1 / 3}),
+  'elastic': (warp.elastic_field, warp.sample_elastic, {'alpha': 0.083, 'sigma': 0.1}),
+  'grid_distort': (warp.grid_distort_field, warp.sample_grid_distort, {'limit': 0.99}),
+  'thin_plate_spline': (warp.thin_plate_spline_field, warp.sample_thin_plate_spline, {'limit': 0.1}),
+  'lens_distort': (warp.lens_distort_field, warp.sample_lens_distort, {'limit': 1 / 3}),
 }
-OPS = {name: (getattr(fields, name), draw) for name, (_, draw, _) in FIELDS.items()}
+OPS = {name: (getattr(warp, name), draw) for name, (_, draw, _) in FIELDS.items()}
 
 
 def uniform(seed, low, high, shape):
@@ -36,9 +36,9 @@ def drawn(name):
   return jax.jit(jax.vmap(lambda key: field((H, W), **draw(key, (H, W, 1)))))(keys)
 
 
-displaced = jax.jit(jax.vmap(fields.displaced, (0, 0, None)), static_argnums=2)
-invert_points = jax.jit(jax.vmap(fields.invert_points))
-move_boxes = jax.jit(jax.vmap(fields.move_boxes))
+displaced = jax.jit(jax.vmap(warp.displaced, (0, 0, None)), static_argnums=2)
+invert_points = jax.jit(jax.vmap(warp.invert_points))
+move_boxes = jax.jit(jax.vmap(warp.move_boxes))
 
 
 def test_the_output_at_p_shows_the_input_at_p_and_its_displacement():
@@ -46,7 +46,7 @@ def test_the_output_at_p_shows_the_input_at_p_and_its_displacement():
   rows, columns = np.mgrid[:12, :10]
   at = rows + field[..., 1], columns + field[..., 0]
   expected = [ndimage.map_coordinates(plane, at, order=1, mode='reflect') for plane in np.moveaxis(image, -1, 0)]
-  moved = jax.jit(partial(fields.displaced, border='reflect'))(image, field)
+  moved = jax.jit(partial(warp.displaced, border='reflect'))(image, field)
   np.testing.assert_allclose(moved, np.stack(expected, -1), atol=1e-5)
 
 
@@ -142,7 +142,7 @@ def test_gradients(name):
 
 def test_gradient_of_inverted_points_is_the_inverse_slope():
   field = np.stack([0.3 * COLUMNS + 0.1 * ROWS, -0.2 * ROWS], axis=-1).astype(np.float32)
-  slopes = jax.jit(jax.jacobian(lambda point: fields.invert_points(field, point[None])[0]))(jnp.array([20.0, 20.0]))
+  slopes = jax.jit(jax.jacobian(lambda point: warp.invert_points(field, point[None])[0]))(jnp.array([20.0, 20.0]))
   np.testing.assert_allclose(slopes, np.linalg.inv([[1.3, 0.1], [0, 0.8]]), atol=1e-4)
 
 
@@ -151,7 +151,7 @@ def test_gradient_of_inverted_points_is_the_inverse_slope():
 
 def test_elastic_has_the_statistics_of_smoothed_noise():
   side, sigma, alpha = 64, 6.4, 3.2
-  draw = lambda key: fields.elastic_field((side, side), **fields.draw_elastic(key, (side, side, 1), alpha / side, 0.1))
+  draw = lambda key: warp.elastic_field((side, side), **warp.sample_elastic(key, (side, side, 1), alpha / side, 0.1))
   ours = np.asarray(jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(0), DRAWS)))[..., 0]
   noise = np.random.default_rng(0).uniform(-1, 1, (DRAWS, side + 60, side + 60))
   simard = 1.7 * alpha * sigma * ndimage.gaussian_filter(noise, sigma, axes=(1, 2))[:, 30:-30, 30:-30]
@@ -167,7 +167,7 @@ def test_elastic_has_the_statistics_of_smoothed_noise():
 
 def test_elastic_keeps_its_proportions_at_every_size():
   control = uniform(0, -0.05, 0.05, (16, 16, 2))
-  field = jax.jit(fields.elastic_field, static_argnums=0)
+  field = jax.jit(warp.elastic_field, static_argnums=0)
   small, large = np.asarray(field((11, 9), control)), np.asarray(field((33, 27), control))
   np.testing.assert_allclose(large[1::3, 1::3], 3 * small, atol=1e-4)
 
@@ -179,7 +179,7 @@ def test_grid_distort_moves_its_lines():
     lines = np.concatenate([[0], np.cumsum(1 + row)]) / (1 + row).sum() * side
     centres = np.arange(side) + 0.5
     expected.append(np.interp(centres, np.arange(4) * side / 3, lines) - centres)
-  field = fields.grid_distort_field((H, W), stretch)
+  field = warp.grid_distort_field((H, W), stretch)
   np.testing.assert_allclose(field, np.stack(np.meshgrid(*expected), axis=-1), atol=1e-4)
 
 
@@ -189,7 +189,7 @@ def test_thin_plate_spline_agrees_with_scipy(grid):
   x, y = np.meshgrid(np.linspace(0, W, grid[1]), np.linspace(0, H, grid[0]))
   spline = RBFInterpolator(np.stack([x, y], -1).reshape(-1, 2), offsets.reshape(-1, 2), kernel='thin_plate_spline')
   expected = spline(np.stack([COLUMNS, ROWS], -1).reshape(-1, 2)).reshape(H, W, 2) * [W, H]
-  np.testing.assert_allclose(fields.thin_plate_spline_field((H, W), offsets), expected, atol=1e-4)
+  np.testing.assert_allclose(warp.thin_plate_spline_field((H, W), offsets), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize('k', [(0.3, 0.0), (-0.3, 0.0), (0.2, -0.1)])
@@ -197,27 +197,27 @@ def test_lens_distort_agrees_with_opencv(k):
   half = np.hypot(H, W) / 2
   camera = np.array([[half, 0, W / 2 - 0.5], [0, half, H / 2 - 0.5], [0, 0, 1]])
   x, y = cv2.initUndistortRectifyMap(camera, (*k, 0, 0), None, camera, (W, H), cv2.CV_32FC1)
-  field = fields.lens_distort_field((H, W), *k)
+  field = warp.lens_distort_field((H, W), *k)
   np.testing.assert_allclose(field, np.stack([x + 0.5 - COLUMNS, y + 0.5 - ROWS], axis=-1), atol=1e-4)
   image = ndimage.gaussian_filter(uniform(0, 0, 1, (H, W)), 1)
   expected = cv2.undistort(image, camera, (*k, 0, 0))
   # OpenCV rounds points to 1/32 of a pixel.
-  np.testing.assert_allclose(fields.lens_distort(image[..., None], *k)[..., 0], expected, atol=0.02)
+  np.testing.assert_allclose(warp.lens_distort(image[..., None], *k)[..., 0], expected, atol=0.02)
 
 
 ERRORS = {
-  'rank': (lambda x: fields.lens_distort(x[0], 0.1), r'lens_distort.*\[h, w, c\]'),
-  'integers': (lambda x: fields.lens_distort(x.astype(jnp.int32), 0.1), 'lens_distort.*int32'),
-  'method': (lambda x: fields.lens_distort(x, 0.1, method='linear'), "method = 'linear'.*bilinear"),
-  'k1': (lambda x: fields.lens_distort(x, 1.5), 'k1 = 1.5'),
-  'lens limit': (lambda x: fields.random_lens_distort(jax.random.key(0), x, 0.5), 'limit = 0.5'),
-  'control': (lambda x: fields.elastic(x, np.full((9, 9, 2), 2.0)), 'elastic: control'),
-  'few control points': (lambda x: fields.elastic(x, np.zeros((3, 9, 2))), 'sigma with 3 x 9.*inf'),
-  'sigma': (lambda x: fields.random_elastic(jax.random.key(0), x, sigma=0.01), 'sigma with 16 x 16.*0.04'),
-  'alpha': (lambda x: fields.random_elastic(jax.random.key(0), x, -0.1), 'alpha = -0.1'),
-  'stretch': (lambda x: fields.grid_distort(x, np.full((2, 4), -1.0)), 'grid_distort: stretch'),
-  'steps': (lambda x: fields.random_grid_distort(jax.random.key(0), x, steps=0), 'steps = 0'),
-  'offsets': (lambda x: fields.thin_plate_spline(x, np.zeros((1, 3, 2))), 'offsets of 1 x 3'),
+  'rank': (lambda x: warp.lens_distort(x[0], 0.1), r'lens_distort.*\[h, w, c\]'),
+  'integers': (lambda x: warp.lens_distort(x.astype(jnp.int32), 0.1), 'lens_distort.*int32'),
+  'method': (lambda x: warp.lens_distort(x, 0.1, method='linear'), "method = 'linear'.*bilinear"),
+  'k1': (lambda x: warp.lens_distort(x, 1.5), 'k1 = 1.5'),
+  'lens limit': (lambda x: warp.random_lens_distort(jax.random.key(0), x, 0.5), 'limit = 0.5'),
+  'control': (lambda x: warp.elastic(x, np.full((9, 9, 2), 2.0)), 'elastic: control'),
+  'few control points': (lambda x: warp.elastic(x, np.zeros((3, 9, 2))), 'sigma with 3 x 9.*inf'),
+  'sigma': (lambda x: warp.random_elastic(jax.random.key(0), x, sigma=0.01), 'sigma with 16 x 16.*0.04'),
+  'alpha': (lambda x: warp.random_elastic(jax.random.key(0), x, -0.1), 'alpha = -0.1'),
+  'stretch': (lambda x: warp.grid_distort(x, np.full((2, 4), -1.0)), 'grid_distort: stretch'),
+  'steps': (lambda x: warp.random_grid_distort(jax.random.key(0), x, steps=0), 'steps = 0'),
+  'offsets': (lambda x: warp.thin_plate_spline(x, np.zeros((1, 3, 2))), 'offsets of 1 x 3'),
 }
 
 

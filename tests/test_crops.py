@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genaug.augment import framing
+from genaug.augment import crops
 from genaug.augment.matrices import transform_points
 
 BYTES = np.random.default_rng(0).integers(0, 256, (30, 23, 3), np.uint8)
@@ -23,22 +23,22 @@ BORDERS = {'edge': 'edge', 'reflect': 'symmetric', 'wrap': 'wrap'}
 
 
 def test_crop_moves_back_into_the_frame():
-  crop = jax.jit(framing.crop, static_argnums=(3, 4))
+  crop = jax.jit(crops.crop, static_argnums=(3, 4))
   np.testing.assert_array_equal(crop(IMAGE, 2, 3, 5, 4), IMAGE[2:7, 3:7])
   np.testing.assert_array_equal(crop(IMAGE, 29, 21, 5, 4), IMAGE[25:, 19:])
-  np.testing.assert_array_equal(framing.crop(LABELS, 2, 3, 5, 4), LABELS[2:7, 3:7])
+  np.testing.assert_array_equal(crops.crop(LABELS, 2, 3, 5, 4), LABELS[2:7, 3:7])
 
 
 @pytest.mark.parametrize(('height', 'width'), [(30, 23), (10, 3), (11, 4), (1, 1)])
 def test_center_crop_has_the_same_margin_on_both_sides(height, width):
-  cropped = framing.center_crop(IMAGE, height, width)
+  cropped = crops.center_crop(IMAGE, height, width)
   top, left = (30 - height) // 2, (23 - width) // 2
   np.testing.assert_array_equal(cropped, IMAGE[top : top + height, left : left + width])
 
 
 def test_random_crop_takes_every_place_as_often():
   places = jnp.arange(5 * 4).reshape(5, 4, 1)
-  crop = jax.jit(jax.vmap(lambda key: framing.random_crop(key, places, 3, 3)))
+  crop = jax.jit(jax.vmap(lambda key: crops.random_crop(key, places, 3, 3)))
   corner = np.asarray(crop(jax.random.split(jax.random.key(0), 3000))[:, 0, 0, 0])
   np.testing.assert_allclose(np.bincount(corner)[[0, 1, 4, 5, 8, 9]] / 3000, 1 / 6, atol=0.03)
 
@@ -48,11 +48,11 @@ def test_random_crop_takes_every_place_as_often():
 def test_pad_is_numpys(border, sides):
   top, bottom, left, right = sides
   expected = np.pad(BYTES, ((top, bottom), (left, right), (0, 0)), BORDERS[border])
-  np.testing.assert_array_equal(framing.pad(BYTES, *sides, border), expected)
+  np.testing.assert_array_equal(crops.pad(BYTES, *sides, border), expected)
 
 
 def test_pad_fills_by_channel():
-  padded = np.array(framing.pad(IMAGE, 1, 2, 3, 0, fill=jnp.array([0.1, 0.2, 0.3])))
+  padded = np.array(crops.pad(IMAGE, 1, 2, 3, 0, fill=jnp.array([0.1, 0.2, 0.3])))
   np.testing.assert_array_equal(padded[1:31, 3:], IMAGE)
   padded[1:31, 3:] = fill = np.array([0.1, 0.2, 0.3], np.float32)
   np.testing.assert_array_equal(padded, np.broadcast_to(fill, (33, 26, 3)))
@@ -62,7 +62,7 @@ def test_pad_fills_by_channel():
 @pytest.mark.parametrize('size', [(15, 11), (7, 9), (64, 50), (30, 46)])
 def test_resize_is_pils(method, size):
   """Bytes to 1 / 255, where PIL does not clip between its two passes; floats to 1e-5."""
-  resize = partial(framing.resize, height=size[0], width=size[1], method=method)
+  resize = partial(crops.resize, height=size[0], width=size[1], method=method)
   if not (method == 'cubic' and size == (64, 50)):
     expected = Image.fromarray(BYTES).resize(size[::-1], FILTERS[method])
     assert np.abs(np.asarray(resize(BYTES), int) - np.asarray(expected, int)).max() <= (method != 'nearest')
@@ -71,32 +71,32 @@ def test_resize_is_pils(method, size):
 
 
 def test_resize_keeps_labels_and_skips_pixels_where_it_may():
-  assert framing.resize(LABELS, 8, 50, 'nearest').dtype == jnp.int32
-  assert set(np.unique(framing.resize(LABELS, 8, 50, 'nearest'))) <= set(np.unique(LABELS))
-  np.testing.assert_array_equal(framing.resize(IMAGE, 30, 23), IMAGE)
-  third = framing.resize(IMAGE, 10, 23, antialias=False)
+  assert crops.resize(LABELS, 8, 50, 'nearest').dtype == jnp.int32
+  assert set(np.unique(crops.resize(LABELS, 8, 50, 'nearest'))) <= set(np.unique(LABELS))
+  np.testing.assert_array_equal(crops.resize(IMAGE, 30, 23), IMAGE)
+  third = crops.resize(IMAGE, 10, 23, antialias=False)
   np.testing.assert_allclose(third, IMAGE[1::3], atol=1e-6)
 
 
 def test_a_window_of_whole_pixels_is_a_crop():
-  cropped = framing.resized_crop(IMAGE, 3 / 23, 5 / 30, 8 / 23, 6 / 30, shape=(6, 8))
+  cropped = crops.resized_crop(IMAGE, 3 / 23, 5 / 30, 8 / 23, 6 / 30, shape=(6, 8))
   np.testing.assert_allclose(cropped, IMAGE[5:11, 3:11], atol=1e-4)
-  np.testing.assert_array_equal(framing.resized_crop(IMAGE, 0.0, 0.0, 1.0, 1.0), IMAGE)
-  matrix = framing.resized_crop_matrix((30, 23), 3 / 23, 5 / 30, 8 / 23, 6 / 30, (12, 32))
+  np.testing.assert_array_equal(crops.resized_crop(IMAGE, 0.0, 0.0, 1.0, 1.0), IMAGE)
+  matrix = crops.resized_crop_matrix((30, 23), 3 / 23, 5 / 30, 8 / 23, 6 / 30, (12, 32))
   corners = transform_points(matrix, jnp.array([[3.0, 5.0], [11.0, 11.0]]))
   np.testing.assert_allclose(corners, [[0, 0], [32, 12]], atol=1e-4)
 
 
 def test_a_window_enlarged_is_pils_box():
   expected = Image.fromarray(BYTES).resize((23, 30), Image.Resampling.BILINEAR, box=(4, 6, 14, 20))
-  ours = framing.resized_crop(BYTES, 4 / 23, 6 / 30, 10 / 23, 14 / 30, border='edge')
+  ours = crops.resized_crop(BYTES, 4 / 23, 6 / 30, 10 / 23, 14 / 30, border='edge')
   # PIL repeats the window's own outermost pixels, this reads on in the image.
   assert np.abs(np.asarray(ours, int) - np.asarray(expected, int))[2:-2, 2:-2].max() <= 1
 
 
 @pytest.mark.parametrize('shape', [(32, 32, 3), (24, 32, 3)])
 def test_windows_have_the_area_and_the_ratio_asked_for(shape):
-  draw = jax.jit(jax.vmap(lambda key: framing.draw_random_resized_crop(key, shape, 0.2, 0.6, 0.5, 1.5)))
+  draw = jax.jit(jax.vmap(lambda key: crops.sample_random_resized_crop(key, shape, 0.2, 0.6, 0.5, 1.5)))
   x, y, width, height = (
     np.asarray(draw(jax.random.split(jax.random.key(0), 4000))[name]) for name in ('x', 'y', 'width', 'height')
   )
@@ -109,13 +109,13 @@ def test_windows_have_the_area_and_the_ratio_asked_for(shape):
 
 
 def test_where_no_window_fits_it_is_the_largest_of_an_allowed_ratio():
-  window = framing.draw_random_resized_crop(jax.random.key(0), (10, 40, 3), 1.0, 1.0, 0.5, 2.0)
+  window = crops.sample_random_resized_crop(jax.random.key(0), (10, 40, 3), 1.0, 1.0, 0.5, 2.0)
   np.testing.assert_allclose([window['width'], window['height']], [0.5, 1.0], atol=1e-6)
 
 
 def test_random_resized_crop_takes_any_output_and_leaves_the_image_alone_otherwise():
   key = jax.random.key(0)
-  random_resized_crop = jax.jit(framing.random_resized_crop, static_argnames=('shape', 'method'))
+  random_resized_crop = jax.jit(crops.random_resized_crop, static_argnames=('shape', 'method'))
   small = random_resized_crop(key, BYTES, shape=(8, 9))
   assert small.shape == (8, 9, 3)
   assert small.dtype == jnp.uint8
@@ -126,16 +126,16 @@ def test_random_resized_crop_takes_any_output_and_leaves_the_image_alone_otherwi
 
 
 ERRORS = {
-  'crop': (lambda: framing.crop(IMAGE, 0, 0, 31, 4), '31 x 4 does not fit into an image of 30 x 23'),
-  'center': (lambda: framing.center_crop(IMAGE, 4, 0), '4 x 0 does not fit'),
-  'random': (lambda: framing.random_crop(jax.random.key(0), IMAGE, 4, 24), '4 x 24 does not fit'),
-  'border': (lambda: framing.pad(IMAGE, 1, 1, 1, 1, 'mirror'), "border = 'mirror'.*constant, edge, reflect, wrap"),
-  'pad': (lambda: framing.pad(IMAGE, 1, -1, 1, 1), r'\(1, -1, 1, 1\) pixels'),
-  'window': (lambda: framing.resized_crop(IMAGE, 0.1, 0.1, 0.0, 0.5), r'width = 0.0: must lie in \[0.001, 1\]'),
-  'scale': (lambda: framing.random_resized_crop(jax.random.key(0), IMAGE, 0.0), 'scale_low = 0.0'),
-  'method': (lambda: framing.resize(IMAGE, 4, 4, 'box'), "method = 'box'.*nearest, bilinear, cubic"),
-  'size': (lambda: framing.resize(IMAGE, 0, 4), '0 x 4'),
-  'labels': (lambda: framing.resize(LABELS, 4, 4), 'int32'),
+  'crop': (lambda: crops.crop(IMAGE, 0, 0, 31, 4), '31 x 4 does not fit into an image of 30 x 23'),
+  'center': (lambda: crops.center_crop(IMAGE, 4, 0), '4 x 0 does not fit'),
+  'random': (lambda: crops.random_crop(jax.random.key(0), IMAGE, 4, 24), '4 x 24 does not fit'),
+  'border': (lambda: crops.pad(IMAGE, 1, 1, 1, 1, 'mirror'), "border = 'mirror'.*constant, edge, reflect, wrap"),
+  'pad': (lambda: crops.pad(IMAGE, 1, -1, 1, 1), r'\(1, -1, 1, 1\) pixels'),
+  'window': (lambda: crops.resized_crop(IMAGE, 0.1, 0.1, 0.0, 0.5), r'width = 0.0: must lie in \[0.001, 1\]'),
+  'scale': (lambda: crops.random_resized_crop(jax.random.key(0), IMAGE, 0.0), 'scale_low = 0.0'),
+  'method': (lambda: crops.resize(IMAGE, 4, 4, 'box'), "method = 'box'.*nearest, bilinear, cubic"),
+  'size': (lambda: crops.resize(IMAGE, 0, 4), '0 x 4'),
+  'labels': (lambda: crops.resize(LABELS, 4, 4), 'int32'),
 }
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray, ScalarLike
 
-from genaug.augment.image import Params, Shape, check_image, check_range, clip, operation, ranged, to_float, uniform
+from genaug.augment.image import Params, Shape, check_image, check_range, clip, operation, to_float, uniform, validated
 from genaug.augment.tone import RAMP, histogram, lookup
 
 
@@ -29,8 +29,8 @@ def histogram_match(
   return lookup(image, ramp + amount * (matched - ramp))
 
 
-@ranged(max_amount=(0, 1), min_amount=(0, 1))
-def draw_histogram_match(
+@validated(max_amount=(0, 1), min_amount=(0, 1))
+def sample_histogram_match(
   key: PRNGKeyArray, shape: Shape, max_amount: ScalarLike = 1.0, min_amount: ScalarLike = 0.5
 ) -> Params:
   """an amount uniform in [min_amount, max_amount]; max_amount wins."""
@@ -60,8 +60,8 @@ def fourier_mix(image: Num[Array, 'h w c'], reference: Num[Array, 'h w c'], beta
   return clip(image + jnp.moveaxis(jnp.fft.irfft2(change, (h, w)), 0, -1))
 
 
-@ranged(max_beta=(0, 0.5))
-def draw_fourier_mix(key: PRNGKeyArray, shape: Shape, max_beta: ScalarLike = 0.1) -> Params:
+@validated(max_beta=(0, 0.5))
+def sample_fourier_mix(key: PRNGKeyArray, shape: Shape, max_beta: ScalarLike = 0.1) -> Params:
   """a beta uniform in [0, max_beta], at most 0.5."""
   del shape
   return {'beta': uniform(key, 0, max_beta)}

@@ -22,7 +22,7 @@ _PICTURES = 64  # images in a snapshot
 _BAR = ('train/d_loss', 'train/g_loss', 'train/loss', 'train/elbo_nats', 'train/accuracy')
 
 
-class Chief:
+class RunLogger:
   """Claims the workdir. Raises InputError if it cannot be written or holds a run of another config."""
 
   def __init__(self, experiment: Experiment, directory: pathlib.Path, log: Callable[[str], None]):
@@ -111,7 +111,7 @@ class Chief:
     for picture in sorted((self._directory / 'figures').glob(f'*_{steps:06d}.png')):
       self._print(f'  {picture.stem.rpartition("_")[0]}: {picture}')
 
-  def __enter__(self) -> 'Chief':
+  def __enter__(self) -> 'RunLogger':
     return self
 
   def __exit__(self, *_) -> None:

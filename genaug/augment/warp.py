@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Num, PRNGKeyArray, ScalarLike
 
 from genaug.augment import image as images
-from genaug.augment.image import Params, check_range, operation, randomly, ranged, uniform
+from genaug.augment.image import Params, check_range, operation, randomly, uniform, validated
 from genaug.augment.matrices import transform_points
 from genaug.augment.resample import Matrix, Shape, in_range, resample
 
@@ -155,8 +155,8 @@ def elastic(
   return displaced(image, elastic_field(image.shape[:2], control, sigma), **options)
 
 
-@ranged(alpha=(0, 1), sigma=(0.001, 1), size=(4, 256))
-def draw_elastic(
+@validated(alpha=(0, 1), sigma=(0.001, 1), size=(4, 256))
+def sample_elastic(
   key: PRNGKeyArray, shape: images.Shape, alpha: ScalarLike = 0.05, sigma: ScalarLike = 0.1, size: int = 16
 ) -> Params:
   """size x size control displacements uniform in [-alpha, alpha], smoothed by sigma.
@@ -168,7 +168,7 @@ def draw_elastic(
   return {'control': uniform(key, -alpha, alpha, (size, size, 2)), 'sigma': jnp.asarray(sigma, jnp.float32)}
 
 
-random_elastic = randomly(elastic, draw_elastic)
+random_elastic = randomly(elastic, sample_elastic)
 
 
 # Grid
@@ -199,13 +199,13 @@ def grid_distort(image: Num[Array, 'h w c'], stretch: Float[Array, '2 steps'], *
   return displaced(image, grid_distort_field(image.shape[:2], stretch), **options)
 
 
-@ranged(limit=(0, 0.99), steps=(1, 256))
-def draw_grid_distort(key: PRNGKeyArray, shape: images.Shape, limit: ScalarLike = 0.3, steps: int = 5) -> Params:
+@validated(limit=(0, 0.99), steps=(1, 256))
+def sample_grid_distort(key: PRNGKeyArray, shape: images.Shape, limit: ScalarLike = 0.3, steps: int = 5) -> Params:
   """`steps` columns and rows, their stretch uniform in [-limit, limit]; limit in [0, 0.99]."""
   return {'stretch': uniform(key, -limit, limit, (2, steps))}
 
 
-random_grid_distort = randomly(grid_distort, draw_grid_distort)
+random_grid_distort = randomly(grid_distort, sample_grid_distort)
 
 
 # Thin plate spline
@@ -256,8 +256,8 @@ def thin_plate_spline(
   return displaced(image, thin_plate_spline_field(image.shape[:2], offsets), **options)
 
 
-@ranged(limit=(0, 1), size=(2, 16))
-def draw_thin_plate_spline(key: PRNGKeyArray, shape: images.Shape, limit: ScalarLike = 0.1, size: int = 3) -> Params:
+@validated(limit=(0, 1), size=(2, 16))
+def sample_thin_plate_spline(key: PRNGKeyArray, shape: images.Shape, limit: ScalarLike = 0.1, size: int = 3) -> Params:
   """size x size control points, their offsets uniform in [-limit, limit] of the side.
 
   Larger limits than 0.1 with 3 x 3 points, or than 0.06 with 4 x 4, can fold the image.
@@ -265,7 +265,7 @@ def draw_thin_plate_spline(key: PRNGKeyArray, shape: images.Shape, limit: Scalar
   return {'offsets': uniform(key, -limit, limit, (size, size, 2))}
 
 
-random_thin_plate_spline = randomly(thin_plate_spline, draw_thin_plate_spline)
+random_thin_plate_spline = randomly(thin_plate_spline, sample_thin_plate_spline)
 
 
 # Lens
@@ -293,10 +293,10 @@ def lens_distort(image: Num[Array, 'h w c'], k1: ScalarLike, k2: ScalarLike = 0.
   return displaced(image, lens_distort_field(image.shape[:2], k1, k2), **options)
 
 
-@ranged(limit=(0, 1 / 3))
-def draw_lens_distort(key: PRNGKeyArray, shape: images.Shape, limit: ScalarLike = 0.3) -> Params:
+@validated(limit=(0, 1 / 3))
+def sample_lens_distort(key: PRNGKeyArray, shape: images.Shape, limit: ScalarLike = 0.3) -> Params:
   """k1 uniform in [-limit, limit]; limit in [0, 1/3], where nothing folds. k2 stays 0."""
   return {'k1': uniform(key, -limit, limit)}
 
 
-random_lens_distort = randomly(lens_distort, draw_lens_distort)
+random_lens_distort = randomly(lens_distort, sample_lens_distort)

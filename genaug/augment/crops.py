@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray, ScalarLike
 
-from genaug.augment.image import Params, check_image, check_range, clip, operation, ranged, uniform
+from genaug.augment.image import Params, check_image, check_range, clip, operation, uniform, validated
 from genaug.augment.image import Shape as ImageShape
 from genaug.augment.matrices import Matrix, Shape
 from genaug.augment.resample import BORDERS, in_range, warp
@@ -43,11 +43,11 @@ def center_crop(image: Num[Array, 'h w c'], height: int, width: int) -> Num[Arra
 
 
 def random_crop(key: PRNGKeyArray, image: Num[Array, 'h w c'], height: int, width: int) -> Num[Array, 'height width c']:
-  """`crop` by a corner drawn by `draw_crop`."""
-  return crop(image, **draw_crop(key, image.shape, height, width), height=height, width=width)
+  """`crop` by a corner drawn by `sample_crop`."""
+  return crop(image, **sample_crop(key, image.shape, height, width), height=height, width=width)
 
 
-def draw_crop(key: PRNGKeyArray, shape: ImageShape, height: int, width: int) -> Params:
+def sample_crop(key: PRNGKeyArray, shape: ImageShape, height: int, width: int) -> Params:
   """A corner uniform among those that keep the window in the frame: top and left, in pixels."""
   h, w, _ = shape
   check_fits(h, w, height, width)
@@ -140,21 +140,21 @@ def random_resized_crop(
   p: ScalarLike = 1.0,
   **options,
 ) -> Num[Array, 'H W c']:
-  """`resized_crop`, with probability p, by a window from `draw_random_resized_crop`; else the whole image at that size.
+  """`resized_crop`, with probability p, by a window from `sample_random_resized_crop`; else all of the image, resized.
 
   Szegedy et al. 2015, "Going Deeper with Convolutions", section 6.
   """
   check_range('random_resized_crop: p', p, 0, 1)
   image = check_image(image, 'random_resized_crop')
   on, how = jax.random.split(key)
-  drawn = draw_random_resized_crop(how, image.shape, scale_low, scale_high, ratio_low, ratio_high)
+  drawn = sample_random_resized_crop(how, image.shape, scale_low, scale_high, ratio_low, ratio_high)
   whole = {'x': 0.0, 'y': 0.0, 'width': 1.0, 'height': 1.0}
   on = jax.random.bernoulli(on, p * 1.0)
   return resized_crop(image, **{name: jnp.where(on, drawn[name], whole[name]) for name in whole}, **options)
 
 
-@ranged(scale_low=(0.001, 1), scale_high=(0.001, 1), ratio_low=(0.01, 100), ratio_high=(0.01, 100))
-def draw_random_resized_crop(
+@validated(scale_low=(0.001, 1), scale_high=(0.001, 1), ratio_low=(0.01, 100), ratio_high=(0.01, 100))
+def sample_random_resized_crop(
   key: PRNGKeyArray,
   shape: ImageShape,
   scale_low: ScalarLike = 0.08,
