@@ -15,7 +15,7 @@ from experiments.pages import tables
 from genaug.data import sources
 from genaug.data.sources import Split
 from genaug.errors import InputError
-from genaug.study.headline import Table, mix, surest
+from genaug.study.headline import Table, mix, top_confidence
 from genaug.study.store import Store
 from genaug.training.fit import Fit
 from tests.conftest import ROOT, environment, program
@@ -87,14 +87,14 @@ def test_every_row_has_every_seed_and_its_differences(finished):
 def test_nothing_is_trained_on_a_test_image_or_one_outside_the_k(finished, folder, tmp_path, monkeypatch):
   """All other images turn to noise: every trained stage must be found under the hash of what it has seen."""
   directory, table, before = finished
-  used = [image for few in table._few.values() for image in few.train.arrays['image']]
+  used = [image for shots in table._shots.values() for image in shots.train.arrays['image']]
   used += [image for folds in table._folds.values() for fold in folds for image in fold.train.arrays['image']]
   used += [image for folds in table._folds.values() for fold in folds for image in fold.test.arrays['image']]
   allowed, poisoned, rng = {image.tobytes() for image in used}, tmp_path / 'images', np.random.default_rng(1)
   tested = sources.load(_data(folder), directory / 'data', log=lambda _: None).test.arrays['image']
   assert allowed.isdisjoint(image.tobytes() for image in tested)
-  for cell, few in table._few.items():
-    assert np.bincount(few.train.arrays['label']).tolist() == [cell.per_class] * 2
+  for cell, shots in table._shots.items():
+    assert np.bincount(shots.train.arrays['label']).tolist() == [cell.per_class] * 2
   replaced = 0
   for path in sorted(folder.rglob('*.png')):
     pixels = np.asarray(Image.open(path))
@@ -153,10 +153,10 @@ def test_wrong_rows_are_refused_before_anything_is_trained(folder, tmp_path):
     _table(folder, tmp_path, **{'rows.classic.augment.rotate.degrees': -5.0})
 
 
-def test_the_surest_of_each_class_are_kept():
-  sure, label = np.array([0.1, 0.9, 0.5, 0.8, 0.7, 0.2]), np.array([0, 0, 0, 1, 1, 1])
-  np.testing.assert_array_equal(surest(sure, label, 0.67), [1, 2, 3, 4])
-  np.testing.assert_array_equal(surest(sure, label, 0.01), [1, 3])
+def test_the_images_of_top_confidence_of_each_class_are_kept():
+  confidence, label = np.array([0.1, 0.9, 0.5, 0.8, 0.7, 0.2]), np.array([0, 0, 0, 1, 1, 1])
+  np.testing.assert_array_equal(top_confidence(confidence, label, 0.67), [1, 2, 3, 4])
+  np.testing.assert_array_equal(top_confidence(confidence, label, 0.01), [1, 3])
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from experiments.pages import charts, page_headline, runs
 from experiments.pages.markup import details, figure, number, picture, pre, quiet, table
 from experiments.pages.runs import Found, Group, Result
 from genaug.errors import InputError
-from genaug.evaluation.intervals import mean_interval
+from genaug.study.intervals import mean_interval
 from genaug.training.workdir import flatten
 
 _MARKER = '<!-- genaug report -->'

@@ -1,13 +1,16 @@
-"""Flax modules. No loss, no optimiser, no randomness beyond initialisation."""
+"""Flax modules. No loss, no optimiser, no randomness beyond initialisation; `registry.NETWORKS` lists them.
+
+Modules with batch norm take `axis_name`, the mapped axis (of `pmap`, `shard_map` or `vmap`) that its statistics are
+averaged over; None, the default, runs anywhere.
+"""
 
 from typing import NamedTuple
 
-DEVICES = 'devices'
-"""Name of the mapped device axis that batch norm and the tasks average over."""
+ImageShape = tuple[int, int, int]  # (height, width, channels)
 
 
 class Spec(NamedTuple):
-  """What a model must know of its data: (height, width, channels) and how many classes it is told of (0: none)."""
+  """What a network must know of its data."""
 
-  image_shape: tuple[int, int, int]
-  num_classes: int
+  image_shape: ImageShape
+  num_classes: int  # that it is conditioned on or predicts; 0: none
