@@ -1,6 +1,7 @@
 """The headline table: nothing leaks into it, nothing is computed twice, and what fails is shown."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,11 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import genaug
 from configs import base, headline
 from experiments.pages import tables
 from genaug.data import sources
 from genaug.data.sources import Split
 from genaug.errors import InputError
+from genaug.models import Spec
+from genaug.study import store
 from genaug.study.headline import Table, mix, top_confidence
 from genaug.study.store import Store
 from genaug.training.fit import Fit
@@ -151,6 +155,41 @@ def test_a_row_and_a_generator_of_one_name_and_learning_rate_are_two_programs(fi
 def test_wrong_rows_are_refused_before_anything_is_trained(folder, tmp_path):
   with pytest.raises(InputError, match=r'augment.rotate.*-5'):
     _table(folder, tmp_path, **{'rows.classic.augment.rotate.degrees': -5.0})
+
+
+def test_new_code_redoes_the_stages_that_use_it_and_no_others(tmp_path, monkeypatch):
+  """A copy of the package, with a line more in one of its files."""
+  shutil.copytree(ROOT / 'genaug', tmp_path / 'genaug')
+  monkeypatch.setattr(genaug, '__file__', str(tmp_path / 'genaug' / '__init__.py'))
+  config = headline.get_config()
+  configs = {'classifier': config.classifier, 'vae': config.generators.vae, 'gan': config.generators.gan}
+
+  def keys():
+    store._digest.cache_clear()
+    spec = Spec((28, 28, 1), 10)
+    return {name: Store(tmp_path / 's').key('trained', store.code_of(one, spec)) for name, one in configs.items()}
+
+  (tmp_path / 's').mkdir()
+  changes = {
+    'models/vae.py': {'vae'},
+    'losses/penalties.py': {'gan'},
+    'tasks/registry.py': set(),
+    'models/registry.py': set(),
+    'metrics/likelihood.py': set(),
+    'tasks/updates.py': {'classifier', 'vae', 'gan'},
+    'augment/color.py': {'classifier', 'vae', 'gan'},
+  }
+  before = keys()
+  for file, expected in changes.items():
+    path = tmp_path / 'genaug' / file
+    path.write_text(path.read_text() + '\n# a comment changes nothing\n')
+    assert keys() == before
+    path.write_text(path.read_text() + '\nMORE = 1\n')
+    after = keys()
+    assert {name for name in after if after[name] != before[name]} == expected, file
+    before = after
+  monkeypatch.undo()
+  store._digest.cache_clear()
 
 
 def test_the_images_of_top_confidence_of_each_class_are_kept():

@@ -3,6 +3,8 @@
 import numpy as np
 from jaxtyping import Float
 
+from genaug.metrics import Evaluated, Metric, Scores, features
+
 Features = Float[np.ndarray, 'n d']
 
 
@@ -43,3 +45,53 @@ def kernel_distance(a: Features, b: Features, subsets: int = 100, size: int = 10
     within = mean_off_diagonal(kernel(x, x)) + mean_off_diagonal(kernel(y, y))
     distances.append(within - 2 * kernel(x, y).mean())
   return float(np.mean(distances))
+
+
+def _distances(run: Evaluated) -> Scores:
+  """Frechet and kernel distance of generated images to the test split, and of as many real training images.
+
+  The latter, the real-vs-real baseline, is what a perfect generator would get.
+  """
+  if 'real features' not in run.cache:
+    size, test, train = run.settings.batch_size, run.test['image'], run.train['image']
+    rows = np.random.default_rng(0).permutation(len(train))[: run.settings.samples]
+    reference = features.extract(test[i : i + size] for i in range(0, len(test), size))
+    real = features.extract(train[rows[i : i + size]] for i in range(0, len(rows), size))
+    baseline = {
+      'eval/fd_alexnet_baseline': frechet_distance(real, reference),
+      'eval/kid_alexnet_baseline': kernel_distance(real, reference),
+      'eval/baseline_samples': len(real),
+    }
+    run.cache['real features'] = reference, baseline
+  reference, baseline = run.cache['real features']
+  scores: Scores = {}
+  for name in run.samplers:
+    if name.startswith('samples'):
+      generated, suffix = features.extract(run.samples(name)), name.removeprefix('samples')
+      scores[f'eval/fd_alexnet{suffix}'] = frechet_distance(generated, reference)
+      scores[f'eval/kid_alexnet{suffix}'] = kernel_distance(generated, reference)
+  return {
+    **scores,
+    **baseline,
+    'eval/samples': run.settings.samples,
+    'eval/reference_samples': len(reference),
+    'eval/reference_split': run.split,
+    'eval/network': features.NETWORK,
+  }
+
+
+def _distances_text(scores: Scores) -> str:
+  raw = f', raw weights {scores["eval/fd_alexnet_raw"]:.2f}' if 'eval/fd_alexnet_raw' in scores else ''
+  return (
+    f'FD ({scores["eval/network"]}) {scores["eval/fd_alexnet"]:.2f}{raw}, KID {scores["eval/kid_alexnet"]:.4f}'
+    f' [{scores["eval/samples"]:,} samples v {scores["eval/reference_samples"]:,} of {scores["eval/reference_split"]};'
+    f' real-vs-real baseline of {scores["eval/baseline_samples"]:,} training images:'
+    f' FD {scores["eval/fd_alexnet_baseline"]:.2f}, KID {scores["eval/kid_alexnet_baseline"]:.4f}]'
+  )
+
+
+def _alexnet_is_installed() -> None:
+  features.load_weights(features.weights_file())
+
+
+DISTANCES = Metric(_distances, 'eval/fd_alexnet', 'min', 'samples', _distances_text, _alexnet_is_installed)

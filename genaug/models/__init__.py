@@ -4,7 +4,12 @@ Modules with batch norm take `axis_name`, the mapped axis (of `pmap`, `shard_map
 averaged over; None, the default, runs anywhere.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 ImageShape = tuple[int, int, int]  # (height, width, channels)
 
@@ -14,3 +19,16 @@ class Spec(NamedTuple):
 
   image_shape: ImageShape
   num_classes: int  # that it is conditioned on or predicts; 0: none
+
+
+class Network(NamedTuple):
+  """Modules that are trained together, by their role in a task."""
+
+  roles: tuple[str, ...]
+  build: Callable[[ConfigDict, Spec, str | None], Mapping[str, nn.Module]]  # (config, spec, axis_name)
+  check: Callable[[ImageShape], None] = lambda shape: None  # raises ValueError for images that it can't take
+
+
+def settings(config: ConfigDict, spec: Spec) -> dict[str, Any]:
+  """What the modules of every network take."""
+  return {'spec': spec, 'dtype': jnp.dtype(config.dtype)}

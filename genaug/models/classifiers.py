@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from genaug.models import Spec
+from genaug.models import ImageShape, Network, Spec, settings
 from genaug.models.layers import ConvDown, stages
 
 _he = nn.initializers.he_normal()
@@ -82,3 +82,24 @@ class ResNet(nn.Module):
     if self.pre_activation:
       x = nn.relu(norm()(x))
     return nn.Dense(self.spec.num_classes)(x.mean((1, 2)).astype(jnp.float32))
+
+
+def _cnn(config, spec: Spec, axis_name: str | None):
+  return {'classifier': CNN(**settings(config, spec), width=config.model.width, axis_name=axis_name)}
+
+
+def _check_sides(shape: ImageShape) -> None:
+  for side in shape[:2]:
+    stages(side)
+
+
+def _residual(**sizes) -> Network:
+  def build(config, spec, axis_name):
+    return {'classifier': ResNet(**settings(config, spec), axis_name=axis_name, **sizes)}
+
+  return Network(('classifier',), build)
+
+
+SMALL_CNN = Network(('classifier',), _cnn, _check_sides)
+RESNET20 = _residual(blocks=3)
+WRN16_4 = _residual(blocks=2, widen=4, pre_activation=True)

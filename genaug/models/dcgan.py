@@ -4,8 +4,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from genaug.models import Spec
-from genaug.models.layers import ConvDown, ConvUp, stages
+from genaug.models import Network, Spec, settings
+from genaug.models.layers import ConvDown, ConvUp, check_square, stages
 
 _init = nn.initializers.normal(0.02)
 
@@ -70,3 +70,11 @@ class Discriminator(nn.Module):
     if self.spec.num_classes:
       logit += (nn.Embed(self.spec.num_classes, h.shape[-1], embedding_init=_init, name='label')(label) * h).sum(-1)
     return logit
+
+
+def _build(config, spec: Spec, axis_name: str | None):
+  shared = settings(config, spec) | {'width': config.model.width, 'axis_name': axis_name}
+  return {'generator': Generator(**shared), 'discriminator': Discriminator(**shared)}
+
+
+DCGAN = Network(('generator', 'discriminator'), _build, check_square)

@@ -16,6 +16,8 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
+from genaug.models import ImageShape
+
 _LAYOUT = ('NHWC', 'HWIO', 'NHWC')
 
 
@@ -144,6 +146,14 @@ def stages(side: int) -> tuple[int, int]:
   if not (4 <= base <= 7 and doublings >= 1):
     raise ValueError(f'an image side must be 4, 5, 6 or 7 times a power of two (28, 32, 64, ...), got {side}')
   return base, doublings
+
+
+def check_square(shape: ImageShape) -> None:
+  """Raises ValueError unless images of that shape are squares of a side that `stages` takes."""
+  height, width, _ = shape
+  if height != width:
+    raise ValueError(f'images of {height} x {width} pixels: must be square')
+  stages(height)
 
 
 class _Strided(nn.Module):

@@ -20,7 +20,7 @@ from genaug.data import sources, subsets
 from genaug.data.sources import Dataset, Split
 from genaug.metrics.registry import METRICS
 from genaug.study.intervals import bootstrap_interval
-from genaug.study.store import Store, fingerprint
+from genaug.study.store import Store, code_of, fingerprint
 from genaug.tasks.registry import TASKS
 from genaug.training import checks
 from genaug.training.evaluator import Evaluator
@@ -91,7 +91,8 @@ class Table:
       checks.check_data(one, self._example)
       checks.check_devices(one, jax.device_count(), steps_per_call(one))
     self._score = METRICS[config.classifier.eval.metrics[0]].key.removeprefix('eval/')
-    self._evaluator = Evaluator(assemble(self._classifier('none'), self._example))
+    scored = assemble(self._classifier('none'), self._example)
+    self._code, self._evaluator = code_of(scored.config, scored.spec), Evaluator(scored)
 
   def _cells(self, per_class: int) -> list[Cell]:
     first = self._config.first_seed
@@ -189,7 +190,8 @@ class Table:
     """Trains what is not in the store; what fails twice is a Failure, as is what came as one."""
     todo = {i: job for i, job in enumerate(jobs) if isinstance(job, Job)}
     experiments = {i: _seeded(config, job) for i, job in todo.items()}
-    keys = {i: self._store.key('trained', **_depends(experiment)) for i, experiment in experiments.items()}
+    code = code_of(config, experiments[next(iter(todo))].spec) if todo else ()
+    keys = {i: self._store.key('trained', code, **_depends(experiment)) for i, experiment in experiments.items()}
     missing, failed = [i for i in todo if keys[i] not in self._store], {}
     program, work = json.dumps(_settings(config)), TASKS[config.task].cost
     if program not in self._fits:
@@ -234,7 +236,8 @@ class Table:
   def _sampled(self, config: ConfigDict, cell: Cell, generator: Trained) -> tuple[str, Split]:
     classes = len(self._class_names)
     count = self._config.candidates * classes
-    key = self._store.key('sampled', generator=generator.key, count=count, seed=cell.seed)
+    code = code_of(config, assemble(config, self._example).spec)
+    key = self._store.key('sampled', code, generator=generator.key, count=count, seed=cell.seed)
     if key not in self._store:
       if generator.program not in self._samplers:
         self._samplers[generator.program] = Evaluator(assemble(config, self._example))
@@ -244,7 +247,7 @@ class Table:
 
   def _filtered(self, sampled: tuple[str, Split], classifier: Trained) -> Split:
     from_key, candidates = sampled
-    key = self._store.key('filtered', sampled=from_key, classifier=classifier.key, kept=self._config.kept)
+    key = self._store.key('filtered', self._code, sampled=from_key, classifier=classifier.key, kept=self._config.kept)
     if key not in self._store:
       label = candidates.arrays['label']
       probabilities = self._evaluator.outputs(self._state(classifier), candidates)['probabilities']
@@ -253,7 +256,7 @@ class Table:
     return candidates.take(self._store.read(key)['row'])
 
   def _test(self, trained: Trained) -> dict[str, float]:
-    key = self._store.key('tested', trained=trained.key, images=self._test_images[0])
+    key = self._store.key('tested', self._code, trained=trained.key, images=self._test_images[0])
     if key not in self._store:
       self._store.write(key, self._evaluator(self._state(trained), self._test_images[1]))
     scores = {name.removeprefix('eval/'): value for name, value in self._store.read(key).items()}
