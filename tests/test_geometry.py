@@ -184,7 +184,7 @@ def test_random_perspective_up_to_two_thirds_keeps_all_in_front_of_the_camera():
 @pytest.mark.parametrize('name', MOVES)
 def test_cubic_moves_stay_in_range_and_are_near_bilinear(name):
   image = jnp.round(noise((12, 10, 1))).at[3:9, 2:8].set(0.5)
-  op = jax.jit(getattr(geometry, name), static_argnames='method')
+  op = jax.jit(getattr(geometry, name), static_argnames='interpolation')
   moved = op(image, *MOVES[name], interpolation='cubic')
   assert moved.min() >= 0
   assert moved.max() <= 1

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genaug.augment import geometry, slicing
+from genaug.augment import slicing
 
 RNG = np.random.default_rng(0)
 IMAGE = jnp.asarray(RNG.random((12, 10, 3)), jnp.float32)
