@@ -28,7 +28,9 @@ MAPS = {
   'pca_lighting': (
     lighting.pca_lighting, lambda mean, alphas: lighting.pca_lighting_matrix(alphas), (np.array([0.1, -0.2, 0.1]),)
   ),
-  'planckian_jitter': (lighting.planckian_jitter, lambda mean, kelvin: lighting.planckian_jitter_matrix(kelvin), (4100.0,)),
+  'planckian_jitter': (
+    lighting.planckian_jitter, lambda mean, kelvin: lighting.planckian_jitter_matrix(kelvin), (4100.0,)
+  ),
   'channel_shuffle': (color.channel_shuffle, lambda mean, index: color.channel_shuffle_matrix(index), (3,)),
 }  # fmt: skip
 # name: (operation, arguments that change nothing)
@@ -166,7 +168,7 @@ def test_channels():
   image = noise()
   for index, order in enumerate(color.PERMUTATIONS):
     np.testing.assert_array_equal(color.channel_shuffle(image, index), image[..., order])
-  np.testing.assert_array_equal(color.channel_drop(image, 1, 0.25), image.at[..., 1].set(0.25))
+  np.testing.assert_array_equal(color.channel_drop(image, 1, fill=0.25), image.at[..., 1].set(0.25))
 
 
 def test_lighting_follows_the_first_component():
