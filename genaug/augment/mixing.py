@@ -26,13 +26,26 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, ScalarLike
 
-from genaug.augment.image import Params, Shape, check_range, clip, sample_nothing, to_float, uniform, validated
+from genaug.augment.image import (
+  ImageShape as Shape,
+)
+from genaug.augment.image import (
+  Parameter,
+  Params,
+  check_range,
+  clip,
+  sample_nothing,
+  to_float,
+  uniform,
+  validated,
+)
 from genaug.augment.style import fourier_mix, histogram_match, sample_fourier_mix, sample_histogram_match
 from genaug.augment.targets import Example, moved, seen_annotations
 
 Batch = dict[str, Any]
 
 GROUP = 4  # examples that mix with each other only
+MAX_SIDE = Parameter(0, 1, 'of the side', 'Largest side; the side is uniform. Below min_side it wins.')
 ROUNDS = 12  # of bisection, for a threshold to 1 / 4096 of the range
 
 
@@ -215,14 +228,14 @@ def _threshold(noise: Float[Array, 'h w'], share: ScalarLike) -> Float[Array, ''
 # Draws
 
 
-@validated(alpha=(0, 100))
+@validated(alpha=Parameter(0, 100, '', 'Shares are distributed as Beta(alpha, alpha); 0 changes nothing.'))
 def sample_mixup(key: PRNGKeyArray, shape: Shape, alpha: ScalarLike = 0.2) -> Params:
   """a weight ~ Beta(alpha, alpha); alpha = 0 changes nothing."""
   del shape
   return {'weight': beta(key, alpha)}
 
 
-@validated(alpha=(0, 100))
+@validated(alpha=Parameter(0, 100, '', 'Shares are distributed as Beta(alpha, alpha); 0 changes nothing.'))
 def sample_cutmix(key: PRNGKeyArray, shape: Shape, alpha: ScalarLike = 1.0) -> Params:
   """a box about any point, cut off at the frame, of an area 1 - Beta(alpha, alpha) before that."""
   del shape
@@ -232,7 +245,7 @@ def sample_cutmix(key: PRNGKeyArray, shape: Shape, alpha: ScalarLike = 1.0) -> P
   return {'box': jnp.clip(jnp.concatenate([centre - side / 2, centre + side / 2]), 0, 1)}
 
 
-@validated(max_side=(0, 1), min_side=(0, 1))
+@validated(max_side=MAX_SIDE, min_side=Parameter(0, 1, 'of the side', 'Least side.'))
 def sample_resizemix(key: PRNGKeyArray, shape: Shape, max_side: ScalarLike = 0.8, min_side: ScalarLike = 0.1) -> Params:
   """a box inside the image, both sides the same fraction uniform in [min_side, max_side]; max_side wins."""
   del shape
@@ -242,14 +255,14 @@ def sample_resizemix(key: PRNGKeyArray, shape: Shape, max_side: ScalarLike = 0.8
   return {'box': jnp.concatenate([corner, corner + side])}
 
 
-@validated(margin=(0, 0.5))
+@validated(margin=Parameter(0, 0.5, 'of the side', 'Least distance of the centre from the sides.'))
 def sample_mosaic(key: PRNGKeyArray, shape: Shape, margin: ScalarLike = 0.25) -> Params:
   """a centre uniform in the image, at least `margin`, a fraction up to 0.5, from its sides."""
   del shape
   return {'centre': uniform(key, margin, 1 - margin, (2,))}
 
 
-@validated(alpha=(0, 100))
+@validated(alpha=Parameter(0, 100, '', 'Shares are distributed as Beta(alpha, alpha); 0 changes nothing.'))
 def sample_fmix(key: PRNGKeyArray, shape: Shape, alpha: ScalarLike = 1.0) -> Params:
   """noise of its own and a weight ~ Beta(alpha, alpha); alpha = 0 changes nothing."""
   noise, how = jax.random.split(key)

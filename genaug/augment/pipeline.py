@@ -26,9 +26,10 @@ from ml_collections import ConfigDict
 
 from genaug.augment import color, matrices, mixing, tone, warp
 from genaug.augment.conditional import when
-from genaug.augment.image import Params, Shape, check_channels, check_range, from_float, to_float
-from genaug.augment.registry import OPS, strengths
-from genaug.augment.resample import BORDERS, METHODS, in_range, resample, source_points
+from genaug.augment.image import ImageShape as Shape
+from genaug.augment.image import Params, check_channels, check_range, from_float, to_float
+from genaug.augment.registry import OPS, parameters
+from genaug.augment.resample import BORDERS, INTERPOLATIONS, in_range, resample, source_points
 
 Example = dict[str, Any]
 Batch = dict[str, Any]
@@ -43,7 +44,7 @@ class Drawn(NamedTuple):
 
 Draw = dict[str, Drawn]
 
-CHOICES = {'border': BORDERS, 'interpolation': METHODS}
+CHOICES = {'border': BORDERS, 'interpolation': INTERPOLATIONS}
 
 
 def check(config: ConfigDict, image_shape: Shape) -> None:
@@ -89,7 +90,7 @@ def _sample_one(name: str, settings: ConfigDict, key: PRNGKeyArray, image_shape:
 
 
 def _strengths(name: str, settings: ConfigDict) -> dict[str, Any]:
-  return {strength: settings[strength] for strength in strengths(name)}
+  return {strength: settings[strength] for strength in parameters(name)}
 
 
 def apply(config: ConfigDict, draw: Draw, example: Example) -> Example:
@@ -144,14 +145,14 @@ def mix(config: ConfigDict, draws: Draw, batch: Batch) -> Batch:
 
 def _each(config: ConfigDict, draw: Draw, example: Example) -> Example:
   """One operation after the other."""
-  settings = {'fill': config.fill, 'border': config.border, 'method': config.interpolation}
+  settings = {'fill': config.fill, 'border': config.border, 'interpolation': config.interpolation}
   for name, drawn in draw.items():
     op = OPS[name]
     change = partial(_call, op.apply, {option: settings[option] for option in op.options})
     example = example | {'image': _changed(config[name].p, change, example['image'], drawn)}
-    if op.cuts and 'mask' in example:
+    if op.cuts_masks and 'mask' in example:
       example = example | {'mask': _changed(config[name].p, partial(_call, op.apply, {}), example['mask'], drawn)}
-    if op.tears and not example.keys().isdisjoint(('boxes', 'keypoints')):
+    if not op.keeps_annotations and not example.keys().isdisjoint(('boxes', 'keypoints')):
       raise ValueError(f'{name}.p = {config[name].p!r}: must be 0, boxes and keypoints would be torn apart')
   return example
 
@@ -228,7 +229,7 @@ def _move(config: ConfigDict, draw: Draw, example: Example) -> Example:
 def _read(projective, border, method, fill, image, arguments):
   shape = image.shape[:2]
   x, y = source_points(arguments['matrix'], shape, projective, _bend(shape, arguments['bends']))
-  return in_range(resample(image, x, y, method=method, border=border, fill=fill), method)
+  return in_range(resample(image, x, y, interpolation=method, border=border, fill=fill), method)
 
 
 def _bend(shape: tuple[int, int], bends: Draw) -> Float[Array, 'h w 2'] | None:

@@ -20,8 +20,8 @@ def moved(example: Example, matrix: Matrix, pictures: tuple[str, ...] = ('image'
   moved = {}
   for name in pictures:
     if name in example:
-      method = 'bilinear' if name == 'image' else 'nearest'
-      moved[name] = warp(example[name], matrix, method=method, border='edge')
+      interpolation = 'bilinear' if name == 'image' else 'nearest'
+      moved[name] = warp(example[name], matrix, interpolation=interpolation, border='edge')
   if 'boxes' in example:
     moved['boxes'] = transform_boxes(matrix, example['boxes'])
   if 'keypoints' in example:
