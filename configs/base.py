@@ -37,6 +37,8 @@ def get_config() -> ConfigDict:
   c.augment.border = 'constant'         # beyond the frame: constant | edge | reflect | wrap
   c.augment.fill = 0.0                  # of constant borders and of what is hidden; in [0, 1]
   c.augment.interpolation = 'bilinear'  # nearest | bilinear | cubic
+  c.augment.one_of = ()                 # ((p, ('rotate', 'shear')), ...): with probability p exactly one of these
+  c.augment.some_of = ()                # ((p, 2, ('rotate', 'shear', 'zoom')), ...): with probability p two of these
   c.augment.rand_augment = op(num_ops=2, magnitude=9.0)     # num_ops of 14 operations at one magnitude of 30
   c.augment.trivial_augment_wide = op()                     # one of 14 operations, at any magnitude
   c.augment.auto_augment = op(table='cifar10')              # learned pairs: cifar10 | imagenet | svhn
