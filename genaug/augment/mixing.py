@@ -1,9 +1,9 @@
 """New examples out of two, or of four.
 
 An example is a dict whose entries a table of targets describes (see `targets`). The examples that are mixed have the
-same entries in the same shapes; entries that the table does not name come from the first.
+same entries in the same shapes; entries that `targets`, by default `TARGETS`, does not name come from the first.
 
-  image, map  pixels of either (`mixup`: the weighted mean), floating point
+  image, map  pixels of either, floating point (`mixup`: the mean)
   label       every label times its share of the pixels, counted exactly (`mixup`: its weight)
   mask        cut as the image (`mixup`: the mask of the heavier example, because numbers of classes don't mix)
   boxes       those of all examples in turn, [2n, 4]: each shrinks to the smallest one about what is seen of it, and
@@ -12,8 +12,8 @@ same entries in the same shapes; entries that the table does not name come from 
   attributes  of boxes and keypoints: those of all examples in turn, as these
 
 `op(example, other, ...)` is arithmetic, its neutral parameter changes no bit of image, label and mask;
-`sample_op(key, shape, ...)` draws the parameters; `random_op(keys [b], batch, ..., p)` mixes every example of a batch,
-with probability p, with one of its `partners`. `style` has two more operations, which take an image and a reference.
+`sample_op(key, shape, ...)` draws the parameters; `random_op(keys [b], batch, ..., p)` mixes every example with one of
+its `partners`, with probability p. `style` has two more operations, which take an image and a reference.
 """
 
 import inspect
@@ -32,7 +32,6 @@ from genaug.augment.image import Params, Shape, check_range, clip, sample_nothin
 from genaug.augment.style import fourier_mix, histogram_match, sample_fourier_mix, sample_histogram_match
 from genaug.augment.targets import (
   SPATIAL,
-  TARGETS,
   Example,
   Targets,
   entries,
@@ -51,7 +50,7 @@ ROUNDS = 12  # of bisection, for a threshold to 1 / 4096 of the range
 
 
 @mix_of(2)
-def mixup(example: Example, other: Example, weight: ScalarLike, *, targets: Targets = TARGETS) -> Example:
+def mixup(example: Example, other: Example, weight: ScalarLike, *, targets: Targets | None = None) -> Example:
   """The mean of both; `weight` in [0, 1] is that of `example`.
 
   Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization".
@@ -71,7 +70,7 @@ def mixup(example: Example, other: Example, weight: ScalarLike, *, targets: Targ
 
 
 @mix_of(2)
-def cutmix(example: Example, other: Example, box: Float[ArrayLike, '4'], *, targets: Targets = TARGETS) -> Example:
+def cutmix(example: Example, other: Example, box: Float[ArrayLike, '4'], *, targets: Targets | None = None) -> Example:
   """`other` inside the box (x_min, y_min, x_max, y_max), fractions, edges rounded to whole pixels.
 
   Yun et al. 2019, "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features".
@@ -82,7 +81,9 @@ def cutmix(example: Example, other: Example, box: Float[ArrayLike, '4'], *, targ
 
 
 @mix_of(2)
-def resizemix(example: Example, other: Example, box: Float[ArrayLike, '4'], *, targets: Targets = TARGETS) -> Example:
+def resizemix(
+  example: Example, other: Example, box: Float[ArrayLike, '4'], *, targets: Targets | None = None
+) -> Example:
   """All of `other`, made small, inside the box of `cutmix`. Bilinear without a filter: small boxes skip pixels.
 
   Qin et al. 2020, "ResizeMix: Mixing Data with Preserved Object Information and True Labels".
@@ -103,7 +104,7 @@ def mosaic(
   fourth: Example,
   centre: Float[ArrayLike, '2'],
   *,
-  targets: Targets = TARGETS,
+  targets: Targets | None = None,
 ) -> Example:
   """Four examples about `centre` = (x, y), fractions, rounded to whole pixels: top left, top right, bottom left, right.
 
@@ -145,7 +146,7 @@ def fmix(
   weight: ScalarLike,
   *,
   decay: ScalarLike = 3.0,
-  targets: Targets = TARGETS,
+  targets: Targets | None = None,
 ) -> Example:
   """`other` in blobs: where low-frequency noise is high, a share 1 - weight of the pixels.
 
@@ -159,7 +160,7 @@ def fmix(
 
 
 @mix_of(2)
-def copy_paste(example: Example, other: Example, *, targets: Targets = TARGETS) -> Example:
+def copy_paste(example: Example, other: Example, *, targets: Targets | None = None) -> Example:
   """The objects of `other`, where its mask is neither 0 nor the mask's fill, pasted at the same place.
 
   The mask is the first one of the table. Ghiasi et al. 2021, "Simple Copy-Paste is a Strong Data Augmentation Method
@@ -332,7 +333,7 @@ def mix_batch(
   params: tuple[Bool[Array, ' b'], Params],
   *,
   shift: int = 1,
-  targets: Targets = TARGETS,
+  targets: Targets | None = None,
   **options,
 ) -> Batch:
   """Every example mixed by `op`, any of this file, with its partner where `params` = (on, parameters) [b] say so.
@@ -362,7 +363,7 @@ def _randomly(op: Callable[..., Any], draw: Callable[..., Params]) -> Callable[.
   kind = inspect.Parameter
   drawn = list(inspect.signature(draw).parameters.values())[2:]
   defaults = {x.name: x.default for x in inspect.signature(op).parameters.values() if x.kind == kind.KEYWORD_ONLY}
-  defaults = {'p': 1.0, 'shift': 1, 'targets': TARGETS} | defaults
+  defaults = {'p': 1.0, 'shift': 1, 'targets': None} | defaults
   by_keyword = [kind(name, kind.KEYWORD_ONLY, default=default) for name, default in defaults.items()]
   inputs = [kind(name, kind.POSITIONAL_OR_KEYWORD) for name in ('keys', 'batch')]
   signature = inspect.Signature([*inputs, *drawn, *by_keyword])

@@ -24,7 +24,7 @@ from genaug.augment.registry import OPS, Op
 from genaug.augment.resample import BORDERS, METHODS
 from genaug.augment.settings import Settings, check_fraction, read_config, read_operations
 from genaug.augment.stages import KNOWN, OpParams, Plan, Sampled, carry_out, undo_geometry
-from genaug.augment.targets import TARGETS, Example, Targets, entries, with_channels, with_flags, without_channels
+from genaug.augment.targets import SPATIAL, Example, Targets, entries, with_channels, with_flags, without_channels
 
 Batch = dict[str, Any]
 OPTIONS = {'border': BORDERS, 'interpolation': METHODS}
@@ -38,8 +38,9 @@ class Pipeline:
   border: what is beyond the frame: constant, edge, reflect or wrap.
   fill: of constant borders and of what is hidden in images, in [0, 1] whatever their dtype.
   interpolation: of images and maps: nearest, bilinear or cubic.
-  ops: the operations there are; `augment.OPS | {'mine': op}` has one more.
-  targets: what the entries of an example are; `augment.TARGETS | {'sketch': Target(...)}` has one more.
+  ops: the operations there are, by default `augment.OPS`; `augment.OPS | {'mine': augment.Op(...)}` has one more.
+  targets: what the entries of an example are, by default `augment.TARGETS`; `augment.TARGETS | {'sketch':
+    augment.Target('image', recolor=False)}` has one more.
 
   A pipeline is constant, hashable, and equal to another one of the same arguments. It may be called as it is, when it
   compiles once for every structure of its input, and under jit, vmap and grad. All of it takes one example with one
@@ -54,14 +55,15 @@ class Pipeline:
     border: str = 'constant',
     fill: float = 0.0,
     interpolation: str = 'bilinear',
-    ops: Mapping[str, Op] = OPS,
-    targets: Targets = TARGETS,
+    ops: Mapping[str, Op] | None = None,
+    targets: Targets | None = None,
   ):
+    ops = OPS if ops is None else ops
     for key, value in (('border', border), ('interpolation', interpolation)):
       if value not in OPTIONS[key]:
         raise ValueError(f'{key} = {value!r}: must be one of {", ".join(OPTIONS[key])}')
     check_fraction('fill', fill, ', whatever the dtype of the images')
-    check_targets(targets)
+    check_targets(with_flags(targets))
     for name, op in ops.items():
       if op.stage not in KNOWN:
         raise ValueError(f'ops: {name}.stage = {op.stage!r}: must be one of {", ".join(sorted(KNOWN))}')
@@ -86,14 +88,21 @@ class Pipeline:
     self._identity = values, self._groups, plan
 
   @classmethod
-  def from_config(cls, config: Mapping[str, Any], *, ops: Mapping[str, Op] = OPS, targets: Targets = TARGETS):
+  def from_config(
+    cls, config: Mapping[str, Any], *, ops: Mapping[str, Op] | None = None, targets: Targets | None = None
+  ) -> 'Pipeline':
     """The pipeline of a mapping such as `c.augment`: operations with p and parameters, border, fill, interpolation.
 
     one_of: ((p, (name, ...)), ...), exactly one of the named operations with probability p;
     some_of: ((p, n, (name, ...)), ...), n of them. A member's own p is its weight, 0 for all is the same for all.
     """
-    operations, options = read_config(config, ops, (*OPTIONS, 'fill'))
+    operations, options = read_config(config, OPS if ops is None else ops, (*OPTIONS, 'fill'))
     return cls(operations, **options, ops=ops, targets=targets)
+
+  @property
+  def operations(self) -> tuple[str, ...]:
+    """The operations that may happen, in the order of work."""
+    return tuple(self._plan.ops)
 
   def __call__(self, keys: PRNGKeyArray, batch: Batch) -> Batch:
     """The batch augmented, every example by its own key; or one example by one key."""
@@ -206,15 +215,14 @@ class Pipeline:
       raise ValueError(f'params of shapes {", ".join(map(str, leads))}: must be of one example, or all of one batch')
     if leads:
       return params, *leads
-    name, _ = next(entries(self._plan.targets, batch, 'image', 'map', 'mask'), (None, None))
+    name, _ = next(entries(self._plan.targets, batch, *SPATIAL), (None, None))
     return params, np.shape(batch[name])[:-3] if name else ()
 
   def _check_mixes(self, params: Mapping[str, Any], lead: tuple[int, ...]) -> None:
     mixes = [name for name in params if self._plan.ops[name].stage == 'mix']
     if mixes and not lead:
       raise ValueError(
-        f'{mixes[0]} mixes the examples of a batch: must have keys [b] and images [b, h, w, c], not one of each; '
-        'under vmap it is off'
+        f'{mixes[0]} mixes examples: must have keys [b] and images [b, h, w, c] of a batch, without vmap'
       )
 
   def _image_name(self) -> str:

@@ -79,8 +79,9 @@ def visible_name(name: str) -> str:
   return f'{name}_visible'
 
 
-def with_flags(targets: Targets) -> dict[str, Target]:
-  """The table with an entry NAME_visible for all boxes and keypoints."""
+def with_flags(targets: Targets | None) -> dict[str, Target]:
+  """The table, by default `TARGETS`, with an entry NAME_visible for all boxes and keypoints."""
+  targets = TARGETS if targets is None else targets
   objects = [name for name, target in targets.items() if target.kind in OBJECTS]
   return dict(targets) | {visible_name(name): Target('visible', of=name) for name in objects}
 
