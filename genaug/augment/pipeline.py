@@ -221,9 +221,7 @@ class Pipeline:
   def _check_mixes(self, params: Mapping[str, Any], lead: tuple[int, ...]) -> None:
     mixes = [name for name in params if self._plan.ops[name].stage == 'mix']
     if mixes and not lead:
-      raise ValueError(
-        f'{mixes[0]} mixes examples: must have keys [b] and images [b, h, w, c] of a batch, without vmap'
-      )
+      raise ValueError(f'{mixes[0]} mixes a batch: must have keys [b] and images [b, h, w, c], without vmap')
 
   def _image_name(self) -> str:
     return next(name for name, target in self._plan.targets.items() if target.kind == 'image' and target.recolor)
