@@ -77,15 +77,15 @@ def check_keys(keys: PRNGKeyArray) -> PRNGKeyArray:
   return keys
 
 
-def check_example(targets: Targets, example: Example, size: int | None, source: str = 'key') -> Example:
+def check_example(targets: Targets, example: Example, size: int | None, given: str = 'one example') -> Example:
   """The entries that the table names as JAX arrays, for `size` examples or, for None, a single one.
 
-  `source` is what there is one of for every example.
+  `given` is what there is so much of, for the message.
   """
   known = {name: _array(name, example[name]) for name in targets if name in example}
   frame = None
   for name, target in entries(targets, known, *KINDS):
-    _check_shape(name, target, known[name], size, source)
+    _check_shape(name, target, known[name], size, given)
     _check_dtype(name, target, known[name])
     if target.kind in SPATIAL:
       frame = frame or (name, known[name].shape[size is not None :][:2])
@@ -104,20 +104,17 @@ def _array(name: str, value: Any) -> Array:
     raise ValueError(f'{name} of {type(value).__name__}: must be an array of numbers ({error})') from None
 
 
-def _check_shape(name: str, target: Target, value: Array, size: int | None, source: str) -> None:
+def _check_shape(name: str, target: Target, value: Array, size: int | None, given: str) -> None:
   text, ranks = LAYOUTS[target.kind]
   wanted, shape = text.format(b='' if size is None else f'{size}, '), value.shape
   lead = 0 if size is None else 1
   if shape[:lead] != (size,) * lead or len(shape) - lead not in ranks:
-    count = f'one {source}' if size is None else f'{size} {source}s'
     remedy = ''
-    if target.kind == 'image' and len(shape) == 4:
-      remedy = f'; a batch needs one {source} an image' + (
-        f': jax.random.split(key, {shape[0]})' if source == 'key' else ''
-      )
+    if target.kind == 'image' and len(shape) == 4 and 'key' in given:
+      remedy = f'; jax.random.split(key, {shape[0]}) has a key for each image'
     elif target.kind == 'image' and len(shape) == 2:
       remedy = '; a grey image has a channel: image[..., None]'
-    raise ValueError(f'{name} of shape {shape}: must be {wanted}, as there is {count}{remedy}')
+    raise ValueError(f'{name} of shape {shape}: must be {wanted}, for {given}{remedy}')
   if target.kind == 'image':
     first, channels = shape[lead], shape[-1]
     if channels > MOST_CHANNELS and first in (1, 3):
@@ -192,7 +189,7 @@ def mix_of(count: int) -> Callable[[Callable[..., Example]], Callable[..., Examp
 
 
 def _check_mixed(name: str, targets: Targets, *examples: Example) -> list[Example]:
-  for entry in targets:
+  for entry in (entry for entry, target in targets.items() if target.kind != 'visible'):
     shapes = [jnp.shape(example[entry]) if entry in example else None for example in examples]
     if len(set(shapes)) > 1:
       raise ValueError(f'{name}: {entry} of shapes {", ".join(map(str, shapes))}: must be the same')

@@ -27,6 +27,7 @@ from genaug.augment.stages import KNOWN, OpParams, Plan, Sampled, carry_out, und
 from genaug.augment.targets import SPATIAL, Example, Targets, entries, with_channels, with_flags, without_channels
 
 Batch = dict[str, Any]
+PARAMS = 'params of one example', 'params of {} examples'
 OPTIONS = {'border': BORDERS, 'interpolation': METHODS}
 
 
@@ -107,7 +108,7 @@ class Pipeline:
   def __call__(self, keys: PRNGKeyArray, batch: Batch) -> Batch:
     """The batch augmented, every example by its own key; or one example by one key."""
     keys = check_keys(keys)
-    known = self._checked(batch, keys.shape)
+    known = self._checked(batch, keys.shape, 'one key', '{} keys')
     self._check_mixes(self._values, keys.shape)
     return self._merged(batch, _augment(self, keys, known))
 
@@ -118,7 +119,7 @@ class Pipeline:
     only the images' shape matters.
     """
     keys = check_keys(keys)
-    known = self._checked(batch, keys.shape)
+    known = self._checked(batch, keys.shape, 'one key', '{} keys')
     return _sample(self, keys, self._image_shape(known, keys.ndim))
 
   def apply(self, params: Sampled, batch: Batch) -> Batch:
@@ -128,7 +129,7 @@ class Pipeline:
     """
     params, lead = self._checked_params(params, batch)
     self._check_mixes(params, lead)
-    return self._merged(batch, _apply(self, params, self._checked(batch, lead, 'row of parameter'), bool(lead)))
+    return self._merged(batch, _apply(self, params, self._checked(batch, lead, *PARAMS), bool(lead)))
 
   def inverse(self, params: Sampled, batch: Batch) -> Batch:
     """The batch with its geometry undone: images, maps, masks, boxes and keypoints where they were before `params`.
@@ -143,7 +144,7 @@ class Pipeline:
       op = self._plan.ops[name]
       if op.stage == 'mix' or op.tears:
         raise ValueError(f'{name}: has no inverse; leave it out of the pipeline, or out of params')
-    return self._merged(batch, _inverse(self, params, self._checked(batch, lead, 'row of parameter'), bool(lead)))
+    return self._merged(batch, _inverse(self, params, self._checked(batch, lead, *PARAMS), bool(lead)))
 
   def check(self, image_shape: Shape) -> None:
     """Raises ValueError, with operation and problem, unless all suits images [h, w, c]; nothing is computed."""
@@ -202,8 +203,8 @@ class Pipeline:
 
   # What is looked at before
 
-  def _checked(self, batch: Batch, lead: tuple[int, ...], source: str = 'key') -> Example:
-    return check_example(self._plan.targets, batch, *(lead or (None,)), source)
+  def _checked(self, batch: Batch, lead: tuple[int, ...], one: str, many: str) -> Example:
+    return check_example(self._plan.targets, batch, *(lead or (None,)), many.format(*lead) if lead else one)
 
   def _checked_params(self, params: Sampled, batch: Batch) -> tuple[Sampled, tuple[int, ...]]:
     for name in params:
