@@ -61,7 +61,7 @@ def test_an_example_that_does_not_suit_is_named(entries, message):
 
 
 BATCHES = {
-  'too few keys': (ROTATE, KEYS[:3], {'image': IMAGES}, r'image of .*must be \[3, h, w, c\], for 3 keys; .*split\(key, 4\)'),
+  'too few keys': (ROTATE, KEYS[:3], {'image': IMAGES}, r'must be \[3, h, w, c\], for 3 keys; .*split\(key, 4\)'),
   'keys of one': (ROTATE, KEYS, {'image': IMAGE}, r'image of shape \(28, 20, 3\): must be \[4, h, w, c\]'),
   'no keys': (ROTATE, jnp.arange(4), {'image': IMAGES}, 'keys of int32.*jax.random.split'),
   'labels': (ROTATE, KEYS, {'image': IMAGES, 'label': np.zeros(3, int)}, r'label of shape \(3,\): must be \[4, k\]'),

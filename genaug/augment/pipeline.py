@@ -102,7 +102,7 @@ class Pipeline:
 
   @property
   def operations(self) -> tuple[str, ...]:
-    """The operations that may happen, in the order of work."""
+    """The operations that may happen, in the order of `ops`."""
     return tuple(self._plan.ops)
 
   def __call__(self, keys: PRNGKeyArray, batch: Batch) -> Batch:
