@@ -105,6 +105,7 @@ ERRORS = {
   'weights': (lambda: Pipeline({'x': one_of(BLURS | {'sharpen': {'p': 0.5}})}), '^x: p of .*above 0 for all'),
   'names alone': (lambda: Pipeline({'x': one_of(['box_blur'])}), '^x: .*must be a dict'),
   'config form': (lambda: of_config(one_of=(('box_blur', 'sharpen'),)), r'^one_of = .*must be \(p, \(name, ...\)\)'),
+  'config number': (lambda: of_config(one_of=(1.0, ('sharpen',))), r'^one_of = .*entry 0: must be \(p'),
   'config name': (lambda: of_config(one_of=((1.0, ('blur', 'sharpen')),)), '^one_of = .*unknown operation'),
   'config n': (lambda: of_config(some_of=((1.0, 2, ('sharpen',)),)), '^some_of = .*n = 2: must'),
   'config twice': (lambda: of_config(some_of=((1.0, 1, ('sharpen', 'sharpen')),)), '^some_of = .*is there twice'),

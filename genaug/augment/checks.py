@@ -78,15 +78,17 @@ def check_keys(keys: PRNGKeyArray) -> PRNGKeyArray:
 
 
 def check_example(targets: Targets, example: Example, size: int | None, given: str = 'one example') -> Example:
-  """The entries that the table names as JAX arrays, for `size` examples or, for None, a single one.
+  """The entries that the table names as JAX arrays, coordinates as floats, of `size` examples, or for None of one.
 
-  `given` is what there is so much of, for the message.
+  `given` says what there is so much of, for messages. Raises ValueError for what does not suit.
   """
   known = {name: _array(name, example[name]) for name in targets if name in example}
   frame = None
   for name, target in entries(targets, known, *KINDS):
     _check_shape(name, target, known[name], size, given)
     _check_dtype(name, target, known[name])
+    if target.kind in OBJECTS and not jnp.issubdtype(known[name].dtype, jnp.floating):
+      known[name] = known[name].astype(jnp.float32)
     if target.kind in SPATIAL:
       frame = frame or (name, known[name].shape[size is not None :][:2])
       _check_frame(name, known[name].shape[size is not None :][:2], *frame)

@@ -110,7 +110,7 @@ class Pipeline:
     keys = check_keys(keys)
     known = self._checked(batch, keys.shape, 'one key', '{} keys')
     self._check_mixes(self._values, keys.shape)
-    return self._merged(batch, _augment(self, keys, known))
+    return dict(batch) | _augment(self, keys, known)
 
   def sample(self, keys: PRNGKeyArray, batch: Batch) -> Sampled:
     """Name -> `OpParams` of every operation, [b] for a batch: what the keys make of it, a pytree that can be kept.
@@ -129,7 +129,7 @@ class Pipeline:
     """
     params, lead = self._checked_params(params, batch)
     self._check_mixes(params, lead)
-    return self._merged(batch, _apply(self, params, self._checked(batch, lead, *PARAMS), bool(lead)))
+    return dict(batch) | _apply(self, params, self._checked(batch, lead, *PARAMS), bool(lead))
 
   def inverse(self, params: Sampled, batch: Batch) -> Batch:
     """The batch with its geometry undone: images, maps, masks, boxes and keypoints where they were before `params`.
@@ -144,7 +144,7 @@ class Pipeline:
       op = self._plan.ops[name]
       if op.stage == 'mix' or op.tears:
         raise ValueError(f'{name}: has no inverse; leave it out of the pipeline, or out of params')
-    return self._merged(batch, _inverse(self, params, self._checked(batch, lead, *PARAMS), bool(lead)))
+    return dict(batch) | _inverse(self, params, self._checked(batch, lead, *PARAMS), bool(lead))
 
   def check(self, image_shape: Shape) -> None:
     """Raises ValueError, with operation and problem, unless all suits images [h, w, c]; nothing is computed."""
@@ -158,7 +158,8 @@ class Pipeline:
       try:
         jax.eval_shape(one, key, example)
       except ValueError as error:
-        raise ValueError(f'{name} = { ({"p": self._p[name], **values}) }: {error}') from None
+        settings = dict(sorted({'p': self._p[name], **values}.items()))  # as a config shows them
+        raise ValueError(f'{name} = {settings}: {error}') from None
 
   def __eq__(self, other: object) -> bool:
     return isinstance(other, Pipeline) and self._identity == other._identity
@@ -232,9 +233,6 @@ class Pipeline:
     if name is None:
       raise ValueError(f'a batch of {", ".join(map(repr, known))}: must hold an image to sample for')
     return known[name].shape[leading:]
-
-  def _merged(self, given: Batch, done: Batch) -> Batch:
-    return dict(given) | done
 
 
 # Compiled once for equal pipelines and inputs of the same structure; inlined under another jit.

@@ -50,11 +50,14 @@ def read_config(
   for key in config:
     if key not in (*ops, *options, *CHOICES):
       raise unknown('operation', key, (*ops, *options, *CHOICES))
-  operations = {name: dict(config[name]) for name in config if name in ops}
+  operations = {name: config[name] for name in config if name in ops}
   taken = set()
   for key in CHOICES:
-    for i, entry in enumerate(config.get(key, ())):
-      label = f'{key} = {config[key]!r}: entry {i}'
+    entries = config.get(key, ())
+    if not isinstance(entries, (tuple, list)):
+      raise ValueError(f'{key} = {entries!r}: must be ({CHOICES[key]}, ...)')
+    for i, entry in enumerate(entries):
+      label = f'{key} = {entries!r}: entry {i}'
       try:
         p, *n, names = entry
         if len(n) != (key == 'some_of') or isinstance(names, str):
@@ -86,7 +89,7 @@ def _settings(name: str, given: Settings, ops: Mapping[str, Op]) -> dict[str, An
     try:  # even while it is off: turning it on should hold no surprise
       check(None, None, **{key: value for key, value in values.items() if key != 'p'})
     except ValueError as error:
-      raise ValueError(f'{name} = {values}: {error}') from None
+      raise ValueError(f'{name} = {dict(sorted(values.items()))}: {error}') from None
   return values
 
 
