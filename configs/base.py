@@ -53,6 +53,8 @@ def get_config() -> ConfigDict:
   c.augment.border = 'constant'         # beyond the frame: constant | edge | reflect | wrap
   c.augment.fill = 0.0                  # of constant borders and of what is hidden; in [0, 1]
   c.augment.interpolation = 'bilinear'  # nearest | bilinear | cubic
+  c.augment.one_of = ()                 # ((p, ('rotate', 'shear')), ...): with probability p exactly one of these
+  c.augment.some_of = ()                # ((p, 2, ('rotate', 'shear', 'zoom')), ...): with probability p two of these
 
   c.model = ConfigDict()
   c.model.network = ''                  # of genaug/models/registry.py: dcgan | conv_vae | cnn | resnet20 | wrn16_4

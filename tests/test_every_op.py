@@ -12,7 +12,7 @@ from scipy import stats
 
 from configs import base
 from genaug import augment
-from genaug.augment import image, pipeline, registry
+from genaug.augment import Pipeline, image, pipeline, registry
 from genaug.augment.registry import OPS
 
 SHAPE = (16, 16, 3)
@@ -96,6 +96,15 @@ def test_every_name_is_public():
 # From a config
 
 
+def test_every_operation_is_in_the_config_with_its_defaults():
+  config = base.get_config().augment
+  assert set(config) == {*OPS, 'border', 'fill', 'interpolation', 'one_of', 'some_of'}
+  for name in OPS:
+    settings = config[name].to_dict()
+    assert settings.pop('p') == 0
+    assert settings == registry.strengths(name), name
+
+
 def numbers(tree):
   """The leaves as NumPy arrays, keys as their bits."""
   is_key = lambda x: jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
@@ -111,13 +120,13 @@ def numbers(tree):
   ],
 )
 def test_an_operation_of_a_config(name):
-  config, images = config_of(0.5, name), jnp.stack([floats(i) for i in range(SIZE)])
+  sometimes, images = Pipeline.from_config(config_of(0.5, name)), jnp.stack([floats(i) for i in range(SIZE)])
 
   @jax.jit
   def run(on, images):
-    draws = jax.vmap(partial(pipeline.sample, config, image_shape=SHAPE))(keys())
+    draws = sometimes.sample(keys(), {'image': images})
     draws = {name: draws[name]._replace(on=jnp.full(SIZE, on))}
-    apply = lambda images: jax.vmap(partial(pipeline.apply, config))(draws, {'image': images})['image']
+    apply = lambda images: sometimes.apply(draws, {'image': images})['image']
     augmented, pull_back = jax.vjp(apply, images)
     return draws, augmented, pull_back(2 * augmented)[0]
 
@@ -139,25 +148,25 @@ def test_an_operation_of_a_config(name):
   np.testing.assert_array_equal(gradient, 2 * images)
 
   # A key is a draw, another key another one.
-  leaves = numbers(draws[name].arguments)
+  leaves = numbers(draws[name].values)
   drawn = {b''.join(leaf[i].tobytes() for leaf in leaves) for i in range(SIZE)}
   assert len(drawn) == 1 if name in CERTAIN else len(drawn) >= (2 if name in FEW else SIZE)
 
-  # A batch is a loop; dtypes are kept.
-  always = config_of(1.0, name)
+  # A batch is a loop; floats keep their dtype.
+  always = Pipeline.from_config(config_of(1.0, name))
 
   @jax.jit
   def run_one(key, *dtypes):
-    draw = pipeline.sample(always, key, SHAPE)
-    return draw, [pipeline.apply(always, draw, {'image': image})['image'] for image in dtypes]
+    draw = always.sample(key, {'image': dtypes[0]})
+    return draw, [always.apply(draw, {'image': image})['image'] for image in dtypes]
 
   dtypes = (images[1], picture(1), images[1].astype(jnp.bfloat16))
   draw, (alone, in_bytes, in_bfloat16) = run_one(keys()[1], *dtypes)
-  for leaf, once_more in zip(leaves, numbers(draw[name].arguments)):
+  for leaf, once_more in zip(leaves, numbers(draw[name].values)):
     np.testing.assert_allclose(leaf[1], once_more, rtol=1e-5, atol=1e-6)
   close(alone, augmented[1], name)
-  assert in_bytes.dtype == jnp.uint8
-  assert np.quantile(np.abs(in_bytes / np.float32(255) - alone), 0.9) < 1.01 / 255
+  assert in_bytes.dtype == jnp.float32
+  assert np.quantile(np.abs(in_bytes - alone), 0.9) < 1.01 / 255
   # bfloat16 rounds the image before anything is done: levels, ranks and thresholds move.
   assert in_bfloat16.dtype == jnp.bfloat16
   assert np.quantile(np.abs(in_bfloat16.astype(jnp.float32) - alone), 0.9) < 0.1
@@ -165,6 +174,8 @@ def test_an_operation_of_a_config(name):
   # The function of that name does the same, without jit.
   if name in SINGLE:
     close(getattr(augment, ARITHMETIC.get(name, name))(images[1], **row(draws[name].arguments, 1)), augmented[1], name)
+  if name in SINGLE and (function := ARITHMETIC.get(name, name)):
+    close(getattr(augment, function)(images[1], **row(draws[name].values, 1)), augmented[1], name)
 
 
 # As functions

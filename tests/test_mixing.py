@@ -265,7 +265,7 @@ def test_a_dot_painted_at_a_keypoint_is_found_at_the_mixed_keypoint(case):
     np.testing.assert_allclose(centroid, mixed['keypoints'][i], atol=0.5)
 
 
-# Draws
+# Parameters
 
 
 betas = jax.jit(jax.vmap(mixing.beta, (0, None)))
@@ -355,11 +355,11 @@ def test_random_mixes_of_batches(name):
     np.testing.assert_array_equal(nothing['boxes_visible'][:, :3], True)
 
 
-def test_a_batch_is_mixed_as_its_draw_says():
+def test_a_batch_is_mixed_as_its_parameters_say():
   batch = batch_of(4)
-  drawn = jnp.array([True, False, True, True]), {'box': jnp.tile(jnp.array(BOX), (4, 1))}
+  params = jnp.array([True, False, True, True]), {'box': jnp.tile(jnp.array(BOX), (4, 1))}
   for shift, partner in ((1, 0), (2, 1)):
-    mixed = jax.jit(partial(mixing.mix_batch, mixing.cutmix, shift=shift))(batch, drawn)
+    mixed = jax.jit(partial(mixing.mix_batch, mixing.cutmix, shift=shift))(batch, params)
     one = cutmix(*(jax.tree.map(lambda x, i=i: x[i], batch) for i in (3, partner)), box=jnp.array(BOX))
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x[3], y, atol=1e-6), mixed, one)
   np.testing.assert_array_equal(mixed['image'][1], batch['image'][1])
@@ -368,7 +368,14 @@ def test_a_batch_is_mixed_as_its_draw_says():
 ERRORS = {
   'weight': (lambda: mixing.mixup(A, B, 1.5), r'mixup: weight = 1.5: must lie in \[0, 1\]'),
   'integers': (lambda: mixing.mixup(A | {'label': 3}, B | {'label': 1}, 0.5), 'label of int32.*one_hot'),
-  'uint8': (lambda: mixing.cutmix(*({**e, 'image': np.zeros((4, 4, 1), np.uint8)} for e in (A, B)), BOX), 'uint8'),
+  'uint8': (
+    lambda: mixing.cutmix(*({**e, 'image': np.zeros((*SHAPE, 1), np.uint8)} for e in (A, B)), BOX),
+    'uint8.*/ 255',
+  ),
+  'images alone': (
+    lambda: mixing.mixup({'image': A['image']}, {'image': B['image']}, 0.5),
+    'alone.*label.*one_hot.*boxes',
+  ),
   'shapes': (lambda: mixing.cutmix(A, example(1, (10, 12)), BOX), r'image of shapes \(12, 10, 3\), \(10, 12, 3\)'),
   'missing': (lambda: mixing.mixup(A, {'image': B['image'], 'label': B['label']}, 0.5), r'mask of shapes .*, None'),
   'mask': (lambda: mixing.copy_paste(*({'image': e['image'], 'label': e['label']} for e in (A, B))), "without 'mask'"),

@@ -1,6 +1,4 @@
-"""What a config draws, what it moves, how operations fuse, and that what it turns off costs nothing."""
-
-from functools import partial
+"""What a pipeline samples, what it moves, how operations fuse, and that what is off costs nothing."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +7,7 @@ import pytest
 from scipy import stats
 
 from genaug import augment
-from genaug.augment import color, matrices, mixing, pipeline, policies, resample, tone
+from genaug.augment import Pipeline, color, matrices, mixing, pipeline, policies, resample, tone
 from genaug.augment.registry import OPS
 from tests.test_every_op import config_of, keys, picture
 
@@ -25,8 +23,16 @@ def step_of(config):
   return jax.jit(pipeline.input_step(config))
 
 
+def pipeline_of(*config, **settings):
+  return Pipeline.from_config(config_of(*config, **settings))
+
+
 def draws_of(config, n, shape=SHAPE):
-  return jax.vmap(partial(pipeline.sample, config, image_shape=shape))(keys(n))
+  return Pipeline.from_config(config).sample(keys(n), {'image': np.zeros((n, *shape), np.float32)})
+
+
+def draw_of(pipeline, seed, shape=SHAPE):
+  return pipeline.sample(jax.random.key(seed), {'image': np.zeros(shape, np.float32)})
 
 
 def test_everything_off_is_the_identity_and_compiles_to_nothing():
@@ -44,10 +50,9 @@ def test_everything_off_is_the_identity_and_compiles_to_nothing():
 
 
 def test_all_moves_of_a_config_are_one_resample():
-  config = config_of(1.0, 'rand_augment', 'hflip', 'rotate', 'scale', 'perspective', 'translate', 'elastic')
+  moves = pipeline_of(1.0, 'rand_augment', 'hflip', 'rotate', 'scale', 'perspective', 'translate', 'elastic')
   (image,) = images(1)
-  draw = pipeline.sample(config, jax.random.key(0), SHAPE)
-  text = str(jax.make_jaxpr(partial(pipeline.apply, config))(draw, {'image': image / np.float32(255)}))
+  text = str(jax.make_jaxpr(moves.apply)(draw_of(moves, 0), {'image': image / np.float32(255)}))
   # The four taps read the flat image, and nothing else does.
   assert text.count('slice_sizes=(1, 3)') == 4
 
@@ -86,59 +91,68 @@ def test_flips_select_pixels_to_the_bit(interpolation):
 
 def test_a_chain_is_its_operations_in_order():
   names = ('equalize', 'gamma', 'solarize', 'saturation', 'hue', 'hflip', 'rotate', 'translate', 'sharpen', 'cutout')
-  config = config_of(1.0, *names, border='edge', fill=0.25)
-  draw = pipeline.sample(config, jax.random.key(3), SHAPE)
+  chain = pipeline_of(1.0, *names, border='edge', fill=0.25)
+  draw = draw_of(chain, 3)
   image = jnp.asarray(picture(shape=SHAPE) / np.float32(255))
-  told = {name: drawn.arguments for name, drawn in draw.items()}
+  values = {name: sampled.values for name, sampled in draw.items()}
   # Tone: a curve over the levels, each operation on the result of the one before.
   levels = tone.equalize_curve(image)[:, None]
-  levels = augment.solarize(augment.gamma(levels, **told['gamma']), **told['solarize'])
+  levels = augment.solarize(augment.gamma(levels, **values['gamma']), **values['solarize'])
   expected = tone.lookup(image, levels[:, 0])
   # Colour: one matrix, clipped at its end.
-  colors = color.saturation_matrix(**told['saturation']), color.hue_matrix(**told['hue'])
+  colors = color.saturation_matrix(**values['saturation']), color.hue_matrix(**values['hue'])
   expected = color.recolored(expected, color.compose_colors(*colors))
   # Moves: one matrix.
   moves = [
     matrices.hflip_matrix(SHAPE[:2]),
-    matrices.rotate_matrix(SHAPE[:2], **told['rotate']),
-    matrices.translate_matrix(SHAPE[:2], **told['translate']),
+    matrices.rotate_matrix(SHAPE[:2], **values['rotate']),
+    matrices.translate_matrix(SHAPE[:2], **values['translate']),
   ]
   expected = resample.warp(expected, matrices.compose(*moves), border='edge')
-  expected = augment.sharpen(expected, **told['sharpen'])
-  expected = augment.cutout(expected, **told['cutout'], fill=0.25)
-  np.testing.assert_allclose(pipeline.apply(config, draw, {'image': image})['image'], expected, atol=2e-5)
+  expected = augment.sharpen(expected, **values['sharpen'])
+  expected = augment.cutout(expected, **values['cutout'], fill=0.25)
+  np.testing.assert_allclose(chain.apply(draw, {'image': image})['image'], expected, atol=2e-5)
 
 
 def test_augmix_moves_as_the_config_says():
-  config = config_of(1.0, 'augmix', border='edge', fill=0.5, interpolation='nearest')
+  augmix = pipeline_of(1.0, 'augmix', border='edge', fill=0.5, interpolation='nearest')
   image = jnp.asarray(picture(shape=SHAPE) / np.float32(255))
-  draw = pipeline.sample(config, jax.random.key(1), SHAPE)
-  drawn = draw['augmix'].arguments
+  draw = draw_of(augmix, 1)
+  drawn = draw['augmix'].values
   assert jax.vmap(policies.moves)(drawn['layers']).any()
-  expected = policies.apply_augmix(image, **drawn, border='edge', fill=0.5, interpolation='nearest')
-  np.testing.assert_allclose(pipeline.apply(config, draw, {'image': image})['image'], expected, atol=1e-6)
+  expected = policies.apply_augmix(image, **drawn, border='edge', fill=0.5, method='nearest')
+  np.testing.assert_allclose(augmix.apply(draw, {'image': image})['image'], expected, atol=1e-6)
   assert np.abs(expected - policies.apply_augmix(image, **drawn)).max() > 0.01
 
 
 def test_contrast_is_about_the_mean_that_the_colours_before_left():
-  config = config_of(1.0, 'brightness', 'contrast')
-  draw = pipeline.sample(config, jax.random.key(1), SHAPE)
+  colors = pipeline_of(1.0, 'brightness', 'contrast')
+  draw = draw_of(colors, 1)
   image = jnp.asarray(picture(shape=SHAPE) / np.float32(255)) * 0.5 + 0.1  # nothing clips
-  expected = augment.brightness(image, **draw['brightness'].arguments)
-  expected = augment.contrast(expected, **draw['contrast'].arguments)
-  np.testing.assert_allclose(pipeline.apply(config, draw, {'image': image})['image'], expected, atol=1e-5)
+  expected = augment.brightness(image, **draw['brightness'].values)
+  expected = augment.contrast(expected, **draw['contrast'].values)
+  np.testing.assert_allclose(colors.apply(draw, {'image': image})['image'], expected, atol=1e-5)
 
 
 def test_a_draw_can_be_replayed_on_something_else():
-  config = config_of(1.0, 'affine', 'brightness', 'gaussian_noise')
-  draw = pipeline.sample(config, jax.random.key(5), SHAPE)
-  first = pipeline.apply(config, draw, {'image': images(1)[0]})['image']
-  np.testing.assert_array_equal(pipeline.apply(config, draw, {'image': images(1)[0]})['image'], first)
+  augmented = pipeline_of(1.0, 'affine', 'brightness', 'gaussian_noise')
+  draw = draw_of(augmented, 5)
+  first = augmented.apply(draw, {'image': images(1)[0]})['image']
+  np.testing.assert_array_equal(augmented(jax.random.key(5), {'image': images(1)[0]})['image'], first)
   # As a record: numbers that are written down and read again.
   written = jax.tree.map(lambda x: x if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else np.asarray(x), draw)
-  np.testing.assert_array_equal(pipeline.apply(config, written, {'image': images(1)[0]})['image'], first)
-  back = matrices.inverse(matrices.affine_matrix(SHAPE[:2], **draw['affine'].arguments))
-  there = matrices.affine_matrix(SHAPE[:2], **draw['affine'].arguments)
+  written = {name: tuple(sampled) for name, sampled in written.items()}
+  np.testing.assert_array_equal(augmented.apply(written, {'image': images(1)[0]})['image'], first)
+  # On another image, and without one of the operations.
+  other = {'image': images(2)[1]}
+  assert np.any(augmented.apply(draw, other)['image'] != first)
+  without = {name: sampled for name, sampled in draw.items() if name != 'gaussian_noise'}
+  alone = pipeline_of(1.0, 'affine', 'brightness')
+  np.testing.assert_allclose(augmented.apply(without, other)['image'], alone.apply(without, other)['image'], atol=1e-6)
+  with pytest.raises(ValueError, match="unknown operation of this pipeline 'afine': did you mean 'affine'"):
+    augmented.apply({'afine': draw['affine']}, other)
+  back = matrices.inverse(matrices.affine_matrix(SHAPE[:2], **draw['affine'].values))
+  there = matrices.affine_matrix(SHAPE[:2], **draw['affine'].values)
   np.testing.assert_allclose(matrices.compose(there, back), np.eye(3), atol=1e-4)
 
 
@@ -174,10 +188,11 @@ def test_targets_move_with_the_image(name):
     'keypoints': points,
     'label': np.arange(n),
   }
-  draws = jax.jit(jax.vmap(partial(pipeline.sample, config, image_shape=(side, side, 1))))(keys(n))
+  moves = Pipeline.from_config(config)
+  draws = moves.sample(keys(n), batch)
   # The dot is found where nothing recolours it.
   draws = {k: v if OPS[k].stage != 'policy' else _without_colors(v) for k, v in draws.items()}
-  out = jax.tree.map(np.asarray, jax.jit(jax.vmap(partial(pipeline.apply, config)))(draws, batch))
+  out = jax.tree.map(np.asarray, moves.apply(draws, batch))
   np.testing.assert_array_equal(out['label'], np.arange(n))
   assert set(np.unique(out['mask'])) <= {0, 7}
   seen = 0
@@ -202,23 +217,23 @@ def test_targets_move_with_the_image(name):
 
 
 def _without_colors(drawn):
-  op = drawn.arguments['layers'].op
+  op = drawn.values['layers'].op
   colors = jnp.isin(op, jnp.arange(6, 15))
-  layers = drawn.arguments['layers']._replace(op=jnp.where(colors, 0, op))
-  return drawn._replace(arguments={'layers': layers})
+  layers = drawn.values['layers']._replace(op=jnp.where(colors, 0, op))
+  return drawn._replace(values={'layers': layers})
 
 
 def test_what_left_the_frame_is_flagged():
-  config = config_of(1.0, 'translate', **{'translate.fraction': 1.0})
+  translate = Pipeline({'translate': {'fraction': 1.0}})
   example = {
     'image': np.zeros((20, 20, 1), np.float32),
     'boxes': np.array([[2, 2, 6, 6], [14, 14, 18, 18]], np.float32),
     'keypoints': np.array([[4, 4], [16, 16]], np.float32),
     'keypoints_visible': np.array([True, False]),
   }
-  draw = pipeline.sample(config, jax.random.key(0), (20, 20, 1))
-  draw['translate'].arguments.update(dx=jnp.array(-0.5), dy=jnp.array(0.0))
-  out = pipeline.apply(config, draw, example)
+  draw = translate.sample(jax.random.key(0), example)
+  draw['translate'].values.update(dx=jnp.array(-0.5), dy=jnp.array(0.0))
+  out = translate.apply(draw, example)
   np.testing.assert_array_equal(out['boxes_visible'], [False, True])
   np.testing.assert_array_equal(out['keypoints'], [[-6, 4], [6, 16]])
   np.testing.assert_array_equal(out['keypoints_visible'], [False, False])
@@ -233,8 +248,8 @@ def test_pieces_cut_masks_and_occlusion_only_images():
   assert np.all(out['mask'] == 3)
   assert np.all((out['image'] == 0).any((1, 2, 3)))
   example = {'image': batch['image'][0], 'boxes': np.ones((1, 4))}
-  with pytest.raises(ValueError, match=r'grid_shuffle\.p = 1\.0: must be 0'):
-    pipeline.augment(config_of(1.0, 'grid_shuffle'), jax.random.key(0), example)
+  with pytest.raises(ValueError, match='grid_shuffle: must be off for examples with boxes'):
+    pipeline_of(1.0, 'grid_shuffle')(jax.random.key(0), example)
 
 
 def test_tiles_show_one_tile():
@@ -247,17 +262,17 @@ def test_tiles_show_one_tile():
 
 
 def test_gradients_pass_beside_masks_and_reach_the_draw():
-  config = config_of(0.5, 'rotate', 'brightness', 'gaussian_blur', 'elastic')
+  augmented = pipeline_of(0.5, 'rotate', 'brightness', 'gaussian_blur', 'elastic')
   image = jnp.asarray(picture(shape=SHAPE) / np.float32(255))
-  draw = pipeline.sample(config, jax.random.key(1), SHAPE)
+  draw = draw_of(augmented, 1)
   draw = {name: drawn._replace(on=jnp.array(True)) for name, drawn in draw.items()}
   mask = jnp.ones((12, 12, 1), jnp.int32)
 
   def loss(image, angle):
-    draw['rotate'].arguments['angle'] = angle
-    return (pipeline.apply(config, draw, {'image': image, 'mask': mask})['image'] ** 2).sum()
+    draw['rotate'].values['angle'] = angle
+    return (augmented.apply(draw, {'image': image, 'mask': mask})['image'] ** 2).sum()
 
-  for gradient in jax.jit(jax.grad(loss, (0, 1)))(image, draw['rotate'].arguments['angle']):
+  for gradient in jax.jit(jax.grad(loss, (0, 1)))(image, draw['rotate'].values['angle']):
     assert jnp.isfinite(gradient).all()
     assert jnp.any(gradient != 0)
 
@@ -279,6 +294,6 @@ def test_mixing_from_a_config():
   np.testing.assert_array_equal(np.concatenate([half['image'] for half in halves]), out['image'])
 
 
-def test_mixing_needs_shares_of_classes():
+def test_mixing_needs_soft_labels():
   with pytest.raises(ValueError, match='one_hot'):
     pipeline.input_step(config_of(1.0, 'mixup'))(keys(4), {'image': images(4), 'label': np.arange(4)})

@@ -58,7 +58,9 @@ def test_every_room_is_listed():
 def test_configs_import_only_ml_collections_each_other_and_the_operations():
   for path in (ROOT / 'configs').rglob('*.py'):
     for name in _imports(path):
-      assert name == 'genaug.augment' or name.partition('.')[0] in ('configs', 'ml_collections'), f'{path} imports {name}'
+      assert name == 'genaug.augment' or name.partition('.')[0] in ('configs', 'ml_collections'), (
+        f'{path} imports {name}'
+      )
 
 
 def test_only_the_loop_maps_over_devices():

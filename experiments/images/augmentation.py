@@ -2,33 +2,35 @@
 
 import json
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
 from ml_collections import ConfigDict
 
-from genaug.augment import pipeline, policies
+from genaug.augment import OpParams, Pipeline, policies
 from genaug.augment.registry import OPS
 from genaug.errors import InputError
 
-Example = dict[str, Any]  # as in genaug.augment.pipeline, of NumPy arrays
+Example = dict[str, Any]  # as in genaug.augment.targets, of NumPy arrays
 
 SMALL = 4  # values: what an operation draws more of can't be read in a caption
 DEGREES = {'angle', 'degrees', 'shear_x', 'shear_y'}
 
 
 def turned_on(augment: ConfigDict) -> list[str]:
-  """The operations that happen, in order."""
-  return [name for name in OPS if augment[name].p]
+  """The operations that may happen, in order."""
+  choices = [(p, names) for p, *_, names in (*augment.one_of, *augment.some_of)]
+  members = {name: p for p, names in choices for name in names}
+  return [name for name in OPS if members.get(name, augment[name].p)]
 
 
 def effective(augment: ConfigDict) -> dict:
   """All of `augment` that makes a difference: what is off does not."""
-  return {name: value for name, value in json.loads(augment.to_json()).items() if name not in OPS or value['p']}
+  on = turned_on(augment)
+  differs = lambda name, value: name in on if name in OPS else value or name not in ('one_of', 'some_of')
+  return {name: value for name, value in json.loads(augment.to_json()).items() if differs(name, value)}
 
 
 def mixes(augment: ConfigDict) -> list[str]:
@@ -68,11 +70,12 @@ def draws(
     batch = {name: np.stack([examples[row][name] for row in rows]) for name in examples[rows[0]]}
     batch['image'] = batch['image'].astype(np.float32) / 255  # mixing takes floats, and labels: here one a row
     batch['label'] = np.eye(len(rows), dtype=np.float32)
-    step = jax.jit(partial(_draw, augment))
     for column in range(number):
       keys = jnp.stack([jax.random.fold_in(jax.random.fold_in(root, row), column) for row in rows])
       try:
-        drawn, changed = step(keys, batch)
+        pipeline = Pipeline.from_config(augment)
+        drawn = pipeline.sample(keys, batch)
+        changed = pipeline.apply(drawn, batch)
       except ValueError as error:
         value = ', '.join(turned_on(augment))
         raise InputError('config.augment', value, str(error), 'turn that off for these images') from None
@@ -89,15 +92,9 @@ def draws(
         yield row, example, caption or ['unchanged']
 
 
-def _draw(augment: ConfigDict, keys: Key[Array, ' b'], batch: Example) -> tuple[pipeline.Draw, Example]:
-  shape = batch['image'].shape[1:]
-  drawn = jax.vmap(lambda key: pipeline.sample(augment, key, shape))(keys)
-  return drawn, pipeline.mix(augment, drawn, jax.vmap(partial(pipeline.apply, augment))(drawn, batch))
-
-
-def describe(draw: pipeline.Draw) -> list[str]:
+def describe(draw: dict[str, OpParams]) -> list[str]:
   """'rotate 12.3°' and the like, for all that happens."""
-  return [f'{name} {_arguments(name, draw[name].arguments)}'.strip() for name in OPS if name in draw and draw[name].on]
+  return [f'{name} {_arguments(name, draw[name].values)}'.strip() for name in OPS if name in draw and draw[name].on]
 
 
 def _arguments(name: str, arguments: dict) -> str:

@@ -18,7 +18,8 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from experiments.images import augmentation
-from genaug.augment import pipeline
+from genaug.augment import TARGETS, Pipeline, Target
+from genaug.augment.image import from_float
 from genaug.data import batches, builders, folder
 from genaug.errors import InputError
 from genaug.training import checks, workdir
@@ -250,18 +251,17 @@ def _load(copies: list[Copy], failures: Failures, pool: Executor) -> list[Loaded
 def _make_step(job: Job, layout: folder.Layout) -> Callable:
   """(identities, images, masks) -> (images, masks)."""
   channels = layout.image_shape[-1]
+  pipeline = Pipeline.from_config(job.augment, targets=TARGETS | {'opacity': Target('mask')})
 
   def one(identity, pixels, mask):
     key = jax.random.key(job.seed)
     for word in identity:
       key = jax.random.fold_in(key, word)
-    draw = pipeline.sample(job.augment, key, layout.image_shape)
-    image, opacity = pixels[..., :channels], pixels[..., channels:]
-    change = lambda example: pipeline.apply(job.augment, draw, {'image': image} | example)
-    moved = change({})['image']
-    if opacity.size:
-      moved = jnp.concatenate([moved, change({'mask': opacity})['mask']], -1)
-    return moved, mask if mask is None else change({'mask': mask})['mask']
+    given = {'image': pixels[..., :channels], 'opacity': pixels[..., channels:], 'mask': mask}
+    changed = pipeline(key, {name: value for name, value in given.items() if value is not None and value.size})
+    moved = from_float(changed['image'], jnp.uint8)
+    moved = jnp.concatenate([moved, changed['opacity']], -1) if 'opacity' in changed else moved
+    return moved, changed.get('mask')
 
   return jax.jit(jax.vmap(one))
 

@@ -16,10 +16,12 @@ gradient. Operations that mix take batches, policies take a key.
   mixing, style         images with images
   policies              RandAugment, TrivialAugment, AutoAugment, AugMix, 3-Augment
   diff_augment, ada     what a discriminator sees, in [-1, 1]
-  registry, pipeline    a config becomes one fused augmentation of a batch
+  pipeline, choice      operations and their probabilities as one fused augmentation of examples and batches
+  targets               what moves, is recoloured and is mixed with an image
 """
 
 from genaug.augment.ada import ada, random_ada
+from genaug.augment.choice import one_of, some_of
 from genaug.augment.color import (
   brightness,
   channel_drop,
@@ -129,6 +131,7 @@ from genaug.augment.occlusion import (
   random_grid_mask,
   random_pixel_dropout,
 )
+from genaug.augment.pipeline import Pipeline
 from genaug.augment.policies import (
   augmix,
   auto_augment,
@@ -152,10 +155,12 @@ from genaug.augment.slicing import (
   tiles,
   untile,
 )
+from genaug.augment.stages import OpParams
 from genaug.augment.style import (
   fourier_mix,
   histogram_match,
 )
+from genaug.augment.targets import TARGETS, Target
 from genaug.augment.tone import (
   autocontrast,
   clahe,
@@ -187,7 +192,11 @@ from genaug.augment.warp import (
 
 __all__ = [
   'OPS',
+  'TARGETS',
   'Op',
+  'OpParams',
+  'Pipeline',
+  'Target',
   'ada',
   'affine',
   'antitranspose',
@@ -233,6 +242,7 @@ __all__ = [
   'mixup',
   'mosaic',
   'motion_blur',
+  'one_of',
   'pad',
   'patches',
   'pca_lighting',
@@ -319,6 +329,7 @@ __all__ = [
   'shear',
   'shot_noise',
   'solarize',
+  'some_of',
   'strips',
   'ten_crop',
   'thin_plate_spline',

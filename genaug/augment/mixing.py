@@ -1,18 +1,19 @@
 """New examples out of two, or of four.
 
-An example is a dict with `image`, floating point [h, w, c] in [0, 1], `label`, a soft label [k] (one-hot, to begin
-with), and any of mask [h, w, 1] (integers), boxes [n, 4] and keypoints [n, 2] (pixels, see `matrices`). The
-examples that are mixed have the same entries in the same shapes; entries besides these come from the first.
+An example is a dict whose entries a table of targets describes (see `targets`). The examples that are mixed have the
+same entries in the same shapes; entries that `targets`, by default `TARGETS`, does not name come from the first.
 
-  label      every label times its share of the pixels, counted exactly (`mixup`: its weight)
-  mask       cut as the image (`mixup`: the mask of the heavier example, because numbers of classes don't mix)
-  boxes      those of all examples in turn, [2n, 4]: each shrinks to the smallest one about what is seen of it, and
-             `boxes_visible` [2n] tells where anything is; a flag that an example brings along holds on
-  keypoints  those of all examples in turn, [2n, 2], with `keypoints_visible` [2n]
+  image, map  pixels of either, floating point (`mixup`: the mean)
+  label       every label times its share of the pixels, counted exactly (`mixup`: its weight)
+  mask        cut as the image (`mixup`: the mask of the heavier example, because numbers of classes don't mix)
+  boxes       those of all examples in turn, [2n, 4]: each shrinks to the smallest one about what is seen of it, and
+              `boxes_visible` [2n] tells where anything is; a flag that an example brings along holds on
+  keypoints   those of all examples in turn, [2n, 2], with `keypoints_visible` [2n]
+  attributes  of boxes and keypoints: those of all examples in turn, as these
 
 `op(example, other, ...)` is arithmetic, its neutral parameter changes no bit of image, label and mask;
-`sample_op(key, shape, ...)` draws the parameters; `random_op(keys [b], batch, ..., p)` mixes every example of a batch,
-with probability p, with one of its `partners`. `matching` has two more ops, which take an image and a reference.
+`sample_op(key, shape, ...)` draws the parameters; `random_op(keys [b], batch, ..., p)` mixes every example with one of
+its `partners`, with probability p. `style` has two more operations, which take an image and a reference.
 """
 
 import inspect
@@ -26,10 +27,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, ScalarLike
 
+from genaug.augment.checks import check_keys, mix_of
 from genaug.augment.image import (
-  ImageShape as Shape,
-)
-from genaug.augment.image import (
+  ImageShape,
   Parameter,
   Params,
   check_range,
@@ -40,7 +40,15 @@ from genaug.augment.image import (
   validated,
 )
 from genaug.augment.style import fourier_mix, histogram_match, sample_fourier_mix, sample_histogram_match
-from genaug.augment.targets import Example, moved, seen_annotations
+from genaug.augment.targets import (
+  SPATIAL,
+  Example,
+  Targets,
+  entries,
+  joined_objects,
+  moved,
+  with_flags,
+)
 
 Batch = dict[str, Any]
 
@@ -52,56 +60,71 @@ ROUNDS = 12  # of bisection, for a threshold to 1 / 4096 of the range
 # Arithmetic
 
 
-def mixup(example: Example, other: Example, weight: ScalarLike) -> Example:
+@mix_of(2)
+def mixup(example: Example, other: Example, weight: ScalarLike, *, targets: Targets | None = None) -> Example:
   """The mean of both; `weight` in [0, 1] is that of `example`.
 
   Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization".
   """
   check_range('mixup: weight', weight, 0, 1)
-  example, other = _check('mixup', example, other)
-  share, seen = 1 - jnp.asarray(weight, jnp.float32), jnp.ones(example['image'].shape[:2], bool)
-  mixed = {'image': clip(_mix(example['image'], other['image'], share))}
-  mixed['label'] = _mix(example['label'], other['label'], share)
-  if 'mask' in example:
-    mixed['mask'] = jnp.where(share <= 0.5, example['mask'], other['mask'])
-  return example | mixed | seen_annotations((example, seen & (share < 1)), (other, seen & (share > 0)))
+  share = 1 - jnp.asarray(weight, jnp.float32)
+  mixed = {}
+  for name, target in entries(targets, example, *SPATIAL):
+    if target.kind == 'mask':
+      mixed[name] = jnp.where(share <= 0.5, example[name], other[name])
+    else:
+      mean = _mean(example[name], other[name], share)
+      mixed[name] = clip(mean) if target.kind == 'image' else mean
+  mixed |= {name: _mean(example[name], other[name], share) for name, _ in entries(targets, example, 'label')}
+  seen = jnp.ones(_size(targets, example), bool)
+  return example | mixed | joined_objects(targets, (example, seen & (share < 1)), (other, seen & (share > 0)))
 
 
-def cutmix(example: Example, other: Example, box: Float[ArrayLike, '4']) -> Example:
+@mix_of(2)
+def cutmix(example: Example, other: Example, box: Float[ArrayLike, '4'], *, targets: Targets | None = None) -> Example:
   """`other` inside the box (x_min, y_min, x_max, y_max), fractions, edges rounded to whole pixels.
 
   Yun et al. 2019, "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features".
   """
   check_range('cutmix: box', box, 0, 1)
-  example, other = _check('cutmix', example, other)
-  return _paste(example, other, *_inside(_edges(box, example), example))
+  size = _size(targets, example)
+  return _paste(targets, example, other, *_inside(_edges(box, size), size))
 
 
-def resizemix(example: Example, other: Example, box: Float[ArrayLike, '4']) -> Example:
+@mix_of(2)
+def resizemix(
+  example: Example, other: Example, box: Float[ArrayLike, '4'], *, targets: Targets | None = None
+) -> Example:
   """All of `other`, made small, inside the box of `cutmix`. Bilinear without a filter: small boxes skip pixels.
 
   Qin et al. 2020, "ResizeMix: Mixing Data with Preserved Object Information and True Labels".
   """
   check_range('resizemix: box', box, 0, 1)
-  example, other = _check('resizemix', example, other)
-  h, w, _ = example['image'].shape
-  edges = _edges(box, example)
-  left, top, right, bottom = edges
+  h, w = size = _size(targets, example)
+  left, top, right, bottom = edges = _edges(box, size)
   # An empty box shows nothing, but its matrix must still have an inverse, or gradients turn into NaN.
   sx, sy = jnp.maximum(right - left, 1) / w, jnp.maximum(bottom - top, 1) / h
-  return _paste(example, moved(other, _affine(sx, left, sy, top)), *_inside(edges, example))
+  return _paste(targets, example, moved(targets, other, _affine(sx, left, sy, top)), *_inside(edges, size))
 
 
-def mosaic(first: Example, second: Example, third: Example, fourth: Example, centre: Float[ArrayLike, '2']) -> Example:
+@mix_of(4)
+def mosaic(
+  first: Example,
+  second: Example,
+  third: Example,
+  fourth: Example,
+  centre: Float[ArrayLike, '2'],
+  *,
+  targets: Targets | None = None,
+) -> Example:
   """Four examples about `centre` = (x, y), fractions, rounded to whole pixels: top left, top right, bottom left, right.
 
   Each shows its corner that is farthest from its own place, the first its bottom right one: at the centre those
   corners meet. At (1, 1) the first fills the image. Bochkovskiy et al. 2020, "YOLOv4", section 3.3.
   """
   check_range('mosaic: centre', centre, 0, 1)
-  examples = _check('mosaic', first, second, third, fourth)
-  first = examples[0]
-  h, w, _ = first['image'].shape
+  examples = first, second, third, fourth
+  h, w = _size(targets, first)
   x, y = jnp.round(jnp.asarray(centre) * jnp.array([w, h])).astype(jnp.int32)
   column, row = jnp.arange(w), jnp.arange(h)[:, None]
   places = [(True, True), (False, True), (True, False), (False, False)]  # (left, top) of each
@@ -109,31 +132,56 @@ def mosaic(first: Example, second: Example, third: Example, fourth: Example, cen
   taken = [((column >= w - x) == left) & ((row >= h - y) == top) for left, top in places]
   index = (row - y) % h * w + (column - x) % w
   mixed = {}
-  for name in ('image', 'mask'):
-    if name in first:
-      together = jnp.select([some[..., None] for some in taken], [example[name] for example in examples])
-      mixed[name] = together.reshape(h * w, -1).at[index].get(mode='promise_in_bounds')
+  for name, _ in entries(targets, first, *SPATIAL):
+    together = jnp.select([some[..., None] for some in taken], [example[name] for example in examples])
+    mixed[name] = together.reshape(h * w, -1).at[index].get(mode='promise_in_bounds')
   sides = jnp.stack([x * y, (w - x) * y, x * (h - y), (w - x) * (h - y)]) / (h * w)
-  labels = jnp.stack([to_float(example['label']) for example in examples])
-  mixed['label'] = (sides[:, None] * labels).sum(0).astype(first['label'].dtype)
+  for name, _ in entries(targets, first, 'label'):
+    labels = jnp.stack([to_float(example[name]) for example in examples])
+    mixed[name] = (sides.reshape(4, *[1] * (labels.ndim - 1)) * labels).sum(0).astype(first[name].dtype)
   parts = [
-    (moved(example, _affine(1.0, x - w * left, 1.0, y - h * top), ()), ((column < x) == left) & ((row < y) == top))
+    (
+      moved(targets, example, _affine(1.0, x - w * left, 1.0, y - h * top), spatial=False),
+      ((column < x) == left) & ((row < y) == top),
+    )
     for example, (left, top) in zip(examples, places)
   ]
-  return first | mixed | seen_annotations(*parts)
+  return first | mixed | joined_objects(targets, *parts)
 
 
-def fmix(example: Example, other: Example, key: PRNGKeyArray, weight: ScalarLike, decay: ScalarLike = 3.0) -> Example:
+@mix_of(2)
+def fmix(
+  example: Example,
+  other: Example,
+  key: PRNGKeyArray,
+  weight: ScalarLike,
+  *,
+  decay: ScalarLike = 3.0,
+  targets: Targets | None = None,
+) -> Example:
   """`other` in blobs: where low-frequency noise is high, a share 1 - weight of the pixels.
 
   weight in [0, 1], met to about 1 / 1000 (the label has the exact share); a larger `decay`, of amplitude with
   frequency, makes larger blobs. Harris et al. 2020, "FMix: Enhancing Mixed Sample Data Augmentation".
   """
   check_range('fmix: weight', weight, 0, 1)
-  example, other = _check('fmix', example, other)
-  noise = low_frequency_noise(key, example['image'].shape[:2], decay)
+  noise = low_frequency_noise(key, _size(targets, example), decay)
   pasted = noise > _threshold(noise, 1 - jnp.asarray(weight, jnp.float32))
-  return _paste(example, other, pasted[..., None], pasted.mean())
+  return _paste(targets, example, other, lambda _: pasted[..., None], pasted.mean())
+
+
+@mix_of(2)
+def copy_paste(example: Example, other: Example, *, targets: Targets | None = None) -> Example:
+  """The objects of `other`, where its mask is neither 0 nor the mask's fill, pasted at the same place.
+
+  The mask is the first one of the table. Ghiasi et al. 2021, "Simple Copy-Paste is a Strong Data Augmentation Method
+  for Instance Segmentation", without their scale jitter. Raises ValueError for examples without masks.
+  """
+  name, target = next(entries(targets, other, 'mask'), (None, None))
+  if name is None:
+    raise ValueError("copy_paste: an example without 'mask': give one, or turn copy_paste off")
+  pasted = (other[name] != 0) & (other[name] != jnp.asarray(target.fill or 0, other[name].dtype))
+  return _paste(targets, example, other, lambda _: pasted, pasted.mean())
 
 
 def low_frequency_noise(key: PRNGKeyArray, shape: tuple[int, int], decay: ScalarLike) -> Float[Array, 'h w']:
@@ -144,67 +192,54 @@ def low_frequency_noise(key: PRNGKeyArray, shape: tuple[int, int], decay: Scalar
   return jnp.fft.irfft2(jax.lax.complex(real, imaginary), shape)
 
 
-def copy_paste(example: Example, other: Example) -> Example:
-  """The objects of `other`, where its mask is not 0, pasted at the same place.
-
-  Ghiasi et al. 2021, "Simple Copy-Paste is a Strong Data Augmentation Method for Instance Segmentation", without
-  their scale jitter. Raises ValueError for examples without masks.
-  """
-  example, other = _check('copy_paste', example, other)
-  if 'mask' not in other:
-    raise ValueError("copy_paste: an example without 'mask'")
-  pasted = other['mask'] > 0
-  return _paste(example, other, pasted, pasted.mean())
-
-
 # Parts of them
 
 
-def _check(name: str, *examples: Example) -> list[Example]:
-  """The examples with their entries as JAX arrays. Raises ValueError unless these can be mixed."""
-  entries = ('image', 'label', 'mask', 'boxes', 'keypoints')
-  examples = [e | {entry: jnp.asarray(e[entry]) for entry in entries if entry in e} for e in examples]
-  for entry in entries:
-    shapes = [e[entry].shape if entry in e else None for e in examples]
-    if len(set(shapes)) > 1:
-      raise ValueError(f'{name}: {entry} of shapes {", ".join(map(str, shapes))}: must be the same')
-  for entry, cure in {'image': 'image.to_float', 'label': 'jax.nn.one_hot'}.items():
-    dtype = examples[0][entry].dtype
-    if not jnp.issubdtype(dtype, jnp.floating):
-      raise ValueError(f'{name}: {entry} of {dtype}: must be floating point; {cure} makes it so')
-  return examples
-
-
-def _mix(a: Float[Array, '...'], b: Float[Array, '...'], share: ScalarLike) -> Float[Array, '...']:
+def _mean(a: Float[Array, '...'], b: Float[Array, '...'], share: ScalarLike) -> Float[Array, '...']:
   # In this form a share of 0 changes nothing to the bit.
   return (to_float(a) + share * (to_float(b) - to_float(a))).astype(a.dtype)
 
 
-def _paste(example: Example, other: Example, pasted: Bool[Array, 'h w #c'], share: ScalarLike) -> Example:
-  """`other` where `pasted`, which is this share of the pixels and the same in all channels."""
+def _size(targets: Targets, example: Example) -> tuple[int, int]:
+  name, _ = next(entries(targets, example, *SPATIAL))
+  return example[name].shape[:2]
+
+
+def _paste(
+  targets: Targets,
+  example: Example,
+  other: Example,
+  pasted: Callable[[int], Bool[Array, 'h w #c']],
+  share: ScalarLike,
+) -> Example:
+  """`other` where `pasted(number of channels)`, which is this share of the pixels."""
   mixed = {
-    'image': jnp.where(pasted, other['image'], example['image']),
-    'label': _mix(example['label'], other['label'], share),
+    name: jnp.where(pasted(example[name].shape[-1]), other[name], example[name])
+    for name, _ in entries(targets, example, *SPATIAL)
   }
-  if 'mask' in example:
-    mixed['mask'] = jnp.where(pasted[..., :1], other['mask'], example['mask'])
-  seen = pasted[..., 0]
-  return example | mixed | seen_annotations((example, ~seen), (other, seen))
+  mixed |= {name: _mean(example[name], other[name], share) for name, _ in entries(targets, example, 'label')}
+  seen = pasted(1)[..., 0]
+  return example | mixed | joined_objects(targets, (example, ~seen), (other, seen))
 
 
-def _edges(box: Float[ArrayLike, '4'], example: Example) -> Float[Array, '4']:
-  h, w, _ = example['image'].shape
+def _edges(box: Float[ArrayLike, '4'], size: tuple[int, int]) -> Float[Array, '4']:
+  h, w = size
   return jnp.round(jnp.asarray(box, jnp.float32) * jnp.array([w, h, w, h]))
 
 
-def _inside(edges: Float[Array, '4'], example: Example) -> tuple[Bool[Array, 'h w c'], Float[Array, '']]:
-  """The pixels between the edges, and their share of all."""
-  h, w, c = example['image'].shape
+def _inside(
+  edges: Float[Array, '4'], size: tuple[int, int]
+) -> tuple[Callable[[int], Bool[Array, 'h w c']], Float[Array, '']]:
+  """Number of channels -> the pixels between the edges; and their share of all."""
+  h, w = size
   left, top, right, bottom = edges
-  # As constants, one a channel, or XLA's CPU loops over the channels of a pixel and not over a row: twice as slow.
-  x, y = np.repeat(np.arange(w), c).reshape(w, c), np.arange(h)[:, None, None]
-  share = jnp.maximum(right - left, 0) * jnp.maximum(bottom - top, 0) / (h * w)
-  return (left <= x) & (x < right) & (top <= y) & (y < bottom), share
+
+  def pasted(channels):
+    # As constants, one a channel, or XLA's CPU loops over the channels of a pixel, not over a row: twice as slow.
+    x, y = np.repeat(np.arange(w), channels).reshape(w, channels), np.arange(h)[:, None, None]
+    return (left <= x) & (x < right) & (top <= y) & (y < bottom)
+
+  return pasted, jnp.maximum(right - left, 0) * jnp.maximum(bottom - top, 0) / (h * w)
 
 
 def _affine(sx, dx, sy, dy) -> Float[Array, '3 3']:
@@ -229,14 +264,14 @@ def _threshold(noise: Float[Array, 'h w'], share: ScalarLike) -> Float[Array, ''
 
 
 @validated(alpha=Parameter(0, 100, '', 'Shares are distributed as Beta(alpha, alpha); 0 changes nothing.'))
-def sample_mixup(key: PRNGKeyArray, shape: Shape, alpha: ScalarLike = 0.2) -> Params:
+def sample_mixup(key: PRNGKeyArray, shape: ImageShape, alpha: ScalarLike = 0.2) -> Params:
   """a weight ~ Beta(alpha, alpha); alpha = 0 changes nothing."""
   del shape
   return {'weight': beta(key, alpha)}
 
 
 @validated(alpha=Parameter(0, 100, '', 'Shares are distributed as Beta(alpha, alpha); 0 changes nothing.'))
-def sample_cutmix(key: PRNGKeyArray, shape: Shape, alpha: ScalarLike = 1.0) -> Params:
+def sample_cutmix(key: PRNGKeyArray, shape: ImageShape, alpha: ScalarLike = 1.0) -> Params:
   """a box about any point, cut off at the frame, of an area 1 - Beta(alpha, alpha) before that."""
   del shape
   size, where = jax.random.split(key)
@@ -246,7 +281,9 @@ def sample_cutmix(key: PRNGKeyArray, shape: Shape, alpha: ScalarLike = 1.0) -> P
 
 
 @validated(max_side=MAX_SIDE, min_side=Parameter(0, 1, 'of the side', 'Least side.'))
-def sample_resizemix(key: PRNGKeyArray, shape: Shape, max_side: ScalarLike = 0.8, min_side: ScalarLike = 0.1) -> Params:
+def sample_resizemix(
+  key: PRNGKeyArray, shape: ImageShape, max_side: ScalarLike = 0.8, min_side: ScalarLike = 0.1
+) -> Params:
   """a box inside the image, both sides the same fraction uniform in [min_side, max_side]; max_side wins."""
   del shape
   size, where = jax.random.split(key)
@@ -256,14 +293,14 @@ def sample_resizemix(key: PRNGKeyArray, shape: Shape, max_side: ScalarLike = 0.8
 
 
 @validated(margin=Parameter(0, 0.5, 'of the side', 'Least distance of the centre from the sides.'))
-def sample_mosaic(key: PRNGKeyArray, shape: Shape, margin: ScalarLike = 0.25) -> Params:
+def sample_mosaic(key: PRNGKeyArray, shape: ImageShape, margin: ScalarLike = 0.25) -> Params:
   """a centre uniform in the image, at least `margin`, a fraction up to 0.5, from its sides."""
   del shape
   return {'centre': uniform(key, margin, 1 - margin, (2,))}
 
 
 @validated(alpha=Parameter(0, 100, '', 'Shares are distributed as Beta(alpha, alpha); 0 changes nothing.'))
-def sample_fmix(key: PRNGKeyArray, shape: Shape, alpha: ScalarLike = 1.0) -> Params:
+def sample_fmix(key: PRNGKeyArray, shape: ImageShape, alpha: ScalarLike = 1.0) -> Params:
   """noise of its own and a weight ~ Beta(alpha, alpha); alpha = 0 changes nothing."""
   noise, how = jax.random.split(key)
   return {'key': noise} | sample_mixup(how, shape, alpha)
@@ -287,7 +324,7 @@ def beta(key: PRNGKeyArray, alpha: ScalarLike) -> Float[Array, '']:
 
 
 def partners(size: int, shift: int = 1) -> Int[np.ndarray, ' size']:
-  """Whom each of `size` examples is mixed with: another one of the same GROUP of consecutive ones, if it has one.
+  """The partner index of each of `size` examples: another one of its GROUP of consecutive ones, if it has one.
 
   It is `shift` places further in the group, which is a ring: shifts of 1, 2 and 3 are the three others (the last
   group may be shorter). Batches arrive shuffled, so that the neighbour is as random as any other example, but
@@ -304,47 +341,63 @@ def partners(size: int, shift: int = 1) -> Int[np.ndarray, ' size']:
 
 
 def mix_batch(
-  op: Callable[..., Any], batch: Batch, drawn: tuple[Bool[Array, ' b'], Params], shift: int = 1, **options
+  op: Callable[..., Any],
+  batch: Batch,
+  params: tuple[Bool[Array, ' b'], Params],
+  *,
+  shift: int = 1,
+  targets: Targets | None = None,
+  **options,
 ) -> Batch:
-  """Every example mixed by `op`, any of this file, with its partner where `drawn`, one an example, says so.
+  """Every example mixed by `op`, any of this file, with its partner where `params` = (on, parameters) [b] say so.
 
   Elsewhere image, label and mask keep their bits, and of the partner's boxes and keypoints none is visible.
   """
+  targets = with_flags(targets)
   shifts = [1 + (shift - 1 + step) % (GROUP - 1) for step in range(3 if op is mosaic else 1)]
-  others = [jax.tree.map(lambda x, rows=rows: x[rows], batch) for rows in (partners(len(drawn[0]), n) for n in shifts)]
+  known = {name: jnp.asarray(batch[name]) for name in targets if name in batch}
+  others = [jax.tree.map(lambda x, rows=rows: x[rows], known) for rows in (partners(len(params[0]), n) for n in shifts)]
 
-  def one(on, params, example, *others):
+  def one(on, values, example, *others):
     if op in OF_IMAGES:
-      changed = op(example['image'], others[0]['image'], **params, **options)
-      return example | {'image': jnp.where(on, changed, example['image'])}
-    mixed = op(example, *others, **params, **options)
-    return jax.tree.map(partial(jnp.where, on), mixed, _unmixed(example, *others))
+      images = [name for name, target in entries(targets, example, 'image') if target.recolor]
+      mixed = {name: op(example[name], others[0][name], **values, **options) for name in images}
+      return example | {name: jnp.where(on, mixed[name], example[name]) for name in images}
+    mixed = op(example, *others, **values, **options, targets=targets)
+    seen = jnp.ones(_size(targets, example), bool)
+    alone = example | joined_objects(targets, (example, seen), *((other, ~seen) for other in others))
+    return jax.tree.map(partial(jnp.where, on), mixed, alone)
 
-  return jax.vmap(one)(*drawn, batch, *others)
-
-
-def _unmixed(example: Example, *others: Example) -> Example:
-  seen = jnp.ones(example['image'].shape[:2], bool)
-  return example | seen_annotations((example, seen), *((other, ~seen) for other in others))
+  return dict(batch) | jax.vmap(one)(*params, known, *others)
 
 
 def _randomly(op: Callable[..., Any], draw: Callable[..., Params]) -> Callable[..., Batch]:
-  """The random form of a mix: (keys [b], batch, *strengths, p=1, shift=1, **options) -> batch; see `mix_batch`."""
-  strengths = list(inspect.signature(draw).parameters)[2:]
+  """The random form of a mix: (keys [b], batch, *parameters, p=1, shift=1, targets) -> batch; see `mix_batch`."""
+  kind = inspect.Parameter
+  drawn = list(inspect.signature(draw).parameters.values())[2:]
+  defaults = {x.name: x.default for x in inspect.signature(op).parameters.values() if x.kind == kind.KEYWORD_ONLY}
+  defaults = {'p': 1.0, 'shift': 1, 'targets': None} | defaults
+  by_keyword = [kind(name, kind.KEYWORD_ONLY, default=default) for name, default in defaults.items()]
+  inputs = [kind(name, kind.POSITIONAL_OR_KEYWORD) for name in ('keys', 'batch')]
+  signature = inspect.Signature([*inputs, *drawn, *by_keyword])
 
-  def random_op(keys, batch, *values, p=1.0, **options):
+  def random_op(*args, **kwargs):
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    keys, batch, *values = bound.args
+    p, options = bound.kwargs['p'], {name: value for name, value in bound.kwargs.items() if name != 'p'}
     check_range(f'random_{op.__name__}: p', p, 0, 1)
-    named = {name: options.pop(name) for name in strengths if name in options}
-    shape = batch['image'].shape[1:]
+    shape = jnp.shape(batch['image'])[1:]
 
     def sample(key):
       on, how = jax.random.split(key)
-      return jax.random.bernoulli(on, p), draw(how, shape, *values, **named)
+      return jax.random.bernoulli(on, p), draw(how, shape, *values)
 
-    return mix_batch(op, batch, jax.vmap(sample)(keys), **options)
+    return mix_batch(op, batch, jax.vmap(sample)(check_keys(keys)), **options)
 
   random_op.__name__ = random_op.__qualname__ = f'random_{op.__name__}'
   random_op.__doc__ = f'`{op.__name__}` with partners, with probability p each, by {draw.__doc__}'
+  random_op.__signature__ = signature
   return random_op
 
 

@@ -1,259 +1,284 @@
-"""A config becomes one augmentation: every operation of `registry.OPS`, each with its probability and strengths.
+"""Operations and their probabilities as one fused augmentation of examples and batches.
 
-An example is a dict with `image`, [h, w, c], float in [0, 1] or uint8, and any of
-  mask       [h, w, 1], integers: moves with the image, nearest pixel, 0 where nothing was
-  boxes      [n, 4], pixels: move; `boxes_visible` [n] says which still have a part in the frame
-  keypoints  [n, 2], pixels: move; `keypoints_visible` [n] says which are still in the frame
-  label      [k], shares of classes: mixed where images are
-Other entries pass through untouched. What hides or recolours pixels leaves mask, boxes and keypoints alone.
+  pipeline = Pipeline({'rotate': {'degrees': 30}, 'hflip': {'p': 0.5}, 'mixup': {'p': 0.5}}, border='edge')
+  batch = pipeline(keys, {'image': images, 'mask': masks, 'boxes': boxes, 'label': labels})
 
-`sample` turns a key into a draw, `apply` carries a draw out, `augment` does both. A draw says of every operation
-whether it happens and how: it can be logged, and applied again to the same or another example.
-Randomness picks parameters, never branches; what the config turns off is decided while tracing and leaves nothing
-in the compiled code. The order is that of the registry: policies, tone (one curve), colour (one matrix), moves and
-fields (one resample, with those of the policies), then what needs the final pixels, then mixing.
+What an example may hold says `targets`, in which order operations work `stages`, then those of `mixing`.
 """
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
-from ml_collections import ConfigDict
+import numpy as np
+from jaxtyping import PRNGKeyArray
 
-from genaug.augment import color, matrices, mixing, tone, warp
-from genaug.augment.conditional import when
-from genaug.augment.image import ImageShape as Shape
-from genaug.augment.image import Params, check_channels, check_range, from_float, to_float
-from genaug.augment.registry import OPS, parameters
-from genaug.augment.resample import BORDERS, INTERPOLATIONS, in_range, resample, source_points
+from genaug.augment import mixing
+from genaug.augment.checks import check_example, check_keys, check_targets, unknown
+from genaug.augment.choice import Choice, draw_members
+from genaug.augment.image import ImageShape, to_float
+from genaug.augment.registry import OPS, Op
+from genaug.augment.resample import BORDERS, INTERPOLATIONS
+from genaug.augment.settings import Settings, check_fraction, read_config, read_operations
+from genaug.augment.stages import KNOWN, OpParams, Plan, Sampled, carry_out, undo_geometry
+from genaug.augment.targets import SPATIAL, Example, Targets, entries, with_channels, with_flags, without_channels
 
-Example = dict[str, Any]
 Batch = dict[str, Any]
+PARAMS = 'params of one example', 'params of {} examples'
+OPTIONS = {'border': BORDERS, 'interpolation': INTERPOLATIONS}
 
 
-class Drawn(NamedTuple):
-  """What a key makes of one operation."""
+class Pipeline:
+  """Operations of `ops`, each with its probability, as one function of examples and of batches.
 
-  on: Bool[Array, '']  # whether it happens
-  arguments: Params  # and how
+  operations: name -> its parameters, and `p`, the probability in [0, 1] (1 where it is missing; 0 is off). Where a
+    value is a choice (`one_of`, `some_of`) the name is only a label. The order is that of `ops`, not of this dict.
+  border: what is beyond the frame: constant, edge, reflect or wrap.
+  fill: of constant borders and of what is hidden in images, in [0, 1] whatever their dtype.
+  interpolation: of images and maps: nearest, bilinear or cubic.
+  ops: the operations there are, by default `augment.OPS`; `augment.OPS | {'mine': augment.Op(...)}` has one more.
+  targets: what the entries of an example are, by default `augment.TARGETS`; `augment.TARGETS | {'sketch':
+    augment.Target('image', recolor=False)}` has one more.
 
-
-Draw = dict[str, Drawn]
-
-CHOICES = {'border': BORDERS, 'interpolation': INTERPOLATIONS}
-
-
-def check(config: ConfigDict, image_shape: Shape) -> None:
-  """Raises ValueError, with key, value and what is allowed, unless the config suits images [h, w, c].
-
-  Nothing is computed: the operations say what they refuse when they are traced.
-  """
-  for key, choices in CHOICES.items():
-    if config[key] not in choices:
-      raise ValueError(f'{key} = {config[key]!r}: must be one of {", ".join(choices)}')
-  check_range('fill', config.fill, 0, 1)
-  key = jax.eval_shape(lambda: jax.random.key(0))
-  example = {'image': jax.ShapeDtypeStruct(image_shape, jnp.float32)}
-  for name, op in OPS.items():
-    settings = config[name]
-    check_range(f'{name}.p', settings.p, 0, 1)
-    try:
-      # Strengths are looked at even while the operation is off: turning it on should hold no surprise.
-      if given := _strengths(name, settings):
-        op.sample_params.check(None, image_shape, **given)
-      if settings.p:
-        jax.eval_shape(partial(_augment_by, config, name), key, example)
-    except ValueError as error:
-      raise ValueError(f'{name} = {settings.to_dict()}: {error}') from None
-
-
-def _augment_by(config: ConfigDict, name: str, key: PRNGKeyArray, example: Example) -> Example:
-  return apply(config, {name: _sample_one(name, config[name], key, example['image'].shape)}, example)
-
-
-def sample(config: ConfigDict, key: PRNGKeyArray, image_shape: Shape) -> Draw:
-  """What the key makes of the config, one independent stream an operation. Raises ValueError as `check` does."""
-  check(config, image_shape)
-  return {name: _sample_one(name, config[name], key, image_shape) for name in OPS if config[name].p}
-
-
-def _sample_one(name: str, settings: ConfigDict, key: PRNGKeyArray, image_shape: Shape) -> Drawn:
-  # By name, so that neither a new operation nor another order changes a draw.
-  on, how = jax.random.split(jax.random.fold_in(key, zlib.crc32(name.encode())))
-  return Drawn(
-    jax.random.bernoulli(on, settings.p), OPS[name].sample_params(how, image_shape, **_strengths(name, settings))
-  )
-
-
-def _strengths(name: str, settings: ConfigDict) -> dict[str, Any]:
-  return {strength: settings[strength] for strength in parameters(name)}
-
-
-def apply(config: ConfigDict, draw: Draw, example: Example) -> Example:
-  """The example under the draw, all but the mixing; image and mask keep shape and dtype."""
-  given = example['image']
-  for name in draw:
-    if OPS[name].channels:
-      check_channels(given.shape[-1], name, OPS[name].channels)
-  example = example | {'image': to_float(given)}
-  for stages, carry_out in STAGES.items():
-    if drawn := _of(draw, *stages):
-      example = carry_out(config, drawn, example)
-  return _flagged(example) | {'image': from_float(example['image'], given.dtype)}
-
-
-def _of(draw: Draw, *stages: str) -> Draw:
-  """What was drawn for these stages, in the registry's order (jit sorts dicts)."""
-  return {name: draw[name] for name, op in OPS.items() if name in draw and op.stage in stages}
-
-
-def augment(config: ConfigDict, key: PRNGKeyArray, example: Example) -> Example:
-  """One example, augmented at random, not mixed. Raises ValueError as `check` does."""
-  return apply(config, sample(config, key, example['image'].shape), example)
-
-
-def input_step(config: ConfigDict) -> Callable[[PRNGKeyArray, Batch], Batch]:
-  """The first thing a training step does: (keys [B], batch) -> batch, every example augmented by its own key.
-
-  uint8 images come out as float32 in [0, 1]; float images keep their dtype. Mixing needs labels [B, k], shares of
-  classes, and partners are found among four neighbours (see `mixing.partners`).
+  A pipeline is constant, hashable, and equal to another one of the same arguments. It may be called as it is, when it
+  compiles once for every structure of its input, and under jit, vmap and grad. All of it takes one example with one
+  key, or a batch [b, ...] with keys [b]; mixing needs a batch. Images of uint8 come back as float32 in [0, 1], floats
+  keep their dtype. Raises ValueError, with the name and what is allowed, here and wherever an example does not suit.
   """
 
-  def step(keys, batch):
-    image = batch['image']
-    batch = batch | {'image': to_float(image) if image.dtype == jnp.uint8 else image}
-    draws = jax.vmap(lambda key: sample(config, key, image.shape[1:]))(keys)
-    batch = jax.vmap(partial(apply, config))(draws, batch)
-    return mix(config, draws, batch)
+  def __init__(
+    self,
+    operations: Mapping[str, Settings | Choice],
+    *,
+    border: str = 'constant',
+    fill: float = 0.0,
+    interpolation: str = 'bilinear',
+    ops: Mapping[str, Op] | None = None,
+    targets: Targets | None = None,
+  ):
+    ops = OPS if ops is None else ops
+    for key, value in (('border', border), ('interpolation', interpolation)):
+      if value not in OPTIONS[key]:
+        raise ValueError(f'{key} = {value!r}: must be one of {", ".join(OPTIONS[key])}')
+    check_fraction('fill', fill, ', whatever the dtype of the images')
+    check_targets(with_flags(targets))
+    for name, op in ops.items():
+      if op.stage not in KNOWN:
+        raise ValueError(f'ops: {name}.stage = {op.stage!r}: must be one of {", ".join(sorted(KNOWN))}')
+    alone, groups = read_operations(operations, ops)
+    p = {name: float(settings.pop('p')) for name, settings in alone.items()}
+    self._values = {name: alone[name] for name in ops if p.get(name)}  # off is as good as absent
+    self._p = {name: p[name] for name in self._values}
+    self._groups = tuple(group for group in groups if group.p)
+    certain = {name for name, value in self._p.items() if value == 1}
+    for group in self._groups:
+      certain -= set(group.names) if group.p < 1 or group.n < len(group.names) else set()
+    self._plan = Plan(
+      {name: ops[name] for name in self._values},
+      frozenset(certain),
+      with_flags(targets),
+      border,
+      float(fill),
+      interpolation,
+    )
+    values = tuple((name, self._p[name], tuple(given.items())) for name, given in self._values.items())
+    plan = self._plan._replace(ops=tuple(self._plan.ops.items()), targets=tuple(self._plan.targets.items()))
+    self._identity = values, self._groups, plan
 
-  return step
+  @classmethod
+  def from_config(
+    cls, config: Mapping[str, Any], *, ops: Mapping[str, Op] | None = None, targets: Targets | None = None
+  ) -> 'Pipeline':
+    """The pipeline of a mapping such as `c.augment`: operations with p and parameters, border, fill, interpolation.
+
+    one_of: ((p, (name, ...)), ...), exactly one of the named operations with probability p;
+    some_of: ((p, n, (name, ...)), ...), n of them. A member's own p is its weight, 0 for all is the same for all.
+    """
+    operations, options = read_config(config, OPS if ops is None else ops, (*OPTIONS, 'fill'))
+    return cls(operations, **options, ops=ops, targets=targets)
+
+  @property
+  def operations(self) -> tuple[str, ...]:
+    """The operations that may happen, in the order of `ops`."""
+    return tuple(self._plan.ops)
+
+  def __call__(self, keys: PRNGKeyArray, batch: Batch) -> Batch:
+    """The batch augmented, every example by its own key; or one example by one key."""
+    keys = check_keys(keys)
+    known = self._checked(batch, keys.shape, 'one key', '{} keys')
+    self._check_mixes(self._values, keys.shape)
+    return dict(batch) | _augment(self, keys, known)
+
+  def sample(self, keys: PRNGKeyArray, batch: Batch) -> Sampled:
+    """Name -> `OpParams` of every operation, [b] for a batch: what the keys make of it, a pytree that can be kept.
+
+    One independent stream an operation: neither other operations nor the size of the batch change it. Of the batch
+    only the images' shape matters.
+    """
+    keys = check_keys(keys)
+    known = self._checked(batch, keys.shape, 'one key', '{} keys')
+    return _sample(self, keys, self._image_shape(known, keys.ndim))
+
+  def apply(self, params: Sampled, batch: Batch) -> Batch:
+    """The batch under what was sampled for it, or replayed; operations that are missing from `params` do not happen.
+
+    Operations with p = 1 happen whatever `on` says.
+    """
+    params, lead = self._checked_params(params, batch)
+    self._check_mixes(params, lead)
+    return dict(batch) | _apply(self, params, self._checked(batch, lead, *PARAMS), bool(lead))
+
+  def inverse(self, params: Sampled, batch: Batch) -> Batch:
+    """The batch with its geometry undone: images, maps, masks, boxes and keypoints where they were before `params`.
+
+    For test-time augmentation: what a network says of augmented images, laid over the original ones. What had left
+    the frame is border and fill. Colours, filters, noise and hidden parts stay as they are, and so do the moves inside
+    AugMix, which averages them. Boxes come back as the upright ones about the turned ones. Raises ValueError for
+    operations after which an image is no longer of one piece: mixing and `grid_shuffle`.
+    """
+    params, lead = self._checked_params(params, batch)
+    for name in params:
+      op = self._plan.ops[name]
+      if op.stage == 'mix' or not op.keeps_annotations:
+        raise ValueError(f'{name}: has no inverse; leave it out of the pipeline, or out of params')
+    return dict(batch) | _inverse(self, params, self._checked(batch, lead, *PARAMS), bool(lead))
+
+  def check(self, image_shape: ImageShape) -> None:
+    """Raises ValueError, with operation and problem, unless all suits images [h, w, c]; nothing is computed."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    example = {self._image_name(): jax.ShapeDtypeStruct(image_shape, jnp.float32)}
+    for name, values in self._values.items():
+
+      def one(key, example, name=name):
+        return carry_out(self._plan, {name: self._sample_one(name, key, image_shape)}, example)
+
+      try:
+        jax.eval_shape(one, key, example)
+      except ValueError as error:
+        settings = dict(sorted({'p': self._p[name], **values}.items()))  # as a config shows them
+        raise ValueError(f'{name} = {settings}: {error}') from None
+
+  def __eq__(self, other: object) -> bool:
+    return isinstance(other, Pipeline) and self._identity == other._identity
+
+  def __hash__(self) -> int:
+    return hash(self._identity)
+
+  def __repr__(self) -> str:
+    members = {name for group in self._groups for name in group.names}
+    shown = {name: {'p': self._p[name], **values} for name, values in self._values.items() if name not in members}
+    for group in self._groups:
+      weighted = {name: {'p': weight, **self._values[name]} for name, weight in zip(group.names, group.weights)}
+      shown[' | '.join(group.names)] = Choice(group.n, weighted, group.p)
+    options = ', '.join(f'{option}={getattr(self._plan, option)!r}' for option in (*OPTIONS, 'fill'))
+    return f'Pipeline({shown}, {options})'
+
+  # What is traced
+
+  def _sample_example(self, key: PRNGKeyArray, image_shape: ImageShape) -> Sampled:
+    members = {}
+    for group in self._groups:
+      members |= draw_members(key, group)
+    params = {name: self._sample_one(name, key, image_shape) for name in self._values}
+    return {name: sampled._replace(on=members.get(name, sampled.on)) for name, sampled in params.items()}
+
+  def _sample_one(self, name: str, key: PRNGKeyArray, image_shape: ImageShape) -> OpParams:
+    # By name, so that neither a new operation nor another order changes what is sampled.
+    on, how = jax.random.split(jax.random.fold_in(key, zlib.crc32(name.encode())))
+    values = self._plan.ops[name].sample_params(how, image_shape, **self._values[name])
+    return OpParams(jax.random.bernoulli(on, self._p[name]), values)
+
+  def _apply_example(self, params: Sampled, example: Example) -> Example:
+    targets = self._plan.targets
+    images = {name: example[name] for name, _ in entries(targets, example, 'image')}
+    work = with_channels(targets, example | {name: to_float(image) for name, image in images.items()})
+    done = without_channels(carry_out(self._plan, params, work), like=example)
+    return done | {name: done[name].astype(image.dtype) for name, image in images.items()}
+
+  def _invert_example(self, params: Sampled, example: Example) -> Example:
+    targets = self._plan.targets
+    return without_channels(undo_geometry(self._plan, params, with_channels(targets, example)), like=example)
+
+  # What is looked at before
+
+  def _checked(self, batch: Batch, lead: tuple[int, ...], one: str, many: str) -> Example:
+    return check_example(self._plan.targets, batch, *(lead or (None,)), many.format(*lead) if lead else one)
+
+  def _checked_params(self, params: Sampled, batch: Batch) -> tuple[Sampled, tuple[int, ...]]:
+    for name in params:
+      if name not in self._plan.ops:
+        raise unknown('operation of this pipeline', name, self._plan.ops)
+    params = {name: OpParams(jnp.asarray(on), dict(values)) for name, (on, values) in params.items()}
+    leads = {sampled.on.shape for sampled in params.values()}
+    if len(leads) > 1 or any(len(lead) > 1 for lead in leads):
+      raise ValueError(f'params of shapes {", ".join(map(str, leads))}: must be of one example, or all of one batch')
+    if leads:
+      return params, *leads
+    name, _ = next(entries(self._plan.targets, batch, *SPATIAL), (None, None))
+    return params, np.shape(batch[name])[:-3] if name else ()
+
+  def _check_mixes(self, params: Mapping[str, Any], lead: tuple[int, ...]) -> None:
+    mixes = [name for name in params if self._plan.ops[name].stage == 'mix']
+    if mixes and not lead:
+      raise ValueError(f'{mixes[0]} mixes a batch: must have keys [b] and images [b, h, w, c], without vmap')
+
+  def _image_name(self) -> str:
+    return next(name for name, target in self._plan.targets.items() if target.kind == 'image' and target.recolor)
+
+  def _image_shape(self, known: Example, leading: int) -> ImageShape:
+    name, _ = next(entries(self._plan.targets, known, 'image'), (None, None))
+    if name is None:
+      raise ValueError(f'a batch of {", ".join(map(repr, known))}: must hold an image to sample for')
+    return known[name].shape[leading:]
 
 
-def mix(config: ConfigDict, draws: Draw, batch: Batch) -> Batch:
-  """The batch with its images mixed as `draws`, one an example, say."""
-  for name, drawn in _of(draws, 'mix').items():
-    batch = mixing.mix_batch(OPS[name].apply, batch, drawn)
+# Compiled once for equal pipelines and inputs of the same structure; inlined under another jit.
+compiled = partial(jax.jit, inline=True)
+
+
+@partial(compiled, static_argnums=(0, 2))
+def _sample(pipeline: Pipeline, keys: PRNGKeyArray, image_shape: ImageShape) -> Sampled:
+  pipeline.check(image_shape)
+  sample = partial(pipeline._sample_example, image_shape=image_shape)
+  return jax.vmap(sample)(keys) if keys.ndim else sample(keys)
+
+
+@partial(compiled, static_argnums=(0, 3))
+def _apply(pipeline: Pipeline, params: Sampled, batch: Batch, batched: bool) -> Batch:
+  images = {name: batch[name] for name, _ in entries(pipeline._plan.targets, batch, 'image')}
+  batch = batch | {name: to_float(image) for name, image in images.items() if image.dtype == jnp.uint8}
+  if not batched:
+    return pipeline._apply_example(params, batch)
+  batch = jax.vmap(pipeline._apply_example)(params, batch)
+  for name, sampled in pipeline._plan.of(params, 'mix').items():
+    batch = mixing.mix_batch(pipeline._plan.ops[name].apply, batch, sampled, targets=pipeline._plan.targets)
   return batch
 
 
-# Stages: (config, draw of its operations, example) -> example
+@partial(compiled, static_argnums=0)
+def _augment(pipeline: Pipeline, keys: PRNGKeyArray, batch: Batch) -> Batch:
+  params = _sample(pipeline, keys, pipeline._image_shape(batch, keys.ndim))
+  return _apply(pipeline, params, batch, bool(keys.ndim))
 
 
-def _each(config: ConfigDict, draw: Draw, example: Example) -> Example:
-  """One operation after the other."""
-  settings = {'fill': config.fill, 'border': config.border, 'interpolation': config.interpolation}
-  for name, drawn in draw.items():
-    op = OPS[name]
-    change = partial(_call, op.apply, {option: settings[option] for option in op.options})
-    example = example | {'image': _changed(config[name].p, change, example['image'], drawn)}
-    if op.cuts_masks and 'mask' in example:
-      example = example | {'mask': _changed(config[name].p, partial(_call, op.apply, {}), example['mask'], drawn)}
-    if not op.keeps_annotations and not example.keys().isdisjoint(('boxes', 'keypoints')):
-      raise ValueError(f'{name}.p = {config[name].p!r}: must be 0, boxes and keypoints would be torn apart')
-  return example
+@partial(compiled, static_argnums=(0, 3))
+def _inverse(pipeline: Pipeline, params: Sampled, batch: Batch, batched: bool) -> Batch:
+  images = {name: batch[name] for name, _ in entries(pipeline._plan.targets, batch, 'image')}
+  batch = batch | {name: to_float(image) for name, image in images.items() if image.dtype == jnp.uint8}
+  return (jax.vmap(pipeline._invert_example) if batched else pipeline._invert_example)(params, batch)
 
 
-def _call(op, options, image, arguments):
-  return op(image, **arguments, **options)
+# Configs
 
 
-def _changed(p: float, change: Callable, image: Array, drawn: Drawn) -> Array:
-  # Where every image is to be changed there is nothing to pick out.
-  return when(jnp.array(True) if p == 1 else drawn.on, change, image, drawn.arguments)
+def check(config: Mapping[str, Any], image_shape: ImageShape) -> None:
+  """Raises ValueError, with key, value and what is allowed, unless the config suits images [h, w, c]."""
+  Pipeline.from_config(config).check(image_shape)
 
 
-def _tone(config: ConfigDict, draw: Draw, example: Example) -> Example:
-  """All tone operations as one curve over the 256 levels; between them it is linear."""
-  p = max(config[name].p for name in draw)
-  return example | {'image': _changed(p, _curved, example['image'], Drawn(_any_on(draw), draw))}
-
-
-def _any_on(draw: Draw) -> Bool[Array, '']:
-  return jnp.stack([drawn.on for drawn in draw.values()]).any()
-
-
-def _curved(image: Float[Array, 'h w c'], draw: Draw) -> Float[Array, 'h w c']:
-  levels = jnp.broadcast_to(tone.RAMP[:, None, None], (256, 1, image.shape[-1]))
-  for name, (on, arguments) in draw.items():
-    op = OPS[name]
-    curve = op.apply(image)[:, None] if op.stage == 'equalisation' else op.apply(levels, **arguments)
-    levels = jnp.where(on, curve, levels)
-  return tone.lookup(image, levels[:, 0])
-
-
-def _color(config: ConfigDict, draw: Draw, example: Example) -> Example:
-  """All colour operations as one matrix; values are clipped once, at the end."""
-  del config
-  mean, matrix = color.mean_color(example['image']), color.compose_colors()
-  for name, (on, arguments) in draw.items():
-    op = OPS[name]
-    if op.stage == 'contrast':  # about the mean of the image as the matrix so far leaves it
-      arguments = arguments | {'mean': color.map_color(matrix, mean)}
-    following = jnp.where(on, op.apply(**arguments), color.compose_colors())
-    matrix = color.compose_colors(matrix, following)
-  return example | {'image': color.recolored(example['image'], matrix)}
-
-
-def _move(config: ConfigDict, draw: Draw, example: Example) -> Example:
-  """All moves, those of the policies included, as one matrix, all fields as one displacement: one resample."""
-  h, w, _ = example['image'].shape
-  bends = {name: drawn for name, drawn in draw.items() if OPS[name].stage == 'field'}
-  moves = {name: drawn for name, drawn in draw.items() if OPS[name].matrix}
-  if not bends and not moves:
-    return example
-  matrix = matrices.compose(
-    *(jnp.where(on, OPS[name].matrix((h, w), **arguments), jnp.eye(3)) for name, (on, arguments) in moves.items())
-  )
-  on = jnp.any(matrix != jnp.eye(3))
-  drawn = Drawn(on | _any_on(bends) if bends else on, {'matrix': matrix, 'bends': bends})
-  # A policy that happens may still have drawn no move.
-  p = max((config[name].p for name in draw if OPS[name].stage != 'policy'), default=0)
-  read = partial(_read, 'perspective' in moves, config.border)
-  moved = {'image': _changed(p, partial(read, config.interpolation, config.fill), example['image'], drawn)}
-  if 'mask' in example:
-    moved['mask'] = _changed(p, partial(read, 'nearest', 0), example['mask'], drawn)
-  bend = _bend((h, w), bends)
-  if 'keypoints' in example:
-    points = matrices.transform_points(matrix, example['keypoints'])
-    moved['keypoints'] = points if bend is None else warp.invert_points(bend, points)
-  if 'boxes' in example:
-    boxes = example['boxes']
-    moved['boxes'] = matrices.transform_boxes(matrix, boxes) if bend is None else warp.move_boxes(bend, boxes, matrix)
-  return example | moved
-
-
-def _read(projective, border, method, fill, image, arguments):
-  shape = image.shape[:2]
-  x, y = source_points(arguments['matrix'], shape, projective, _bend(shape, arguments['bends']))
-  return in_range(resample(image, x, y, interpolation=method, border=border, fill=fill), method)
-
-
-def _bend(shape: tuple[int, int], bends: Draw) -> Float[Array, 'h w 2'] | None:
-  """The displacements of all fields, added up."""
-  if not bends:
-    return None
-  return sum(jnp.where(on, OPS[name].apply(shape, **arguments), 0.0) for name, (on, arguments) in bends.items())
-
-
-def _flagged(example: Example) -> Example:
-  shape = example['image'].shape[:2]
-  flags = {}
-  if 'boxes' in example:
-    flags['boxes_visible'] = matrices.clip_boxes(example['boxes'], shape)[1]
-  if 'keypoints' in example:
-    flags['keypoints_visible'] = matrices.points_inside(example['keypoints'], shape)
-  return example | {name: now & example.get(name, True) for name, now in flags.items()}
-
-
-STAGES = {  # kinds of operations, carried out in this order
-  ('policy',): _each,
-  ('equalisation', 'tone'): _tone,
-  ('contrast', 'color'): _color,
-  ('local',): _each,
-  ('policy', 'move', 'field'): _move,
-  ('piece', 'filter', 'noise', 'occlusion'): _each,
-}
+def input_step(config: Mapping[str, Any]) -> Callable[[PRNGKeyArray, Batch], Batch]:
+  """`Pipeline.from_config`: the first thing that a training step does, (keys [b], batch) -> batch."""
+  return Pipeline.from_config(config)

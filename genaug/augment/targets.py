@@ -1,10 +1,26 @@
-"""An example and what belongs to its image, moved together, and what is left of it where parts are covered.
+"""What an example may hold beside its image, and how it follows when the image is moved, recoloured, cut or mixed.
 
-An example is a dict with `image` and any of mask [h, w, 1], boxes [n, 4] and keypoints [n, 2], in the pixel frame of
-`matrices`.
+An example is a dict of arrays. A table such as `TARGETS` says of every name what kind of entry it is; entries that it
+does not name pass through untouched. `TARGETS | {'teacher': Target('image', recolor=False)}` knows one more.
+
+  image      [h, w, c], uint8 or floating point in [0, 1]: moves and is recoloured as every other image of the example;
+             with `recolor=False` it only moves, as the output of an image pair does
+  map        [h, w] or [h, w, c], floating point of any range (depth, heat maps, logits): only moves
+  mask       [h, w] or [h, w, 1], integers or booleans: only moves, read at the nearest pixel
+  boxes      [n, 4], (x_min, y_min, x_max, y_max)
+  keypoints  [n, 2], (x, y)
+  visible    [n], booleans: which boxes or keypoints, those named by `of`, still have a part in the frame; made where
+             it is missing, under the name NAME_visible
+  attribute  [n, ...]: what belongs to each of the boxes or keypoints named by `of`: classes, scores, ...
+  label      soft label [k], or a number; integers such as class indices pass, but can't be mixed
+
+Images, maps and masks of an example share one height and width. Boxes and keypoints are continuous coordinates in
+pixels, in the frame that `matrices` describes: the image spans [0, w] x [0, h], pixel centres lie at halves. None is
+ever removed, because shapes are static: what left the frame or is covered is flagged as not visible.
 """
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -15,29 +31,105 @@ from genaug.augment.resample import warp
 Example = dict[str, Any]
 
 
-def moved(example: Example, matrix: Matrix, pictures: tuple[str, ...] = ('image', 'mask')) -> Example:
-  """The example moved by a matrix; of its pictures only those named."""
-  moved = {}
-  for name in pictures:
-    if name in example:
-      interpolation = 'bilinear' if name == 'image' else 'nearest'
-      moved[name] = warp(example[name], matrix, interpolation=interpolation, border='edge')
-  if 'boxes' in example:
-    moved['boxes'] = transform_boxes(matrix, example['boxes'])
-  if 'keypoints' in example:
-    moved['keypoints'] = transform_points(matrix, example['keypoints'])
-  return example | moved
+class Target(NamedTuple):
+  """What kind of entry a name stands for, see the module's table."""
+
+  kind: str
+  of: str = ''  # visible and attribute: the boxes or keypoints that they belong to
+  recolor: bool = True  # image: False leaves its values alone
+  interpolation: str | None = None  # image and map: nearest, bilinear or cubic; None is the pipeline's
+  fill: float | None = None  # image: in [0, 1], None is the pipeline's; map and mask: in their units, None is 0
 
 
-def seen_annotations(*parts: tuple[Example, Bool[Array, 'h w']]) -> Example:
-  """Boxes and keypoints of all (example, pixels that are seen of it)."""
+Targets = Mapping[str, Target]
+
+TARGETS = {
+  'image': Target('image'),
+  'image2': Target('image'),
+  'target': Target('image', recolor=False),
+  'depth': Target('map', interpolation='nearest'),  # no depth between that of an object and what is behind it
+  'mask': Target('mask'),
+  'boxes': Target('boxes'),
+  'boxes_visible': Target('visible', of='boxes'),
+  'boxes_classes': Target('attribute', of='boxes'),
+  'boxes_scores': Target('attribute', of='boxes'),
+  'keypoints': Target('keypoints'),
+  'keypoints_visible': Target('visible', of='keypoints'),
+  'keypoints_classes': Target('attribute', of='keypoints'),
+  'label': Target('label'),
+}
+
+SPATIAL = ('image', 'map', 'mask')
+OBJECTS = ('boxes', 'keypoints')
+KINDS = (*SPATIAL, *OBJECTS, 'visible', 'attribute', 'label')
+
+
+def entries(targets: Targets, example: Example, *kinds: str) -> Iterator[tuple[str, Target]]:
+  """The entries of the example that are of these kinds, in the order of the table."""
+  return ((name, target) for name, target in targets.items() if name in example and target.kind in kinds)
+
+
+def attributes(targets: Targets, example: Example, of: str) -> list[str]:
+  """The entries of the example that say something of each of its boxes or keypoints of that name."""
+  return [name for name, target in entries(targets, example, 'attribute') if target.of == of]
+
+
+def visible_name(name: str) -> str:
+  """The entry that flags which of those boxes or keypoints are visible."""
+  return f'{name}_visible'
+
+
+def with_flags(targets: Targets | None) -> dict[str, Target]:
+  """The table, by default `TARGETS`, with an entry NAME_visible for all boxes and keypoints."""
+  targets = TARGETS if targets is None else targets
+  objects = [name for name, target in targets.items() if target.kind in OBJECTS]
+  return dict(targets) | {visible_name(name): Target('visible', of=name) for name in objects}
+
+
+def with_channels(targets: Targets, example: Example, leading: int = 0) -> Example:
+  """The example with maps and masks [h, w] as [h, w, 1], behind so many leading axes."""
+  flat = [name for name, _ in entries(targets, example, 'map', 'mask') if example[name].ndim == leading + 2]
+  return example | {name: example[name][..., None] for name in flat}
+
+
+def without_channels(example: Example, like: Example) -> Example:
+  """The way back of `with_channels`: entries have as many axes as in `like` again."""
+  flat = [name for name in like if example[name].ndim == like[name].ndim + 1]
+  return example | {name: example[name][..., 0] for name in flat}
+
+
+def reading(target: Target, border: str, fill: float, interpolation: str) -> dict[str, Any]:
+  """The keywords of `resample.warp` for an entry, where images have this fill and interpolation."""
+  default = fill if target.kind == 'image' else 0
+  return {
+    'border': border,
+    'fill': default if target.fill is None else target.fill,
+    'interpolation': 'nearest' if target.kind == 'mask' else target.interpolation or interpolation,
+  }
+
+
+def moved(targets: Targets, example: Example, matrix: Matrix, spatial: bool = True) -> Example:
+  """The example moved by a matrix, edges continued; without `spatial` only its boxes and keypoints."""
+  changed = {}
+  for name, target in entries(targets, example, *SPATIAL) if spatial else ():
+    changed[name] = warp(example[name], matrix, **reading(target, 'edge', 0.0, 'bilinear'))
+  for name, target in entries(targets, example, *OBJECTS):
+    changed[name] = (transform_boxes if target.kind == 'boxes' else transform_points)(matrix, example[name])
+  return example | changed
+
+
+def joined_objects(targets: Targets, *parts: tuple[Example, Bool[Array, 'h w']]) -> Example:
+  """Boxes, keypoints and what belongs to them of all (example, pixels that are seen of it), one after the other."""
+  first, _ = parts[0]
   joined = {}
-  for name, look in {'boxes': seen_boxes, 'keypoints': seen_points}.items():
-    if name in parts[0][0]:
-      values, visible = zip(*(look(example[name], seen) for example, seen in parts))
-      before = [example.get(f'{name}_visible', True) for example, _ in parts]
-      joined[name] = jnp.concatenate(values)
-      joined[f'{name}_visible'] = jnp.concatenate([now & was for now, was in zip(visible, before)])
+  for name, target in entries(targets, first, *OBJECTS):
+    look, flag = seen_boxes if target.kind == 'boxes' else seen_points, visible_name(name)
+    values, visible = zip(*(look(example[name], seen) for example, seen in parts))
+    before = [example.get(flag, True) for example, _ in parts]
+    joined[name] = jnp.concatenate(values)
+    joined[flag] = jnp.concatenate([now & was for now, was in zip(visible, before)])
+    for attribute in attributes(targets, first, name):
+      joined[attribute] = jnp.concatenate([example[attribute] for example, _ in parts])
   return joined
 
 

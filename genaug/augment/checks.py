@@ -1,0 +1,217 @@
+"""The one check at the head of pipelines and mixes: that an example or a batch is what its table of targets says.
+
+Only shapes and dtypes are looked at, so that it costs nothing in compiled code. ValueError names the entry, what it
+is and what is wanted.
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray
+
+from genaug.augment.resample import INTERPOLATIONS
+from genaug.augment.targets import (
+  KINDS,
+  OBJECTS,
+  SPATIAL,
+  Example,
+  Target,
+  Targets,
+  entries,
+  visible_name,
+  with_channels,
+  with_flags,
+  without_channels,
+)
+
+MOST_CHANNELS = 16  # of an image whose first axis is as short as channels are
+
+IMAGE_CURES = {
+  'bool': 'image.astype(np.float32) makes it so; what labels pixels is a mask',
+  'uint16': 'image.astype(np.float32) / 65535 makes it so',
+}
+LAYOUTS = {  # kind -> the shapes it may have, as text and as number of axes
+  'image': ('[{b}h, w, c]', (3,)),
+  'map': ('[{b}h, w] or [{b}h, w, c]', (2, 3)),
+  'mask': ('[{b}h, w] or [{b}h, w, 1]', (2, 3)),
+  'boxes': ('[{b}n, 4], (x_min, y_min, x_max, y_max)', (2,)),
+  'keypoints': ('[{b}n, 2], (x, y)', (2,)),
+  'visible': ('[{b}n]', (1,)),
+  'attribute': ('[{b}n, ...]', range(1, 9)),
+  'label': ('[{b}k] or one number each', (0, 1)),
+}
+
+
+def check_targets(targets: Targets) -> None:
+  """Raises ValueError unless the table's kinds, fills and owners are there."""
+  for name, target in targets.items():
+    if not isinstance(target, Target):
+      raise ValueError(f'targets: {name} = {target!r}: must be an augment.Target')
+    if target.kind not in KINDS:
+      raise ValueError(f'targets: {name}.kind = {target.kind!r}: must be one of {", ".join(KINDS)}')
+    if target.interpolation not in (None, *INTERPOLATIONS):
+      allowed = ', '.join(INTERPOLATIONS)
+      raise ValueError(f'targets: {name}.interpolation = {target.interpolation!r}: must be one of {allowed}')
+    if target.kind in ('visible', 'attribute') and getattr(targets.get(target.of), 'kind', None) not in OBJECTS:
+      raise ValueError(f'targets: {name}.of = {target.of!r}: must name boxes or keypoints of the table')
+    if target.kind == 'image' and target.fill is not None and not 0 <= target.fill <= 1:
+      raise ValueError(f'targets: {name}.fill = {target.fill!r}: must lie in [0, 1], whatever the dtype of images')
+  if not any(target.kind == 'image' and target.recolor for target in targets.values()):
+    raise ValueError('targets: no image: must have one, which the others follow')
+
+
+def check_keys(keys: PRNGKeyArray) -> PRNGKeyArray:
+  """One key, or one an example. Raises ValueError for anything else; keys of uint32, as of old, become typed."""
+  keys = jnp.asarray(keys)
+  if keys.dtype == jnp.uint32 and keys.ndim:
+    keys = jax.random.wrap_key_data(keys)
+  if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) or keys.ndim > 1:
+    raise ValueError(
+      f'keys of {keys.dtype}, shape {keys.shape}: must be jax.random.key(seed) for one example, and '
+      'jax.random.split(key, b) for a batch of b'
+    )
+  return keys
+
+
+def check_example(targets: Targets, example: Example, size: int | None, given: str = 'one example') -> Example:
+  """The entries that the table names as JAX arrays, coordinates as floats, of `size` examples, or for None of one.
+
+  `given` says what there is so much of, for messages. Raises ValueError for what does not suit.
+  """
+  known = {name: _array(name, example[name]) for name in targets if name in example}
+  frame = None
+  for name, target in entries(targets, known, *KINDS):
+    _check_shape(name, target, known[name], size, given)
+    _check_dtype(name, target, known[name])
+    if target.kind in OBJECTS and not jnp.issubdtype(known[name].dtype, jnp.floating):
+      known[name] = known[name].astype(jnp.float32)
+    if target.kind in SPATIAL:
+      frame = frame or (name, known[name].shape[size is not None :][:2])
+      _check_frame(name, known[name].shape[size is not None :][:2], *frame)
+  if not frame:
+    raise ValueError(f'an example of {", ".join(map(repr, example)) or "nothing"}: must hold an image, mask or map')
+  for name, target in entries(targets, known, 'visible', 'attribute'):
+    _check_owner(name, target.of, known, size is not None)
+  return known
+
+
+def _array(name: str, value: Any) -> Array:
+  try:
+    return jnp.asarray(value)
+  except (TypeError, ValueError) as error:
+    raise ValueError(f'{name} of {type(value).__name__}: must be an array of numbers ({error})') from None
+
+
+def _check_shape(name: str, target: Target, value: Array, size: int | None, given: str) -> None:
+  text, ranks = LAYOUTS[target.kind]
+  wanted, shape = text.format(b='' if size is None else f'{size}, '), value.shape
+  lead = 0 if size is None else 1
+  if shape[:lead] != (size,) * lead or len(shape) - lead not in ranks:
+    remedy = ''
+    if target.kind == 'image' and len(shape) == 4 and 'key' in given:
+      remedy = f'; jax.random.split(key, {shape[0]}) has a key for each image'
+    elif target.kind == 'image' and len(shape) == 2:
+      remedy = '; a grey image has a channel: image[..., None]'
+    raise ValueError(f'{name} of shape {shape}: must be {wanted}, for {given}{remedy}')
+  if target.kind == 'image':
+    first, channels = shape[lead], shape[-1]
+    if channels > MOST_CHANNELS and first in (1, 3):
+      raise ValueError(
+        f'{name} of shape {shape}: must be {wanted}, and {channels} channels look like a width; if channels come '
+        'first, np.moveaxis(image, -3, -1) puts them last'
+      )
+  if target.kind == 'mask' and len(shape) - lead == 3 and shape[-1] != 1:
+    raise ValueError(f'{name} of shape {shape}: must be {wanted}; of a one-hot mask jnp.argmax(mask, -1) is one')
+  if target.kind in OBJECTS and shape[-1] != (4 if target.kind == 'boxes' else 2):
+    kept = f'{name}_classes' if target.kind == 'boxes' else visible_name(name)
+    raise ValueError(
+      f'{name} of shape {shape}: must be {wanted} in pixels; what else belongs to each is an entry of its own, '
+      f'as {kept!r} is'
+    )
+
+
+def _check_dtype(name: str, target: Target, value: Array) -> None:
+  dtype = value.dtype
+  integer, floating = jnp.issubdtype(dtype, jnp.integer), jnp.issubdtype(dtype, jnp.floating)
+  problem = ''
+  if target.kind == 'image' and not floating and dtype != jnp.uint8:
+    problem = 'uint8 in [0, 255] or floating point in [0, 1]'
+    problem += f'; {IMAGE_CURES[dtype.name]}' if dtype.name in IMAGE_CURES else ''
+  elif target.kind == 'map' and not floating:
+    problem = 'floating point; .astype(np.float32) makes it so, and integers that label pixels are a mask'
+  elif target.kind == 'mask' and not (integer or dtype == jnp.bool_):
+    problem = "integers or booleans; values to be interpolated are an entry of the kind 'map'"
+  elif target.kind in OBJECTS and not (integer or floating):
+    problem = 'numbers, in pixels'
+  elif target.kind == 'visible' and dtype != jnp.bool_:
+    problem = 'booleans; flags > 0 makes them so'
+  if problem:
+    raise ValueError(f'{name} of {dtype}: must be {problem}')
+
+
+def _check_frame(name: str, shape: tuple[int, int], first: str, frame: tuple[int, int]) -> None:
+  if shape != frame:
+    raise ValueError(
+      f'{name} of {" x ".join(map(str, shape))} pixels: must be {" x ".join(map(str, frame))}, as {first} is'
+    )
+
+
+def _check_owner(name: str, of: str, known: Example, batched: bool) -> None:
+  if of not in known:
+    raise ValueError(f'{name} without {of}: give the {of} that they belong to')
+  count, number = known[name].shape[batched], known[of].shape[batched]
+  if count != number:
+    raise ValueError(f'{name} of shape {known[name].shape}: must be {number} long, one for each of the {of}')
+
+
+def mix_of(count: int) -> Callable[[Callable[..., Example]], Callable[..., Example]]:
+  """Checks the `count` examples that a mix takes first, and gives their masks and maps [h, w] a channel meanwhile."""
+
+  def decorate(op):
+    signature = inspect.signature(op)
+
+    @wraps(op)
+    def mix(*args, **kwargs):
+      bound = signature.bind(*args, **kwargs)
+      bound.apply_defaults()
+      targets = with_flags(bound.arguments['targets'])
+      names = list(signature.parameters)[:count]
+      given = [bound.arguments[name] for name in names]
+      checked = _check_mixed(op.__name__, targets, *given)
+      bound.arguments.update(zip(names, (with_channels(targets, example) for example in checked)), targets=targets)
+      return dict(given[0]) | without_channels(op(*bound.args, **bound.kwargs), like=checked[0])
+
+    return mix
+
+  return decorate
+
+
+def _check_mixed(name: str, targets: Targets, *examples: Example) -> list[Example]:
+  for entry in (entry for entry, target in targets.items() if target.kind != 'visible'):
+    shapes = [jnp.shape(example[entry]) if entry in example else None for example in examples]
+    if len(set(shapes)) > 1:
+      raise ValueError(f'{name}: {entry} of shapes {", ".join(map(str, shapes))}: must be the same')
+  first, *_ = examples = [check_example(targets, example, None) for example in examples]
+  cures = {'image': '.astype(np.float32) / 255', 'label': 'jax.nn.one_hot(label, number of classes)'}
+  for entry, target in entries(targets, first, *cures):
+    if not jnp.issubdtype(dtype := first[entry].dtype, jnp.floating):
+      raise ValueError(f'{name}: {entry} of {dtype}: must be floating point; {cures[target.kind]} makes it so')
+  if all(target.kind == 'image' and target.recolor for _, target in entries(targets, first, *KINDS)):
+    raise ValueError(
+      f'{name}: images alone: must come with what says what they show: label, a soft label [k] as jax.nn.one_hot '
+      'makes it, or boxes, keypoints, masks or targets'
+    )
+  return examples
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> ValueError:
+  """The error for a name that does not exist, with the nearest one that does."""
+  known = list(known)
+  close = difflib.get_close_matches(str(name), known, 1)
+  hint = f'did you mean {close[0]!r}?' if close else f'must be one of {", ".join(known) or "none"}'
+  return ValueError(f'unknown {what} {name!r}: {hint}')

@@ -1,0 +1,262 @@
+"""What a pipeline does to one example, stage after stage, with parameters that were sampled before.
+
+Randomness picks parameters, never branches; what is not among the parameters leaves nothing in the compiled code.
+The order is that of the registry: policies, tone (one curve, its operations by name), colour (one matrix), geometry
+(all matrices and displacement fields in one resample, with those of the policies), then what needs the final pixels.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from genaug.augment import color, matrices, tone, warp
+from genaug.augment.conditional import when
+from genaug.augment.image import Params, check_channels
+from genaug.augment.registry import Op
+from genaug.augment.resample import FAR_OUTSIDE, in_range, resample, source_points
+from genaug.augment.targets import OBJECTS, SPATIAL, Example, Target, Targets, entries, reading, visible_name
+
+
+class OpParams(NamedTuple):
+  """What was sampled for one operation."""
+
+  on: Bool[Array, '*b']  # whether it happens
+  values: Params  # the parameters of its arithmetic
+
+
+Sampled = dict[str, OpParams]
+
+
+class Plan(NamedTuple):
+  """What the stages need to know of a pipeline."""
+
+  ops: dict[str, Op]  # in the order of work
+  always: frozenset[str]  # operations that happen to every example
+  targets: Targets
+  border: str
+  fill: float
+  interpolation: str
+
+  def of(self, params: Sampled, *stages: str) -> Sampled:
+    """What was sampled for the operations of these stages, in the order of work (jit sorts dicts)."""
+    return {name: params[name] for name, op in self.ops.items() if name in params and op.stage in stages}
+
+  def reading(self, target: Target) -> dict[str, Any]:
+    """How an entry is resampled."""
+    return reading(target, self.border, self.fill, self.interpolation)
+
+
+def carry_out(plan: Plan, params: Sampled, example: Example) -> Example:
+  """The example under the parameters, all but the mixing; images are floating point, maps and masks have channels."""
+  for name in params:
+    for entry in _recolored(plan, example) if plan.ops[name].channels else ():
+      check_channels(example[entry].shape[-1], name, plan.ops[name].channels)
+  for stages, run in STAGES.items():
+    if chosen := plan.of(params, *stages):
+      example = run(plan, chosen, example)
+  return flagged(plan, example)
+
+
+def _recolored(plan: Plan, example: Example) -> dict[str, Target]:
+  return {name: target for name, target in entries(plan.targets, example, 'image') if target.recolor}
+
+
+def _when(plan: Plan, names: Sampled, change, image: Array, on: Bool[Array, ''], values: Any) -> Array:
+  # Where every image is to be changed there is nothing to pick out.
+  return when(jnp.array(True) if plan.always & names.keys() else on, change, image, values)
+
+
+def _any_on(params: Sampled) -> Bool[Array, '']:
+  return jnp.stack([sampled.on for sampled in params.values()]).any()
+
+
+def _each(plan: Plan, params: Sampled, example: Example) -> Example:
+  """One operation after the other."""
+  for name, (on, values) in params.items():
+    op, changes = plan.ops[name], {}
+    for entry, target in _recolored(plan, example).items():
+      options = {option: value for option, value in plan.reading(target).items() if option in op.options}
+      changes[entry] = partial(_call, op.apply, options)
+    if op.cuts_masks:
+      others = [entry for entry in entries(plan.targets, example, *SPATIAL) if entry[0] not in changes]
+      changes |= {entry: partial(_cut, op.apply, plan.reading(target)['fill']) for entry, target in others}
+    if not op.keeps_annotations and (objects := [entry for entry, _ in entries(plan.targets, example, *OBJECTS)]):
+      raise ValueError(
+        f'{name}: must be off for examples with {" and ".join(objects)}, which can not follow its pieces'
+      )
+    example = example | {
+      entry: _when(plan, {name: params[name]}, change, example[entry], on, values) for entry, change in changes.items()
+    }
+  return example
+
+
+def _call(op, options, image, values):
+  return op(image, **values, **options)
+
+
+def _cut(op, fill, image, values):
+  """A piece of a mask or a map, with its own fill: what was cut away is where a mask of ones has zeros."""
+  kept = op(jnp.ones((*image.shape[:2], 1), bool), **values)
+  return jnp.where(kept, op(image, **values), jnp.asarray(fill, image.dtype))
+
+
+def _tone(plan: Plan, params: Sampled, example: Example) -> Example:
+  """All tone operations as one curve over the 256 levels; between them it is linear."""
+  curved = partial(_curved, plan.ops)
+  return example | {
+    name: _when(plan, params, curved, example[name], _any_on(params), params) for name in _recolored(plan, example)
+  }
+
+
+def _curved(ops: dict[str, Op], image: Float[Array, 'h w c'], params: Sampled) -> Float[Array, 'h w c']:
+  levels = jnp.broadcast_to(tone.RAMP[:, None, None], (256, 1, image.shape[-1]))
+  # An equalisation looks at the image itself, so it comes first; `when` hands the others on sorted by name.
+  for name in sorted(params, key=lambda name: (ops[name].stage != 'equalisation', name)):
+    op, (on, values) = ops[name], params[name]
+    curve = op.apply(image)[:, None] if op.stage == 'equalisation' else op.apply(levels, **values)
+    levels = jnp.where(on, curve, levels)
+  return tone.lookup(image, levels[:, 0])
+
+
+def _color(plan: Plan, params: Sampled, example: Example) -> Example:
+  """All colour operations as one matrix an image; values are clipped once, at the end."""
+  changed = {}
+  for entry in _recolored(plan, example):
+    mean, matrix = color.mean_color(example[entry]), color.compose_colors()
+    for name, (on, values) in params.items():
+      op = plan.ops[name]
+      if op.stage == 'contrast':  # about the mean of the image as the matrix so far leaves it
+        values = values | {'mean': color.map_color(matrix, mean)}
+      following = jnp.where(on, op.apply(**values), color.compose_colors())
+      matrix = color.compose_colors(matrix, following)
+    changed[entry] = color.recolored(example[entry], matrix)
+  return example | changed
+
+
+# Geometry
+
+
+def _geometry(plan: Plan, params: Sampled) -> tuple[Sampled, Sampled]:
+  """What was sampled for displacement fields, and for matrices."""
+  fields = plan.of(params, 'field')
+  return fields, {name: params[name] for name, op in plan.ops.items() if name in params and op.matrix}
+
+
+def _matrix(plan: Plan, moves: Sampled, shape: tuple[int, int]) -> matrices.Matrix:
+  return matrices.compose(
+    *(jnp.where(on, plan.ops[name].matrix(shape, **values), jnp.eye(3)) for name, (on, values) in moves.items())
+  )
+
+
+def _displacement(plan: Plan, fields: Sampled, shape: tuple[int, int]) -> Float[Array, 'h w 2'] | None:
+  """The displacements of all fields, added up."""
+  if not fields:
+    return None
+  return sum(jnp.where(on, plan.ops[name].apply(shape, **values), 0.0) for name, (on, values) in fields.items())
+
+
+def _shape(plan: Plan, example: Example) -> tuple[int, int]:
+  name, _ = next(entries(plan.targets, example, *SPATIAL))
+  return example[name].shape[:2]
+
+
+def _move(plan: Plan, params: Sampled, example: Example) -> Example:
+  """All matrices, those of the policies included, as one, all fields as one displacement: one resample."""
+  shape = _shape(plan, example)
+  fields, moves = _geometry(plan, params)
+  if not fields and not moves:
+    return example
+  matrix = _matrix(plan, moves, shape)
+  on = jnp.any(matrix != jnp.eye(3))
+  on = on | _any_on(fields) if fields else on
+  # A policy that happens may still have sampled no move.
+  certain = {name: sampled for name, sampled in params.items() if plan.ops[name].stage != 'policy'}
+  moved = {}
+  for name, target in entries(plan.targets, example, *SPATIAL):
+    read = partial(_read, plan, target, 'perspective' in moves)
+    moved[name] = _when(plan, certain, read, example[name], on, {'matrix': matrix, 'fields': fields})
+  field = _displacement(plan, fields, shape)
+  for name, target in entries(plan.targets, example, *OBJECTS):
+    points = example[name]
+    if target.kind == 'boxes':
+      moved[name] = (
+        matrices.transform_boxes(matrix, points) if field is None else warp.move_boxes(field, points, matrix)
+      )
+    else:
+      points = matrices.transform_points(matrix, points)
+      moved[name] = points if field is None else warp.invert_points(field, points)
+  return example | moved
+
+
+def _read(plan: Plan, target: Target, projective: bool, image: Array, values: Params) -> Array:
+  shape = image.shape[:2]
+  x, y = source_points(values['matrix'], shape, projective, _displacement(plan, values['fields'], shape))
+  return _resampled(plan, target, image, x, y)
+
+
+def _resampled(plan: Plan, target: Target, image: Array, x: Float[Array, 'h w'], y: Float[Array, 'h w']) -> Array:
+  options = plan.reading(target)
+  value = resample(image, x, y, **options)
+  return in_range(value, options['interpolation']) if target.kind == 'image' else value
+
+
+def undo_geometry(plan: Plan, params: Sampled, example: Example) -> Example:
+  """The way back of `_move`, and nothing else."""
+  h, w = shape = _shape(plan, example)
+  fields, moves = _geometry(plan, params)
+  if not fields and not moves:
+    return flagged(plan, example)
+  matrix, field = _matrix(plan, moves, shape), _displacement(plan, fields, shape)
+  back = matrices.inverse(matrix)
+  centres = jnp.stack(jnp.meshgrid(jnp.arange(w) + 0.5, jnp.arange(h) + 0.5), -1).reshape(-1, 2)
+  sources = matrices.transform_points(matrix, centres)
+  sources = jnp.where(jnp.isfinite(sources), sources, FAR_OUTSIDE)
+  if field is not None:
+    sources = warp.invert_points(field, sources)
+  x, y = jnp.moveaxis(sources, -1, 0).reshape(2, h, w)
+  undone = {
+    name: _resampled(plan, target, example[name], x, y) for name, target in entries(plan.targets, example, *SPATIAL)
+  }
+
+  def before(points):
+    if field is not None:
+      column, row = points[None, :, 0], points[None, :, 1]
+      points = points + resample(field, column, row, border='edge')[0]
+    return matrices.transform_points(back, points)
+
+  for name, target in entries(plan.targets, example, *OBJECTS):
+    if target.kind == 'keypoints':
+      undone[name] = before(example[name])
+    elif field is None:
+      undone[name] = matrices.transform_boxes(back, example[name])
+    else:
+      outlines = warp.outline(example[name])
+      points = before(outlines.reshape(-1, 2)).reshape(outlines.shape)
+      undone[name] = jnp.concatenate([points.min(1), points.max(1)], axis=-1)
+  return flagged(plan, example | undone)
+
+
+def flagged(plan: Plan, example: Example) -> Example:
+  """The example with flags of all boxes and keypoints; one that it brings along holds on."""
+  shape, flags = _shape(plan, example), {}
+  for name, target in entries(plan.targets, example, *OBJECTS):
+    if target.kind == 'boxes':
+      now = matrices.clip_boxes(example[name], shape)[1]
+    else:
+      now = matrices.points_inside(example[name], shape)
+    flags[visible_name(name)] = now & example.get(visible_name(name), True)
+  return example | flags
+
+
+# Operations of these stages, carried out in this order.
+STAGES = {
+  ('policy',): _each,
+  ('equalisation', 'tone'): _tone,
+  ('contrast', 'color'): _color,
+  ('local',): _each,
+  ('policy', 'move', 'field'): _move,
+  ('piece', 'filter', 'noise', 'occlusion'): _each,
+}
+KNOWN = {'mix', *(stage for stages in STAGES for stage in stages)}
