@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import scipy.special
 
-from genaug.augment import pipeline
+from genaug.augment import Pipeline
 from genaug.data import sources, subsets
 from genaug.errors import InputError
 from genaug.losses.classification import cross_entropy
 from genaug.metrics import classification
 from genaug.models import Spec
+from genaug.models.registry import NETWORKS
 from genaug.training import checks, loop
 from genaug.training.evaluator import Evaluator
 from genaug.training.experiment import prepare
@@ -122,7 +123,7 @@ def test_mixing_changes_labels_with_images(data_dir):
   experiment = prepare(config, data_dir, log=quiet)
   arrays = {name: array[:16] for name, array in experiment.dataset.train.arrays.items()}
   arrays['label'] = np.eye(10, dtype=np.float32)[arrays['label']]
-  seen = pipeline.input_step(config.augment)(jax.random.split(jax.random.key(0), 16), arrays)
+  seen = Pipeline.from_config(config.augment)(jax.random.split(jax.random.key(0), 16), arrays)
   label = np.asarray(seen['label'])
   np.testing.assert_allclose(label.sum(-1), 1, rtol=1e-6)
   one_hot, images = arrays['label'], arrays['image'] / 255

@@ -9,21 +9,18 @@ import sys
 import jax
 import numpy as np
 
-from genaug.augment import pipeline
+from genaug.augment import Pipeline
 from genaug.training.experiment import DEVICES, prepare
 from genaug.training.loop import make_batches, make_step
 from tests.conftest import ADA, tiny_config
 
 
-def _recorded(input_step, seen):
-  """The input step of a config, which also keeps what it returns in a list."""
+def _recorded(call, seen):
+  """`Pipeline.__call__`, which also keeps what it returns in a list."""
 
-  def record(config):
-    def step(keys, batch):
-      seen.append(input_step(config)(keys, batch))
-      return seen[-1]
-
-    return step
+  def record(*arguments):
+    seen.append(call(*arguments))
+    return seen[-1]
 
   return record
 
@@ -45,7 +42,7 @@ def main(task: str, data_dir: str, output: str, *distributed: str) -> None:
   extra = {'augment__cutmix__p': 0.5, 'train__accumulate': 2} if task == 'classify' else {}
   ada = ADA if task == 'gan' else {}
   seen: list = []
-  pipeline.input_step = _recorded(pipeline.input_step, seen)
+  Pipeline.__call__ = _recorded(Pipeline.__call__, seen)
   experiment = prepare(
     tiny_config(task, data__device_mib=512 * (task != 'vae'), **ada, **extra), pathlib.Path(data_dir)
   )

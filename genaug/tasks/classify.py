@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from genaug.augment import pipeline
+from genaug.augment import Pipeline
 from genaug.losses.classification import cross_entropy
 from genaug.models import Spec
 from genaug.models.registry import NETWORKS
@@ -15,7 +15,7 @@ from genaug.tasks.updates import apply_gradients, gradients, optimizers, ranges_
 def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   network = NETWORKS[config.model.network].build(config, spec, axis_name)['classifier']
   optimizer = optimizers(config, ('classifier',))
-  input_step = pipeline.input_step(config.augment)
+  pipeline = Pipeline.from_config(config.augment)
 
   def init(key):
     variables = network.init(key, jnp.zeros((1, *spec.image_shape)), train=False)
@@ -26,7 +26,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
 
   def augmented(batch: Batch, keys: Keys) -> Batch:
     """Images in [0, 1], augmented and mixed, and soft labels."""
-    return input_step(keys, dict(batch) | {'label': jax.nn.one_hot(batch['label'], spec.num_classes)})
+    return pipeline(keys, dict(batch) | {'label': jax.nn.one_hot(batch['label'], spec.num_classes)})
 
   def train_step(state, batch, keys):
     batch = augmented(batch, keys)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from genaug.augment import pipeline
+from genaug.augment import Pipeline
 from genaug.augment.ada import GROUPS, init_controller, random_ada, update_controller
 from genaug.augment.diff_augment import POLICIES, random_diff_augment
 from genaug.losses.adversarial import ADVERSARIAL_LOSSES
@@ -45,7 +45,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   networks = NETWORKS[config.model.network].build(config, spec, axis_name)
   generator, discriminator = (networks[role] for role in _ROLES)
   optimizer = optimizers(config, _ROLES)
-  input_step = pipeline.input_step(config.augment)
+  pipeline = Pipeline.from_config(config.augment)
   adversarial_loss = ADVERSARIAL_LOSSES[config.gan.loss]
   penalties = {name: penalty for name, penalty in PENALTIES.items() if config.gan[name]}
   slices = config.train.accumulate
@@ -72,7 +72,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   def train_step(state, batch, keys):
     """One update of the discriminator by all slices of the batch, then one of the generator against the new one."""
     streams = split_keys(keys, ('augment', 'latent', 'real', 'fake', 'generated', 'penalty'))
-    real = 2 * input_step(streams['augment'], batch)['image'] - 1
+    real = 2 * pipeline(streams['augment'], batch)['image'] - 1
     examples = {'real': real, 'z': latents(streams['latent']), 'label': batch['label'], 'keys': streams}
     controller = state.extra['controller']
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Key
 
-from genaug.augment import pipeline
+from genaug.augment import Pipeline
 from genaug.losses import likelihood
 from genaug.models import Spec
 from genaug.models.registry import NETWORKS
@@ -36,7 +36,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   networks = NETWORKS[config.model.network].build(config, spec, axis_name)
   encoder, decoder = (networks[role] for role in _ROLES)
   optimizer = optimizers(config, _ROLES)
-  input_step = pipeline.input_step(config.augment)
+  pipeline = Pipeline.from_config(config.augment)
 
   def init(key):
     e_key, d_key = jax.random.split(key)
@@ -68,7 +68,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
 
   def train_step(state, batch, keys):
     streams = split_keys(keys, ('augment', 'elbo'))
-    images = input_step(streams['augment'], batch)['image']
+    images = pipeline(streams['augment'], batch)['image']
     warm_up = config.vae.kl_warmup_steps
     beta = config.vae.beta * (jnp.minimum(1.0, (state.step + 1) / warm_up) if warm_up else 1.0)
 

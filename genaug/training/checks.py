@@ -3,10 +3,12 @@
 from ml_collections import ConfigDict
 
 from genaug import ranges
-from genaug.augment import mixing, pipeline, registry
+from genaug.augment import OPS, Pipeline
+from genaug.augment.mixing import GROUP
 from genaug.data.sources import Dataset
 from genaug.errors import InputError
 from genaug.metrics.registry import METRICS
+from genaug.models import ImageShape
 from genaug.models.registry import NETWORKS
 from genaug.ranges import Choice, Number
 from genaug.tasks import updates
@@ -61,10 +63,10 @@ def check_config(config: ConfigDict) -> None:
   if config.optim.warmup_steps >= config.train.steps:
     remedy = f'fewer than train.steps = {config.train.steps}'
     raise InputError('optim.warmup_steps', config.optim.warmup_steps, 'is the whole run', remedy)
-  for name in registry.MIXES:
-    if config.augment[name].p and 'label' not in task.inputs:
-      problem = f'task {config.task!r} has no use for mixed images'
-      raise InputError(f'augment.{name}.p', config.augment[name].p, problem, f'--config.augment.{name}.p=0')
+  mixes = _mixes(config.augment)
+  if mixes and 'label' not in task.inputs:
+    key, problem = f'augment.{mixes[0]}.p', f'task {config.task!r} has no use for mixed images'
+    raise InputError(key, ranges.get(config, key), problem, f'--config.{key}=0')
   for name in config.eval.metrics:
     if name not in METRICS:
       raise InputError('eval.metrics', name, 'no such metric', f'any of {", ".join(METRICS)}')
@@ -103,30 +105,41 @@ def check_data(config: ConfigDict, dataset: Dataset) -> None:
   check_augment(config.augment, dataset.image_shape, f'an image of {config.data.name}')
 
 
-def check_augment(augment: ConfigDict, image_shape: tuple[int, int, int], name: str) -> None:
-  """Whether the augmentation suits images like the one of that name. Raises InputError."""
+def check_augment(augment: ConfigDict, image_shape: ImageShape | None = None, name: str = '') -> Pipeline:
+  """The pipeline of `c.augment`, which suits images of that shape, if one is given, such as the one of that name.
+
+  Raises InputError.
+  """
   try:
-    pipeline.check(augment, image_shape)
+    pipeline = Pipeline.from_config(augment)
+    if image_shape:
+      pipeline.check(image_shape)
+    return pipeline
   except ValueError as error:
     key = str(error).partition(' = ')[0]
-    value = augment[key].to_dict() if key in registry.OPS else augment
-    for part in () if key in registry.OPS else key.split('.'):
-      value = value[part]
-    shape, problem = ' x '.join(map(str, image_shape)), str(error).removeprefix(f'{key} = {value!r}: ')
-    remedy = f'--config.augment.{key}{".p=0" if key in registry.OPS else "=..."}, see c.augment in configs/base.py'
-    raise InputError(f'augment.{key}', value, f'{problem} ({name} is {shape})', remedy) from None
+    value, is_operation = augment, key in OPS
+    for part in key.split('.'):
+      value = value.get(part, value)
+    value = value.to_dict() if is_operation else value
+    problem = str(error).removeprefix(f'{key} = {value!r}: ')
+    problem += f' ({name} is {" x ".join(map(str, image_shape))})' if image_shape else ''
+    remedy = f'--config.augment.{key}{".p=0" if is_operation else "=..."}, see c.augment in configs/base.py'
+    raise InputError(f'augment.{key}', value, problem, remedy) from None
+
+
+def _mixes(augment: ConfigDict) -> list[str]:
+  return [name for name in check_augment(augment).operations if OPS[name].stage == 'mix']
 
 
 def check_devices(config: ConfigDict, devices: int, steps_per_call: int) -> None:
   """Whether batch and intervals divide as the machine needs. Raises InputError."""
-  mixes = [name for name in registry.MIXES if config.augment[name].p]
-  share = config.train.batch_size // devices
-  if mixes and devices > 1 and share % mixing.GROUP:
+  mixes, share = _mixes(config.augment), config.train.batch_size // devices
+  if mixes and devices > 1 and share % GROUP:
     raise InputError(
       'train.batch_size',
       config.train.batch_size,
-      f'{share} images on each of {devices} devices, but {mixes[0]} mixes groups of {mixing.GROUP}',
-      f'a multiple of {mixing.GROUP * devices}',
+      f'{share} images on each of {devices} devices, but {mixes[0]} mixes groups of {GROUP}',
+      f'a multiple of {GROUP * devices}',
     )
   slices = config.train.accumulate
   parts = devices * slices
