@@ -192,7 +192,7 @@ def apply_augmix(
   return image + blend * (_mix_chains(image, layers, weights, **options) - image)
 
 
-@partial(jax.jit, static_argnames=('interpolation', 'border', 'fill'), inline=True)
+@partial(jax.jit, static_argnames=('interpolation', 'border', 'fill'))
 def _mix_chains(image, layers, weights, **options):
   def add(mixed, chain):
     layers, weight = chain

@@ -5,7 +5,6 @@ one matrix and one resample at the end, so that nothing is interpolated twice an
 whatever the colours.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -46,7 +45,7 @@ class Layers(NamedTuple):
   parameter: Float[Array, ' n']  # in the operation's unit, sign included; 0 where it has none
 
 
-@partial(jax.jit, inline=True)  # outside jit, a loop is compiled at every call
+@jax.jit  # outside jit, a loop is compiled at every call
 def recolor(image: Float[Array, 'h w c'], layers: Layers) -> Float[Array, 'h w c']:
   """Applies the colour operations of all layers in turn; the moves are `layers_matrix`."""
 

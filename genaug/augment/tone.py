@@ -73,7 +73,7 @@ def _less_ramp(curve):
   return curve - RAMP[:, None]
 
 
-@partial(jax.jit, static_argnums=0, inline=True)  # outside jit, a loop is compiled at every call
+@partial(jax.jit, static_argnums=0)  # outside jit, a loop is compiled at every call
 def _settled(last, *tables):
   """last(*tables), of the shape of the first, in memory before anyone reads it."""
   # On CPU, XLA fuses a table into the gather that reads it and works it out anew for every pixel, in spite of an

@@ -6,7 +6,7 @@ Fields add up; after a matrix M the source is M^-1 (p + d(p)), and a point comes
 of the height along y. `op(image, ...)` has a twin `op_field(size, ...)`, same arguments, size = (h, w).
 """
 
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -78,7 +78,7 @@ def _einsum(subscripts: str, *operands: ArrayLike) -> Array:
 NEWTON_STEPS = 6  # four are exact to float32 at the default parameters
 
 
-@partial(jax.jit, inline=True)  # outside jit, the loop would be compiled at every call
+@jax.jit  # outside jit, the loop would be compiled at every call
 def invert_points(field: Field, points: Float[Array, 'n 2']) -> Float[Array, 'n 2']:
   """Inverts the field at the points: where content went, q with q + d(q) = point, by Newton's method.
 
