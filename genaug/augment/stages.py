@@ -5,6 +5,7 @@ The order is that of the registry: policies, tone (one curve, its operations by 
 (all matrices and displacement fields in one resample, with those of the policies), then what needs the final pixels.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -63,9 +64,9 @@ def _recolored(plan: Plan, example: Example) -> dict[str, Target]:
   return {name: target for name, target in entries(plan.targets, example, 'image') if target.recolor}
 
 
-def _when(plan: Plan, names: Sampled, change, image: Array, on: Bool[Array, ''], values: Any) -> Array:
+def _when(certain: bool, on: Bool[Array, ''], change: Callable, image: Array, values: Any, **static) -> Array:
   # Where every image is to be changed there is nothing to pick out.
-  return when(jnp.array(True) if plan.always & names.keys() else on, change, image, values)
+  return when(jnp.array(True) if certain else on, change, image, values, **static)
 
 
 def _any_on(params: Sampled) -> Bool[Array, '']:
@@ -75,47 +76,49 @@ def _any_on(params: Sampled) -> Bool[Array, '']:
 def _each(plan: Plan, params: Sampled, example: Example) -> Example:
   """One operation after the other."""
   for name, (on, values) in params.items():
-    op, changes = plan.ops[name], {}
-    for entry, target in _recolored(plan, example).items():
-      options = {option: value for option, value in plan.reading(target).items() if option in op.options}
-      changes[entry] = partial(_call, op.apply, options)
-    if op.cuts_masks:
-      others = [entry for entry in entries(plan.targets, example, *SPATIAL) if entry[0] not in changes]
-      changes |= {entry: partial(_cut, op.apply, plan.reading(target)['fill']) for entry, target in others}
+    op, changed = plan.ops[name], {}
     if not op.keeps_annotations and (objects := [entry for entry, _ in entries(plan.targets, example, *OBJECTS)]):
       raise ValueError(
         f'{name}: must be off for examples with {" and ".join(objects)}, which can not follow its pieces'
       )
-    example = example | {
-      entry: _when(plan, {name: params[name]}, change, example[entry], on, values) for entry, change in changes.items()
-    }
+    recolored = _recolored(plan, example)
+    for entry, target in entries(plan.targets, example, *SPATIAL):
+      options, when_on = plan.reading(target), partial(_when, name in plan.always, on)
+      if entry in recolored:
+        options = tuple((option, options[option]) for option in op.options)
+        changed[entry] = when_on(_call, example[entry], values, apply=op.apply, options=options)
+      elif op.cuts_masks:
+        changed[entry] = when_on(_cut, example[entry], values, apply=op.apply, fill=options['fill'])
+    example = example | changed
   return example
 
 
-def _call(op, options, image, values):
-  return op(image, **values, **options)
+def _call(image, values, apply, options):
+  return apply(image, **values, **dict(options))
 
 
-def _cut(op, fill, image, values):
+def _cut(image, values, apply, fill):
   """A piece of a mask or a map, with its own fill: what was cut away is where a mask of ones has zeros."""
-  kept = op(jnp.ones((*image.shape[:2], 1), bool), **values)
-  return jnp.where(kept, op(image, **values), jnp.asarray(fill, image.dtype))
+  kept = apply(jnp.ones((*image.shape[:2], 1), bool), **values)
+  return jnp.where(kept, apply(image, **values), jnp.asarray(fill, image.dtype))
 
 
 def _tone(plan: Plan, params: Sampled, example: Example) -> Example:
   """All tone operations as one curve over the 256 levels; between them it is linear."""
-  curved = partial(_curved, plan.ops)
+  certain, on = bool(plan.always & params.keys()), _any_on(params)
+  # An equalisation looks at the image itself, so it comes first; the others by name.
+  names = sorted(params, key=lambda name: (plan.ops[name].stage != 'equalisation', name))
+  curves = tuple((name, plan.ops[name].stage == 'equalisation', plan.ops[name].apply) for name in names)
   return example | {
-    name: _when(plan, params, curved, example[name], _any_on(params), params) for name in _recolored(plan, example)
+    entry: _when(certain, on, _curved, example[entry], params, curves=curves) for entry in _recolored(plan, example)
   }
 
 
-def _curved(ops: dict[str, Op], image: Float[Array, 'h w c'], params: Sampled) -> Float[Array, 'h w c']:
+def _curved(image: Float[Array, 'h w c'], params: Sampled, curves: tuple) -> Float[Array, 'h w c']:
   levels = jnp.broadcast_to(tone.RAMP[:, None, None], (256, 1, image.shape[-1]))
-  # An equalisation looks at the image itself, so it comes first; `when` hands the others on sorted by name.
-  for name in sorted(params, key=lambda name: (ops[name].stage != 'equalisation', name)):
-    op, (on, values) = ops[name], params[name]
-    curve = op.apply(image)[:, None] if op.stage == 'equalisation' else op.apply(levels, **values)
+  for name, equalises, op in curves:
+    on, values = params[name]
+    curve = op(image)[:, None] if equalises else op(levels, **values)
     levels = jnp.where(on, curve, levels)
   return tone.lookup(image, levels[:, 0])
 
@@ -150,11 +153,17 @@ def _matrix(plan: Plan, moves: Sampled, shape: tuple[int, int]) -> matrices.Matr
   )
 
 
-def _displacement(plan: Plan, fields: Sampled, shape: tuple[int, int]) -> Float[Array, 'h w 2'] | None:
+def _displacement(
+  shape: tuple[int, int], fields: Sampled, ops: tuple[tuple[str, Callable], ...]
+) -> Float[Array, 'h w 2'] | None:
   """The displacements of all fields, added up."""
   if not fields:
     return None
-  return sum(jnp.where(on, plan.ops[name].apply(shape, **values), 0.0) for name, (on, values) in fields.items())
+  return sum(jnp.where(fields[name].on, op(shape, **fields[name].values), 0.0) for name, op in ops)
+
+
+def _field_ops(plan: Plan, fields: Sampled) -> tuple[tuple[str, Callable], ...]:
+  return tuple((name, plan.ops[name].apply) for name in sorted(fields))
 
 
 def _shape(plan: Plan, example: Example) -> tuple[int, int]:
@@ -172,12 +181,13 @@ def _move(plan: Plan, params: Sampled, example: Example) -> Example:
   on = jnp.any(matrix != jnp.eye(3))
   on = on | _any_on(fields) if fields else on
   # A policy that happens may still have sampled no move.
-  certain = {name: sampled for name, sampled in params.items() if plan.ops[name].stage != 'policy'}
-  moved = {}
+  certain = any(plan.ops[name].stage != 'policy' for name in plan.always & params.keys())
+  static = {'projective': 'perspective' in moves, 'ops': _field_ops(plan, fields)}
+  moved, values = {}, {'matrix': matrix, 'fields': fields}
   for name, target in entries(plan.targets, example, *SPATIAL):
-    read = partial(_read, plan, target, 'perspective' in moves)
-    moved[name] = _when(plan, certain, read, example[name], on, {'matrix': matrix, 'fields': fields})
-  field = _displacement(plan, fields, shape)
+    static |= {'options': tuple(plan.reading(target).items()), 'clipped': target.kind == 'image'}
+    moved[name] = _when(certain, on, _read, example[name], values, **static)
+  field = _displacement(shape, fields, _field_ops(plan, fields))
   for name, target in entries(plan.targets, example, *OBJECTS):
     points = example[name]
     if target.kind == 'boxes':
@@ -190,16 +200,17 @@ def _move(plan: Plan, params: Sampled, example: Example) -> Example:
   return example | moved
 
 
-def _read(plan: Plan, target: Target, projective: bool, image: Array, values: Params) -> Array:
+def _read(image: Array, values: Params, ops: tuple, projective: bool, options: tuple, clipped: bool) -> Array:
   shape = image.shape[:2]
-  x, y = source_points(values['matrix'], shape, projective, _displacement(plan, values['fields'], shape))
-  return _resampled(plan, target, image, x, y)
+  x, y = source_points(values['matrix'], shape, projective, _displacement(shape, values['fields'], ops))
+  return _resampled(image, x, y, dict(options), clipped)
 
 
-def _resampled(plan: Plan, target: Target, image: Array, x: Float[Array, 'h w'], y: Float[Array, 'h w']) -> Array:
-  options = plan.reading(target)
+def _resampled(
+  image: Array, x: Float[Array, 'h w'], y: Float[Array, 'h w'], options: dict[str, Any], clipped: bool
+) -> Array:
   value = resample(image, x, y, **options)
-  return in_range(value, options['interpolation']) if target.kind == 'image' else value
+  return in_range(value, options['interpolation']) if clipped else value
 
 
 def undo_geometry(plan: Plan, params: Sampled, example: Example) -> Example:
@@ -208,7 +219,7 @@ def undo_geometry(plan: Plan, params: Sampled, example: Example) -> Example:
   fields, moves = _geometry(plan, params)
   if not fields and not moves:
     return flagged(plan, example)
-  matrix, field = _matrix(plan, moves, shape), _displacement(plan, fields, shape)
+  matrix, field = _matrix(plan, moves, shape), _displacement(shape, fields, _field_ops(plan, fields))
   back = matrices.inverse(matrix)
   centres = jnp.stack(jnp.meshgrid(jnp.arange(w) + 0.5, jnp.arange(h) + 0.5), -1).reshape(-1, 2)
   sources = matrices.transform_points(matrix, centres)
@@ -217,7 +228,8 @@ def undo_geometry(plan: Plan, params: Sampled, example: Example) -> Example:
     sources = warp.invert_points(field, sources)
   x, y = jnp.moveaxis(sources, -1, 0).reshape(2, h, w)
   undone = {
-    name: _resampled(plan, target, example[name], x, y) for name, target in entries(plan.targets, example, *SPATIAL)
+    name: _resampled(example[name], x, y, plan.reading(target), target.kind == 'image')
+    for name, target in entries(plan.targets, example, *SPATIAL)
   }
 
   def before(points):
