@@ -2,11 +2,11 @@
 
 import jax
 import numpy as np
+from flax.traverse_util import flatten_dict
 from jaxtyping import PyTree
 
 from genaug.training.experiment import Experiment
 from genaug.training.loop import make_feed, make_step
-from genaug.training.workdir import flatten
 
 
 def _count(tree: PyTree) -> int:
@@ -25,7 +25,11 @@ def describe(experiment: Experiment) -> str:
   compiled = make_step(experiment).lower(experiment.init(), resident, feed(0)).compile()
   memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
 
-  lines = ['config', *(f'  {key} = {value!r}' for key, value in flatten(config.to_dict()).items()), 'data']
+  lines = [
+    'config',
+    *(f'  {key} = {value!r}' for key, value in flatten_dict(config.to_dict(), sep='.').items()),
+    'data',
+  ]
   for name, split in (('train', dataset.train), ('test', dataset.test)):
     arrays = ', '.join(f'{key} {value.dtype}{list(value.shape)}' for key, value in split.arrays.items())
     lines.append(f'  {name}: {arrays}')

@@ -1,7 +1,6 @@
-"""A folder of images enlarged by augmented copies: the work of experiments.augment_folder."""
+"""Augmentation offline, of a folder of images on disk: the work of experiments.augment_folder."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import pathlib
@@ -162,40 +161,24 @@ def _claimed(job: Job) -> Iterator[None]:
   """This process has the output to itself. Raises InputError if another command made it, or is making it."""
   path, here = job.output / RECORD, str(job.output)
   if path.exists():
-    _check_same(path, job.record)
-  else:
-    for place in filter(None, (job.output, job.output_masks)):
-      if place.exists() and (not place.is_dir() or any(p.name != LOCK for p in place.iterdir())):
-        problem = f'exists, and has no {RECORD} that says what it is'
-        raise InputError('output', str(place), problem, 'name a new --output')
+    try:
+      there = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+      raise InputError('output', str(path), f'cannot be read: {error}', 'name a new --output') from None
+    there.pop('environment', None)
+    workdir.refuse_another(job.output, there, job.record, 'output')
+  for place in () if path.exists() else filter(None, (job.output, job.output_masks)):
+    if place.exists() and (not place.is_dir() or any(p.name != LOCK for p in place.iterdir())):
+      problem = f'exists, and has no {RECORD} that says what it is'
+      raise InputError('output', str(place), problem, 'name a new --output')
   try:
     job.output.mkdir(parents=True, exist_ok=True)
-    lock = (job.output / LOCK).open('w')
-  except OSError as error:
-    raise InputError('output', here, f'cannot be written: {error.strerror}', 'name another --output') from None
-  with lock:
-    try:
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      raise InputError('output', here, 'another process is writing there', 'wait for it, or stop it') from None
-    if not path.exists():
-      workdir.write_json(path, job.record | {'environment': workdir.environment()})
-    try:
+    with workdir.lock(job.output, 'output', 'writing'):
+      if not path.exists():
+        workdir.write_json(path, job.record | {'environment': workdir.environment()})
       yield
-    except OSError as error:  # such as a full disk
-      raise InputError('output', here, f'cannot be written: {error}', 'the same command then goes on') from None
-
-
-def _check_same(path: pathlib.Path, record: dict) -> None:
-  try:
-    theirs, ours = workdir.flatten(json.loads(path.read_text())), workdir.flatten(record)
-  except (OSError, ValueError) as error:
-    raise InputError('output', str(path), f'cannot be read: {error}', 'name a new --output') from None
-  keys = {key for key in theirs.keys() | ours.keys() if not key.startswith('environment.')}
-  if differing := sorted(key for key in keys if theirs.get(key) != ours.get(key)):
-    listed = ', '.join(f'{key}: {theirs.get(key)!r} there, {ours.get(key)!r} now' for key in differing)
-    problem, remedy = f'was made otherwise ({listed})', 'name a new --output, or set those keys back'
-    raise InputError('output', str(path.parent), problem, remedy)
+  except OSError as error:  # such as a full disk
+    raise InputError('output', here, f'cannot be written: {error}', 'the same command then goes on') from None
 
 
 # The work
