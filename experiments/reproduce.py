@@ -83,7 +83,7 @@ def _study(table: str, asked: dict[str, tuple[ConfigDict, ConfigDict]], **more: 
   """Makes a table of every data set, {name: (config of the study, data of an experiment)}, and a page of them all."""
   import jax
 
-  from experiments.pages import page, tables
+  from experiments.report import page, tables
   from genaug.study.headline import Table
   from genaug.study.store import Store
   from genaug.training import metrics, workdir

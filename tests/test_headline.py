@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from configs import base, headline
-from experiments.pages import tables
+from experiments.report import tables
 from genaug.data import sources
 from genaug.data.sources import Split
 from genaug.errors import InputError

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from PIL import Image
 
-from experiments.pages import answers, charts, page, runs
+from experiments.report import answers, charts, page, runs
 from genaug.errors import InputError
 from genaug.study.headline import _compared
 from tests.conftest import ROOT, program
@@ -187,7 +187,7 @@ def test_a_curve_is_the_mean_of_seeds_in_a_band_from_lowest_to_highest(tmp_path)
   paths = [trained(tmp_path / 'runs' / f'seed{i}', i, {50: 30.0 + 10 * i, 100: 0.0 + 10 * i}) for i in (0, 1)]
   (group,) = runs.read(paths).groups
   assert group.name == 'runs'
-  figure = page._curves('train/loss', [group])
+  figure = page.curve('train/loss', [group])
   curve = re.search(r'<polyline points="([^"]+)"', figure)[1].split()
   band = re.search(r'<polygon points="([^"]+)"', figure)[1].split()
   y = charts.scale(0, 40, _tick(figure, '0', 'y') - 4, _tick(figure, '40', 'y') - 4)

@@ -5,7 +5,7 @@ import pathlib
 import shlex
 import statistics
 
-from experiments.pages.answers import CAVEAT, answers, percent, tested
+from experiments.report.answers import CAVEAT, about_test, answers, percent
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
@@ -23,7 +23,7 @@ def headlines(directory: pathlib.Path) -> str:
     parts += [
       '\n'.join(f'- {" ".join(answer)}' for answer in answers(result)),
       headline(result),
-      f'{tested(result)} {CAVEAT}',
+      f'{about_test(result)} {CAVEAT}',
     ]
     parts.append(f'`{_portable(result["command"])}`')
   return '\n\n'.join(parts)

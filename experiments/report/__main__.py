@@ -32,7 +32,7 @@ def _rewritten(text: str, name: str, content: str) -> str:
 
 
 def _readmes() -> int:
-  from experiments.pages import tables
+  from experiments.report import tables
 
   results = pathlib.Path(_RESULTS.value)
   sections = {
@@ -62,7 +62,7 @@ def main(*names: str) -> int:
     return _readmes()
   if _CHECK.value:
     raise InputError('check', True, "is of the READMEs' tables", 'leave out RUNS, or --check')
-  from experiments.pages import page
+  from experiments.report import page
 
   output = pathlib.Path(_OUTPUT.value)
   page.write([pathlib.Path(name) for name in names], output)

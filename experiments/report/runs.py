@@ -6,8 +6,9 @@ import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from flax.traverse_util import flatten_dict
+
 from genaug.errors import InputError
-from genaug.training.workdir import flatten
 
 _KINDS = {  # what each program's result file has, none the keys of another
   'headline': {'per_class', 'images', 'data', 'config', 'command', 'environment'},
@@ -77,7 +78,7 @@ def _grouped(workdirs: dict[str, pathlib.Path]) -> list[Group]:
   times = collections.Counter()
   for name, directory in workdirs.items():
     config, environment = _json(directory / 'config.json'), _json(directory / 'environment.json')
-    flat = {key: value for key, value in flatten(config).items() if key != 'seed'}
+    flat = {key: value for key, value in flatten_dict(config, sep='.').items() if key != 'seed'}
     without_seed = json.dumps(flat, sort_keys=True)
     times[without_seed, config['seed']] += 1  # the same seed twice is not two seeds
     members = groups.setdefault((without_seed, times[without_seed, config['seed']]), [])
