@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from experiments import features
-from experiments.against import peers, programs, throughput
+from experiments.benchmarks import peers, processes, programs, throughput
 from tests.conftest import ROOT
 
 
@@ -19,11 +19,23 @@ def test_ours_is_there_and_takes_the_parameters_of_the_table(op):
 
 
 def test_every_operation_has_a_known_peer_and_a_row_of_features():
-  for op, callables in peers.OPS.items():
-    assert callables.keys() <= peers.LIBRARIES.keys()
-    assert len(callables) >= 2
+  for library in peers.LIBRARIES.values():
+    assert set(library.OPS) <= set(peers.OPS)
+  for op in peers.OPS:
+    libraries = set(peers.having(op))
+    assert len(libraries) >= 2
     known = {library for library, name in features.FEATURES[op].items() if name}
-    assert callables.keys() & features.VERSIONS.keys() <= known
+    assert libraries & features.VERSIONS.keys() <= known
+
+
+def test_a_program_of_a_library_is_measured_in_a_process_of_its_own():
+  with processes.worker() as worker:
+    program = processes.Program([worker], 'p', programs.make, 'pillow', 'hflip', 32, 'uint8', threads=1)
+    assert program.report['shape'] == [32, 32, 3]
+    assert program.report['results_of_one_image'] == 1
+    assert program.milliseconds(2) > 0
+    with pytest.raises(RuntimeError, match='KeyError'):
+      processes.Program([worker], 'p', programs.make, 'pillow', 'elastic', 32, 'uint8', threads=1)
 
 
 def test_a_peer_is_measured_in_float32_where_it_takes_that():

@@ -3,29 +3,16 @@
 albumentations, OpenCV and Pillow go image by image, PyTorch's libraries take the batch, JAX's are jit(vmap(...)).
 """
 
-import importlib
 import itertools
-import multiprocessing
-import os
 import time
-import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from experiments.against import peers
-from genaug.training.allocator import keep_freed_memory
+from experiments.benchmarks import peers
 
 BATCHES = {32: 256, 224: 32}  # side of the images: images in a batch
-
-
-def find(name: str) -> Callable:
-  """An operation of genaug.augment. Raises LookupError if there is none."""
-  package = importlib.import_module('genaug.augment')
-  if not hasattr(package, name):
-    raise LookupError(f'genaug.augment has no {name}')
-  return getattr(package, name)
 
 
 def pictures(n: int, count: int) -> np.ndarray:
@@ -36,30 +23,12 @@ def pictures(n: int, count: int) -> np.ndarray:
   return np.clip(smooth + rng.normal(0, 0.03, smooth.shape), 0, 1).astype(np.float32)
 
 
-def _ours(op: str, n: int) -> Callable:
-  name, keywords = peers.OPS[op]['genaug']
-  operation, keywords = find(name), keywords(n) if callable(keywords) else keywords
-  if name.startswith('random_') or op in peers.POLICIES:
-    return lambda key, image: operation(key, image, **keywords)
-  return lambda key, image: operation(image, **keywords)
-
-
-def _callable(library: str, op: str, n: int) -> Callable:
-  if library == 'genaug':
-    return _ours(op, n)
-  module = importlib.import_module(peers.LIBRARIES[library][0])
-  if library == 'pillow':  # loads none of its parts by itself
-    for part in ('Image', 'ImageEnhance', 'ImageFilter', 'ImageOps'):
-      importlib.import_module(f'PIL.{part}')
-  return peers.OPS[op][library](module, n)
-
-
 def jax_step(library: str, op: str, n: int) -> Callable:
   """(seed, images) -> batch with its images changed, by keys split from the seed."""
   import jax
   import jax.numpy as jnp
 
-  each = _callable(library, op, n)
+  each = peers.make(library, op, n)
 
   def step(seed, images):
     keys = jax.random.split(jax.random.key(seed), len(images))
@@ -76,18 +45,14 @@ def _jax_program(library: str, op: str, n: int, batch) -> tuple[Callable, float]
   seeds, start = itertools.count(), time.perf_counter()
   compiled = jax.jit(jax_step(library, op, n)).lower(np.uint32(0), batch).compile()
   seconds = time.perf_counter() - start
-
-  def run(batch):
-    return jax.block_until_ready(compiled(np.uint32(next(seeds)), batch))['image']
-
-  return run, seconds
+  return lambda batch: jax.block_until_ready(compiled(np.uint32(next(seeds)), batch))['image'], seconds
 
 
 def _torch_program(library: str, op: str, n: int, threads: int) -> Callable:
   import torch
 
   torch.set_num_threads(threads)
-  whole = _callable(library, op, n)
+  whole = peers.make(library, op, n)
   if isinstance(whole, torch.nn.Module):
     whole = whole.to(_torch_device())
 
@@ -111,7 +76,7 @@ def _image_program(library: str, op: str, n: int, threads: int) -> Callable:
   import cv2
 
   cv2.setNumThreads(1)
-  functions = [_callable(library, op, n) for _ in range(threads)]
+  functions = [peers.make(library, op, n) for _ in range(threads)]
   if library == 'albumentations' and op not in peers.MIXING:
     functions = [lambda image, transform=f: transform(image=image)['image'] for f in functions]
 
@@ -123,12 +88,8 @@ def _image_program(library: str, op: str, n: int, threads: int) -> Callable:
   if threads == 1:
     return lambda batch: some(functions[0], batch)
   pool = ThreadPoolExecutor(threads)
-
-  def run(batch):
-    shares = [batch[i::threads] for i in range(threads)]
-    return list(itertools.chain(*pool.map(some, functions, shares)))
-
-  return run
+  shares = lambda batch: [batch[i::threads] for i in range(threads)]
+  return lambda batch: list(itertools.chain(*pool.map(some, functions, shares(batch))))
 
 
 def _batch(library: str, images: np.ndarray):
@@ -155,67 +116,29 @@ def _array(library: str, batch) -> np.ndarray:
   return np.stack([np.asarray(image) for image in batch]) if isinstance(batch, list) else np.asarray(batch)
 
 
-def _make(library: str, op: str, n: int, dtype: str, share: int, shares: int, threads: int):
-  """(run, batch) for a share of the images, and a report of what comes out."""
-  images = pictures(n, BATCHES[n])[share::shares]
+def make(library: str, op: str, n: int, dtype: str, threads: int, share: tuple[int, int] = (0, 1)) -> Callable:
+  """run(times) for a share of the images; `run.report` says what comes out."""
+  images = pictures(n, BATCHES[n])[share[0] :: share[1]]
   if dtype == 'uint8':
     images = np.round(images * 255).astype(np.uint8)
   batch, seconds = _batch(library, images), None
   if library in peers.PER_IMAGE:
-    run = _image_program(library, op, n, threads)
+    once = _image_program(library, op, n, threads)
   elif library in peers.TORCH:
-    run = _torch_program(library, op, n, threads)
+    once = _torch_program(library, op, n, threads)
   else:
-    run, seconds = _jax_program(library, op, n, batch)
-  result = _array(library, run(_batch(library, np.repeat(images[:1], len(images), axis=0))))
-  report = {
+    once, seconds = _jax_program(library, op, n, batch)
+  result = _array(library, once(_batch(library, np.repeat(images[:1], len(images), axis=0))))
+
+  def run(times: int) -> None:
+    for _ in range(times):
+      once(batch)
+
+  run.report = {
     'shape': list(result.shape[1:]),
     'dtype': str(result.dtype),
     'results_of_one_image': None if op in peers.MIXING else len({image.tobytes() for image in result}),
     'of': len(result),
     'compile_s': seconds,
   }
-  return (run, batch), report
-
-
-def _serve(pipe, library: str) -> None:
-  """Makes and runs programs as it is told, until it is told None."""
-  os.environ['NO_ALBUMENTATIONS_UPDATE'] = '1'  # it would ask the network for a newer version
-  warnings.simplefilter('ignore')
-  keep_freed_memory()
-  programs = {}
-  while request := pipe.recv():
-    name, times = request
-    try:
-      if isinstance(times, tuple):
-        programs[name], answer = _make(library, *times)
-      else:
-        run, batch = programs[name]
-        start = time.perf_counter()
-        for _ in range(times):
-          run(batch)
-        answer = time.perf_counter() - start
-    except Exception as error:  # another library may raise anything; the table goes on without this figure
-      answer = RuntimeError(f'{type(error).__name__}: {" ".join(str(error).split())[:200]}')
-    pipe.send(answer)
-
-
-class Worker:
-  """The process of a library, or one of several."""
-
-  def __init__(self, library: str):
-    context = multiprocessing.get_context('spawn')
-    self._pipe, theirs = context.Pipe()
-    self._process = context.Process(target=_serve, args=(theirs, library), daemon=True)
-    self._process.start()
-
-  def ask(self, name: str, request) -> None:
-    self._pipe.send((name, request))
-
-  def answer(self):
-    """To the oldest question; a RuntimeError if it failed."""
-    return self._pipe.recv()
-
-  def close(self) -> None:
-    self._pipe.send(None)
-    self._process.join()
+  return run
