@@ -132,7 +132,7 @@ def test_figures_are_those_of_the_files(tmp_path, everything):
   difference = json.loads(everything[0].read_text())['per_class']['10']['rows']['classic']['to_none']
   low, high = (100 * bound for bound in difference['interval_95'])
   assert rows['classic'][1] == f'+{100 * difference["mean"]:.1f} [+{low:.1f}, +{high:.1f}]' == '+20.7 [+20.0, +21.0]'
-  assert rows[HOSTILE] == ['failed', '', '', '', '0 (3 failed)']
+  assert rows[HOSTILE] == ['failed (3 of 3 failed)', '', '', '', '0']
   assert rows['a <script>: mean of 2 seeds'][1].startswith('0.55 ± ')
   assert rows[f'{tmp_path.name}/other'][1] == '0.5'
   assert rows['optim.lr'] == ['0.0002', '0.001', '0.002']
@@ -258,6 +258,18 @@ def test_the_readme_gets_the_headline_and_no_place_of_this_machine(tmp_path):
   assert '| classic | 71.0 [70.0, 72.0] | +10.5 [+10.0, +11.0] |' in section
   assert '1,000 test images' in section
   assert "`python -m experiments.reproduce headline '--config.per_class=(10,)'`" in section
+  assert section.strip() in (results / 'README.md').read_text()
+  assert '[Radford et al. 2016](https://arxiv.org/abs/1511.06434)' in readme.read_text()
+  readme.write_text(readme.read_text().replace('<!-- configs -->', ''))
+  done = program('experiments.report', f'--results={results}', f'--readme={readme}')
+  assert (done.returncode, 'no section configs' in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'experiments' / 'results').glob('*.json')), ids=lambda path: path.stem)
+def test_published_intervals_are_those_of_the_raw_runs(path):
+  for cell in json.loads(path.read_text()).get('per_class', {}).values():
+    raw = {name: {key: row[key] for key in ('title', 'runs')} for name, row in cell['rows'].items()}
+    assert json.loads(json.dumps(_compared(raw))) == cell['rows']
 
 
 FRAME = '<iframe srcdoc="{page}" style="width:{width}px; height:900px; border:0"></iframe>'

@@ -73,7 +73,7 @@ OPS = {
   'salt_and_pepper': call('SaltAndPepper', (0, 0.05), (0.5, 0.5), p=1),
   'jpeg': call('ImageCompression', 'jpeg', (50, 95), p=1),
   'cutout': call('CoarseDropout', (1, 1), (0.25, 0.25), (0.25, 0.25), p=1),
-  'random_erasing': call('Erasing', (0.02, 0.33), (0.3, 3.3), p=1),
+  'erase': call('Erasing', (0.02, 0.33), (0.3, 3.3), p=1),
   'grid_mask': call('GridDropout', 0.5, unit_size_range=lambda n: (n // 8, n // 4), p=1),
   'pixel_dropout': call('PixelDropout', 0.05, p=1),
   'coarse_dropout': call('CoarseDropout', (8, 8), (0.1, 0.2), (0.1, 0.2), p=1),

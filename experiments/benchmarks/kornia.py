@@ -92,7 +92,7 @@ OPS = {
   'salt_and_pepper': call('RandomSaltAndPepperNoise', (0.0, 0.05), (0.5, 0.5), p=1.0),
   'jpeg': call('RandomJPEG', (50.0, 95.0)),
   'cutout': call('RandomErasing', (1 / 16, 1 / 16), (1.0, 1.0), p=1.0),
-  'random_erasing': call('RandomErasing', (0.02, 0.33), (0.3, 3.3), p=1.0),
+  'erase': call('RandomErasing', (0.02, 0.33), (0.3, 3.3), p=1.0),
   'grid_shuffle': call('RandomJigsaw', (4, 4), p=1.0),
   'mixup': _mixed('RandomMixUpV2'),
   'cutmix': _mixed('RandomCutMixV2', use_correct_lambda=True),

@@ -49,7 +49,7 @@ OPS = {
   'salt_and_pepper': {'amount': 0.05},
   'jpeg': {'quality_low': 50},
   'cutout': {'size': 0.25},
-  'random_erasing': {},
+  'erase': {},
   'grid_mask': {'min_unit': 0.125, 'max_unit': 0.25},
   'pixel_dropout': {'rate': 0.05},
   'coarse_dropout': {'max_side': 0.2, 'holes': 8},
@@ -74,5 +74,5 @@ def make(op: str, n: int) -> Callable:
   keywords = OPS[op](n) if callable(OPS[op]) else OPS[op]
   if op in FIXED:
     return lambda key, image: find(op)(image, **keywords)
-  name = op if op in POLICIES or op.startswith('random_') else f'random_{op}'
+  name = op if op in POLICIES or op == 'random_resized_crop' else f'random_{op}'
   return lambda key, image: find(name)(key, image, **keywords)

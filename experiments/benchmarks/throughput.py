@@ -25,7 +25,7 @@ _HOW = {
   'genaug, augmax, dm_pix': 'jit(vmap(operation)); keys are split and parameters drawn inside; channels last',
   'kornia, torchvision': 'one call for the batch in torch.inference_mode; channels first',
   'albumentations, opencv, pillow': 'image by image in one process or one thread a core, whichever is faster; '
-  'processes hold their share of the images and keep the results, so that nobody is charged for moving them',
+  'processes hold their share of the images and keep the results: transfer excluded',
   'images_per_s': 'of the median block; blocks of the programs take turns',
   'ratio': 'genaug / the fastest peer, in the same dtype: float32, or uint8 where a peer takes nothing else',
 }

@@ -63,7 +63,7 @@ OPS = {
   'gaussian_noise': call('GaussianNoise', 0.0, 0.1),
   'jpeg': call('JPEG', (50, 95)),
   'cutout': call('RandomErasing', 1.0, (1 / 16, 1 / 16), (1.0, 1.0)),
-  'random_erasing': call('RandomErasing', 1.0, (0.02, 0.33), (0.3, 3.3)),
+  'erase': call('RandomErasing', 1.0, (0.02, 0.33), (0.3, 3.3)),
   'mixup': _mixed('MixUp'),
   'cutmix': _mixed('CutMix'),
   'rand_augment': call('RandAugment', 2, 9),

@@ -87,8 +87,12 @@ def percent(summary: dict, sign: str = '') -> str:
   return f'{100 * summary["mean"]:{sign}.1f} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]'
 
 
-def differences(name: str, row: dict) -> list[str]:
-  """To rows `none` and `classic`; '' where a row is compared with itself or that row is not there."""
-  return [
-    percent(row[key], sign='+') if key in row and key != f'to_{name}' else '' for key in ('to_none', 'to_classic')
-  ]
+def figures(name: str, row: dict) -> list[str]:
+  """Accuracy, differences to rows `none` and `classic`, ECE; '' for what is not there or of the row to itself."""
+  failed = sum('failed' in run for run in row['runs'])
+  note = f' ({failed} of {len(row["runs"])} failed)' if failed else ''
+  if 'accuracy' not in row:
+    return [f'failed{note}', '', '', '']
+  keys = 'to_none', 'to_classic'
+  differences = [percent(row[key], sign='+') if key in row and key != f'to_{name}' else '' for key in keys]
+  return [percent(row['accuracy']) + note, *differences, f'{100 * row["ece"]["mean"]:.1f}']

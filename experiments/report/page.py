@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from flax.traverse_util import flatten_dict
 
 from experiments.report import charts, runs
-from experiments.report.answers import CAVEAT, about_test, answers, clear, differences, percent, verdicts
+from experiments.report.answers import CAVEAT, about_test, answers, clear, figures, percent, verdicts
 from experiments.report.jinja import ENVIRONMENT, number
 from experiments.report.runs import Found, Group, Result
 from genaug.errors import InputError
@@ -74,7 +74,7 @@ def _headline(result: dict) -> dict:
       'answer': answer,
       'verdicts': verdicts(cell['rows']),
       'chart': _forest(result, k),
-      'rows': [_figures(name, row) for name, row in _rows(result, k)],
+      'rows': [[row['title'], *figures(name, row), _seeds(row)] for name, row in _rows(result, k)],
     }
     for answer, (k, cell) in zip(answers(result), result['per_class'].items())
   ]
@@ -86,12 +86,8 @@ def _rows(result: dict, k: str) -> list[tuple[str, dict]]:
   return [(name, rows[name]) for name in result['config']['order'] if name in rows]
 
 
-def _figures(name: str, row: dict) -> list[str]:
-  failed = sum('failed' in run for run in row['runs'])
-  seeds = f'{len(row["runs"]) - failed}' + f' ({failed} failed)' * bool(failed)
-  if 'accuracy' not in row:
-    return [row['title'], 'failed', '', '', '', seeds]
-  return [row['title'], percent(row['accuracy']), *differences(name, row), f'{100 * row["ece"]["mean"]:.1f}', seeds]
+def _seeds(row: dict) -> str:
+  return f'{sum("accuracy" in run for run in row["runs"])}'
 
 
 def _forest(result: dict, k: str) -> str:
