@@ -1,5 +1,7 @@
 """The throughput table and the feature table, as far as they go without the peers."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -47,6 +49,19 @@ def test_a_peer_is_measured_in_float32_where_it_takes_that():
   assert peers.marks('pillow', 'rotate') == ['uint8']
   assert peers.marks('kornia', 'rand_augment') == ['one draw for the whole batch']
   assert peers.marks('kornia', 'rotate') == []
+
+
+def test_the_table_has_figures_of_the_peers_that_are_here(tmp_path):
+  result = throughput.table(tmp_path / 'out.json', ['posterize'], False, threads=1, rounds=1, seconds=0)
+  assert json.loads((tmp_path / 'out.json').read_text())['operations'] == result['operations']
+  for cell in result['operations']['posterize'].values():
+    assert cell['best_peer'] == 'opencv'
+    assert cell['compared'] == 'genaug uint8'  # OpenCV's takes nothing else
+    assert cell['ratio'] == pytest.approx(
+      cell['images_per_s']['genaug uint8'] / cell['images_per_s']['opencv'], rel=1e-2
+    )
+    assert cell['marks'] == {'opencv': ['uint8']}
+    assert not cell['notes']
 
 
 def test_pictures_differ_and_fill_the_range():

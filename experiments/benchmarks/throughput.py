@@ -49,7 +49,7 @@ def _timed(program: Program) -> Program:
 
 
 def _cell(workers: dict[str, list], op: str, n: int, threads: int, rounds: int, seconds: float) -> dict:
-  """The figures of an operation at a size. Raises LookupError if ours fails."""
+  """The figures of an operation at a size. Raises RuntimeError if ours fails."""
   made, notes = {}, {}
   for library, dtype in peers.programs(op):
     name = f'{library} uint8' if dtype == 'uint8' and peers.takes_float(library, op) else library
@@ -59,7 +59,7 @@ def _cell(workers: dict[str, list], op: str, n: int, threads: int, rounds: int, 
     except RuntimeError as error:
       notes[name] = str(error)
   if 'genaug' not in made:
-    raise LookupError(notes['genaug'])
+    raise RuntimeError(notes['genaug'])
   quick = {name: program for name, program in made.items() if program.batch_ms < _SLOW_S * 1e3}
   round_s = sum(program.times * program.batch_ms for program in quick.values()) / 1e3
   blocks = processes.alternate(quick, max(min(3, rounds), min(rounds, int(seconds / max(round_s, 1e-3)))), 1)
@@ -81,7 +81,7 @@ def _cell(workers: dict[str, list], op: str, n: int, threads: int, rounds: int, 
       (float(f'{ratio:.3g}') for name, ratio in ratios.items() if name not in peers.PLAIN), default=None
     ),
     'ratio': best and float(f'{ratios[best]:.3g}'),
-    'marks': {library: marks for library in made if (marks := peers.marks(library, op))},
+    'marks': {name: marks for name in made if name in peers.LIBRARIES and (marks := peers.marks(name, op))},
     'compile_s': {name: round(s, 2) for name, p in made.items() if (s := p.report.pop('compile_s')) is not None},
     'notes': notes,
     'reports': {name: program.report for name, program in made.items()},
@@ -135,7 +135,7 @@ def table(
   for done, (op, n) in enumerate(todo, 1):
     try:
       cell = _cell(workers, op, n, threads, rounds, seconds)
-    except LookupError as error:
+    except RuntimeError as error:
       print(f'[{done}/{len(todo)}] {op} {n}: left out, {error}', flush=True)
       continue
     cells.setdefault(op, {})[str(n)] = cell | {'git_commit': result['environment']['git_commit']}
