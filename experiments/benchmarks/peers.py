@@ -1,12 +1,13 @@
 """The libraries of the throughput table, and how they are called.
 
-A library's file has MODULE, PACKAGE and OPS[operation], which makes its callable from the module and the side n of the
-image: for albumentations, OpenCV and Pillow a function or transform of one image, for kornia and torchvision one of a
-batch, for augmax and dm_pix a function (key, image), for jit(vmap(...)). In the operations of MIXING a function of one
+A library's file has MODULE, PACKAGE and OPS[operation], of which `make` makes, for a side n of the image: of
+albumentations, OpenCV and Pillow a function or transform of one image, of kornia and torchvision one of a batch, of
+augmax and dm_pix a function (key, image), for jit(vmap(...)). In the operations of MIXING a function of one
 image gets another one of the batch as well, and ours the whole batch with its labels. Ranges are the same for everyone
 as far as a peer's parameters allow; every operation is applied to every image.
 """
 
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -51,7 +52,7 @@ def make(library: str, op: str, n: int) -> Callable:
     return entry.make(resolve(full_name(library, entry.name)), n)
   for part in getattr(module, 'PARTS', ()):
     importlib.import_module(f'{module.MODULE}.{part}')
-  return entry(importlib.import_module(module.MODULE), n)
+  return functools.partial(entry, importlib.import_module(module.MODULE))
 
 
 def programs(op: str) -> list[tuple[str, str]]:

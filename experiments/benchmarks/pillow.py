@@ -1,5 +1,6 @@
-"""Pillow: functions of one image, written as a user would; no augmentation library, but what such are made of."""
+"""Pillow: functions (PIL, image) as a user would write them; what augmentation is made of."""
 
+import functools
 import io
 import random
 from random import uniform
@@ -10,39 +11,34 @@ from experiments.benchmarks import draws
 
 MODULE, PACKAGE = 'PIL', 'pillow'
 PARTS = ('Image', 'ImageEnhance', 'ImageFilter', 'ImageOps')  # it loads none of them by itself
-
-
-def _each(function):
-  """An entry of OPS of `function(PIL, image)`."""
-  return lambda pil, n: lambda image: function(pil, image)
+LEVELS = np.arange(256) / 255
 
 
 def _affine(**ranges):
-  def make(pil, n):
-    affine, bilinear = pil.Image.Transform.AFFINE, pil.Image.Resampling.BILINEAR
-    return lambda image: image.transform((n, n), affine, draws.affine(n, **ranges).ravel().tolist(), bilinear)
-
-  return make
-
-
-def _perspective(pil, n):
-  def one(image):
-    rows, values = [], []
-    for (u, v), (x, y) in zip(draws.frame(n), draws.corners(n)):
-      rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
-      values += [u, v]
-    data = np.linalg.solve(np.array(rows), np.array(values)).tolist()
-    return image.transform((n, n), pil.Image.Transform.PERSPECTIVE, data, pil.Image.Resampling.BILINEAR)
+  def one(pil, image):
+    matrix = draws.affine(image.width, **ranges).ravel().tolist()
+    return image.transform(image.size, pil.Image.Transform.AFFINE, matrix, pil.Image.Resampling.BILINEAR)
 
   return one
 
 
-def _crop(pil, n):
-  def one(image):
-    left, top, w, h = draws.crop(n)
-    return image.resize((n, n), pil.Image.Resampling.BILINEAR, (left, top, left + w, top + h))
+def _perspective(pil, image):
+  rows, values = [], []
+  for (u, v), (x, y) in zip(draws.frame(image.width), draws.corners(image.width)):
+    rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
+    values += [u, v]
+  data = np.linalg.solve(np.array(rows), np.array(values)).tolist()
+  return image.transform(image.size, pil.Image.Transform.PERSPECTIVE, data, pil.Image.Resampling.BILINEAR)
 
-  return one
+
+def _crop(pil, image):
+  left, top, w, h = draws.crop(image.width)
+  return image.resize(image.size, pil.Image.Resampling.BILINEAR, (left, top, left + w, top + h))
+
+
+def _center_crop(pil, image):
+  margin, end = image.width // 16, image.width - image.width // 16
+  return image.crop((margin, margin, end, end))
 
 
 def _rot90(pil, image):
@@ -57,9 +53,8 @@ def _hue(pil, image):
   return pil.Image.merge('HSV', (hue.point(lambda h: (h + shift) % 256), saturation, value)).convert('RGB')
 
 
-def _gamma(pil, n):
-  levels = np.arange(256) / 255
-  return lambda image: image.point(np.round(255 * levels ** uniform(0.67, 1.5)).astype(int).tolist() * 3)
+def _gamma(pil, image):
+  return image.point(np.round(255 * LEVELS ** uniform(0.67, 1.5)).astype(int).tolist() * 3)
 
 
 def _jpeg(pil, image):
@@ -69,13 +64,14 @@ def _jpeg(pil, image):
 
 
 def _enhance(name, low, high):
-  return _each(lambda pil, image: getattr(pil.ImageEnhance, name)(image).enhance(uniform(low, high)))
+  return lambda pil, image: getattr(pil.ImageEnhance, name)(image).enhance(uniform(low, high))
 
 
 def _filter(make):
-  return _each(lambda pil, image: image.filter(make(pil.ImageFilter)))
+  return lambda pil, image: image.filter(make(pil.ImageFilter))
 
 
+@functools.lru_cache(31)
 def _operations(level, shear, shift, degrees, factor, bits):
   """The fourteen of RandAugment as torchvision carries them out on PIL images: (image, sign) -> image, at a level."""
   from PIL import Image, ImageEnhance, ImageOps
@@ -101,26 +97,21 @@ def _operations(level, shear, shift, degrees, factor, bits):
   ]
 
 
-def _rand_augment(pil, n):
-  operations = _operations(9 / 30, 0.3, 150 / 331 * n, 30, 0.9, 4)
-
-  def one(image):
-    for _ in range(2):
-      image = random.choice(operations)(image, random.choice((-1, 1)))
-    return image
-
-  return one
+def _rand_augment(pil, image):
+  operations = _operations(9 / 30, 0.3, 150 / 331 * image.width, 30, 0.9, 4)
+  for _ in range(2):
+    image = random.choice(operations)(image, random.choice((-1, 1)))
+  return image
 
 
-def _trivial_augment(pil, n):
-  levels = [_operations(i / 30, 0.99, 32, 135, 0.99, 6) for i in range(31)]
-  return lambda image: random.choice(random.choice(levels))(image, random.choice((-1, 1)))
+def _trivial_augment(pil, image):
+  return random.choice(_operations(random.randrange(31) / 30, 0.99, 32, 135, 0.99, 6))(image, random.choice((-1, 1)))
 
 
 OPS = {
-  'hflip': _each(lambda pil, image: image.transpose(pil.Image.Transpose.FLIP_LEFT_RIGHT)),
-  'vflip': _each(lambda pil, image: image.transpose(pil.Image.Transpose.FLIP_TOP_BOTTOM)),
-  'rot90': _each(_rot90),
+  'hflip': lambda pil, image: image.transpose(pil.Image.Transpose.FLIP_LEFT_RIGHT),
+  'vflip': lambda pil, image: image.transpose(pil.Image.Transpose.FLIP_TOP_BOTTOM),
+  'rot90': _rot90,
   'rotate': _affine(angle=30),
   'translate': _affine(shift=0.25),
   'scale': _affine(zoom=1.25),
@@ -128,27 +119,27 @@ OPS = {
   'affine': _affine(angle=30, shift=0.1, zoom=1.25, shear=10),
   'perspective': _perspective,
   'random_resized_crop': _crop,
-  'center_crop': lambda pil, n: lambda image: image.crop((n // 16, n // 16, n - n // 16, n - n // 16)),
-  'pad': lambda pil, n: lambda image: pil.ImageOps.expand(image, n // 8),
-  'resize': lambda pil, n: lambda image: image.resize((n * 3 // 2,) * 2, pil.Image.Resampling.BILINEAR),
+  'center_crop': _center_crop,
+  'pad': lambda pil, image: pil.ImageOps.expand(image, image.width // 8),
+  'resize': lambda pil, image: image.resize((image.width * 3 // 2,) * 2, pil.Image.Resampling.BILINEAR),
   'brightness': _enhance('Brightness', 0.6, 1.4),
   'contrast': _enhance('Contrast', 0.6, 1.4),
   'saturation': _enhance('Color', 0.6, 1.4),
-  'hue': _each(_hue),
+  'hue': _hue,
   'gamma': _gamma,
-  'invert': _each(lambda pil, image: pil.ImageOps.invert(image)),
-  'grayscale': _each(lambda pil, image: image.convert('L').convert('RGB')),
-  'posterize': _each(lambda pil, image: pil.ImageOps.posterize(image, random.randint(4, 7))),
-  'solarize': _each(lambda pil, image: pil.ImageOps.solarize(image, random.randint(128, 255))),
-  'autocontrast': _each(lambda pil, image: pil.ImageOps.autocontrast(image)),
-  'equalize': _each(lambda pil, image: pil.ImageOps.equalize(image)),
-  'channel_shuffle': _each(lambda pil, image: pil.Image.merge('RGB', random.sample(image.split(), 3))),
+  'invert': lambda pil, image: pil.ImageOps.invert(image),
+  'grayscale': lambda pil, image: image.convert('L').convert('RGB'),
+  'posterize': lambda pil, image: pil.ImageOps.posterize(image, random.randint(4, 7)),
+  'solarize': lambda pil, image: pil.ImageOps.solarize(image, random.randint(128, 255)),
+  'autocontrast': lambda pil, image: pil.ImageOps.autocontrast(image),
+  'equalize': lambda pil, image: pil.ImageOps.equalize(image),
+  'channel_shuffle': lambda pil, image: pil.Image.merge('RGB', random.sample(image.split(), 3)),
   'gaussian_blur': _filter(lambda filters: filters.GaussianBlur(uniform(0.1, 1.5))),
   'box_blur': _filter(lambda filters: filters.BoxBlur(2)),
   'median_blur': _filter(lambda filters: filters.MedianFilter(3)),
   'sharpen': _enhance('Sharpness', 1, 2),
   'unsharp_mask': _filter(lambda filters: filters.UnsharpMask(uniform(0.5, 2), random.randint(0, 100), 0)),
-  'jpeg': _each(_jpeg),
+  'jpeg': _jpeg,
   'rand_augment': _rand_augment,
   'trivial_augment_wide': _trivial_augment,
 }
