@@ -68,14 +68,7 @@ class Copy(NamedTuple):
     return self.image.exists() and (self.mask is None or self.mask.exists())
 
 
-class Loaded(NamedTuple):
-  """A copy with the pixels that it is made from."""
-
-  copy: Copy
-  image: folder.Picture
-  mask: folder.Picture | None
-
-
+Loaded = tuple[Copy, folder.Picture, folder.Picture | None]  # with its image's and mask's pixels, before or after
 Groups = dict[folder.Layout, list[Copy]]
 Failures = dict[str, str]  # name of an image: what is wrong with it
 
@@ -227,7 +220,7 @@ def _load(copies: list[Copy], failures: Failures, pool: Executor) -> list[Loaded
 
   items = {copy.item.name: copy.item for copy in copies}
   pictures = dict(zip(items, pool.map(read, items.values())))
-  return [Loaded(copy, *pictures[copy.item.name]) for copy in copies if pictures[copy.item.name]]
+  return [(copy, *pictures[copy.item.name]) for copy in copies if pictures[copy.item.name]]
 
 
 def _make_step(job: Job, layout: folder.Layout) -> Callable:
@@ -249,13 +242,13 @@ def _make_step(job: Job, layout: folder.Layout) -> Callable:
   return jax.jit(jax.vmap(one))
 
 
-def _compute(step: Callable, rows: list[Loaded], size: int) -> list[tuple[Copy, folder.Picture, folder.Picture | None]]:
-  filled = rows + rows[:1] * (size - len(rows))  # one shape, one compilation
-  identities = np.stack([_identity(row.copy) for row in filled])
-  masks = np.stack([row.mask.pixels for row in filled]).astype(np.int32) if rows[0].mask else None
-  images, masks = jax.tree.map(np.asarray, step(identities, np.stack([row.image.pixels for row in filled]), masks))
+def _compute(step: Callable, rows: list[Loaded], size: int) -> list[Loaded]:
+  copies, images, masks = zip(*rows, *[rows[0]] * (size - len(rows)))  # one shape, one compilation
+  labels = np.stack([mask.pixels for mask in masks]).astype(np.int32) if masks[0] else None
+  changed = step(np.stack([_identity(copy) for copy in copies]), np.stack([image.pixels for image in images]), labels)
+  images_after, labels_after = jax.tree.map(np.asarray, changed)
   return [
-    (copy, image._replace(pixels=images[i]), mask and mask._replace(pixels=masks[i]))
+    (copy, image._replace(pixels=images_after[i]), mask and mask._replace(pixels=labels_after[i]))
     for i, (copy, image, mask) in enumerate(rows)
   ]
 

@@ -38,23 +38,24 @@ def check_output(output: pathlib.Path) -> None:
 
 
 def render(found: Found, now: datetime.datetime) -> str:
+  sources = [*found.headlines, *found.groups, *found.sweeps]
   return ENVIRONMENT.get_template('page.html').render(
-    about=_about(found, now),
+    about=_about(found, sources, now),
     headlines=[_headline(result.content) for result in found.headlines],
     **_training(found.groups),
     sweeps=[_sweep(sweep) for sweep in found.sweeps],
     **_configs(found.groups),
-    sources=[_source(*source) for source in _sources(found)],
+    sources=[_source(source) for source in sources],
   )
 
 
-def _about(found: Found, now: datetime.datetime) -> str:
+def _about(found: Found, sources: Sequence[Result | Group], now: datetime.datetime) -> str:
   """When, of what, and on which machines."""
   count = sum(len(group.runs) for group in found.groups)
   what = [f'headline table of {result.content["data"]}' for result in found.headlines]
   what += [f'{count} training run{"s" * (count > 1)}'] * bool(count)
   what += [f'sweep of {len(sweep.content["trials"])} trials' for sweep in found.sweeps]
-  machines = dict.fromkeys(_machine(environment) for _, environment, *_ in _sources(found))
+  machines = dict.fromkeys(_machine(source.environment) for source in sources)
   return f'{now:%Y-%m-%d %H:%M} UTC. {"; ".join(what).capitalize()}. {"; ".join(machines)}.'
 
 
@@ -196,21 +197,10 @@ def _sweep(sweep: Result) -> dict:
 # ---------------------------------------------------------------- how it was made
 
 
-def _sources(found: Found) -> list[tuple[str, dict, list[list[str]], dict]]:
-  """(name, environment, commands, config) of everything."""
-  contents = [(result.name, result.content) for result in found.headlines + found.sweeps]
-  results = [
-    (name, one['environment'], [one.get('command') or runs.command_of(one['environment'])], one['config'])
-    for name, one in contents
-  ]
-  groups = [(group.name, group.environment, group.commands, group.config) for group in found.groups]
-  return results[: len(found.headlines)] + groups + results[len(found.headlines) :]
-
-
-def _source(name: str, environment: dict, commands: list[list[str]], config: dict) -> dict:
-  lines = '\n'.join(shlex.join(map(str, command)) for command in commands)
-  rows = [[key, _text(value)] for key, value in environment.items() if key != 'command']
-  return {'name': name, 'commands': lines, 'environment': rows, 'config': config}
+def _source(source: Result | Group) -> dict:
+  lines = '\n'.join(shlex.join(map(str, command)) for command in source.commands)
+  rows = [[key, _text(value)] for key, value in source.environment.items() if key != 'command']
+  return {'name': source.name, 'commands': lines, 'environment': rows, 'config': source.config}
 
 
 def _text(value: object) -> str:

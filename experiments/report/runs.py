@@ -42,6 +42,9 @@ class Result(NamedTuple):
 
   name: str
   content: dict
+  config: dict
+  environment: dict
+  commands: list[list[str]]
   pictures: list[pathlib.Path]
 
 
@@ -61,10 +64,12 @@ def read(paths: Sequence[pathlib.Path]) -> Found:
       continue
     content = _json(file)
     kind = next((kind for kind, keys in _KINDS.items() if keys <= content.keys()), None)
-    if kind == 'headline':
-      found.headlines.append(Result(name, content, []))
-    elif kind == 'sweep':
-      found.sweeps.append(Result(name, content, sorted((file.parent / 'figures').glob('*.png'))))
+    if kind in ('headline', 'sweep'):
+      made = content['environment']
+      pictures = sorted((file.parent / 'figures').glob('*.png')) if kind == 'sweep' else []
+      commands = [content.get('command') or command_of(made)]
+      results = found.headlines if kind == 'headline' else found.sweeps
+      results.append(Result(name, content, content['config'], made, commands, pictures))
     elif kind == 'seeds':
       found.groups.append(_seeds(name, content, file.with_suffix('.png')))
     else:
