@@ -1,6 +1,6 @@
 """augmax: functions (key, image), for jit(vmap(...))."""
 
-from experiments.benchmarks.calls import Named, call
+from experiments.benchmarks.calls import WHOLE, Named, call
 
 MODULE, PACKAGE = 'augmax', 'augmax'
 ONE_DRAW = ('gaussian_blur',)
@@ -64,14 +64,5 @@ FEATURES = {  # what else it has; see experiments.features
   'keypoints follow': 'InputType.KEYPOINTS',
   'chains of moves resampled once': 'GeometricChain',
   'inverse': 'Chain.invert',
-  **dict.fromkeys(
-    (
-      'another draw for every image of a batch',
-      'replay of a draw',
-      'jit and vmap',
-      'gradients to the image',
-      'on the accelerator, inside the training step',
-    ),
-    'Chain',
-  ),
+  **dict.fromkeys((*WHOLE, 'jit and vmap'), 'Chain'),
 }

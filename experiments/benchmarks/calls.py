@@ -4,6 +4,11 @@ import importlib
 from collections.abc import Callable
 from typing import NamedTuple
 
+WHOLE = (  # features of a library's way to put operations together
+  'another draw for every image of a batch', 'replay of a draw', 'gradients to the image',
+  'on the accelerator, inside the training step',
+)  # fmt: skip
+
 
 class Named(NamedTuple):
   """What a user of a library calls, and `make(that, side of the image)`, which configures it."""

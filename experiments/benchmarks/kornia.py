@@ -1,6 +1,6 @@
 """kornia: modules of a batch."""
 
-from experiments.benchmarks.calls import Named, call
+from experiments.benchmarks.calls import WHOLE, Named, call
 from experiments.benchmarks.draws import simard
 
 MODULE, PACKAGE = 'kornia.augmentation', 'kornia'
@@ -105,16 +105,5 @@ FEATURES = {  # what else it has; see experiments.features
   'adaptive discriminator augmentation': 'presets.ada.AdaptiveDiscriminatorAugmentation',
   'inverse': 'AugmentationSequential.inverse',
   'cubic sampling': 'RandomAffine',
-  **dict.fromkeys(
-    (
-      'another draw for every image of a batch',
-      'masks follow',
-      'boxes follow',
-      'keypoints follow',
-      'replay of a draw',
-      'gradients to the image',
-      'on the accelerator, inside the training step',
-    ),
-    'AugmentationSequential',
-  ),
+  **dict.fromkeys((*WHOLE, 'masks follow', 'boxes follow', 'keypoints follow'), 'AugmentationSequential'),
 }

@@ -52,9 +52,9 @@ def _torch_program(library: str, op: str, n: int, threads: int) -> Callable:
   import torch
 
   torch.set_num_threads(threads)
-  whole = peers.make(library, op, n)
+  whole, device = peers.make(library, op, n), 'cuda' if torch.cuda.is_available() else 'cpu'
   if isinstance(whole, torch.nn.Module):
-    whole = whole.to(_torch_device())
+    whole = whole.to(device)
 
   @torch.inference_mode()
   def run(batch):
@@ -64,12 +64,6 @@ def _torch_program(library: str, op: str, n: int, threads: int) -> Callable:
     return changed
 
   return run
-
-
-def _torch_device() -> str:
-  import torch
-
-  return 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
 def _image_program(library: str, op: str, n: int, threads: int) -> Callable:
@@ -97,7 +91,7 @@ def _batch(library: str, images: np.ndarray):
   if library in peers.TORCH:
     import torch
 
-    return torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).to(_torch_device())
+    return torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).to('cuda' if torch.cuda.is_available() else 'cpu')
   if library == 'pillow':
     from PIL import Image
 

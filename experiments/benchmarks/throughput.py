@@ -7,6 +7,7 @@ import math
 import pathlib
 import statistics
 import time
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 
 from experiments.benchmarks import peers, processes, programs
@@ -15,7 +16,7 @@ from experiments.benchmarks.programs import BATCHES
 from genaug.errors import InputError
 from genaug.training import workdir
 
-_SAME = ('python', 'platform', 'packages', 'devices')  # of the environment, in a file that is gone on with
+_SAME = ('threads', 'versions', 'python', 'platform', 'packages', 'devices')  # in a file that is gone on with
 _BLOCK_S = 0.04  # a block repeats a batch until it takes about as long
 _SLOW_S = 1.0  # a program that needs longer for a batch is measured once
 _HOW = {
@@ -65,22 +66,19 @@ def _cell(workers: dict[str, list], op: str, n: int, threads: int, rounds: int, 
   blocks = processes.alternate(quick, max(min(3, rounds), min(rounds, int(seconds / max(round_s, 1e-3)))), 1)
   blocks |= {name: [program.batch_ms] for name, program in made.items() if name not in quick}
   speeds = {name: BATCHES[n] / statistics.median(times) * 1e3 for name, times in blocks.items()}
-  compared = {
-    name: speed for name, speed in speeds.items() if not name.startswith('genaug') and not name.endswith(' uint8')
-  }
   against = {
-    name: 'genaug' if peers.takes_float(name, op) or op in peers.MIXING else 'genaug uint8' for name in compared
+    name: 'genaug' if peers.takes_float(name, op) or op in peers.MIXING else 'genaug uint8'
+    for name in made
+    if name in peers.LIBRARIES and name != 'genaug'
   }
-  ratios = {name: speeds[against[name]] / speed for name, speed in compared.items()}
+  ratios = {name: float(f'{speeds[ours] / speeds[name]:.3g}') for name, ours in against.items()}
   best = min(ratios, key=ratios.get, default=None)
   return {
-    'images_per_s': {name: float(f'{speeds[name]:.4g}') for name in made},
+    'images_per_s': {name: float(f'{speed:.4g}') for name, speed in speeds.items()},
     'best_peer': best,
-    'compared': best and against[best],
-    'ratio_to_libraries': min(
-      (float(f'{ratio:.3g}') for name, ratio in ratios.items() if name not in peers.PLAIN), default=None
-    ),
-    'ratio': best and float(f'{ratios[best]:.3g}'),
+    'compared': against.get(best),
+    'ratio_to_libraries': min((ratio for name, ratio in ratios.items() if name not in peers.PLAIN), default=None),
+    'ratio': ratios.get(best),
     'marks': {name: marks for name in made if name in peers.LIBRARIES and (marks := peers.marks(name, op))},
     'compile_s': {name: round(s, 2) for name, p in made.items() if (s := p.report.pop('compile_s')) is not None},
     'notes': notes,
@@ -96,25 +94,21 @@ def summary(cells: dict[str, dict]) -> dict:
   """
   table = {}
   for n in BATCHES:
-    ratios = {op: sizes[str(n)]['ratio'] for op, sizes in cells.items() if sizes.get(str(n), {}).get('ratio')}
-    if ratios:
-      mean = math.exp(statistics.fmean(map(math.log, ratios.values())))
+    of_size = {op: sizes[str(n)] for op, sizes in cells.items() if sizes.get(str(n), {}).get('ratio')}
+    if of_size:
+      ratios = {op: cell['ratio'] for op, cell in of_size.items()}
       below = {op: ratio for op, ratio in ratios.items() if ratio < 0.5}
-      table[str(n)] = {'operations': len(ratios), 'geometric_mean': round(mean, 3), 'below_0.5': below}
-      among = [best for sizes in cells.values() if (best := sizes.get(str(n), {}).get('ratio_to_libraries'))]
-      if among:
-        table[str(n)]['geometric_mean_to_libraries'] = round(math.exp(statistics.fmean(map(math.log, among))), 3)
+      table[str(n)] = {'operations': len(ratios), 'geometric_mean': _mean(ratios.values()), 'below_0.5': below}
+      if among := [best for cell in of_size.values() if (best := cell.get('ratio_to_libraries'))]:
+        table[str(n)]['geometric_mean_to_libraries'] = _mean(among)
   return table
 
 
-def table(
-  output: pathlib.Path | None,
-  ops: list[str],
-  fresh: bool,
-  threads: int,
-  rounds: int,
-  seconds: float,
-) -> dict:
+def _mean(ratios: Iterable[float]) -> float:
+  return round(math.exp(statistics.fmean(map(math.log, ratios))), 3)
+
+
+def table(output: pathlib.Path | None, ops: list[str], fresh: bool, threads: int, rounds: int, seconds: float) -> dict:
   """Measures what the output lacks, `seconds` of rounds an operation and size, and writes it after each one.
 
   Raises InputError for an unknown operation, and for an output of another machine or other versions.
@@ -147,9 +141,9 @@ def table(
   for worker in itertools.chain(*workers.values()):
     worker.shutdown()
   for n, figures in result['summary'].items():
-    mean = figures['geometric_mean']
-    print(f'{n}x{n}: {mean:.2f} of the best peer, geometric mean of {figures["operations"]}')
-    print(f'  below 0.5: {", ".join(f"{op} {ratio}" for op, ratio in figures["below_0.5"].items()) or "none"}')
+    below = ', '.join(f'{op} {ratio}' for op, ratio in figures['below_0.5'].items()) or 'none'
+    print(f'{n}x{n}: {figures["geometric_mean"]:.2f} of the best peer, geometric mean of {figures["operations"]}')
+    print(f'  below 0.5: {below}')
   return result
 
 
@@ -169,8 +163,8 @@ def _start(output: pathlib.Path | None, fresh: bool, threads: int) -> dict:
   if fresh or not output or not output.exists():
     return result
   before = json.loads(output.read_text())
-  differing = [key for key in ('threads', 'versions') if before[key] != result[key]]
-  differing += [key for key in _SAME if before['environment'][key] != environment[key]]
+  where = lambda some: {'threads': some['threads'], 'versions': some['versions'], **some['environment']}
+  differing = [key for key in _SAME if where(before)[key] != where(result)[key]]
   if differing:
     remedy = 'measure anew with --fresh, or name another --output'
     raise InputError('output', str(output), f'of another environment ({", ".join(differing)} differ)', remedy)
