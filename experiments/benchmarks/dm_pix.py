@@ -2,8 +2,8 @@
 
 import math
 
+from experiments.benchmarks import draws
 from experiments.benchmarks.calls import Named
-from experiments.benchmarks.draws import simard
 
 MODULE, PACKAGE = 'dm_pix', 'dm_pix'
 
@@ -58,17 +58,14 @@ def _grayscale(rgb_to_grayscale, n):
 
 
 def _elastic(elastic_deformation, n):
-  return lambda key, image: elastic_deformation(key, image, *simard(n), mode='constant')
+  return lambda key, image: elastic_deformation(key, image, *draws.simard(n), mode='constant')
 
 
 OPS = {
   'hflip': _plain('flip_left_right'),
   'vflip': _plain('flip_up_down'),
+  **{op: _affine(**ranges) for op, ranges in draws.AFFINES.items()},
   'rotate': _drawn('rotate', -math.pi / 6, math.pi / 6, mode='constant'),
-  'translate': _affine(shift=0.25),
-  'scale': _affine(zoom=1.25),
-  'shear': _affine(shear=15),
-  'affine': _affine(angle=30, shift=0.1, zoom=1.25, shear=10),
   'center_crop': _plain('center_crop', lambda n: n * 7 // 8, lambda n: n * 7 // 8),
   'pad': _plain('pad_to_size', lambda n: n * 5 // 4, lambda n: n * 5 // 4),
   'elastic': Named('elastic_deformation', _elastic),

@@ -5,6 +5,14 @@ import random
 
 import numpy as np
 
+AFFINES = {  # of `affine`
+  'rotate': {'angle': 30},
+  'translate': {'shift': 0.25},
+  'scale': {'zoom': 1.25},
+  'shear': {'shear': 15},
+  'affine': {'angle': 30, 'shift': 0.1, 'zoom': 1.25, 'shear': 10},
+}
+
 
 def affine(n, angle=0.0, shift=0.0, zoom=1.0, shear=0.0) -> np.ndarray:
   """Random affine 2x3 matrix about the centre."""
