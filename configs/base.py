@@ -1,6 +1,14 @@
-"""Every key an experiment has. Child configs override some; a key that is not here does not exist."""
+"""The keys that every experiment has; configs/families/ adds those of one task, a config sets some of them.
 
-from ml_collections import ConfigDict
+A key that is in neither does not exist.
+"""
+
+from ml_collections import ConfigDict, FieldReference
+
+
+def number_or_pair(value: float | None) -> FieldReference:
+  """A field that takes a number or a pair of two, also on the command line: --config.optim.lr="(2e-4, 5e-5)"."""
+  return FieldReference(value, field_type=object)
 
 
 def op(**strengths) -> ConfigDict:
@@ -11,7 +19,7 @@ def op(**strengths) -> ConfigDict:
 def get_config() -> ConfigDict:
   # fmt: off
   c = ConfigDict()
-  c.task = 'gan'                        # gan | vae | classify
+  c.task = ''                           # set by configs/families: gan | vae | classify
   c.seed = 0                            # of initialisation, batches, augmentation and latents
   c.dtype = 'float32'                   # networks compute in float32 | bfloat16; parameters stay float32
 
@@ -105,36 +113,18 @@ def get_config() -> ConfigDict:
   c.augment.fmix = op(alpha=1.0)                            # blobs of the partner, share by Beta(alpha, alpha)
 
   c.model = ConfigDict()
+  c.model.network = ''                  # of genaug/models/registry.py: dcgan | conv_vae | cnn | resnet20 | wrn16_4
   c.model.width = 64                    # channels of the widest-resolution layer; doubles with every halving
-  c.model.z_dim = 100                   # size of the latent vector
-  c.model.z_prior = 'normal'            # gan only: normal | uniform (in -1..1)
   c.model.conditional = False           # tell generative networks the class label
 
-  c.gan = ConfigDict()
-  c.gan.loss = 'non_saturating'         # minimax | non_saturating | least_squares
-  c.gan.ema = 0.999                     # decay of the averaged generator, per step
-
-  c.gan.d_augment = 'none'                   # done to all that the discriminator sees: none | diff_augment | ada
-  c.gan.diff_augment = ('color', 'translation', 'cutout')      # any of these
-  c.gan.ada_transforms = ('blit', 'geometry', 'color')         # any of these, filter, noise and cutout
-  c.gan.ada_target = 0.6                # of r_t, the mean sign of the discriminator's verdict on real images
-  c.gan.ada_kimg = 500.0                # thousands of images that take the probability from 0 to 1
-  c.gan.ada_p = 0.0                     # probability to start with
-
-  c.vae = ConfigDict()
-  c.vae.likelihood = 'bernoulli'        # bernoulli (dynamically binarised) | gaussian | discretized_logistic
-  c.vae.beta = 1.0                      # weight of the KL term
-  c.vae.kl_warmup_steps = 0             # steps over which the weight grows from 0 to beta
-
-  c.classify = ConfigDict()
-  c.classify.network = 'cnn'            # cnn (of model.width) | resnet20 | wrn16_4
-
-  c.optim = ConfigDict()                # AdamW
-  c.optim.lr = 2e-4
-  c.optim.b1 = 0.5
-  c.optim.b2 = 0.999
-  c.optim.weight_decay = 0.0            # decoupled from the gradient; 0 is Adam
-  c.optim.schedule = 'constant'         # constant | cosine (to zero at the last step)
+  # AdamW. Pairs move from the first value to the second over the run, in the shape of optim.schedule.
+  c.optim = ConfigDict()
+  c.optim.lr = number_or_pair(2e-4)     # learning rate; unless constant, one number falls to zero at the last step
+  c.optim.b1 = number_or_pair(0.5)
+  c.optim.b2 = number_or_pair(0.999)
+  c.optim.weight_decay = number_or_pair(0.0)  # decoupled from the gradient; 0 is Adam
+  c.optim.schedule = 'constant'         # constant | cosine | linear
+  c.optim.warmup_steps = 0              # steps in which the learning rate rises from zero
 
   c.train = ConfigDict()
   c.train.steps = 4000                  # optimiser steps
@@ -148,7 +138,8 @@ def get_config() -> ConfigDict:
   c.train.checkpoints_kept = 2          # newest ones kept, beside the best
 
   c.eval = ConfigDict()
-  c.eval.metrics = ('distances',)       # any of: distances (gan, vae), elbo (vae), accuracy (classify); () is none
+  c.eval.metrics = ()                   # any of: distances (gan, vae), elbo (vae), accuracy (classify); the best
+                                        # checkpoint is the first one's
   c.eval.every = 2000                   # steps between evaluations; always at the end
   c.eval.samples = 10_000               # generated images
   c.eval.batch_size = 250               # images a device computes at once
@@ -159,32 +150,10 @@ def get_config() -> ConfigDict:
   return c.lock()
 
 
-# What follows the colon in `--config configs/gan_mnist5k.py:ada`.
-GAN_VARIANTS = {'': 'none', 'diffaug': 'diff_augment', 'ada': 'ada'}
-
-
-def gan_variant(variant: str) -> ConfigDict:
-  """`get_config` with what the discriminator sees augmented as a GAN config's variant says."""
-  if variant not in GAN_VARIANTS:
-    raise ValueError(f'variant = {variant!r}: must be one of {", ".join(GAN_VARIANTS)[2:]}, or nothing')
-  c = get_config()
-  c.gan.d_augment = GAN_VARIANTS[variant]
-  return c
-
-
-def classifier() -> ConfigDict:
-  """`get_config` for classifiers of few images."""
-  c = get_config()
-  c.task = 'classify'
-  c.model.width = 16
-  c.optim.lr = 1e-3
-  c.optim.b1 = 0.9
-  c.optim.schedule = 'cosine'
-  c.optim.weight_decay = 1e-2
-  c.train.steps = 500
-  c.eval.metrics = ('accuracy',)
-  c.eval.every = 500
-  return c
+def own_optimizers(*networks: str) -> ConfigDict:
+  """For each network, what its optimiser has other than c.optim; None is as there."""
+  none = lambda: ConfigDict({name: number_or_pair(None) for name in ('lr', 'b1', 'b2', 'weight_decay')})
+  return ConfigDict({network: none() for network in networks})
 
 
 def augment_sweep(trial) -> dict[str, object]:

@@ -5,10 +5,11 @@ python -m experiments.sweep --config configs/classify_fashion_mnist.py --trials 
 """
 
 from configs import base
+from configs.families import classify
 
 
 def get_config():
-  c = base.classifier()
+  c = classify.get_config()
   c.data.name = 'fashion_mnist'
   c.data.per_class = 10
   return c

@@ -5,10 +5,11 @@ python -m experiments.sweep --config configs/classify_mnist5k.py --trials 24
 """
 
 from configs import base
+from configs.families import classify
 
 
 def get_config():
-  c = base.classifier()
+  c = classify.get_config()
   c.data.per_class = 10
   return c
 

@@ -5,11 +5,11 @@ make data DATASET=emoji64/google && make train CONFIG=configs/gan_emoji64.py
 configs/gan_emoji64.py:diffaug and :ada augment what the discriminator sees.
 """
 
-from configs import base
+from configs.families import gan
 
 
 def get_config(variant=''):
-  c = base.gan_variant(variant)
+  c = gan.get_config(variant)
   c.data.name = 'emoji64/google'  # or emoji64/twitter
   c.augment.hflip.p = 0.5
   c.model.width = 32

@@ -5,11 +5,11 @@ make train
 configs/gan_mnist5k.py:diffaug and :ada augment what the discriminator sees.
 """
 
-from configs import base
+from configs.families import gan
 
 
 def get_config(variant=''):
-  c = base.gan_variant(variant)
+  c = gan.get_config(variant)
   c.train.steps = 3000
   c.eval.every = 1000
   c.eval.samples = 1000  # as many as there are test images

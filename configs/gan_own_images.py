@@ -5,11 +5,11 @@ make train CONFIG=configs/gan_own_images.py ARGS="--config.data.folder=PATH --wo
 configs/gan_own_images.py:diffaug and :ada augment what the discriminator sees.
 """
 
-from configs import base
+from configs.families import gan
 
 
 def get_config(variant=''):
-  c = base.gan_variant(variant)
+  c = gan.get_config(variant)
   c.data.name = 'image_folder'
   c.augment.hflip.p = 0.5
   c.model.width = 32

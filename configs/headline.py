@@ -10,6 +10,7 @@ row of your own into `rows` and its name into `order`.
 from ml_collections import ConfigDict
 
 from configs import base
+from configs.families import classify, gan, vae
 
 CLASSIC = {
   'translate': {'p': 1.0, 'fraction': 0.08},
@@ -30,19 +31,19 @@ def get_config(size='quick'):
   c.first_seed = 0
   c.seeds = 5  # of images, initialisation, order and augmentation alike; the same ones in every row
 
-  c.classifier = base.classifier()
+  c.classifier = classify.get_config()
   if not quick:
-    c.classifier.classify.network = 'wrn16_4'
+    c.classifier.model.network = 'wrn16_4'
     c.classifier.train.steps = 4000
 
   # The learning rate is chosen by cross-validation within k images of a class that no row is trained on, as the best
   # mean accuracy of rows `none` and `classic`; a single one is taken as it is.
   c.lr = (3e-4, 1e-3, 3e-3)
-  c.pilot_seed = 1000
+  c.tuning_seed = 1000
   c.folds = 3
 
   # Each is trained on the k images of a class alone. Of `candidates` generated images a class the share `kept` is used:
-  # those that row `none`'s classifier of the same images is surest of.
+  # those to which row `none`'s classifier of the same images gives the highest confidence.
   c.generators = ConfigDict()
   c.generators.vae = _vae(1500 if quick else 10_000)
   c.generators.gan = _gan(1500 if quick else 20_000)
@@ -102,29 +103,24 @@ def confirming(sweep: dict) -> tuple[ConfigDict, ConfigDict]:
   return c.lock(), data
 
 
-def _generator(steps: int) -> ConfigDict:
-  c = base.get_config()
+def _generator(c: ConfigDict, steps: int) -> ConfigDict:
   c.model.conditional = True
-  c.model.width = 32
-  c.model.z_dim = 64
   c.train.steps = steps
   c.eval.metrics = ()
   return c
 
 
 def _gan(steps: int) -> ConfigDict:
-  c = _generator(steps)
+  c = _generator(gan.get_config(), steps)
+  c.model.width = 32
+  c.model.z_dim = 64
   c.optim.lr = 5e-4
   return c
 
 
 def _vae(steps: int) -> ConfigDict:
-  c = _generator(steps)
-  c.task = 'vae'
+  c = _generator(vae.get_config(), steps)
   c.model.width = 16
   c.model.z_dim = 16
   c.vae.likelihood = 'gaussian'
-  c.optim.lr = 1e-3
-  c.optim.b1 = 0.9
-  c.optim.schedule = 'cosine'
   return c

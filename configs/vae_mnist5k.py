@@ -4,18 +4,11 @@ make train CONFIG=configs/vae_mnist5k.py
 python -m experiments.sweep --config configs/vae_mnist5k.py --trials 24
 """
 
-from configs import base
+from configs.families import vae
 
 
 def get_config():
-  c = base.get_config()
-  c.task = 'vae'
-  c.model.width = 32
-  c.model.z_dim = 32
-  c.optim.lr = 1e-3
-  c.optim.b1 = 0.9
-  c.optim.schedule = 'cosine'
-  c.eval.metrics = ('elbo',)
+  c = vae.get_config()
   c.eval.every = 1000
   return c
 

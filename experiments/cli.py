@@ -121,9 +121,9 @@ def _explain(error: Exception, argv: list[str]) -> InputError:
     if key == name:
       continue
     if key not in keys:
-      same_name = [k for k in keys if k.rsplit('.', 1)[-1] == key.rsplit('.', 1)[-1]]
+      same_name = [k for k in sorted(keys, key=len) if k.rsplit('.', 1)[-1] == key.rsplit('.', 1)[-1]]
       close = same_name or difflib.get_close_matches(key, keys, n=3, cutoff=0.5)
-      remedy = f'did you mean --config.{" or --config.".join(close)}?' if close else 'see configs/base.py'
+      remedy = f'did you mean --config.{" or --config.".join(close[:3])}?' if close else 'see configs/base.py'
       return InputError(name, value, 'no such config key', remedy)
     if f'{name}=' in str(error):
       kind = type(keys[key]).__name__

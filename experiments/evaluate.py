@@ -1,4 +1,4 @@
-"""Scores a trained run: FD and KID of its samples, ELBO of its test images, accuracy on them, with n, split and floor.
+"""Scores a trained run by metrics of genaug/metrics/registry.py, with n, split and real-vs-real baseline.
 
 python -m experiments.evaluate --workdir runs/gan_mnist5k [--checkpoint latest] [--samples 10000] [--metrics distances]
 
@@ -14,14 +14,14 @@ from experiments import cli
 _DATA_DIR = cli.define_data_dir()
 _WORKDIR, _CHECKPOINT = cli.define_trained()
 _SAMPLES = flags.DEFINE_integer('samples', None, 'Generated images. Default: eval.samples of the run.', lower_bound=2)
-_METRICS = flags.DEFINE_list('metrics', None, 'distances, elbo, accuracy. Default: eval.metrics of the run.')
+_METRICS = flags.DEFINE_list('metrics', None, 'Of genaug/metrics/registry.py. Default: eval.metrics of the run.')
 flags.adopt_module_key_flags(cli)
 
 
 def main() -> None:
+  from genaug.metrics.registry import describe
   from genaug.training import checks, evaluator, workdir
   from genaug.training.experiment import trained
-  from genaug.training.run_logger import describe
 
   directory = pathlib.Path(_WORKDIR.value)
   experiment, state = trained(directory, pathlib.Path(_DATA_DIR.value), _CHECKPOINT.value)

@@ -1,4 +1,4 @@
-"""Writes images that a trained run generates: COUNT numbered PNG files and a grid of the first 64.
+"""Writes images that a trained run makes: COUNT numbered PNG files and a grid of the first 64.
 
 python -m experiments.sample --workdir runs/gan_mnist5k --count 1000 --output samples/
 """
@@ -12,7 +12,8 @@ from experiments import cli
 _DATA_DIR = cli.define_data_dir()
 _WORKDIR, _CHECKPOINT = cli.define_trained()
 _COUNT = flags.DEFINE_integer('count', 64, 'How many images. Labels of a conditional model take turns.', lower_bound=1)
-_SEED = flags.DEFINE_integer('seed', 0, 'Of the latents.', lower_bound=0)
+_SAMPLER = flags.DEFINE_string('sampler', None, 'Which of the task. Default: the first that makes images from noise.')
+_SEED = flags.DEFINE_integer('seed', 0, 'Of the noise.', lower_bound=0)
 _OUTPUT = flags.DEFINE_string('output', None, 'Directory to write to; must be new or empty.', required=True)
 flags.adopt_module_key_flags(cli)
 
@@ -29,7 +30,13 @@ def main() -> None:
   if output.exists() and (not output.is_dir() or any(output.iterdir())):
     raise InputError('output', str(output), 'exists and is not an empty directory', 'name a new --output')
   experiment, state = trained(pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value), _CHECKPOINT.value)
-  batches = evaluator.Evaluator(experiment).samples(state, _COUNT.value, jax.random.key(_SEED.value))
+  samplers = experiment.task.samplers
+  name = _SAMPLER.value or next((name for name, sampler in samplers.items() if not sampler.source), None)
+  if name not in samplers:
+    problem = f'task {experiment.config.task!r} has no such sampler'
+    raise InputError('sampler', name, problem, f'one of {", ".join(samplers)}')
+  key = jax.random.key(_SEED.value)
+  batches = evaluator.Evaluator(experiment).samples(state, _COUNT.value, key, name)
   images = np.concatenate(list(batches))
   for i, image in enumerate(images):
     figures.save_png(output / f'{i:06d}.png', image)

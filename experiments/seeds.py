@@ -29,7 +29,7 @@ flags.adopt_module_key_flags(cli)
 
 def _summarise(runs: list[dict]) -> dict[str, dict[str, float]]:
   """Mean and interval of every score."""
-  from genaug.evaluation.intervals import mean_interval
+  from genaug.study.intervals import mean_interval
 
   names = [name for name, value in runs[0].items() if name.startswith('eval/') and not isinstance(value, str)]
   return {name: mean_interval([run[name] for run in runs]) for name in names}
@@ -68,7 +68,7 @@ def main() -> int:
     }
     workdir.write_json(output, content)
     if seed == int(_SEEDS.value[0]):
-      name = 'reconstructions' if config.task == 'vae' else 'samples'
+      name = next(iter(experiment.task.samplers))
       shutil.copy(directory / 'figures' / f'{name}_{config.train.steps:06d}.png', output.with_suffix('.png'))
   for name, entry in _summarise(runs).items():
     print(f'{name}: {entry["mean"]:.4g} ± {entry.get("half_width_95", math.nan):.2g} (n = {len(runs)} seeds)')

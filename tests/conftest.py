@@ -21,7 +21,6 @@ jax.config.update('jax_compilation_cache_dir', COMPILED)
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
 TINY = {
   'model.width': 4,
-  'model.z_dim': 8,
   'train.batch_size': 16,
   'train.log_every': 5,
   'train.checkpoint_every': 5,
@@ -48,13 +47,17 @@ def data_dir(tmp_path_factory) -> pathlib.Path:
 def tiny_config(task: str, **overrides):
   """A config that trains in milliseconds; overrides spell dots as double underscores."""
   config = {'gan': gan_mnist5k, 'vae': vae_mnist5k, 'classify': classify_mnist5k}[task].get_config()
-  config.update_from_flattened_dict(TINY | {k.replace('__', '.'): v for k, v in overrides.items()})
+  config.update_from_flattened_dict(_tiny('z_dim' in config.model, overrides))
   return config
 
 
 def tiny_flags(**overrides) -> list[str]:
-  flat = TINY | {k.replace('__', '.'): v for k, v in overrides.items()}
-  return [f'--config.{key}={value}' for key, value in flat.items()]
+  return [f'--config.{key}={value}' for key, value in _tiny(True, overrides).items()]
+
+
+def _tiny(latent: bool, overrides: dict) -> dict:
+  small = TINY | ({'model.z_dim': 8} if latent else {})
+  return small | {k.replace('__', '.'): v for k, v in overrides.items()}
 
 
 def environment(devices: int = 1, **extra: str) -> dict[str, str]:

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from genaug.errors import InputError
-from genaug.models import DEVICES
 from genaug.training import checks, loop
-from genaug.training.experiment import prepare
+from genaug.training.experiment import DEVICES, prepare
 from tests.conftest import tiny_config
 
 quiet = lambda _: None
@@ -21,8 +20,7 @@ FAST = {'augment__rotate__p': 0.0, 'augment__translate__p': 0.0, 'train__steps_p
 def _compiled(task, data_dir, slices, backend):
   del backend  # of the moment
   experiment = prepare(tiny_config(task, train__accumulate=slices, **FAST), data_dir, log=quiet)
-  step = functools.partial(experiment.task.train_step, experiment.config, experiment.spec)
-  one = jax.pmap(step, axis_name=DEVICES, in_axes=(None, 0, 0), out_axes=None)
+  one = jax.pmap(experiment.task.train_step, axis_name=DEVICES, in_axes=(None, 0, 0), out_axes=None)
   return one, experiment.init(), experiment.dataset.train.arrays
 
 
@@ -44,9 +42,9 @@ def test_without_batch_norm_slices_are_the_whole_batch(data_dir):
   for slices in (1, 2):
     experiment = prepare(tiny_config('vae', train__accumulate=slices, **FAST), data_dir, log=quiet)
     step, state = loop.make_step(experiment), experiment.init()
-    resident, feed = loop.make_feed(experiment)
+    device_data, batch = loop.make_batches(experiment)
     for i in range(3):
-      state, metrics = step(state, resident, feed(i))
+      state, metrics = step(state, device_data, batch(i))
     states.append((state, metrics))
   _assert_close(*states)
 
@@ -66,7 +64,7 @@ def test_running_statistics_are_means_over_slices(data_dir):
   twice, different = np.repeat(np.arange(8), 2), np.arange(16)
   _assert_close(_stepped('classify', data_dir, twice, 1), _stepped('classify', data_dir, twice, 2))
   of_all, of_slices = (
-    _stepped('classify', data_dir, different, slices)[0].batch_stats['BatchNorm_0'] for slices in (1, 2)
+    _stepped('classify', data_dir, different, slices)[0].stats['classifier']['BatchNorm_0'] for slices in (1, 2)
   )
   np.testing.assert_allclose(of_slices['mean'], of_all['mean'], atol=1e-6)
   # The variance within slices lacks that between their means.

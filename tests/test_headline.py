@@ -1,6 +1,7 @@
 """The headline table: nothing leaks into it, nothing is computed twice, and what fails is shown."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,12 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import genaug
 from configs import base, headline
 from experiments.report import tables
 from genaug.data import sources
 from genaug.data.sources import Split
 from genaug.errors import InputError
-from genaug.study.headline import Table, mix, surest
+from genaug.models import Spec
+from genaug.study import store
+from genaug.study.headline import Table, mix, top_confidence
 from genaug.study.store import Store
 from genaug.training.fit import Fit
 from tests.conftest import ROOT, environment, program
@@ -87,14 +91,14 @@ def test_every_row_has_every_seed_and_its_differences(finished):
 def test_nothing_is_trained_on_a_test_image_or_one_outside_the_k(finished, folder, tmp_path, monkeypatch):
   """All other images turn to noise: every trained stage must be found under the hash of what it has seen."""
   directory, table, before = finished
-  used = [image for few in table._few.values() for image in few.train.arrays['image']]
+  used = [image for shots in table._shots.values() for image in shots.train.arrays['image']]
   used += [image for folds in table._folds.values() for fold in folds for image in fold.train.arrays['image']]
   used += [image for folds in table._folds.values() for fold in folds for image in fold.test.arrays['image']]
   allowed, poisoned, rng = {image.tobytes() for image in used}, tmp_path / 'images', np.random.default_rng(1)
   tested = sources.load(_data(folder), directory / 'data', log=lambda _: None).test.arrays['image']
   assert allowed.isdisjoint(image.tobytes() for image in tested)
-  for cell, few in table._few.items():
-    assert np.bincount(few.train.arrays['label']).tolist() == [cell.per_class] * 2
+  for cell, shots in table._shots.items():
+    assert np.bincount(shots.train.arrays['label']).tolist() == [cell.per_class] * 2
   replaced = 0
   for path in sorted(folder.rglob('*.png')):
     pixels = np.asarray(Image.open(path))
@@ -153,10 +157,45 @@ def test_wrong_rows_are_refused_before_anything_is_trained(folder, tmp_path):
     _table(folder, tmp_path, **{'rows.classic.augment.rotate.degrees': -5.0})
 
 
-def test_the_surest_of_each_class_are_kept():
-  sure, label = np.array([0.1, 0.9, 0.5, 0.8, 0.7, 0.2]), np.array([0, 0, 0, 1, 1, 1])
-  np.testing.assert_array_equal(surest(sure, label, 0.67), [1, 2, 3, 4])
-  np.testing.assert_array_equal(surest(sure, label, 0.01), [1, 3])
+def test_new_code_redoes_the_stages_that_use_it_and_no_others(tmp_path, monkeypatch):
+  """A copy of the package, with a line more in one of its files."""
+  shutil.copytree(ROOT / 'genaug', tmp_path / 'genaug')
+  monkeypatch.setattr(genaug, '__file__', str(tmp_path / 'genaug' / '__init__.py'))
+  config = headline.get_config()
+  configs = {'classifier': config.classifier, 'vae': config.generators.vae, 'gan': config.generators.gan}
+
+  def keys():
+    store._digest.cache_clear()
+    spec = Spec((28, 28, 1), 10)
+    return {name: Store(tmp_path / 's').key('trained', store.code_of(one, spec)) for name, one in configs.items()}
+
+  (tmp_path / 's').mkdir()
+  changes = {
+    'models/vae.py': {'vae'},
+    'losses/penalties.py': {'gan'},
+    'tasks/registry.py': set(),
+    'models/registry.py': set(),
+    'metrics/likelihood.py': set(),
+    'tasks/updates.py': {'classifier', 'vae', 'gan'},
+    'augment/color.py': {'classifier', 'vae', 'gan'},
+  }
+  before = keys()
+  for file, expected in changes.items():
+    path = tmp_path / 'genaug' / file
+    path.write_text(path.read_text() + '\n# a comment changes nothing\n')
+    assert keys() == before
+    path.write_text(path.read_text() + '\nMORE = 1\n')
+    after = keys()
+    assert {name for name in after if after[name] != before[name]} == expected, file
+    before = after
+  monkeypatch.undo()
+  store._digest.cache_clear()
+
+
+def test_the_images_of_top_confidence_of_each_class_are_kept():
+  confidence, label = np.array([0.1, 0.9, 0.5, 0.8, 0.7, 0.2]), np.array([0, 0, 0, 1, 1, 1])
+  np.testing.assert_array_equal(top_confidence(confidence, label, 0.67), [1, 2, 3, 4])
+  np.testing.assert_array_equal(top_confidence(confidence, label, 0.01), [1, 3])
 
 
 @pytest.mark.parametrize(

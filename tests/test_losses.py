@@ -7,7 +7,9 @@ import pytest
 import scipy.special
 import scipy.stats
 
-from genaug import losses
+from genaug.losses import likelihood as losses
+from genaug.losses.adversarial import ADVERSARIAL_LOSSES
+from genaug.losses.penalties import PENALTIES
 
 REAL, FAKE = np.array([-2.0, 0.0, 3.0, 40.0]), np.array([1.5, -0.5, 0.0, -40.0])
 D_REAL, D_FAKE = scipy.special.expit(REAL), scipy.special.expit(FAKE)
@@ -22,30 +24,46 @@ EXPECTED = {
     -scipy.special.log_expit(FAKE),
   ),
   'least_squares': ((REAL - 1) ** 2 / 2 + FAKE**2 / 2, (FAKE - 1) ** 2 / 2),
+  'relativistic': (-scipy.special.log_expit(REAL - FAKE), -scipy.special.log_expit(FAKE - REAL)),
 }
 
 
-@pytest.mark.parametrize('name', losses.ADVERSARIAL_LOSSES)
+@pytest.mark.parametrize('name', ADVERSARIAL_LOSSES)
 def test_adversarial_losses_are_the_papers(name):
-  discriminator, generator = losses.ADVERSARIAL_LOSSES[name]
-  np.testing.assert_allclose(discriminator(jnp.array(REAL), jnp.array(FAKE)), EXPECTED[name][0], rtol=1e-5)
-  np.testing.assert_allclose(generator(jnp.array(FAKE)), EXPECTED[name][1], rtol=1e-5)
+  actual = ADVERSARIAL_LOSSES[name](jnp.array(REAL), jnp.array(FAKE))
+  for loss, expected in zip(actual, EXPECTED[name]):
+    np.testing.assert_allclose(loss, expected, rtol=1e-5, atol=1e-30)
 
 
-@pytest.mark.parametrize('name', losses.ADVERSARIAL_LOSSES)
+@pytest.mark.parametrize('name', ADVERSARIAL_LOSSES)
 def test_the_two_players_pull_fake_logits_apart(name):
-  discriminator, generator = losses.ADVERSARIAL_LOSSES[name]
-  d_slope = jax.grad(lambda fake: discriminator(jnp.zeros(1), fake).sum())(jnp.full(1, 0.3))
-  g_slope = jax.grad(lambda fake: generator(fake).sum())(jnp.full(1, 0.3))
-  assert d_slope[0] > 0 > g_slope[0]
+  slopes = jax.jacobian(lambda fake: jnp.stack(ADVERSARIAL_LOSSES[name](jnp.zeros(1), fake)).sum(-1))(jnp.full(1, 0.3))
+  assert slopes[0, 0] > 0 > slopes[1, 0]
 
 
-@pytest.mark.parametrize('name', losses.ADVERSARIAL_LOSSES)
+@pytest.mark.parametrize('name', ADVERSARIAL_LOSSES)
 def test_gradients_stay_finite_at_extreme_logits(name):
-  discriminator, generator = losses.ADVERSARIAL_LOSSES[name]
   extreme = jnp.array([-1e4, 1e4])
-  grads = jax.grad(lambda r, f: discriminator(r, f).sum() + generator(f).sum(), argnums=(0, 1))(extreme, extreme)
+  grads = jax.grad(lambda r, f: sum(loss.sum() for loss in ADVERSARIAL_LOSSES[name](r, f)), argnums=(0, 1))(
+    extreme, extreme[::-1]
+  )
   assert all(bool(jnp.isfinite(g).all()) for g in grads)
+
+
+def test_penalties_are_gradient_norms_of_a_critic_with_known_gradients():
+  """critic(x) = w . x^2 / 2 has the gradient w x."""
+  rng = np.random.default_rng(0)
+  real, fake, w = rng.normal(size=(5, 4, 4, 2)), rng.normal(size=(5, 4, 4, 2)), rng.normal(size=(4, 4, 2))
+  keys = jax.random.split(jax.random.key(0), 5)
+  critic = lambda images, keys: (0.5 * w * images**2).sum((1, 2, 3))
+  penalty = {name: np.asarray(p(critic, jnp.array(real), jnp.array(fake), keys)) for name, p in PENALTIES.items()}
+  np.testing.assert_allclose(penalty['r1'], 0.5 * ((w * real) ** 2).sum((1, 2, 3)), rtol=1e-5)
+  np.testing.assert_allclose(penalty['r2'], 0.5 * ((w * fake) ** 2).sum((1, 2, 3)), rtol=1e-5)
+  # Somewhere on the line between the two, elsewhere for every example.
+  shares = np.linspace(0, 1, 100_001)
+  for value, r, f in zip(penalty['gradient_penalty'], real, fake):
+    on_line = np.sqrt(sum((wi * (ri + shares * (fi - ri))) ** 2 for wi, ri, fi in zip(w.ravel(), r.ravel(), f.ravel())))
+    assert np.abs((on_line - 1) ** 2 - value).min() < 1e-2
 
 
 def test_kl_is_the_integral():

@@ -10,28 +10,31 @@ import jax
 import numpy as np
 
 from genaug.augment import pipeline
-from genaug.models import DEVICES
-from genaug.training.experiment import prepare
-from genaug.training.loop import make_feed, make_step
+from genaug.training.experiment import DEVICES, prepare
+from genaug.training.loop import make_batches, make_step
 from tests.conftest import ADA, tiny_config
 
 
-def _with_inputs(train_step):
-  """The training step, with the augmented images of all devices among its metrics."""
-  input_step, seen = pipeline.input_step, []
+def _recorded(input_step, seen):
+  """The input step of a config, which also keeps what it returns in a list."""
 
-  def recording(config):
+  def record(config):
     def step(keys, batch):
       seen.append(input_step(config)(keys, batch))
       return seen[-1]
 
     return step
 
+  return record
+
+
+def _with_inputs(train_step, seen):
+  """The training step, with the augmented images of all devices among its metrics."""
+
   def step(*arguments):
     state, metrics = train_step(*arguments)
     return state, metrics | {'inputs': jax.lax.all_gather(seen.pop()['image'], DEVICES, tiled=True)}
 
-  pipeline.input_step = recording
   return step
 
 
@@ -40,15 +43,19 @@ def main(task: str, data_dir: str, output: str, *distributed: str) -> None:
     coordinator, processes, process = distributed
     jax.distributed.initialize(coordinator, int(processes), int(process))
   extra = {'augment__cutmix__p': 0.5, 'train__accumulate': 2} if task == 'classify' else {}
+  ada = ADA if task == 'gan' else {}
+  seen: list = []
+  pipeline.input_step = _recorded(pipeline.input_step, seen)
   experiment = prepare(
-    tiny_config(task, data__device_mib=512 * (task != 'vae'), **ADA, **extra), pathlib.Path(data_dir)
+    tiny_config(task, data__device_mib=512 * (task != 'vae'), **ada, **extra), pathlib.Path(data_dir)
   )
-  experiment.task.train_step = _with_inputs(experiment.task.train_step)
+  task_ = experiment.task
+  experiment = experiment._replace(task=task_._replace(train_step=_with_inputs(task_.train_step, seen)))
   state, step = experiment.init(), make_step(experiment)
-  resident, feed = make_feed(experiment)
-  assert bool(resident['split']) == (task != 'vae'), 'one task tests splits on the device, the other streamed ones'
+  device_data, batch = make_batches(experiment)
+  assert bool(device_data['split']) == (task != 'vae'), 'one task tests splits on the device, the other streamed ones'
   for i in range(3):
-    state, metrics = step(state, resident, feed(i))
+    state, metrics = step(state, device_data, batch(i))
     for leaf in jax.tree.leaves((state, metrics)):
       shards = [np.asarray(shard.data) for shard in leaf.addressable_shards]
       assert len(shards) == jax.local_device_count()

@@ -37,12 +37,12 @@ def ours(data_dir: pathlib.Path, **settings) -> Callable[[int], None]:
   config.update_from_flattened_dict(settings)
   experiment = prepare(config, data_dir)._replace(steps_per_call=1)
   step, state = loop.make_step(experiment), experiment.init()
-  resident, feed = loop.make_feed(experiment)
+  device_data, batch = loop.make_batches(experiment)
 
   def run(steps: int) -> None:
     nonlocal state
     for i in range(steps):
-      state, _ = step(state, resident, feed(i))
+      state, _ = step(state, device_data, batch(i))
     jax.block_until_ready(state)
 
   return run

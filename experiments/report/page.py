@@ -14,7 +14,7 @@ from experiments.report.answers import CAVEAT, about_test, answers, clear, figur
 from experiments.report.jinja import ENVIRONMENT, number
 from experiments.report.runs import Found, Group, Result
 from genaug.errors import InputError
-from genaug.evaluation.intervals import mean_interval
+from genaug.study.intervals import mean_interval
 
 _MARKER = '<!-- genaug report -->'
 _SHOWN = ('eval/', 'train/loss', 'train/d_loss', 'train/g_loss', 'train/elbo_nats', 'train/accuracy')

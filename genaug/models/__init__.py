@@ -1,13 +1,34 @@
-"""Flax modules. No loss, no optimiser, no randomness beyond initialisation."""
+"""Flax modules. No loss, no optimiser, no randomness beyond initialisation; `registry.NETWORKS` lists them.
 
-from typing import NamedTuple
+Modules with batch norm take `axis_name`, the mapped axis (of `pmap`, `shard_map` or `vmap`) that its statistics are
+averaged over; None, the default, runs anywhere.
+"""
 
-DEVICES = 'devices'
-"""Name of the mapped device axis that batch norm and the tasks average over."""
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+ImageShape = tuple[int, int, int]  # (height, width, channels)
 
 
 class Spec(NamedTuple):
-  """What a model must know of its data: (height, width, channels) and how many classes it is told of (0: none)."""
+  """What a network must know of its data."""
 
-  image_shape: tuple[int, int, int]
-  num_classes: int
+  image_shape: ImageShape
+  num_classes: int  # that it is conditioned on or predicts; 0: none
+
+
+class Network(NamedTuple):
+  """Modules that are trained together, by their role in a task."""
+
+  roles: tuple[str, ...]
+  build: Callable[[ConfigDict, Spec, str | None], Mapping[str, nn.Module]]  # (config, spec, axis_name)
+  check: Callable[[ImageShape], None] = lambda shape: None  # raises ValueError for images that it can't take
+
+
+def settings(config: ConfigDict, spec: Spec) -> dict[str, Any]:
+  """What the modules of every network take."""
+  return {'spec': spec, 'dtype': jnp.dtype(config.dtype)}

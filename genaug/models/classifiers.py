@@ -6,20 +6,20 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from genaug.models import DEVICES, Spec
+from genaug.models import ImageShape, Network, Spec, settings
 from genaug.models.layers import ConvDown, stages
 
 _he = nn.initializers.he_normal()
 
 
-def _batch_norm(train: bool, dtype):
+def _batch_norm(train: bool, dtype, axis_name: str | None):
   return partial(
     nn.BatchNorm,
     use_running_average=not train,
     momentum=0.9,
     epsilon=1e-5,
     dtype=dtype,
-    axis_name=DEVICES if train else None,
+    axis_name=axis_name if train else None,
   )
 
 
@@ -29,11 +29,12 @@ class CNN(nn.Module):
   spec: Spec
   width: int = 32
   dtype: jnp.dtype = jnp.float32
+  axis_name: str | None = None
 
   @nn.compact
   def __call__(self, x: Float[Array, 'b h w c'], train: bool) -> Float[Array, 'b k']:
-    _, doublings = stages(self.spec.image_shape[0])
-    norm = _batch_norm(train, self.dtype)
+    doublings = min(stages(side)[1] for side in self.spec.image_shape[:2])
+    norm = _batch_norm(train, self.dtype, self.axis_name)
     for i in range(doublings):
       x = ConvDown(self.width * 2**i, use_bias=False, kernel_init=_he, dtype=self.dtype)(x)
       x = nn.relu(norm()(x))  # [b, side / 2^(i+1), ..., width * 2^i]
@@ -53,11 +54,12 @@ class ResNet(nn.Module):
   widen: int = 1
   pre_activation: bool = False
   dtype: jnp.dtype = jnp.float32
+  axis_name: str | None = None
 
   @nn.compact
   def __call__(self, x: Float[Array, 'b h w c'], train: bool) -> Float[Array, 'b k']:
     conv = partial(nn.Conv, use_bias=False, kernel_init=_he, dtype=self.dtype)
-    norm = _batch_norm(train, self.dtype)
+    norm = _batch_norm(train, self.dtype, self.axis_name)
 
     def block(x, channels, stride):
       if self.pre_activation:
@@ -82,9 +84,22 @@ class ResNet(nn.Module):
     return nn.Dense(self.spec.num_classes)(x.mean((1, 2)).astype(jnp.float32))
 
 
-CLASSIFIERS = {
-  'cnn': lambda config, **shared: CNN(width=config.model.width, **shared),
-  'resnet20': lambda config, **shared: ResNet(blocks=3, **shared),
-  'wrn16_4': lambda config, **shared: ResNet(blocks=2, widen=4, pre_activation=True, **shared),
-}
-"""name -> network(config, spec, dtype)."""
+def _cnn(config, spec: Spec, axis_name: str | None):
+  return {'classifier': CNN(**settings(config, spec), width=config.model.width, axis_name=axis_name)}
+
+
+def _check_sides(shape: ImageShape) -> None:
+  for side in shape[:2]:
+    stages(side)
+
+
+def _residual(**sizes) -> Network:
+  def build(config, spec, axis_name):
+    return {'classifier': ResNet(**settings(config, spec), axis_name=axis_name, **sizes)}
+
+  return Network(('classifier',), build)
+
+
+SMALL_CNN = Network(('classifier',), _cnn, _check_sides)
+RESNET20 = _residual(blocks=3)
+WRN16_4 = _residual(blocks=2, widen=4, pre_activation=True)

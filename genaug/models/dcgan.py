@@ -4,21 +4,20 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from genaug.models import DEVICES, Spec
-from genaug.models.layers import ConvDown, ConvUp, stages
+from genaug.models import Network, Spec, settings
+from genaug.models.layers import ConvDown, ConvUp, check_square, stages
 
 _init = nn.initializers.normal(0.02)
 
 
-def _batch_norm(train: bool, dtype, name: str | None = None) -> nn.BatchNorm:
+def _batch_norm(train: bool, dtype, axis_name: str | None) -> nn.BatchNorm:
   return nn.BatchNorm(
     use_running_average=not train,
     momentum=0.9,
     epsilon=1e-5,
     dtype=dtype,
-    axis_name=DEVICES if train else None,
+    axis_name=axis_name if train else None,
     scale_init=nn.initializers.ones,
-    name=name,
   )
 
 
@@ -28,6 +27,7 @@ class Generator(nn.Module):
   spec: Spec
   width: int = 64
   dtype: jnp.dtype = jnp.float32
+  axis_name: str | None = None
 
   @nn.compact
   def __call__(self, z: Float[Array, 'b d'], label: Int[Array, ' b'], train: bool) -> Float[Array, 'b h w c']:
@@ -38,10 +38,10 @@ class Generator(nn.Module):
     widths = [self.width * 2**i for i in reversed(range(doublings))]
     x = nn.Dense(base * base * widths[0], use_bias=False, kernel_init=_init, dtype=self.dtype)(z)
     x = x.reshape(-1, base, base, widths[0])
-    x = nn.relu(_batch_norm(train, self.dtype)(x))  # [b, base, base, width * 2^(doublings-1)]
+    x = nn.relu(_batch_norm(train, self.dtype, self.axis_name)(x))  # [b, base, base, width * 2^(doublings-1)]
     for features in widths[1:]:
       x = ConvUp(features, use_bias=False, kernel_init=_init, dtype=self.dtype)(x)
-      x = nn.relu(_batch_norm(train, self.dtype)(x))
+      x = nn.relu(_batch_norm(train, self.dtype, self.axis_name)(x))
     x = ConvUp(channels, kernel_init=_init, dtype=self.dtype)(x)  # [b, side, side, channels]
     return jnp.tanh(x.astype(jnp.float32))
 
@@ -56,6 +56,7 @@ class Discriminator(nn.Module):
   spec: Spec
   width: int = 64
   dtype: jnp.dtype = jnp.float32
+  axis_name: str | None = None
 
   @nn.compact
   def __call__(self, x: Float[Array, 'b h w c'], label: Int[Array, ' b']) -> Float[Array, ' b']:
@@ -63,9 +64,17 @@ class Discriminator(nn.Module):
     x = nn.leaky_relu(ConvDown(self.width, kernel_init=_init, dtype=self.dtype)(x), 0.2)
     for i in range(1, doublings):
       x = ConvDown(self.width * 2**i, use_bias=False, kernel_init=_init, dtype=self.dtype)(x)
-      x = nn.leaky_relu(_batch_norm(True, self.dtype)(x), 0.2)  # [b, side / 2^(i+1), ..., width * 2^i]
+      x = nn.leaky_relu(_batch_norm(True, self.dtype, self.axis_name)(x), 0.2)  # [b, side / 2^(i+1), ..., width * 2^i]
     h = x.reshape(x.shape[0], -1).astype(jnp.float32)
     logit = nn.Dense(1, kernel_init=_init)(h)[:, 0]
     if self.spec.num_classes:
       logit += (nn.Embed(self.spec.num_classes, h.shape[-1], embedding_init=_init, name='label')(label) * h).sum(-1)
     return logit
+
+
+def _build(config, spec: Spec, axis_name: str | None):
+  shared = settings(config, spec) | {'width': config.model.width, 'axis_name': axis_name}
+  return {'generator': Generator(**shared), 'discriminator': Discriminator(**shared)}
+
+
+DCGAN = Network(('generator', 'discriminator'), _build, check_square)

@@ -6,11 +6,17 @@ be, so on CPU going up is spelled as a matrix product (`_conv_up_matmul`) and ev
 Parameters and results are those of the native ops.
 """
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
+
+from genaug.models import ImageShape
 
 _LAYOUT = ('NHWC', 'HWIO', 'NHWC')
 
@@ -54,49 +60,79 @@ def _transposed(kernel):
   return kernel[::-1, ::-1].transpose(0, 1, 3, 2)
 
 
-def _kernel_gradient(x, cotangent, kernel):
-  """Of `conv_down` of x; `kernel` gives the shape."""
+def _kernel_gradient(x, cotangent, shape):
+  """Of `conv_down` of x with a kernel of that shape."""
+  kernel = jax.ShapeDtypeStruct(shape, x.dtype)
   (gradient,) = jax.linear_transpose(lambda k: _conv_down_native(x, k), kernel)(cotangent)
   return gradient
 
 
-@jax.custom_vjp
-def _conv_down_cpu(x, kernel):
-  return _conv_down_native(x, kernel)
+def _bilinear(
+  name: str, run: Callable, native: Callable, transpose_x: Callable, transpose_kernel: Callable
+) -> Primitive:
+  """A primitive for run(x, kernel) with these transposes, so that every derivative, of any order and mode, is fast.
+
+  A `custom_vjp` would do for reverse mode, but JAX refuses forward mode of it.
+  """
+  op = Primitive(name)
+  op.def_impl(jax.jit(run))
+
+  @op.def_abstract_eval
+  def _(x, kernel):
+    out = jax.eval_shape(native, *(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (x, kernel)))
+    return jax.core.ShapedArray(out.shape, out.dtype)
+
+  mlir.register_lowering(op, mlir.lower_fun(run, multiple_results=False))
+  ad.defbilinear(
+    op, lambda ct, x, kernel: transpose_x(ct, kernel), lambda ct, x, kernel: transpose_kernel(ct, x, kernel.aval.shape)
+  )
+
+  def batched(arguments, axes):
+    (x, kernel), (x_axis, kernel_axis) = arguments, axes
+    if kernel_axis is not None:  # as many convolutions as there are kernels
+      return jax.vmap(native, axes)(x, kernel), 0
+    x = jnp.moveaxis(x, x_axis, 0)
+    out = op.bind(x.reshape(-1, *x.shape[2:]), kernel)
+    return out.reshape(*x.shape[:2], *out.shape[1:]), 0
+
+  batching.primitive_batchers[op] = batched
+  return op
 
 
-def _conv_down_cpu_bwd(residuals, cotangent):
-  x, kernel = residuals
-  return _conv_up_matmul(cotangent, _transposed(kernel)), _kernel_gradient(x, cotangent, kernel)
-
-
-_conv_down_cpu.defvjp(lambda x, kernel: (_conv_down_native(x, kernel), (x, kernel)), _conv_down_cpu_bwd)
-
-
-@jax.custom_vjp
-def _conv_up_cpu(x, kernel):
-  return _conv_up_matmul(x, kernel)
-
-
-def _conv_up_cpu_bwd(residuals, cotangent):
-  x, kernel = residuals
-  down = _transposed(kernel)
-  return _conv_down_native(cotangent, down), _transposed(_kernel_gradient(cotangent, x, down))
-
-
-_conv_up_cpu.defvjp(lambda x, kernel: (_conv_up_matmul(x, kernel), (x, kernel)), _conv_up_cpu_bwd)
+_conv_down_cpu = _bilinear(
+  'conv_down',
+  _conv_down_native,
+  _conv_down_native,
+  lambda ct, kernel: _conv_up_cpu.bind(ct, _transposed(kernel)),
+  lambda ct, x, shape: _kernel_gradient(x, ct, shape),
+)
+_conv_up_cpu = _bilinear(
+  'conv_up',
+  _conv_up_matmul,
+  _conv_up_native,
+  lambda ct, kernel: _conv_down_cpu.bind(ct, _transposed(kernel)),
+  lambda ct, x, shape: _transposed(_kernel_gradient(ct, x, (*shape[:2], shape[3], shape[2]))),
+)
 
 
 def conv_down(x: Float[Array, 'n h w c'], kernel: Float[Array, '4 4 c d']) -> Float[Array, 'n h/2 w/2 d']:
   """4x4 convolution with stride 2 and one pixel of zero padding. Sides must be even."""
-  op = _conv_down_cpu if jax.default_backend() == 'cpu' else _conv_down_native
-  return op(x, kernel)
+  return _conv_down_cpu.bind(x, kernel) if _on_cpu(x, kernel) else _conv_down_native(x, kernel)
 
 
 def conv_up(x: Float[Array, 'n h w c'], kernel: Float[Array, '4 4 c d']) -> Float[Array, 'n 2*h 2*w d']:
   """4x4 transposed convolution with stride 2, cropped to exactly twice the sides."""
-  op = _conv_up_cpu if jax.default_backend() == 'cpu' else _conv_up_native
-  return op(x, kernel)
+  return _conv_up_cpu.bind(x, kernel) if _on_cpu(x, kernel) else _conv_up_native(x, kernel)
+
+
+def _on_cpu(*arrays: Array) -> bool:
+  """Whether the primitives apply: not where `shard_map` tracks which values vary over devices, as they don't say."""
+  kinds = [jax.typeof(array) for array in arrays]
+  # jax 0.10.2 and later keep the axes in manual_axis_type, earlier ones in vma.
+  axes = [
+    getattr(kind, 'vma', None) or getattr(getattr(kind, 'manual_axis_type', None), 'varying', None) for kind in kinds
+  ]
+  return jax.default_backend() == 'cpu' and not any(axes)
 
 
 def stages(side: int) -> tuple[int, int]:
@@ -110,6 +146,14 @@ def stages(side: int) -> tuple[int, int]:
   if not (4 <= base <= 7 and doublings >= 1):
     raise ValueError(f'an image side must be 4, 5, 6 or 7 times a power of two (28, 32, 64, ...), got {side}')
   return base, doublings
+
+
+def check_square(shape: ImageShape) -> None:
+  """Raises ValueError unless images of that shape are squares of a side that `stages` takes."""
+  height, width, _ = shape
+  if height != width:
+    raise ValueError(f'images of {height} x {width} pixels: must be square')
+  stages(height)
 
 
 class _Strided(nn.Module):

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from genaug.models import Spec
-from genaug.models.layers import ConvDown, ConvUp, stages
+from genaug.models import Network, Spec, settings
+from genaug.models.layers import ConvDown, ConvUp, check_square, stages
 
 
 class Encoder(nn.Module):
@@ -57,3 +57,15 @@ class Decoder(nn.Module):
     logits = ConvUp(channels, dtype=self.dtype)(x).astype(jnp.float32)  # [b, side, side, channels]
     log_scale = self.param('log_scale', nn.initializers.constant(-2.0), (channels,)) if self.has_scale else None
     return logits, log_scale
+
+
+def _build(config, spec: Spec, axis_name: str | None):
+  del axis_name  # no batch norm
+  shared = settings(config, spec) | {'width': config.model.width}
+  return {
+    'encoder': Encoder(**shared, z_dim=config.model.z_dim),
+    'decoder': Decoder(**shared, has_scale=config.vae.likelihood != 'bernoulli'),
+  }
+
+
+CONV_VAE = Network(('encoder', 'decoder'), _build, check_square)

@@ -18,14 +18,14 @@ from ml_collections import ConfigDict
 
 from genaug.data import sources, subsets
 from genaug.data.sources import Dataset, Split
-from genaug.evaluation.intervals import bootstrap_interval
-from genaug.study.store import Store, fingerprint
+from genaug.metrics.registry import METRICS
+from genaug.study.intervals import bootstrap_interval
+from genaug.study.store import Store, code_of, fingerprint
+from genaug.tasks.registry import TASKS
 from genaug.training import checks
 from genaug.training.evaluator import Evaluator
 from genaug.training.experiment import Experiment, assemble, steps_per_call
 from genaug.training.fit import Fit
-
-_COST = {'classify': 1, 'vae': 2, 'gan': 4}  # about what a step of each task takes, for the time left
 
 
 class Cell(NamedTuple):
@@ -77,20 +77,22 @@ class Table:
     self.per_class = [k for k in config.per_class if k <= smallest] or [smallest]
     if len(self.per_class) < len(config.per_class):
       log(f'{data.name}: its smallest class has {smallest} training images, so k is {self.per_class}')
-    pilots = [Cell(k, config.pilot_seed) for k in self.per_class]
-    self._few = {cell: _choose(pool, cell) for k in self.per_class for cell in self._cells(k)}
+    tuning = [Cell(k, config.tuning_seed) for k in self.per_class]
+    self._shots = {cell: _choose(pool, cell) for k in self.per_class for cell in self._cells(k)}
     self._folds = {
-      cell.per_class: [_choose(pool, cell, config.folds, f) for f in range(config.folds)] for cell in pilots
+      cell.per_class: [_choose(pool, cell, config.folds, f) for f in range(config.folds)] for cell in tuning
     }
     self._class_names = pool.class_names
     self._fits: dict[str, Fit] = {}
     self._samplers: dict[str, Evaluator] = {}
-    self._example = next(iter(self._few.values()))
+    self._example = next(iter(self._shots.values()))
     for one in (*map(self._classifier, config.order), *map(self._generator, config.generators)):
       checks.check_config(one)
       checks.check_data(one, self._example)
       checks.check_devices(one, jax.device_count(), steps_per_call(one))
-    self._evaluator = Evaluator(assemble(self._classifier('none'), self._example))
+    self._score = METRICS[config.classifier.eval.metrics[0]].key.removeprefix('eval/')
+    scored = assemble(self._classifier('none'), self._example)
+    self._code, self._evaluator = code_of(scored.config, scored.spec), Evaluator(scored)
 
   def _cells(self, per_class: int) -> list[Cell]:
     first = self._config.first_seed
@@ -100,10 +102,10 @@ class Table:
   def work(self) -> int:
     """What `advance` is told of in all."""
     config = self._config
-    cells, tried = len(self._few), len(self.per_class) * len(config.lr) * config.folds * 2 * (len(config.lr) > 1)
-    judges = cells
-    classifiers = (len(config.order) * cells + judges + tried) * config.classifier.train.steps
-    return classifiers + sum(_COST[g.task] * g.train.steps * cells for g in config.generators.values())
+    cells, tried = len(self._shots), len(self.per_class) * len(config.lr) * config.folds * 2 * (len(config.lr) > 1)
+    filters = cells
+    classifiers = (len(config.order) * cells + filters + tried) * config.classifier.train.steps
+    return classifiers + sum(TASKS[g.task].cost * g.train.steps * cells for g in config.generators.values())
 
   def run(self, save: Callable[[dict], None]) -> dict:
     """The result so far goes to `save` after every row; the last one is returned."""
@@ -113,12 +115,14 @@ class Table:
       rows: dict[str, dict] = {}
       result['per_class'][str(k)] = chosen
       self._log(f'{self._data.name}, k = {k}: learning rate {chosen["lr"]:g}')
-      judges = self._train('none', self._tuned('none', chosen), [Job(c.seed, self._few[c]) for c in self._cells(k)])
-      generated = {name: self._generated(name, k, judges) for name in self._config.generators}
+      filters = self._train('none', self._tuned('none', chosen), [Job(c.seed, self._shots[c]) for c in self._cells(k)])
+      generated = {name: self._generated(name, k, filters) for name in self._config.generators}
       for row in self._config.order:
         rows[row] = self._row(row, k, chosen, generated)
-        self._log(f'{self._data.name}, k = {k}, {self._config.rows[row].title}: {_told(rows[row])}')
-        result['per_class'][str(k)]['rows'] = _compared(rows)
+        self._log(
+          f'{self._data.name}, k = {k}, {self._config.rows[row].title}: {_summary_text(rows[row], self._score)}'
+        )
+        result['per_class'][str(k)]['rows'] = _compared(rows, self._score)
         save(result)
     return result
 
@@ -128,13 +132,15 @@ class Table:
     settings = self._config.rows[row]
     jobs: list[Job | Failure] = []
     for number, cell in enumerate(self._cells(k)):
-      few = self._few[cell]
+      shots = self._shots[cell]
       if not settings.generator:
-        jobs.append(Job(cell.seed, few))
+        jobs.append(Job(cell.seed, shots))
         continue
       more = generated[settings.generator][number]
       jobs.append(
-        more if isinstance(more, Failure) else Job(cell.seed, few._replace(train=mix(few.train, more, settings.share)))
+        more
+        if isinstance(more, Failure)
+        else Job(cell.seed, shots._replace(train=mix(shots.train, more, settings.share)))
       )
     trained = self._train(row, self._tuned(row, chosen), jobs)
     runs = []
@@ -149,31 +155,31 @@ class Table:
     return config
 
   def _learning_rate(self, k: int) -> dict[str, Any]:
-    """The best mean accuracy of rows `none` and `classic`, by cross-validation within the pilot's images."""
+    """The best mean accuracy of rows `none` and `classic`, by cross-validation in the images of the tuning split."""
     if len(self._config.lr) == 1:
       return {'lr': self._config.lr[0]}
-    accuracy = {}
+    scores = {}
     for lr in self._config.lr:
       found = []
       for row in ('none', 'classic'):
-        jobs = [Job(self._config.pilot_seed, fold) for fold in self._folds[k]]
+        jobs = [Job(self._config.tuning_seed, fold) for fold in self._folds[k]]
         for fold, one in zip(self._folds[k], self._train(row, self._tuned(row, {'lr': lr}), jobs)):
           found.append(0.0 if isinstance(one, Failure) else self._validated(one, fold.test))
-      accuracy[lr] = float(np.mean(found))
-    return {'lr': max(accuracy, key=accuracy.get), 'accuracy_by_lr': {f'{lr:g}': mean for lr, mean in accuracy.items()}}
+      scores[lr] = float(np.mean(found))
+    return {'lr': max(scores, key=scores.get), f'{self._score}_by_lr': {f'{lr:g}': mean for lr, mean in scores.items()}}
 
   def _validated(self, trained: Trained, fold: Split) -> float:
-    return self._evaluator.accuracy(self._state(trained), fold)['eval/accuracy']
+    return self._evaluator(self._state(trained), fold)[f'eval/{self._score}']
 
-  def _generated(self, name: str, k: int, judges: list[Trained | Failure]) -> list[Split | Failure]:
-    """Of every cell, generated images that the judge, a classifier of the cell's real ones, is surest of."""
+  def _generated(self, name: str, k: int, filters: list[Trained | Failure]) -> list[Split | Failure]:
+    """Of every cell, the generated images of top confidence to the filter, a classifier of the cell's real ones."""
     cells, config = self._cells(k), self._generator(name)
-    generators = self._train(name, config, [Job(cell.seed, self._few[cell]) for cell in cells])
+    generators = self._train(name, config, [Job(cell.seed, self._shots[cell]) for cell in cells])
     splits: list[Split | Failure] = []
-    for cell, generator, judge in zip(cells, generators, judges):
-      failure = next((one for one in (generator, judge) if isinstance(one, Failure)), None)
-      sample = lambda cell=cell, generator=generator, judge=judge: self._filtered(
-        self._sampled(config, cell, generator), judge
+    for cell, generator, classifier in zip(cells, generators, filters):
+      failure = next((one for one in (generator, classifier) if isinstance(one, Failure)), None)
+      sample = lambda cell=cell, generator=generator, classifier=classifier: self._filtered(
+        self._sampled(config, cell, generator), classifier
       )
       splits.append(failure or self._twice(name, sample))
     return splits
@@ -184,9 +190,10 @@ class Table:
     """Trains what is not in the store; what fails twice is a Failure, as is what came as one."""
     todo = {i: job for i, job in enumerate(jobs) if isinstance(job, Job)}
     experiments = {i: _seeded(config, job) for i, job in todo.items()}
-    keys = {i: self._store.key('trained', **_depends(experiment)) for i, experiment in experiments.items()}
+    code = code_of(config, experiments[next(iter(todo))].spec) if todo else ()
+    keys = {i: self._store.key('trained', code, **_depends(experiment)) for i, experiment in experiments.items()}
     missing, failed = [i for i in todo if keys[i] not in self._store], {}
-    program, work = json.dumps(_settings(config)), _COST[config.task]
+    program, work = json.dumps(_settings(config)), TASKS[config.task].cost
     if program not in self._fits:
       self._fits[program] = Fit(assemble(config, self._example), self._config.seeds)
     fit = self._fits[program]
@@ -229,7 +236,8 @@ class Table:
   def _sampled(self, config: ConfigDict, cell: Cell, generator: Trained) -> tuple[str, Split]:
     classes = len(self._class_names)
     count = self._config.candidates * classes
-    key = self._store.key('sampled', generator=generator.key, count=count, seed=cell.seed)
+    code = code_of(config, assemble(config, self._example).spec)
+    key = self._store.key('sampled', code, generator=generator.key, count=count, seed=cell.seed)
     if key not in self._store:
       if generator.program not in self._samplers:
         self._samplers[generator.program] = Evaluator(assemble(config, self._example))
@@ -237,22 +245,22 @@ class Table:
       self._store.write(key, {'image': np.concatenate(list(batches))})
     return key, Split({'image': self._store.read(key)['image'], 'label': np.arange(count, dtype=np.int32) % classes})
 
-  def _filtered(self, sampled: tuple[str, Split], judge: Trained) -> Split:
+  def _filtered(self, sampled: tuple[str, Split], classifier: Trained) -> Split:
     from_key, candidates = sampled
-    key = self._store.key('filtered', sampled=from_key, judge=judge.key, kept=self._config.kept)
+    key = self._store.key('filtered', self._code, sampled=from_key, classifier=classifier.key, kept=self._config.kept)
     if key not in self._store:
       label = candidates.arrays['label']
-      probabilities = self._evaluator.values(self._state(judge), candidates)['probabilities']
-      rows = surest(probabilities[np.arange(len(label)), label], label, self._config.kept)
+      probabilities = self._evaluator.outputs(self._state(classifier), candidates)['probabilities']
+      rows = top_confidence(probabilities[np.arange(len(label)), label], label, self._config.kept)
       self._store.write(key, {'row': rows})
     return candidates.take(self._store.read(key)['row'])
 
   def _test(self, trained: Trained) -> dict[str, float]:
-    key = self._store.key('tested', trained=trained.key, images=self._test_images[0])
+    key = self._store.key('tested', self._code, trained=trained.key, images=self._test_images[0])
     if key not in self._store:
-      self._store.write(key, self._evaluator.accuracy(self._state(trained), self._test_images[1]))
-    scores = self._store.read(key)
-    return {name: scores[f'eval/{name}'] for name in ('accuracy', 'ece', 'cross_entropy_nats')}
+      self._store.write(key, self._evaluator(self._state(trained), self._test_images[1]))
+    scores = {name.removeprefix('eval/'): value for name, value in self._store.read(key).items()}
+    return {name: value for name, value in scores.items() if isinstance(value, float) and '/' not in name}
 
   @cached_property
   def _test_images(self) -> tuple[str, Split]:
@@ -308,13 +316,13 @@ def _depends(experiment: Experiment) -> dict[str, Any]:
 
 def _without_optimiser(state: PyTree) -> PyTree:
   """Nothing goes on from here, and the optimiser's moments are most of a state."""
-  return state.replace(**{name: () for name in state.__dataclass_fields__ if name.endswith('opt')})
+  return state.replace(opt={})
 
 
-def surest(sure: Float[Array, ' n'], label: Int[Array, ' n'], kept: float) -> Int[np.ndarray, ' m']:
-  """Rows of the share of every class that the judge is surest of, in order."""
+def top_confidence(confidence: Float[Array, ' n'], label: Int[Array, ' n'], kept: float) -> Int[np.ndarray, ' m']:
+  """Rows of the share of every class that has the highest confidence, in order."""
   rows = [np.flatnonzero(label == value) for value in np.unique(label)]
-  best = [some[np.argsort(-sure[some], kind='stable')[: max(1, round(len(some) * kept))]] for some in rows]
+  best = [some[np.argsort(-confidence[some], kind='stable')[: max(1, round(len(some) * kept))]] for some in rows]
   return np.sort(np.concatenate(best))
 
 
@@ -331,19 +339,19 @@ def mix(real: Split, generated: Split, share: float) -> Split:
 # ---------------------------------------------------------------- what the runs say
 
 
-def _compared(rows: dict[str, dict]) -> dict[str, dict]:
-  """Rows with mean and interval of the accuracy, and of its difference, seed by seed, to `none` and `classic`."""
-  return {name: row | _summary(row['runs'], rows) for name, row in rows.items()}
+def _compared(rows: dict[str, dict], score: str) -> dict[str, dict]:
+  """Rows with mean and interval of a score, and of its difference, seed by seed, to `none` and `classic`."""
+  return {name: row | _summary(row['runs'], rows, score) for name, row in rows.items()}
 
 
-def _summary(runs: list[dict], rows: dict[str, dict]) -> dict[str, Any]:
-  accuracy = _by_seed(runs, 'accuracy')
-  if not accuracy:
+def _summary(runs: list[dict], rows: dict[str, dict], score: str) -> dict[str, Any]:
+  own = _by_seed(runs, score)
+  if not own:
     return {}
-  summary = {'accuracy': _mean(list(accuracy.values())), 'ece': _mean(list(_by_seed(runs, 'ece').values()))}
+  summary = {name: _mean(list(_by_seed(runs, name).values())) for name in (score, 'ece')}
   for name in ('none', 'classic'):
-    other = _by_seed(rows.get(name, {'runs': []})['runs'], 'accuracy')
-    if both := [accuracy[seed] - other[seed] for seed in accuracy.keys() & other.keys()]:
+    other = _by_seed(rows.get(name, {'runs': []})['runs'], score)
+    if both := [own[seed] - other[seed] for seed in own.keys() & other.keys()]:
       summary[f'to_{name}'] = _mean(both)
   return summary
 
@@ -360,7 +368,7 @@ def _said(error: Exception) -> Failure:
   return f'{type(error).__name__}: {" ".join(str(error).split())}'
 
 
-def _told(row: dict) -> str:
-  accuracy = list(_by_seed(row['runs'], 'accuracy').values())
-  failed = len(row['runs']) - len(accuracy)
-  return (f'{np.mean(accuracy):.1%}' if accuracy else '') + (f' {failed} failed' if failed else '')
+def _summary_text(row: dict, score: str) -> str:
+  values = list(_by_seed(row['runs'], score).values())
+  failed = len(row['runs']) - len(values)
+  return (f'{np.mean(values):.1%}' if values else '') + (f' {failed} failed' if failed else '')

@@ -6,18 +6,24 @@ import hashlib
 import importlib.metadata
 import json
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
 import flax.serialization
 import jax
 import numpy as np
 from jaxtyping import PyTree
+from ml_collections import ConfigDict
 
 import genaug
+from genaug.metrics.registry import METRICS
+from genaug.models import Spec
+from genaug.models.registry import NETWORKS
+from genaug.tasks.registry import TASKS
 from genaug.training import workdir
 
+_REGISTRIES = {'genaug.tasks.registry', 'genaug.models.registry', 'genaug.metrics.registry'}
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy')
-_ROOMS = ('augment', 'data', 'losses.py', 'models', 'tasks', 'training', 'evaluation')  # what a stage may compute with
 
 
 class Store:
@@ -26,9 +32,12 @@ class Store:
   def __init__(self, directory: pathlib.Path):
     self._directory = directory
 
-  def key(self, kind: str, **depends: Any) -> str:
-    """Name of the stage of that kind that depends on code, packages, backend and `depends`; other keys among them."""
-    everything = {'kind': kind, 'depends': depends, **_surroundings()}
+  def key(self, kind: str, modules: Iterable[str], **depends: Any) -> str:
+    """Name of the stage of that kind that depends on packages, backend and `depends`, keys of other stages among them.
+
+    Of the code it depends on these modules and all of ours that they import (see `code_of`).
+    """
+    everything = {'kind': kind, 'depends': depends, 'code': _digest(frozenset(modules)), **_surroundings()}
     digest = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:24]
     key = f'{kind}-{digest}'
     if not (self._directory / f'{key}.json').exists():
@@ -61,22 +70,60 @@ def fingerprint(arrays: dict[str, np.ndarray]) -> str:
   return digest.hexdigest()[:24]
 
 
+def code_of(config: ConfigDict, spec: Spec) -> set[str]:
+  """The modules that a config's training, sampling and scores begin with: its task's, its networks', its metrics'."""
+  entries = [TASKS[config.task].build, *(METRICS[name].compute for name in config.eval.metrics)]
+  networks = NETWORKS[config.model.network].build(config, spec, None).values()
+  return {
+    'genaug.training.fit',
+    'genaug.training.evaluator',
+    *(entry.__module__ for entry in entries),
+    *(type(network).__module__ for network in networks),
+  }
+
+
 @functools.cache
 def _surroundings() -> dict[str, Any]:
-  root, code = pathlib.Path(genaug.__file__).parent, hashlib.sha256()
-  for room in _ROOMS:
-    for path in sorted((root / room).rglob('*.py') if (root / room).is_dir() else [root / room]):
-      code.update(f'{path.relative_to(root)} {_meaning(path)}'.encode())
   return {
-    'code': code.hexdigest()[:24],
     'packages': {name: importlib.metadata.version(name) for name in _PACKAGES},
     'devices': [jax.default_backend(), jax.device_count()],
   }
 
 
-def _meaning(path: pathlib.Path) -> str:
-  """A module without comments and docstrings."""
-  tree = ast.parse(path.read_text())
+@functools.cache
+def _digest(modules: frozenset[str]) -> str:
+  """Of the source of the modules and of all modules of ours that they import, comments and docstrings left out.
+
+  The registries of tasks, networks and metrics are not followed: of those it is the entries in use that matter, so
+  that a new model leaves the finished stages of others as they are.
+  """
+  waiting, found = list(modules), {}
+  while waiting:
+    name = waiting.pop()
+    path = _path_of(name)
+    if name in found or name in _REGISTRIES or path is None:
+      continue
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+      if isinstance(node, ast.Import):
+        waiting += [alias.name for alias in node.names]
+      elif isinstance(node, ast.ImportFrom):
+        waiting += [node.module, *(f'{node.module}.{alias.name}' for alias in node.names)]
+    found[name] = _without_docstrings(tree)
+  content = json.dumps(found, sort_keys=True)
+  return hashlib.sha256(content.encode()).hexdigest()[:24]
+
+
+def _path_of(module: str) -> pathlib.Path | None:
+  """The file of a module of ours; None for what is none."""
+  package, *rest = module.split('.')
+  if package != 'genaug':
+    return None
+  place = pathlib.Path(genaug.__file__).parent.joinpath(*rest)
+  return next((path for path in (place.with_suffix('.py'), place / '__init__.py') if path.is_file()), None)
+
+
+def _without_docstrings(tree: ast.Module) -> str:
   for node in ast.walk(tree):
     body = getattr(node, 'body', None)
     if isinstance(body, list):

@@ -1,68 +1,56 @@
-"""What is trained. Each task module offers the same names: State, init, train_step, eval_step; generative ones sample.
+"""What is trained: a task turns a config and the shape of the data into functions. `registry.TASKS` lists them."""
 
-`train_step` runs inside a mapped axis called `models.DEVICES`, sees one device's share of the batch with one key
-per example, and returns the same state on every device.
-"""
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
-from collections.abc import Callable
+import flax
+from jaxtyping import Array, Float, Int, Key, PyTree
 
-import jax
-import jax.numpy as jnp
-import optax
-from jaxtyping import Array, Key, PyTree
+from genaug.ranges import Range
 
-from genaug.models import DEVICES
+Batch = Mapping[str, Array]
+Keys = Key[Array, ' b']
 
 
-def split_keys(keys: Key[Array, ' b'], names: tuple[str, ...]) -> dict[str, Key[Array, ' b']]:
-  """One independent stream of per-example keys for each name."""
-  return {name: jax.vmap(lambda k: jax.random.fold_in(k, i))(keys) for i, name in enumerate(names)}  # noqa: B023
+class TrainState(flax.struct.PyTreeNode):
+  """Everything that training changes, of every task; arrays only, in dicts by the name of a network."""
+
+  step: Int[Array, '']
+  params: dict[str, PyTree]
+  stats: dict[str, PyTree]  # running statistics of batch norm
+  ema: dict[str, PyTree]  # variables, averaged over the steps
+  opt: dict[str, PyTree]  # of the optimisers
+  extra: dict[str, PyTree]  # what else a task keeps
 
 
-def over_slices(
-  step: Callable[[PyTree], tuple[PyTree, PyTree]], examples: PyTree, slices: int
-) -> tuple[PyTree, PyTree]:
-  """step(examples) -> (means, rows), but computed for one slice of the examples after another.
+class Sampler(NamedTuple):
+  """A way to make images, for snapshots, scores and `experiments.sample`."""
 
-  Means are averaged over the slices, rows come back in the order of the examples.
+  sample: Callable[[TrainState, Batch, Keys], Float[Array, 'b h w c']]  # images in [0, 1]
+  source: str = ''  # the entry of the batch that an image is made from and shown beneath; '' if it is made from noise
+  split: str = 'test'  # where that entry is taken from: train | test
+
+
+class Task(NamedTuple):
+  """The functions of one experiment; its networks and optimisers are built once.
+
+  `train_step` sees one device's share of the batch, with one key an example, and returns the same state on every
+  device of the mapped axis that the task was built with.
   """
-  if slices == 1:
-    return step(examples)
-  # Every so-manyth example, not runs of them: a slice then is the same on any number of devices.
-  parts = jax.tree.map(lambda x: x.reshape(-1, slices, *x.shape[1:]).swapaxes(0, 1), examples)
-  means, _ = jax.eval_shape(step, jax.tree.map(lambda x: x[0], parts))
 
-  def add(sums, part):
-    means, rows = step(part)
-    return jax.tree.map(jnp.add, sums, means), rows
-
-  zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), means)
-  # Convolutions lose their threaded kernels in a loop on CPU, and unrolled there is none.
-  sums, rows = jax.lax.scan(add, zeros, parts, unroll=jax.default_backend() == 'cpu')
-  rows = jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:]), rows)
-  return jax.tree.map(lambda x: x / slices, sums), rows
+  init: Callable[[Key[Array, '']], TrainState]
+  train_step: Callable[[TrainState, Batch, Keys], tuple[TrainState, dict[str, Float[Array, '']]]]
+  eval_step: Callable[[TrainState, Batch, Keys], dict[str, Float[Array, 'b ...']]] | None
+  samplers: dict[str, Sampler]  # the first one is what the task is shown by
 
 
-def gradients(objective: Callable, params: PyTree, examples: PyTree, slices: int) -> tuple[PyTree, PyTree]:
-  """(gradients, aux) of objective(params, examples) -> (loss, aux), a mean over examples, averaged over devices.
+class Definition(NamedTuple):
+  """What is known of a task before it is built: enough to check a config without data."""
 
-  Slices are computed one after another and averaged, the running statistics of batch norm in `aux` included. Batch
-  norm normalises each slice, of all devices, by its own statistics: there the result is not that of the whole batch.
-  """
-  means, _ = over_slices(lambda part: (jax.grad(objective, has_aux=True)(params, part), ()), examples, slices)
-  return average(means)
-
-
-def average(tree: PyTree) -> PyTree:
-  """Mean over devices: of gradients, so that all take one step; of metrics, so that all report one figure."""
-  return jax.lax.pmean(tree, DEVICES)
-
-
-def adam(config) -> optax.GradientTransformation:
-  """AdamW as `config.optim` says, with a constant or cosine learning rate over `config.train.steps`."""
-  lr = config.optim.lr
-  if config.optim.schedule == 'cosine':
-    lr = optax.cosine_decay_schedule(lr, config.train.steps)
-  if not config.optim.weight_decay:
-    return optax.adam(lr, b1=config.optim.b1, b2=config.optim.b2)
-  return optax.adamw(lr, b1=config.optim.b1, b2=config.optim.b2, weight_decay=config.optim.weight_decay)
+  build: Callable[..., Task]  # (config, spec, axis_name=None) -> Task
+  roles: tuple[str, ...]  # networks that it takes from NETWORKS[config.model.network]
+  inputs: tuple[str, ...]  # entries of an example that it always reads; 'label' also where config.model.conditional
+  provides: tuple[str, ...]  # names of its samplers and of what eval_step returns; metrics need one of them
+  ranges: dict[str, Range]  # of the config keys that are its own
+  progress: tuple[str, ...]  # training metrics shown while it runs
+  cost: float  # of a step, about, in steps of the cheapest task: for the time that a study has left

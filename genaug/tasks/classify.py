@@ -1,67 +1,71 @@
-"""Classification, with labels that may be shares of classes."""
+"""Classification, with soft labels where images are mixed."""
 
-import flax
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Key, PyTree
 
-from genaug import losses
 from genaug.augment import pipeline
+from genaug.losses.classification import cross_entropy
 from genaug.models import Spec
-from genaug.models.classifiers import CLASSIFIERS
-from genaug.tasks import adam, gradients
+from genaug.models.registry import NETWORKS
+from genaug.tasks import Batch, Definition, Keys, Sampler, Task, TrainState
+from genaug.tasks.updates import apply_gradients, gradients, optimizers, ranges_of
 
 
-class State(flax.struct.PyTreeNode):
-  """Everything that training changes; arrays only."""
+def build(config, spec: Spec, axis_name: str | None = None) -> Task:
+  network = NETWORKS[config.model.network].build(config, spec, axis_name)['classifier']
+  optimizer = optimizers(config, ('classifier',))
+  input_step = pipeline.input_step(config.augment)
 
-  step: Int[Array, '']
-  params: PyTree
-  batch_stats: PyTree
-  opt: PyTree
+  def init(key):
+    variables = network.init(key, jnp.zeros((1, *spec.image_shape)), train=False)
+    params = {'classifier': variables['params']}
+    stats = {'classifier': variables.get('batch_stats', {})}
+    opt = {'classifier': optimizer['classifier'].init(params['classifier'])}
+    return TrainState(jnp.zeros((), jnp.int32), params, stats, {}, opt, {})
+
+  def augmented(batch: Batch, keys: Keys) -> Batch:
+    """Images in [0, 1], augmented and mixed, and soft labels."""
+    return input_step(keys, dict(batch) | {'label': jax.nn.one_hot(batch['label'], spec.num_classes)})
+
+  def train_step(state, batch, keys):
+    batch = augmented(batch, keys)
+
+    def objective(params, batch):
+      variables = {'params': params, 'batch_stats': state.stats['classifier']}
+      logits, updated = network.apply(variables, 2 * batch['image'] - 1, train=True, mutable='batch_stats')
+      loss = cross_entropy(logits, batch['label']).mean()
+      correct = (logits.argmax(-1) == batch['label'].argmax(-1)).mean()
+      return loss, (updated.get('batch_stats', {}), {'loss': loss, 'accuracy': correct})
+
+    examples = {name: batch[name] for name in ('image', 'label')}
+    grads, (stats, metrics) = gradients(
+      objective, state.params['classifier'], examples, config.train.accumulate, axis_name
+    )
+    params, opt = apply_gradients(optimizer, {'classifier': grads}, state.opt, state.params)
+    metrics['grad_norm'] = optax.tree.norm(grads)
+    return state.replace(step=state.step + 1, params=params, stats={'classifier': stats}, opt=opt), metrics
+
+  def eval_step(state, batch, keys):
+    """Probabilities [b, classes] of unaugmented images."""
+    del keys
+    variables = {'params': state.params['classifier'], 'batch_stats': state.stats['classifier']}
+    images = batch['image'].astype(jnp.float32) / 255
+    return {'probabilities': jax.nn.softmax(network.apply(variables, 2 * images - 1, train=False))}
+
+  def inputs(state, batch, keys):
+    """What the network is trained on; other draws at every step."""
+    return augmented(batch, jax.vmap(lambda key: jax.random.fold_in(key, state.step))(keys))['image']
+
+  return Task(init, train_step, eval_step, {'inputs': Sampler(inputs, source='image', split='train')})
 
 
-def _network(config, spec: Spec):
-  return CLASSIFIERS[config.classify.network](config, spec=spec, dtype=jnp.dtype(config.dtype))
-
-
-def init(config, spec: Spec, key: Key[Array, '']) -> State:
-  variables = _network(config, spec).init(key, jnp.zeros((1, *spec.image_shape)), train=False)
-  params, batch_stats = variables['params'], variables['batch_stats']
-  return State(jnp.zeros((), jnp.int32), params, batch_stats, adam(config).init(params))
-
-
-def inputs(config, spec: Spec, batch: dict[str, Array], keys: Key[Array, ' b']) -> dict[str, Array]:
-  """What the network is trained on: images in [0, 1], augmented and mixed, and labels as shares of classes."""
-  shares = jax.nn.one_hot(batch['label'], spec.num_classes)
-  return pipeline.input_step(config.augment)(keys, batch | {'label': shares})
-
-
-def train_step(
-  config, spec: Spec, state: State, batch: dict[str, Array], keys: Key[Array, ' b']
-) -> tuple[State, dict[str, Float[Array, '']]]:
-  seen = inputs(config, spec, batch, keys)
-
-  def objective(params, seen):
-    variables = {'params': params, 'batch_stats': state.batch_stats}
-    logits, updated = _network(config, spec).apply(variables, 2 * seen['image'] - 1, train=True, mutable='batch_stats')
-    loss = losses.cross_entropy(logits, seen['label']).mean()
-    right = (logits.argmax(-1) == seen['label'].argmax(-1)).mean()
-    return loss, (updated['batch_stats'], {'loss': loss, 'accuracy': right})
-
-  examples = {name: seen[name] for name in ('image', 'label')}
-  grads, (batch_stats, metrics) = gradients(objective, state.params, examples, config.train.accumulate)
-  updates, opt = adam(config).update(grads, state.opt, state.params)
-  metrics['grad_norm'] = optax.tree.norm(grads)
-  return State(state.step + 1, optax.apply_updates(state.params, updates), batch_stats, opt), metrics
-
-
-def eval_step(
-  config, spec: Spec, state: State, batch: dict[str, Array], keys: Key[Array, ' b']
-) -> dict[str, Float[Array, 'b k']]:
-  """Probabilities of the classes of unaugmented images."""
-  del keys
-  variables = {'params': state.params, 'batch_stats': state.batch_stats}
-  images = batch['image'].astype(jnp.float32) / 255
-  return {'probabilities': jax.nn.softmax(_network(config, spec).apply(variables, 2 * images - 1, train=False))}
+CLASSIFY = Definition(
+  build,
+  roles=('classifier',),
+  inputs=('image', 'label'),
+  provides=('inputs', 'probabilities'),
+  ranges=ranges_of(('classifier',)),
+  progress=('loss', 'accuracy'),
+  cost=1,
+)

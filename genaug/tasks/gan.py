@@ -1,39 +1,39 @@
 """Generative adversarial training: one generator forward pass feeds both players."""
 
-import flax
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Float
 
-from genaug import losses
 from genaug.augment import pipeline
-from genaug.augment.ada import Controller, init_controller, random_ada, update_controller
-from genaug.augment.diff_augment import random_diff_augment
+from genaug.augment.ada import GROUPS, init_controller, random_ada, update_controller
+from genaug.augment.diff_augment import POLICIES, random_diff_augment
+from genaug.losses.adversarial import ADVERSARIAL_LOSSES
+from genaug.losses.penalties import PENALTIES
 from genaug.models import Spec
-from genaug.models.dcgan import Discriminator, Generator
-from genaug.tasks import adam, average, gradients, over_slices, split_keys
+from genaug.models.registry import NETWORKS
+from genaug.ranges import Choice, Number, Subset
+from genaug.tasks import Definition, Keys, Sampler, Task, TrainState
+from genaug.tasks.updates import (
+  apply_gradients,
+  at_step,
+  average,
+  gradients,
+  moving_average,
+  optimizers,
+  over_slices,
+  ranges_of,
+  split_keys,
+)
 
-
-class State(flax.struct.PyTreeNode):
-  """Everything that training changes; arrays only."""
-
-  step: Int[Array, '']
-  generator: PyTree  # {'params', 'batch_stats'}
-  discriminator: PyTree  # parameters
-  ema: PyTree  # exponential moving average of `generator`
-  generator_opt: PyTree
-  discriminator_opt: PyTree
-  controller: Controller  # of the probability of ADA; at rest without it
-
+_ROLES = ('generator', 'discriminator')
 
 PRIORS = {
   'normal': jax.random.normal,
   'uniform': lambda key, shape: jax.random.uniform(key, shape, minval=-1.0, maxval=1.0),
 }
 
-
-# What is done to every image, real or fake, that the discriminator sees: (config, key, image in [-1, 1], p) -> image.
+# Augmentation of every image, real or generated, that the discriminator sees: (config, key, image in [-1, 1], p).
 D_AUGMENT = {
   'none': lambda config, key, image, p: image,
   'diff_augment': lambda config, key, image, p: random_diff_augment(key, image, config.gan.diff_augment),
@@ -41,120 +41,141 @@ D_AUGMENT = {
 }
 
 
-def _networks(config, spec: Spec) -> tuple[Generator, Discriminator]:
-  shared = {'spec': spec, 'width': config.model.width, 'dtype': jnp.dtype(config.dtype)}
-  return Generator(**shared), Discriminator(**shared)
-
-
-def _latents(config, keys: Key[Array, ' b']) -> Float[Array, 'b z']:
-  return jax.vmap(lambda key: PRIORS[config.model.z_prior](key, (config.model.z_dim,)))(keys)
-
-
-def init(config, spec: Spec, key: Key[Array, '']) -> State:
-  generator, discriminator = _networks(config, spec)
-  g_key, d_key = jax.random.split(key)
-  label = jnp.zeros((2,), jnp.int32)
-  g = generator.init(g_key, jnp.zeros((2, config.model.z_dim)), label, train=True)
-  d = discriminator.init(d_key, jnp.zeros((2, *spec.image_shape)), label)['params']
-  opt = adam(config)
-  # The average starts as a copy: two leaves of a donated state must not share one buffer.
-  ema = jax.tree.map(jnp.copy, g)
-  controller = init_controller(config.gan.ada_p)
-  return State(jnp.zeros((), jnp.int32), g, d, ema, opt.init(g['params']), opt.init(d), controller)
-
-
-def train_step(
-  config, spec: Spec, state: State, batch: dict[str, Array], keys: Key[Array, ' b']
-) -> tuple[State, dict[str, Float[Array, '']]]:
-  """One update of the discriminator by all slices of the batch, then one of the generator against the new one."""
-  generator, discriminator = _networks(config, spec)
-  discriminator_loss, generator_loss = losses.ADVERSARIAL_LOSSES[config.gan.loss]
-  opt = adam(config)
-  streams = split_keys(keys, ('augment', 'latent', 'real', 'fake', 'generated'))
-  real = 2 * pipeline.input_step(config.augment)(streams['augment'], batch)['image'] - 1
+def build(config, spec: Spec, axis_name: str | None = None) -> Task:
+  networks = NETWORKS[config.model.network].build(config, spec, axis_name)
+  generator, discriminator = (networks[role] for role in _ROLES)
+  optimizer = optimizers(config, _ROLES)
+  input_step = pipeline.input_step(config.augment)
+  adversarial_loss = ADVERSARIAL_LOSSES[config.gan.loss]
+  penalties = {name: penalty for name, penalty in PENALTIES.items() if config.gan[name]}
   slices = config.train.accumulate
-  examples = {'real': real, 'z': _latents(config, streams['latent']), 'label': batch['label'], 'keys': streams}
 
-  def generate(params):
-    def generate_slice(part):
-      variables = {'params': params, 'batch_stats': state.generator['batch_stats']}
-      images, updated = generator.apply(variables, part['z'], part['label'], train=True, mutable='batch_stats')
-      return updated['batch_stats'], images
-
-    # A slice's intermediates are computed again for its backward pass, not kept through the discriminator's update.
-    forward = jax.checkpoint(generate_slice) if slices > 1 else generate_slice
-    batch_stats, images = over_slices(forward, {name: examples[name] for name in ('z', 'label')}, slices)
-    return images, batch_stats
-
-  def discriminate(params, images, keys, label):
-    """The one door to the discriminator: whatever is done to its images is done to real and fake alike."""
-    images = jax.vmap(lambda key, image: D_AUGMENT[config.gan.d_augment](config, key, image, state.controller.p))(
-      keys, images
+  def init(key):
+    g_key, d_key = jax.random.split(key)
+    label = jnp.zeros((2,), jnp.int32)
+    g = generator.init(g_key, jnp.zeros((2, config.model.z_dim)), label, train=True)
+    d = discriminator.init(d_key, jnp.zeros((2, *spec.image_shape)), label)
+    params = {'generator': g['params'], 'discriminator': d['params']}
+    return TrainState(
+      step=jnp.zeros((), jnp.int32),
+      params=params,
+      stats={'generator': g.get('batch_stats', {})},
+      # The average starts as a copy: two leaves of a donated state must not share one buffer.
+      ema={'generator': jax.tree.map(jnp.copy, g)},
+      opt={role: optimizer[role].init(params[role]) for role in _ROLES},
+      extra={'controller': init_controller(config.gan.ada_p)},  # at rest without ADA
     )
-    return discriminator.apply({'params': params}, images, label, mutable='batch_stats')[0]
 
-  fake, pull_back, batch_stats = jax.vjp(generate, state.generator['params'], has_aux=True)
-  examples['fake'] = fake
+  def latents(keys: Keys) -> Float[Array, 'b z']:
+    return jax.vmap(lambda key: PRIORS[config.gan.z_prior](key, (config.model.z_dim,)))(keys)
 
-  def discriminator_objective(params, part):
-    real_logits = discriminate(params, part['real'], part['keys']['real'], part['label'])
-    fake_logits = discriminate(params, part['fake'], part['keys']['fake'], part['label'])
-    loss = discriminator_loss(real_logits, fake_logits).mean()
-    signs = jnp.sign(real_logits).mean()
-    return loss, {'d_loss': loss, 'd_real': real_logits.mean(), 'd_fake': fake_logits.mean(), 'r_t': signs}
+  def train_step(state, batch, keys):
+    """One update of the discriminator by all slices of the batch, then one of the generator against the new one."""
+    streams = split_keys(keys, ('augment', 'latent', 'real', 'fake', 'generated', 'penalty'))
+    real = 2 * input_step(streams['augment'], batch)['image'] - 1
+    examples = {'real': real, 'z': latents(streams['latent']), 'label': batch['label'], 'keys': streams}
+    controller = state.extra['controller']
 
-  def generator_objective(images, part):
-    return generator_loss(discriminate(d_params, images, part['keys']['generated'], part['label'])).mean()
+    def generate(params):
+      def generate_slice(part):
+        variables = {'params': params, 'batch_stats': state.stats['generator']}
+        images, updated = generator.apply(variables, part['z'], part['label'], train=True, mutable='batch_stats')
+        return updated.get('batch_stats', {}), images
 
-  d_grads, metrics = gradients(discriminator_objective, state.discriminator, examples, slices)
-  updates, d_opt = opt.update(d_grads, state.discriminator_opt, state.discriminator)
-  d_params = optax.apply_updates(state.discriminator, updates)
+      # A slice's intermediates are computed again for its backward pass, not kept through the discriminator's update.
+      forward = jax.checkpoint(generate_slice) if slices > 1 else generate_slice
+      stats, images = over_slices(forward, {name: examples[name] for name in ('z', 'label')}, slices)
+      return images, stats
 
-  g_loss, image_grads = over_slices(
-    lambda part: jax.value_and_grad(generator_objective)(part['fake'], part), examples, slices
-  )
-  g_grads, g_loss = average((pull_back(image_grads / slices)[0], g_loss))
-  updates, g_opt = opt.update(g_grads, state.generator_opt, state.generator['params'])
-  g = {'params': optax.apply_updates(state.generator['params'], updates), 'batch_stats': batch_stats}
+    def discriminate(params, images, keys, label):
+      """Logits of images in [-1, 1], real and generated ones augmented alike."""
+      d_augment = D_AUGMENT[config.gan.d_augment]
+      images = jax.vmap(lambda key, image: d_augment(config, key, image, controller.p))(keys, images)
+      return discriminator.apply({'params': params}, images, label, mutable='batch_stats')[0]
 
-  controller = state.controller
-  if config.gan.d_augment == 'ada':
-    metrics['ada_p'] = controller.p
-    batch_size = config.train.batch_size
-    kimg = config.gan.ada_kimg
-    controller = update_controller(controller, metrics['r_t'], batch_size, config.gan.ada_target, kimg)
+    def discriminator_objective(params, part):
+      keys, label = part['keys'], part['label']
+      real_logits = discriminate(params, part['real'], keys['real'], label)
+      fake_logits = discriminate(params, part['fake'], keys['fake'], label)
+      loss = adversarial_loss(real_logits, fake_logits)[0].mean()
+      metrics = {'d_real': real_logits.mean(), 'd_fake': fake_logits.mean(), 'r_t': jnp.sign(real_logits).mean()}
+      critic = lambda images, keys: discriminate(params, images, keys, label)
+      for name, penalty in penalties.items():
+        metrics[name] = penalty(critic, part['real'], part['fake'], keys['penalty']).mean()
+        loss += at_step(config.gan[name], config, state.step) * metrics[name]
+      return loss, metrics | {'d_loss': loss}
 
-  # Early on the average would mostly remember the initialisation, so it starts short and grows to its length.
-  decay = jnp.minimum(config.gan.ema, (1.0 + state.step) / (10.0 + state.step))
-  metrics |= {
-    'g_loss': g_loss,
-    'd_grad_norm': optax.tree.norm(d_grads),
-    'g_grad_norm': optax.tree.norm(g_grads),
+    def generator_objective(images, part):
+      keys, label = part['keys'], part['label']
+      real_logits = discriminate(params['discriminator'], part['real'], keys['real'], label)
+      fake_logits = discriminate(params['discriminator'], images, keys['generated'], label)
+      return adversarial_loss(real_logits, fake_logits)[1].mean()
+
+    fake, pull_back, stats = jax.vjp(generate, state.params['generator'], has_aux=True)
+    examples['fake'] = fake
+    d_grads, metrics = gradients(discriminator_objective, state.params['discriminator'], examples, slices, axis_name)
+    params, opt = apply_gradients(optimizer, {'discriminator': d_grads}, state.opt, state.params)
+
+    g_loss, image_grads = over_slices(
+      lambda part: jax.value_and_grad(generator_objective)(part['fake'], part), examples, slices
+    )
+    g_grads, g_loss = average((pull_back(image_grads / slices)[0], g_loss), axis_name)
+    params, opt = apply_gradients(optimizer, {'generator': g_grads}, opt, params)
+
+    if config.gan.d_augment == 'ada':
+      metrics['ada_p'] = controller.p
+      batch_size, kimg = config.train.batch_size, config.gan.ada_kimg
+      controller = update_controller(controller, metrics['r_t'], batch_size, config.gan.ada_target, kimg)
+    metrics |= {
+      'g_loss': g_loss,
+      'd_grad_norm': optax.tree.norm(d_grads),
+      'g_grad_norm': optax.tree.norm(g_grads),
+    }
+    variables = {'params': params['generator']} | ({'batch_stats': stats} if stats else {})
+    new_state = TrainState(
+      step=state.step + 1,
+      params=params,
+      stats={'generator': stats},
+      ema=moving_average(state.ema, {'generator': variables}, config.gan.ema, state.step),
+      opt=opt,
+      extra={'controller': controller},
+    )
+    return new_state, metrics
+
+  def sampler(variables):
+    """Images in [0, 1] of the generator with these variables of the state, batch norm in inference mode."""
+    return Sampler(
+      lambda state, batch, keys: (generator.apply(variables(state), latents(keys), batch['label'], train=False) + 1) / 2
+    )
+
+  samplers = {
+    'samples': sampler(lambda state: state.ema['generator']),
+    'samples_raw': sampler(
+      lambda state: {'params': state.params['generator'], 'batch_stats': state.stats['generator']}
+    ),
   }
-  new_state = State(
-    step=state.step + 1,
-    generator=g,
-    discriminator=d_params,
-    ema=optax.incremental_update(g, state.ema, 1 - decay),
-    generator_opt=g_opt,
-    discriminator_opt=d_opt,
-    controller=controller,
-  )
-  return new_state, metrics
+  return Task(init, train_step, None, samplers)  # no score of one example, only distances between sets of samples
 
 
-def eval_step(
-  config, spec: Spec, state: State, batch: dict[str, Array], keys: Key[Array, ' b']
-) -> dict[str, Float[Array, ' b']]:
-  """Empty: a GAN has no per-example score, only distances between sets of samples (evaluation/distances.py)."""
-  del config, spec, state, batch, keys
-  return {}
-
-
-def sample(
-  config, spec: Spec, state: State, keys: Key[Array, ' b'], label: Int[Array, ' b'], ema: bool = True
-) -> Float[Array, 'b h w c']:
-  """Images in [0, 1], batch norm in inference mode; `ema=False` samples the raw generator."""
-  generator, _ = _networks(config, spec)
-  images = generator.apply(state.ema if ema else state.generator, _latents(config, keys), label, train=False)
-  return (images + 1) / 2
+GAN = Definition(
+  build,
+  roles=_ROLES,
+  inputs=('image',),
+  provides=('samples', 'samples_raw'),
+  ranges={
+    'model.z_dim': Number(1),
+    'gan.z_prior': Choice(PRIORS),
+    'gan.loss': Choice(ADVERSARIAL_LOSSES),
+    **{f'gan.{name}': Number(schedule=True) for name in PENALTIES},
+    'gan.ema': Number(0, 1),
+    'gan.d_augment': Choice(D_AUGMENT),
+    'gan.diff_augment': Subset(POLICIES),
+    'gan.ada_transforms': Subset(GROUPS),
+    'gan.ada_target': Number(-1, 1),
+    'gan.ada_kimg': Number(5e-324),
+    'gan.ada_p': Number(0, 1),
+    **ranges_of(_ROLES),
+  },
+  progress=('d_loss', 'g_loss'),
+  cost=4,
+)

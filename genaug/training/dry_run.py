@@ -6,7 +6,7 @@ from flax.traverse_util import flatten_dict
 from jaxtyping import PyTree
 
 from genaug.training.experiment import Experiment
-from genaug.training.loop import make_feed, make_step
+from genaug.training.loop import make_batches, make_step
 
 
 def _count(tree: PyTree) -> int:
@@ -19,10 +19,10 @@ def _mib(size: float) -> str:
 
 def describe(experiment: Experiment) -> str:
   """Compiles the step, runs nothing."""
-  config, dataset, spec, stride = experiment
+  config, dataset = experiment.config, experiment.dataset
   state = jax.eval_shape(experiment.init)
-  resident, feed = make_feed(experiment)
-  compiled = make_step(experiment).lower(experiment.init(), resident, feed(0)).compile()
+  device_data, batch = make_batches(experiment)
+  compiled = make_step(experiment).lower(experiment.init(), device_data, batch(0)).compile()
   memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
 
   lines = [
@@ -34,16 +34,18 @@ def describe(experiment: Experiment) -> str:
     arrays = ', '.join(f'{key} {value.dtype}{list(value.shape)}' for key, value in split.arrays.items())
     lines.append(f'  {name}: {arrays}')
   lines.append(f'  classes: {", ".join(dataset.class_names)}')
-  lines.append('state (numbers)')
-  for field in type(state).__dataclass_fields__:
-    lines.append(f'  {field}: {_count(getattr(state, field)):,}')
-  if hasattr(experiment.task, 'sample'):
-    labels = jax.ShapeDtypeStruct((config.train.batch_size,), np.int32)
-    keys = jax.eval_shape(lambda key: jax.random.split(key, config.train.batch_size), experiment.keys.snapshot)
-    samples = jax.eval_shape(lambda *args: experiment.task.sample(config, spec, *args), state, keys, labels)
-    lines.append(f'samples: {samples.dtype}{list(samples.shape)}')
+  lines.append('networks')
+  lines += [f'  {name}: {_count(tree):,} parameters' for name, tree in state.params.items()]
+  lines.append(f'  state of all: {_count(state):,} numbers')
+  lines.append('samplers')
+  for name, sampler in experiment.task.samplers.items():
+    split = dataset.train if sampler.split == 'train' else dataset.test
+    batch = {key: array[: config.train.batch_size] for key, array in split.arrays.items()}
+    keys = jax.random.split(experiment.keys.snapshot, len(batch['label']))
+    images = jax.eval_shape(sampler.sample, state, batch, keys)
+    lines.append(f'  {name}: {images.dtype}{list(images.shape)}')
   lines += [
-    f'one call: {stride} step(s) on each of {jax.device_count()} {jax.default_backend()} device(s)',
+    f'one call: {experiment.steps_per_call} step(s) on each of {jax.device_count()} {jax.default_backend()} device(s)',
     f'  arguments {_mib(memory.argument_size_in_bytes)}, outputs {_mib(memory.output_size_in_bytes)},'
     f' temporary {_mib(memory.temp_size_in_bytes)} (of which {_mib(memory.alias_size_in_bytes)} reused)',
     f'  {cost["flops"] / 1e9:,.2f} GFLOP, {_mib(cost["bytes accessed"])} accessed, as XLA counts them for one device',

@@ -1,4 +1,4 @@
-"""Scores of a state against the test split, each with how many images, which split and which network."""
+"""What a trained state makes of data: scores, samples, outputs of single images, pictures for a snapshot."""
 
 from collections.abc import Iterator
 
@@ -8,109 +8,95 @@ import numpy as np
 from jaxtyping import Array, Float, Key, PyTree, UInt8
 
 from genaug.data.sources import Split
-from genaug.evaluation import classification, distances, features
+from genaug.metrics import Evaluated, Scores
+from genaug.metrics.registry import METRICS
+from genaug.training import figures
 from genaug.training.experiment import Experiment
 
-Scores = dict[str, float | int | str]
+_SNAPSHOT = 64  # images in a grid; where each is shown beneath its source, half of them
 
 
 class Evaluator:
-  """Compiles once, keeps the features of real images, and scores as many states as it is given."""
+  """Compiles once, keeps what metrics know of the real images, and scores as many states as it is given."""
 
   def __init__(self, experiment: Experiment):
     self._config, self._dataset, self._spec = experiment.config, experiment.dataset, experiment.spec
-    self._task, self._key = experiment.task, experiment.keys.eval
-    self._eval_step = jax.jit(lambda *args: self._task.eval_step(self._config, self._spec, *args))
-    self._generate = jax.jit(self._batch, static_argnames=('size', 'options'))
-    self._real: dict | None = None
+    self._task, self._keys = experiment.task, experiment.keys
+    self._eval_step = self._task.eval_step and jax.jit(self._task.eval_step)
+    self._sample = jax.jit(lambda name, *args: self._task.samplers[name].sample(*args), static_argnums=0)
+    self._cache: dict = {}
 
-  def __call__(self, state: PyTree) -> Scores:
+  def __call__(self, state: PyTree, split: Split | None = None) -> Scores:
+    """All of `eval.metrics`, on the test split or on other images of the data set's classes."""
     state = jax.device_put(jax.device_get(state), jax.local_devices()[0])
+    test = split or self._dataset.test
+    run = Evaluated(
+      settings=self._config.eval,
+      outputs=lambda: self.outputs(state, test),
+      samplers=tuple(self._task.samplers),
+      samples=lambda name: self.samples(state, self._config.eval.samples, sampler=name),
+      train=self._dataset.train.arrays,
+      test=test.arrays,
+      split=self._split,
+      class_names=self._dataset.class_names,
+      cache=self._cache if split is None else {},
+    )
     scores: Scores = {}
-    if 'distances' in self._config.eval.metrics:
-      scores |= self._distances(state)
-    if 'elbo' in self._config.eval.metrics:
-      scores |= self._elbo(state)
-    if 'accuracy' in self._config.eval.metrics:
-      scores |= self.accuracy(state, self._dataset.test)
+    for name in self._config.eval.metrics:
+      scores |= METRICS[name].compute(run)
     return scores
 
   def samples(
-    self, state: PyTree, count: int, key: Key[Array, ''] | None = None, **options
+    self, state: PyTree, count: int, key: Key[Array, ''] | None = None, sampler: str | None = None
   ) -> Iterator[UInt8[np.ndarray, 'b h w c']]:
-    """Batches of generated images, `count` in all; labels take turns. `options` are those of the task's `sample`."""
-    key, size = self._key if key is None else key, min(self._config.eval.batch_size, count)
+    """Batches of images of a sampler, `count` in all; labels, or the images that they are made from, take turns."""
+    name = sampler or next(iter(self._task.samplers))
+    key, size = self._keys.eval if key is None else key, min(self._config.eval.batch_size, count)
     for first in range(0, count, size):
-      batch = self._generate(state, key, first, size=size, options=tuple(options.items()))
-      yield np.asarray(batch)[: count - first]
+      index = np.arange(first, first + size)
+      batch = self._batch(name, index)
+      images = self._sample(name, state, batch, _keys_of(key, index))
+      yield np.round(np.asarray(images)[: count - first] * 255).astype(np.uint8)
 
-  def _batch(self, state, key, first, size, options):
-    index = first + jnp.arange(size)
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
-    labels = index % max(self._spec.num_classes, 1)
-    images = self._task.sample(self._config, self._spec, state, keys, labels, **dict(options))
-    return jnp.round(images * 255).astype(jnp.uint8)
+  def _batch(self, sampler: str, index: np.ndarray) -> dict[str, np.ndarray]:
+    """What a sampler reads: labels in turn and, where it makes images from others, those of its split in turn."""
+    found = self._task.samplers[sampler]
+    if not found.source:
+      return {'label': (index % max(self._spec.num_classes, 1)).astype(np.int32)}
+    arrays = (self._dataset.train if found.split == 'train' else self._dataset.test).arrays
+    return {name: array[index % len(array)] for name, array in arrays.items()}
 
-  def _real_features(self) -> dict:
-    """Features of the test split, and as the floor its distance from as many training images as are generated."""
-    if self._real is None:
-      size = self._config.eval.batch_size
-      test, train = self._dataset.test.arrays['image'], self._dataset.train.arrays['image']
-      rows = np.random.default_rng(0).permutation(len(train))[: self._config.eval.samples]
-      a = features.extract(test[i : i + size] for i in range(0, len(test), size))
-      b = features.extract(train[rows[i : i + size]] for i in range(0, len(rows), size))
-      floor = {
-        'eval/fd_alexnet_floor': distances.frechet_distance(b, a),
-        'eval/kid_alexnet_floor': distances.kernel_distance(b, a),
-        'eval/floor_samples': len(b),
-      }
-      self._real = {'test': a, 'floor': floor}
-    return self._real
-
-  def _distances(self, state: PyTree) -> Scores:
-    real, count = self._real_features(), self._config.eval.samples
-    variants = {'': {}, '_raw': {'ema': False}} if self._config.task == 'gan' else {'': {}}
-    scores: Scores = {}
-    for suffix, options in variants.items():
-      generated = features.extract(self.samples(state, count, **options))
-      scores[f'eval/fd_alexnet{suffix}'] = distances.frechet_distance(generated, real['test'])
-      scores[f'eval/kid_alexnet{suffix}'] = distances.kernel_distance(generated, real['test'])
-    return {
-      **scores,
-      **real['floor'],
-      'eval/samples': count,
-      'eval/reference_samples': len(real['test']),
-      'eval/reference_split': self._split,
-      'eval/network': features.NETWORK,
-    }
-
-  def _elbo(self, state: PyTree) -> Scores:
-    values = self.values(state, self._dataset.test)
-    scores = {f'eval/{name}': float(value.mean(dtype=np.float64)) for name, value in values.items()}
-    return {**scores, 'eval/elbo_images': len(values['elbo_nats']), 'eval/elbo_split': self._split}
-
-  def accuracy(self, state: PyTree, split: Split) -> Scores:
-    """Scores of a classifier on any images of the data set's classes."""
-    probabilities, label = self.values(state, split)['probabilities'], split.arrays['label']
-    scores = classification.scores(probabilities, label, self._dataset.class_names)
-    scores |= {'accuracy_images': len(label), 'accuracy_split': self._split}
-    return {f'eval/{name}': value for name, value in scores.items()}
-
-  def values(self, state: PyTree, split: Split) -> dict[str, Float[np.ndarray, 'n ...']]:
+  def outputs(self, state: PyTree, split: Split) -> dict[str, Float[np.ndarray, 'n ...']]:
     """What the task's `eval_step` says of every image."""
     arrays, size = split.arrays, self._config.eval.batch_size
-    count = len(arrays['image'])
+    count = len(arrays['label'])
     values: dict[str, list[np.ndarray]] = {}
     for first in range(0, count, size):
       rows = np.arange(first, first + size) % count  # the last batch is filled up, and the filling not counted
-      keys = jax.vmap(lambda i: jax.random.fold_in(self._key, i))(rows)
-      batch = {name: arrays[name][rows] for name in ('image', 'label')}
-      for name, value in self._eval_step(state, batch, keys).items():
+      batch = {name: array[rows] for name, array in arrays.items()}
+      for name, value in self._eval_step(state, batch, _keys_of(self._keys.eval, rows)).items():
         values.setdefault(name, []).append(np.asarray(value)[: count - first])
     return {name: np.concatenate(parts) for name, parts in values.items()}
+
+  def snapshot(self, state: PyTree) -> dict[str, UInt8[np.ndarray, 'H W c']]:
+    """A grid of every sampler's images, of the same keys each time; beneath their sources where they have one."""
+    state = jax.device_get(state)
+    grids = {}
+    for name, sampler in self._task.samplers.items():
+      index = np.arange(_SNAPSHOT // 2 if sampler.source else _SNAPSHOT)
+      batch = self._batch(name, index)
+      images = np.asarray(self._sample(name, state, batch, _keys_of(self._keys.snapshot, index)))
+      if sampler.source:
+        images = figures.beside(batch[sampler.source] / np.float32(255), images)
+      grids[name] = figures.grid(images)
+    return grids
 
   @property
   def _split(self) -> str:
     data = self._config.data
     held_out = f'{data.validation} of {data.per_class or "all"} a class of {data.train_split}, fold {data.fold}'
     return held_out if data.validation else data.test_split or data.train_split
+
+
+def _keys_of(key: Key[Array, ''], index: np.ndarray) -> Key[Array, ' b']:
+  return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.asarray(index))

@@ -2,7 +2,6 @@
 
 import pathlib
 from collections.abc import Callable
-from types import ModuleType
 from typing import NamedTuple
 
 import jax
@@ -11,18 +10,20 @@ from ml_collections import ConfigDict
 
 from genaug.data import sources
 from genaug.errors import InputError
+from genaug.metrics.registry import METRICS
 from genaug.models import Spec
+from genaug.tasks import Task
+from genaug.tasks.registry import TASKS
 from genaug.training import checkpoint, checks, workdir
+
+DEVICES = 'devices'
+"""Name of the mapped axis of devices."""
 
 
 def best_metric(config: ConfigDict) -> tuple[str | None, str]:
-  """Name of the score that makes a checkpoint the best, and whether its 'min' or 'max' is."""
-  if 'distances' in config.eval.metrics:
-    return 'eval/fd_alexnet', 'min'
-  if 'elbo' in config.eval.metrics:
-    return 'eval/elbo_nats', 'max'
-  if 'accuracy' in config.eval.metrics:
-    return 'eval/accuracy', 'max'
+  """Name of the score that makes a checkpoint the best, the first metric's, and whether its 'min' or 'max' is."""
+  for name in config.eval.metrics:
+    return METRICS[name].key, METRICS[name].better
   return None, 'min'
 
 
@@ -39,11 +40,8 @@ class Experiment(NamedTuple):
   config: ConfigDict
   dataset: sources.Dataset
   spec: Spec
+  task: Task
   steps_per_call: int
-
-  @property
-  def task(self) -> ModuleType:
-    return checks.TASKS[self.config.task]
 
   @property
   def keys(self) -> RunKeys:
@@ -51,7 +49,7 @@ class Experiment(NamedTuple):
 
   def init(self) -> PyTree:
     """The state before the first step."""
-    return jax.jit(lambda key: self.task.init(self.config, self.spec, key))(self.keys.init)
+    return jax.jit(self.task.init)(self.keys.init)
 
 
 def steps_per_call(config: ConfigDict) -> int:
@@ -61,9 +59,9 @@ def steps_per_call(config: ConfigDict) -> int:
 
 def assemble(config: ConfigDict, dataset: sources.Dataset) -> Experiment:
   """An experiment of a config and data that were checked."""
-  told = config.model.conditional or config.task == 'classify'
-  spec = Spec(dataset.image_shape, dataset.num_classes if told else 0)
-  return Experiment(config, dataset, spec, steps_per_call(config))
+  spec = Spec(dataset.image_shape, dataset.num_classes if checks.reads_labels(config) else 0)
+  task = TASKS[config.task].build(config, spec, DEVICES)
+  return Experiment(config, dataset, spec, task, steps_per_call(config))
 
 
 def prepare(

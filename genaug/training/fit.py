@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 from genaug.data import batches
 from genaug.errors import DivergedError
 from genaug.training.experiment import Experiment
-from genaug.training.loop import make_feed, make_step
+from genaug.training.loop import make_batches, make_step
 
 _PAUSE = 50  # calls dispatched before the host waits for the device
 
@@ -21,15 +21,15 @@ _PAUSE = 50  # calls dispatched before the host waits for the device
 def side_by_side(
   experiments: Sequence[Experiment], states: Sequence[PyTree]
 ) -> tuple[PyTree, Callable[[int], PyTree], PyTree]:
-  """(resident, feed, state) for `make_step(experiment, models)`."""
-  feeds = [make_feed(experiment) for experiment in experiments]
+  """(device_data, batch(step), state) for `make_step(experiment, models)`."""
+  data = [make_batches(experiment) for experiment in experiments]
   stack = lambda *arrays: jnp.stack(arrays)
-  resident = jax.tree.map(stack, *(resident for resident, _ in feeds))
+  device_data = jax.tree.map(stack, *(device_data for device_data, _ in data))
 
-  def feed(step: int) -> PyTree:
-    return jax.tree.map(lambda *arrays: np.stack(arrays, axis=1), *(feed(step) for _, feed in feeds))
+  def batch(step: int) -> PyTree:
+    return jax.tree.map(lambda *arrays: np.stack(arrays, axis=1), *(batch(step) for _, batch in data))
 
-  return resident, feed, jax.tree.map(stack, *states)
+  return device_data, batch, jax.tree.map(stack, *states)
 
 
 class Fit:
@@ -41,7 +41,7 @@ class Fit:
   def __init__(self, experiment: Experiment, models: int):
     self.at_once = 1 if jax.default_backend() == 'cpu' else models
     self._config, self._experiment, self._steps = experiment.config, experiment, {}
-    self._init = jax.jit(lambda key: experiment.task.init(experiment.config, experiment.spec, key))
+    self._init = jax.jit(experiment.task.init)
 
   @cached_property
   def template(self) -> PyTree:
@@ -52,18 +52,18 @@ class Fit:
     """Their states after `train.steps`; `advance(steps)` is told of progress. Raises DivergedError."""
     states = [self._init(experiment.keys.init) for experiment in experiments]
     if len(experiments) == 1:
-      return [self._run(0, *make_feed(experiments[0]), states[0], advance)]
+      return [self._run(0, *make_batches(experiments[0]), states[0], advance)]
     together = self._run(len(experiments), *side_by_side(experiments, states), advance)
     return [jax.tree.map(lambda array, i=i: array[i], together) for i in range(len(experiments))]
 
-  def _run(self, models, resident, feed, state, advance):
+  def _run(self, models, device_data, make_batch, state, advance):
     if models not in self._steps:
       self._steps[models] = make_step(self._experiment, models)
     step, stride = self._steps[models], self._experiment.steps_per_call
     calls = range(0, self._config.train.steps, stride)
-    with contextlib.closing(batches.prefetch(feed, calls)) as feeds:
-      for number, rows in enumerate(feeds):
-        state, metrics = step(state, resident, rows)
+    with contextlib.closing(batches.prefetch(make_batch, calls)) as prefetched:
+      for number, batch in enumerate(prefetched):
+        state, metrics = step(state, device_data, batch)
         if number % _PAUSE == 0:
           jax.block_until_ready(state)
         advance(stride * max(models, 1))

@@ -15,44 +15,44 @@ from jaxtyping import PyTree
 
 from genaug.data import batches
 from genaug.errors import InputError
-from genaug.models import DEVICES
-from genaug.training.evaluator import Scores
-from genaug.training.experiment import Experiment
+from genaug.metrics import Scores
+from genaug.training.experiment import DEVICES, Experiment
 from genaug.training.hosts import failing_together
 from genaug.training.metrics import Window, logged_scores, progress
 from genaug.training.run_logger import RunLogger
 
 
 def make_step(experiment: Experiment, models: int = 0) -> Callable:
-  """step(state, resident, feed) -> (state, metrics): `steps_per_call` optimiser steps on every device.
+  """step(state, device_data, batch) -> (state, metrics): `steps_per_call` optimiser steps on every device.
 
-  `resident` and `feed` are those of `make_feed`. Keys depend on run, step and global index in the batch only, never
-  on the device count. With `models`, so many runs that differ in seed and images are trained side by side: everything
-  has a leading axis [models], after that of the devices.
+  `device_data` and `batch` are those of `make_batches`. Keys depend on run, step and global index in the batch only,
+  never on the device count. With `models`, so many runs that differ in seed and images are trained side by side:
+  everything has a leading axis [models], after that of the devices.
   """
-  config, spec, task = experiment.config, experiment.spec, experiment.task
+  task = experiment.task
 
-  def one_step(state, resident, feed):
-    batch = jax.tree.map(lambda array: array[feed['row']], resident['split']) if 'row' in feed else feed
+  def one_step(state, device_data, batch):
+    if 'row' in batch:
+      batch = jax.tree.map(lambda array: array[batch['row']], device_data['split'])
     share = len(batch['label'])
     index = jax.lax.axis_index(DEVICES) * share + jnp.arange(share)
-    step_key = jax.random.fold_in(resident['key'], state.step)
+    step_key = jax.random.fold_in(device_data['key'], state.step)
     example_keys = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(index)
-    return task.train_step(config, spec, state, batch, example_keys)
+    return task.train_step(state, batch, example_keys)
 
-  def call(state, resident, feed):
+  def call(state, device_data, batch):
     if experiment.steps_per_call == 1:
-      return one_step(state, resident, jax.tree.map(lambda x: x[0], feed))
-    return jax.lax.scan(lambda s, f: one_step(s, resident, f), state, feed)
+      return one_step(state, device_data, jax.tree.map(lambda x: x[0], batch))
+    return jax.lax.scan(lambda s, b: one_step(s, device_data, b), state, batch)
 
   step = jax.vmap(call) if models else call
   return jax.pmap(step, axis_name=DEVICES, in_axes=(None, None, 0), out_axes=None, donate_argnums=0)
 
 
-def make_feed(experiment: Experiment) -> tuple[PyTree, Callable[[int], PyTree]]:
-  """(resident, feed(step)) for `make_step`.
+def make_batches(experiment: Experiment) -> tuple[PyTree, Callable[[int], PyTree]]:
+  """(device_data, batch(step)) for `make_step`.
 
-  Resident on the devices are the run's key and, if it is small, the training split, of which the feed then holds rows,
+  On the devices are the run's key and, if it is small, the training split, of which a batch then holds rows,
   [devices, steps, batch/devices]; of a large split it holds the images themselves. A step that takes its key as an
   argument is compiled once for all seeds.
   """
@@ -69,9 +69,9 @@ def make_feed(experiment: Experiment) -> tuple[PyTree, Callable[[int], PyTree]]:
     return per_device[mine]  # [local devices, steps, batch / devices]
 
   small = total <= config.data.device_mib * 2**20
-  resident = {'key': experiment.keys.train, 'split': arrays if small else {}}
-  feed = lambda step: {'row': rows(step)} if small else {name: array[rows(step)] for name, array in arrays.items()}
-  return jax.device_put(resident, everywhere), feed
+  device_data = {'key': experiment.keys.train, 'split': arrays if small else {}}
+  batch = lambda step: {'row': rows(step)} if small else {name: array[rows(step)] for name, array in arrays.items()}
+  return jax.device_put(device_data, everywhere), batch
 
 
 def train(
@@ -91,10 +91,10 @@ def train(
   config, total, stride = experiment.config, experiment.config.train.steps, experiment.steps_per_call
   with contextlib.ExitStack() as stack:
     with failing_together():
-      chief = stack.enter_context(RunLogger(experiment, workdir, log)) if jax.process_index() == 0 else None
+      logger = stack.enter_context(RunLogger(experiment, workdir, log)) if jax.process_index() == 0 else None
       state = experiment.init()
-      if chief:
-        state = chief.saved.restore(state, warn=log) or state
+      if logger:
+        state = logger.saved.restore(state, warn=log) or state
     state = _same_everywhere(state)
     start = int(state.step)
     if start == total:
@@ -104,19 +104,19 @@ def train(
     if start % stride:
       problem = f'does not divide step {start:,}, where this run goes on'
       raise InputError('train.steps_per_call', stride, problem, '--config.train.steps_per_call=1')
-    if chief:
-      chief.open(start)
+    if logger:
+      logger.open(start)
 
     step, window = make_step(experiment), Window(config.train.batch_size)
-    resident, make = make_feed(experiment)
+    device_data, make_batch = make_batches(experiment)
     calls = range(start, total, stride)
     scores = logged_scores(workdir, start)
     stopped = stack.enter_context(stop_signals())
-    feed = stack.enter_context(contextlib.closing(batches.prefetch(make, calls)))
-    bar = stack.enter_context(progress(total, start, enabled=chief is not None))
+    prefetched = stack.enter_context(contextlib.closing(batches.prefetch(make_batch, calls)))
+    bar = stack.enter_context(progress(total, start, enabled=logger is not None))
 
-    for first, rows in zip(calls, feed):
-      state, metrics = step(state, resident, rows)
+    for first, batch in zip(calls, prefetched):
+      state, metrics = step(state, device_data, batch)
       window.add(first + 1, metrics)
       done = first + stride
       bar.update(stride)
@@ -134,22 +134,22 @@ def train(
       if logging or saving:
         # Reading the metrics proves them finite: no checkpoint follows a number that is not.
         means = window.mean()
-      if chief:
+      if logger:
         if logging or saving:
-          chief.log_metrics(done, means, bar)
+          logger.log_metrics(done, means, bar)
         if saving:
-          scores = chief.save(done, state, evaluating)
+          scores = logger.save(done, state, evaluating)
         if due(config.train.snapshot_every) or stopping:
-          chief.snapshot(done, state)
+          logger.snapshot(done, state)
         if saving:
           window.restart_clock()
       if stopping and done < total:
         log(f'stopped at step {done:,}; the same command goes on from there')
         return None
-    if chief:
+    if logger:
       if config.eval.metrics and not scores:  # stopped on the last step
-        scores = chief.evaluate(total, state)
-      chief.summarise(total, time.perf_counter() - started, scores)
+        scores = logger.evaluate(total, state)
+      logger.summarise(total, time.perf_counter() - started, scores)
   return scores
 
 

@@ -5,21 +5,18 @@ import math
 import pathlib
 from collections.abc import Callable, Mapping
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 from jaxtyping import PyTree
 from tqdm import tqdm
 
 from genaug.errors import DivergedError
+from genaug.metrics import Scores
+from genaug.metrics.registry import describe
+from genaug.tasks.registry import TASKS
 from genaug.training import figures, workdir
 from genaug.training.checkpoint import Checkpoints
-from genaug.training.evaluator import Evaluator, Scores
+from genaug.training.evaluator import Evaluator
 from genaug.training.experiment import Experiment, best_metric
 from genaug.training.metrics import Log
-
-_PICTURES = 64  # images in a snapshot
-_BAR = ('train/d_loss', 'train/g_loss', 'train/loss', 'train/elbo_nats', 'train/accuracy')
 
 
 class RunLogger:
@@ -35,7 +32,6 @@ class RunLogger:
     self.saved = Checkpoints(directory, experiment.config.train.checkpoints_kept, *best_metric(experiment.config))
     self._closing.callback(self.saved.close)
     self._evaluator = Evaluator(experiment)
-    self._pictures = jax.jit(self._draw)
 
   def open(self, start: int) -> None:
     """Starts logging after step `start`; lines a killed run wrote beyond it are dropped."""
@@ -45,7 +41,7 @@ class RunLogger:
 
   def log_metrics(self, step: int, means: Mapping[str, float], bar: tqdm) -> None:
     self._log.write(step, means)
-    shown = {name.removeprefix('train/'): f'{means[name]:.3f}' for name in _BAR if name in means}
+    shown = {name: f'{means[f"train/{name}"]:.3f}' for name in TASKS[self._experiment.config.task].progress}
     bar.set_postfix({'images/s': f'{means["train/images_per_second"]:,.0f}', **shown}, refresh=False)
 
   def evaluate(self, step: int, state: PyTree) -> Scores:
@@ -69,33 +65,10 @@ class RunLogger:
     return scores
 
   def snapshot(self, step: int, state: PyTree) -> None:
-    """A grid of samples of the same latents every time, and for a VAE originals above reconstructions; of a classifier,
-    training images above what it sees of them."""
-    dataset, count = self._experiment.dataset, _PICTURES // 2
-    split = dataset.test if self._experiment.config.task == 'vae' else dataset.train
-    shown = {name: array[:count] for name, array in split.arrays.items()}
-    pictures = jax.device_get(self._pictures(jax.device_get(state), shown))
-    for name in pictures.keys() & {'reconstructions', 'inputs'}:
-      pictures[name] = figures.beside(shown['image'] / np.float32(255), pictures[name])
-    for name, images in pictures.items():
-      picture = figures.grid(images)
+    """A picture of every sampler's images."""
+    for name, picture in self._evaluator.snapshot(state).items():
       figures.save_png(self._directory / 'figures' / f'{name}_{step:06d}.png', picture)
       self._log.image(step, name, picture)
-
-  def _draw(self, state: PyTree, shown: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    config, dataset, spec, _ = self._experiment
-    task, keys = self._experiment.task, self._experiment.keys
-    index = jnp.arange(_PICTURES)
-    snapshot_keys = jax.vmap(lambda i: jax.random.fold_in(keys.snapshot, i))(index)
-    some = snapshot_keys[: len(shown['label'])]
-    if hasattr(task, 'inputs'):
-      # Keys of this step: another one shows other draws.
-      some = jax.vmap(lambda key: jax.random.fold_in(key, state.step))(some)
-      return {'inputs': task.inputs(config, spec, shown, some)['image']}
-    pictures = {'samples': task.sample(config, spec, state, snapshot_keys, index % dataset.num_classes)}
-    if hasattr(task, 'reconstruct'):
-      pictures['reconstructions'] = task.reconstruct(config, spec, state, shown, some)
-    return pictures
 
   def summarise(self, steps: int, seconds: float, scores: Scores) -> None:
     """The last words on the terminal, and summary.json."""
@@ -117,29 +90,3 @@ class RunLogger:
   def __exit__(self, *_) -> None:
     """Waits until the last checkpoint is on disk."""
     self._closing.close()
-
-
-def describe(scores: Mapping[str, float | int | str]) -> str:
-  """Scores as one line for people: each figure with its n, split, network and floor."""
-  parts = []
-  if 'eval/fd_alexnet' in scores:
-    raw = f', raw weights {scores["eval/fd_alexnet_raw"]:.2f}' if 'eval/fd_alexnet_raw' in scores else ''
-    parts.append(
-      f'FD ({scores["eval/network"]}) {scores["eval/fd_alexnet"]:.2f}{raw}, KID {scores["eval/kid_alexnet"]:.4f}'
-      f' [{scores["eval/samples"]:,} samples v {scores["eval/reference_samples"]:,} of'
-      f' {scores["eval/reference_split"]}; {scores["eval/floor_samples"]:,} real training images:'
-      f' FD {scores["eval/fd_alexnet_floor"]:.2f}, KID {scores["eval/kid_alexnet_floor"]:.4f}]'
-    )
-  if 'eval/elbo_nats' in scores:
-    parts.append(
-      f'ELBO {scores["eval/elbo_nats"]:.2f} nats = log-likelihood {scores["eval/log_likelihood_nats"]:.2f}'
-      f' - KL {scores["eval/kl_nats"]:.2f}; {scores["eval/bits_per_dim"]:.4f} bits/dim'
-      f' [{scores["eval/elbo_images"]:,} images of {scores["eval/elbo_split"]}]'
-    )
-  if 'eval/accuracy' in scores:
-    parts.append(
-      f'accuracy {scores["eval/accuracy"]:.2%}, ECE {scores["eval/ece"]:.2%}, cross-entropy'
-      f' {scores["eval/cross_entropy_nats"]:.3f} nats'
-      f' [{scores["eval/accuracy_images"]:,} images of {scores["eval/accuracy_split"]}]'
-    )
-  return '; '.join(parts)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
+from genaug.metrics import Evaluated, Metric, Scores
+
 _BINS = 15
 
 
@@ -38,3 +40,21 @@ def calibration_error(confidence: Float[np.ndarray, ' n'], right: np.ndarray) ->
   bins = np.clip(np.ceil(confidence * _BINS).astype(int) - 1, 0, _BINS - 1)
   gap = np.bincount(bins, weights=right - confidence.astype(np.float64), minlength=_BINS)
   return float(np.abs(gap).sum() / len(confidence))
+
+
+def _accuracy(run: Evaluated) -> Scores:
+  label = run.test['label']
+  found = scores(run.outputs()['probabilities'], label, run.class_names)
+  found |= {'accuracy_images': len(label), 'accuracy_split': run.split}
+  return {f'eval/{name}': value for name, value in found.items()}
+
+
+def _accuracy_text(scores: Scores) -> str:
+  return (
+    f'accuracy {scores["eval/accuracy"]:.2%}, ECE {scores["eval/ece"]:.2%}, cross-entropy'
+    f' {scores["eval/cross_entropy_nats"]:.3f} nats'
+    f' [{scores["eval/accuracy_images"]:,} images of {scores["eval/accuracy_split"]}]'
+  )
+
+
+ACCURACY = Metric(_accuracy, 'eval/accuracy', 'max', 'probabilities', _accuracy_text)

@@ -1,49 +1,10 @@
-"""Adversarial losses, ELBO terms and cross-entropy. All return one value per example, [B]; callers average."""
+"""Terms of the ELBO, in nats, one value per example."""
 
 import math
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-
-Logits = Float[Array, ' b']
-
-# ---------------------------------------------------------------- adversarial losses, on logits
-
-
-def _bce_discriminator(real: Logits, fake: Logits) -> Logits:
-  """-log D(x) - log(1 - D(G(z))): Goodfellow et al. 2014, eq. 1."""
-  return jax.nn.softplus(-real) + jax.nn.softplus(fake)
-
-
-def _minimax_generator(fake: Logits) -> Logits:
-  """log(1 - D(G(z))), whose gradient vanishes while D wins: Goodfellow et al. 2014, eq. 1."""
-  return -jax.nn.softplus(fake)
-
-
-def _non_saturating_generator(fake: Logits) -> Logits:
-  """-log D(G(z)): Goodfellow et al. 2014, section 3."""
-  return jax.nn.softplus(-fake)
-
-
-def _least_squares_discriminator(real: Logits, fake: Logits) -> Logits:
-  """(D(x) - 1)^2 / 2 + D(G(z))^2 / 2: Mao et al. 2017, eq. 9 (targets 0 and 1)."""
-  return 0.5 * (real - 1) ** 2 + 0.5 * fake**2
-
-
-def _least_squares_generator(fake: Logits) -> Logits:
-  """(D(G(z)) - 1)^2 / 2: Mao et al. 2017, eq. 9."""
-  return 0.5 * (fake - 1) ** 2
-
-
-ADVERSARIAL_LOSSES = {
-  'minimax': (_bce_discriminator, _minimax_generator),
-  'non_saturating': (_bce_discriminator, _non_saturating_generator),
-  'least_squares': (_least_squares_discriminator, _least_squares_generator),
-}
-"""name -> (discriminator loss(real, fake), generator loss(fake))."""
-
-# ---------------------------------------------------------------- ELBO terms, in nats
 
 
 def kl_to_standard_normal(mean: Float[Array, 'b z'], log_var: Float[Array, 'b z']) -> Float[Array, ' b']:
@@ -99,11 +60,3 @@ def bits_per_dim(nats: Float[Array, '...'], dims: int, likelihood: str) -> Float
   """
   offset = math.log(256) if likelihood == 'gaussian' else 0.0
   return (nats / dims + offset) / math.log(2)
-
-
-# ---------------------------------------------------------------- classification, in nats
-
-
-def cross_entropy(logits: Float[Array, 'b k'], shares: Float[Array, 'b k']) -> Float[Array, ' b']:
-  """-sum of shares times log softmax: of labels mixed by mixup and its kin, and of one-hot ones."""
-  return -(shares * jax.nn.log_softmax(logits)).sum(-1)

@@ -8,8 +8,8 @@ import pytest
 import scipy.linalg
 
 from genaug.errors import InputError
-from genaug.evaluation import distances, features
-from genaug.evaluation.intervals import mean_interval
+from genaug.metrics import distances, features
+from genaug.study.intervals import mean_interval
 
 
 def _clouds(n=400, d=6):

@@ -1,0 +1,40 @@
+"""Generative adversarial networks: the keys of task `gan`."""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+# What follows the colon in `--config configs/gan_mnist5k.py:ada`.
+VARIANTS = {'': 'none', 'diffaug': 'diff_augment', 'ada': 'ada'}
+
+
+def get_config(variant: str = '') -> ConfigDict:
+  """With what the discriminator sees augmented as the variant says."""
+  if variant not in VARIANTS:
+    raise ValueError(f'variant = {variant!r}: must be one of {", ".join(VARIANTS)[2:]}, or nothing')
+  c = base.get_config().unlock()
+  # fmt: off
+  c.task = 'gan'
+  c.model.network = 'dcgan'
+  c.model.z_dim = 100                   # size of the latent vector
+  c.optim.update(base.own_optimizers('generator', 'discriminator'))
+  c.eval.metrics = ('distances',)
+
+  c.gan = ConfigDict()
+  c.gan.loss = 'non_saturating'         # minimax | non_saturating | least_squares | relativistic
+  c.gan.z_prior = 'normal'              # normal | uniform (in -1..1)
+  c.gan.ema = 0.999                     # decay of the averaged generator, per step
+
+  # Weights of gradient penalties on the discriminator, 0 is off; pairs follow optim.schedule.
+  c.gan.r1 = base.number_or_pair(0.0)   # half the squared gradient norm at real images
+  c.gan.r2 = base.number_or_pair(0.0)   # and at generated ones
+  c.gan.gradient_penalty = base.number_or_pair(0.0)  # squared distance of its norm from 1 in between (WGAN-GP: 10)
+
+  c.gan.d_augment = VARIANTS[variant]   # augmentation of all that the discriminator sees: none | diff_augment | ada
+  c.gan.diff_augment = ('color', 'translation', 'cutout')      # any of these
+  c.gan.ada_transforms = ('blit', 'geometry', 'color')         # any of these, filter, noise and cutout
+  c.gan.ada_target = 0.6                # of r_t, the mean sign of the discriminator's logits of real images
+  c.gan.ada_kimg = 500.0                # thousands of images that take the probability from 0 to 1
+  c.gan.ada_p = 0.0                     # probability to start with
+  # fmt: on
+  return c.lock()

@@ -1,1 +1,0 @@
-"""How good are samples and densities: features, distances between sets, and what each run reports."""

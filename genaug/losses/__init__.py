@@ -1,0 +1,1 @@
+"""Losses. All return one value per example, [B]; callers average."""

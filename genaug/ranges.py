@@ -1,0 +1,69 @@
+"""What the keys of a config may be; check, error and remedy come from one declaration."""
+
+import math
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from genaug.errors import InputError
+
+
+class Number(NamedTuple):
+  """A finite number in [low, high]. With `schedule` also a pair of two, the first and the last step's."""
+
+  low: float = 0
+  high: float = math.inf
+  schedule: bool = False
+  optional: bool = False  # None is allowed: as another key says
+
+  def problem(self, value: object) -> tuple[str, str] | None:
+    allowed = f'from {self.low} to {self.high}' if math.isfinite(self.high) else f'of at least {self.low}'
+    remedy = f'a number {allowed}' + ', or a pair of such, of the first and the last step' * self.schedule
+    values = value if self.schedule and isinstance(value, tuple | list) and len(value) == 2 else (value,)
+    if self.optional and value is None:
+      return None
+    if any(isinstance(one, bool) or not isinstance(one, int | float) for one in values):
+      return 'not a number', remedy
+    return (
+      None if all(self.low <= one <= self.high and math.isfinite(one) for one in values) else ('out of range', remedy)
+    )
+
+
+class Choice(NamedTuple):
+  """One of some names."""
+
+  names: Collection[str]
+
+  def problem(self, value: object) -> tuple[str, str] | None:
+    return None if value in self.names else ('no such choice', f'one of {", ".join(self.names)}')
+
+
+class Subset(NamedTuple):
+  """A tuple of any of some names."""
+
+  names: Collection[str]
+
+  def problem(self, value: object) -> tuple[str, str] | None:
+    unknown = [name for name in value if name not in self.names]
+    return (f'no {unknown[0]!r}', f'a tuple of any of {", ".join(self.names)}') if unknown else None
+
+
+Range = Number | Choice | Subset
+
+
+def get(config: ConfigDict, key: str) -> object:
+  """The value of a dotted key. Raises InputError where a config of another version has none."""
+  for part in key.split('.'):
+    if part not in config:
+      remedy = 'train anew, or use the code that wrote it (git_commit in environment.json)'
+      raise InputError(key, None, 'missing: this config is of another version', remedy)
+    config = config[part]
+  return config
+
+
+def check(config: ConfigDict, ranges: Mapping[str, Range]) -> None:
+  """Raises InputError for the first key whose value is out of its range."""
+  for key, allowed in ranges.items():
+    if found := allowed.problem(value := get(config, key)):
+      raise InputError(key, value, *found)

@@ -1,0 +1,7 @@
+"""Every task that a config can name."""
+
+from genaug.tasks.classify import CLASSIFY
+from genaug.tasks.gan import GAN
+from genaug.tasks.vae import VAE
+
+TASKS = {'gan': GAN, 'vae': VAE, 'classify': CLASSIFY}

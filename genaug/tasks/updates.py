@@ -1,0 +1,153 @@
+"""Gradients over slices and devices, optimisers and averages: what the steps of all tasks are made of."""
+
+from collections.abc import Callable, Iterable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Key, PyTree, ScalarLike
+from ml_collections import ConfigDict
+
+from genaug.ranges import Choice, Number
+
+
+def split_keys(keys: Key[Array, ' b'], names: tuple[str, ...]) -> dict[str, Key[Array, ' b']]:
+  """One independent stream of per-example keys for each name."""
+  return {name: jax.vmap(lambda k: jax.random.fold_in(k, i))(keys) for i, name in enumerate(names)}  # noqa: B023
+
+
+def over_slices(
+  step: Callable[[PyTree], tuple[PyTree, PyTree]], examples: PyTree, slices: int
+) -> tuple[PyTree, PyTree]:
+  """step(examples) -> (means, rows), but computed for one slice of the examples after another.
+
+  Means are averaged over the slices, rows come back in the order of the examples.
+  """
+  if slices == 1:
+    return step(examples)
+  # Strided slices, not runs of examples: a slice then is the same on any number of devices.
+  parts = jax.tree.map(lambda x: x.reshape(-1, slices, *x.shape[1:]).swapaxes(0, 1), examples)
+  means, _ = jax.eval_shape(step, jax.tree.map(lambda x: x[0], parts))
+
+  def add(sums, part):
+    means, rows = step(part)
+    return jax.tree.map(jnp.add, sums, means), rows
+
+  zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), means)
+  # Convolutions lose their threaded kernels in a loop on CPU, and unrolled there is none.
+  sums, rows = jax.lax.scan(add, zeros, parts, unroll=jax.default_backend() == 'cpu')
+  rows = jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:]), rows)
+  return jax.tree.map(lambda x: x / slices, sums), rows
+
+
+def gradients(
+  objective: Callable, params: PyTree, examples: PyTree, slices: int, axis_name: str | None
+) -> tuple[PyTree, PyTree]:
+  """(gradients, aux) of objective(params, examples) -> (loss, aux), a mean over examples, averaged over devices.
+
+  Slices are computed one after another and averaged, the running statistics of batch norm in `aux` included. Batch
+  norm normalises each slice, of all devices, by its own statistics: there the result is not that of the whole batch.
+  """
+  means, _ = over_slices(lambda part: (jax.grad(objective, has_aux=True)(params, part), ()), examples, slices)
+  return average(means, axis_name)
+
+
+def average(tree: PyTree, axis_name: str | None) -> PyTree:
+  """Mean over devices: of gradients, so that all take one step; of metrics, so that all report one figure."""
+  return jax.lax.pmean(tree, axis_name) if axis_name else tree
+
+
+# ---------------------------------------------------------------- optimisers
+
+_BELOW_ONE = 1 - 2**-53  # at 1 Adam's bias correction divides by zero
+_HYPERPARAMETERS = {
+  'lr': Number(schedule=True),
+  'b1': Number(0, _BELOW_ONE, schedule=True),
+  'b2': Number(0, _BELOW_ONE, schedule=True),
+  'weight_decay': Number(schedule=True),
+}
+SHAPES = {'constant', 'cosine', 'linear'}
+RANGES = {
+  'optim.schedule': Choice(SHAPES),
+  'optim.warmup_steps': Number(),
+  **{f'optim.{name}': allowed for name, allowed in _HYPERPARAMETERS.items()},
+}
+"""Of the keys of `config.optim`."""
+
+
+def ranges_of(networks: Iterable[str]) -> dict[str, Number]:
+  """Of the keys that say otherwise for one network: `optim.NETWORK.lr` and so on, None where they don't."""
+  return {
+    f'optim.{network}.{name}': allowed._replace(optional=True)
+    for network in networks
+    for name, allowed in _HYPERPARAMETERS.items()
+  }
+
+
+def schedule(
+  value: float | tuple[float, float], shape: str, steps: int
+) -> float | Callable[[Int[ScalarLike, '']], Float[Array, '']]:
+  """A number as it is; a pair as a function of the step, from the first to the second, reached after `steps`."""
+  if not isinstance(value, tuple | list):
+    return value
+  first, last = value
+  if shape == 'linear':
+    return optax.linear_schedule(first, last, steps)
+  cosine = optax.cosine_decay_schedule(1.0, steps)
+  return lambda step: last + (first - last) * cosine(step)
+
+
+def at_step(value: float | tuple[float, float], config: ConfigDict, step: Int[Array, '']) -> ScalarLike:
+  """What a setting that may be a pair is at one step of the run."""
+  found = schedule(value, config.optim.schedule, config.train.steps)
+  return found(step) if callable(found) else found
+
+
+def optimizers(config: ConfigDict, networks: Iterable[str]) -> dict[str, optax.GradientTransformation]:
+  """AdamW of every network, as `config.optim` says and, where it says otherwise for one, `config.optim.NETWORK`."""
+  return {name: _optimizer(config, config.optim.get(name) or {}) for name in networks}
+
+
+def _optimizer(config: ConfigDict, own) -> optax.GradientTransformation:
+  optim, steps = config.optim, config.train.steps
+  values = {name: own.get(name) if own.get(name) is not None else optim[name] for name in _HYPERPARAMETERS}
+  lr = values.pop('lr')
+  if optim.schedule != 'constant' or optim.warmup_steps:
+    lr = _learning_rate(lr, optim.schedule, steps, optim.warmup_steps)
+  values = {name: schedule(value, optim.schedule, steps) for name, value in values.items()}
+  if not values['weight_decay']:
+    del values['weight_decay']
+  make = optax.adamw if 'weight_decay' in values else optax.adam
+  if any(map(callable, values.values())):
+    return optax.inject_hyperparams(make)(lr, **values)
+  return make(lr, **values)
+
+
+def _learning_rate(lr, shape: str, steps: int, warmup: int):
+  """From 0 up in `warmup` steps, then down to 0, or from the first to the second of a pair."""
+  first, last = lr if isinstance(lr, tuple | list) else (lr, lr if shape == 'constant' else 0.0)
+  if shape == 'cosine' and not last:
+    main = optax.cosine_decay_schedule(first, steps - warmup)
+  else:
+    main = schedule((first, last), shape, steps - warmup)
+  return optax.join_schedules([optax.linear_schedule(0.0, first, warmup), main], [warmup]) if warmup else main
+
+
+def apply_gradients(
+  optimizers: dict[str, optax.GradientTransformation],
+  grads: dict[str, PyTree],
+  opt: dict[str, PyTree],
+  params: dict[str, PyTree],
+) -> tuple[dict[str, PyTree], dict[str, PyTree]]:
+  """(params, opt) after one step of the networks that `grads` names; others stay as they are."""
+  params, opt = dict(params), dict(opt)
+  for name, gradient in grads.items():
+    updates, opt[name] = optimizers[name].update(gradient, opt[name], params[name])
+    params[name] = optax.apply_updates(params[name], updates)
+  return params, opt
+
+
+def moving_average(average: PyTree, new: PyTree, decay: ScalarLike, step: Int[Array, '']) -> PyTree:
+  """Exponential moving average; early on, where it would mostly remember the initialisation, of shorter memory."""
+  decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+  return optax.incremental_update(new, average, 1 - decay)

@@ -1,0 +1,152 @@
+"""A new task, network, loss, penalty, metric and operation: one entry each, and every shared part works with it."""
+
+import json
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from configs import base
+from configs.families import gan
+from genaug.errors import InputError
+from genaug.losses.adversarial import ADVERSARIAL_LOSSES
+from genaug.losses.penalties import PENALTIES
+from genaug.metrics import Metric
+from genaug.metrics.registry import METRICS, describe
+from genaug.models import Network
+from genaug.models.registry import NETWORKS
+from genaug.ranges import Number
+from genaug.tasks import Definition, Sampler, Task, TrainState
+from genaug.tasks.registry import TASKS
+from genaug.tasks.updates import apply_gradients, gradients, optimizers, ranges_of
+from genaug.training import checks, dry_run, loop
+from genaug.training.experiment import prepare
+from tests.conftest import tiny_config
+
+quiet = lambda _: None
+
+
+class _Blur(nn.Module):
+  """One convolution of an image of any shape."""
+
+  @nn.compact
+  def __call__(self, x):
+    return nn.sigmoid(nn.Conv(x.shape[-1], (3, 3))(x))
+
+
+def _build(config, spec, axis_name=None):
+  """Learns to brighten images by `toy.gain`."""
+  network = NETWORKS[config.model.network].build(config, spec, axis_name)['filter']
+  optimizer = optimizers(config, ('filter',))
+  apply = lambda params, image: network.apply({'params': params}, image.astype(jnp.float32) / 255)
+
+  def init(key):
+    params = {'filter': network.init(key, jnp.zeros((1, *spec.image_shape)))['params']}
+    return TrainState(
+      jnp.zeros((), jnp.int32), params, {}, {}, {'filter': optimizer['filter'].init(params['filter'])}, {}
+    )
+
+  def errors(params, image):
+    return ((apply(params, image) - jnp.clip(config.toy.gain * image / 255, 0, 1)) ** 2).mean((1, 2, 3))
+
+  def train_step(state, batch, keys):
+    def objective(params, part):
+      loss = errors(params, part['image']).mean()
+      return loss, {'toy_loss': loss}
+
+    grads, metrics = gradients(objective, state.params['filter'], {'image': batch['image']}, 1, axis_name)
+    params, opt = apply_gradients(optimizer, {'filter': grads}, state.opt, state.params)
+    return state.replace(step=state.step + 1, params=params, opt=opt), metrics
+
+  eval_step = lambda state, batch, keys: {'toy_error': errors(state.params['filter'], batch['image'])}
+  filtered = Sampler(lambda state, batch, keys: apply(state.params['filter'], batch['image']), source='image')
+  return Task(init, train_step, eval_step, {'filtered': filtered})
+
+
+@pytest.fixture
+def toy(monkeypatch):
+  """The registries with an entry more each, and the config of the toy task."""
+  ranges = {'toy.gain': Number(0, 4), **ranges_of(('filter',))}
+  definition = Definition(_build, ('filter',), ('image',), ('filtered', 'toy_error'), ranges, ('toy_loss',), 1)
+  monkeypatch.setitem(TASKS, 'toy', definition)
+  monkeypatch.setitem(NETWORKS, 'blur', Network(('filter',), lambda config, spec, axis_name: {'filter': _Blur()}))
+  metric = Metric(
+    compute=lambda run: {'eval/toy_error': float(run.outputs()['toy_error'].mean()), 'eval/toy_split': run.split},
+    key='eval/toy_error',
+    better='min',
+    needs='toy_error',
+    text=lambda scores: f'toy error {scores["eval/toy_error"]:.4f} [{scores["eval/toy_split"]}]',
+  )
+  monkeypatch.setitem(METRICS, 'toy_error', metric)
+  c = base.get_config().unlock()
+  c.task, c.model.network, c.toy = 'toy', 'blur', ConfigDict({'gain': 1.5})
+  c.optim.update(base.own_optimizers('filter'))
+  c.eval.update({'metrics': ('toy_error',), 'every': 10})
+  c.train.update({'steps': 10, 'batch_size': 16, 'log_every': 5, 'checkpoint_every': 5, 'snapshot_every': 10})
+  c.optim.lr = 1e-2
+  return c.lock()
+
+
+def test_a_new_task_network_and_metric_train_report_resume_and_are_checked(toy, data_dir, tmp_path):
+  experiment = prepare(toy, data_dir, quiet)
+  said = []
+  scores = loop.train(experiment, tmp_path, said.append)
+  assert describe(scores) in '\n'.join(said)
+  assert 0 < scores['eval/toy_error'] < 0.25
+  assert (tmp_path / 'figures' / 'filtered_000010.png').exists()
+  lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+  assert [line['step'] for line in lines if 'train/toy_loss' in line] == [5, 10]
+  said.clear()
+  loop.train(experiment, tmp_path, said.append)
+  assert 'is trained to step 10 already' in said[0]
+  described = dry_run.describe(experiment)
+  assert 'filter: 10 parameters' in described
+  assert 'filtered: float32[16, 28, 28, 1]' in described
+  for key, value, problem in [
+    ('toy.gain', 5.0, 'toy.gain = 5.0: out of range'),
+    ('model.network', 'dcgan', "has no filter, which task 'toy' trains.*one of blur"),
+    ('eval.metrics', ('elbo',), "task 'toy' has no such metric"),
+    ('augment.mixup.p', 0.5, "task 'toy' has no use for mixed images"),
+  ]:
+    config = toy.copy_and_resolve_references()
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(InputError, match=f'(?s){problem}'):
+      checks.check_config(config)
+
+
+def test_a_new_loss_and_a_new_penalty_train_a_gan(data_dir, monkeypatch):
+  monkeypatch.setitem(ADVERSARIAL_LOSSES, 'toy', lambda real, fake: (fake - real, -fake))
+  monkeypatch.setitem(PENALTIES, 'toy', lambda critic, real, fake, keys: critic(real, keys) ** 2)
+  monkeypatch.setitem(TASKS['gan'].ranges, 'gan.toy', Number())
+  config = tiny_config('gan').unlock()
+  config.gan.toy = 0.5
+  config.gan.loss = 'toy'
+  experiment = prepare(config, data_dir, quiet)
+  step, state = loop.make_step(experiment), experiment.init()
+  device_data, batch = loop.make_batches(experiment)
+  state, metrics = step(state, device_data, batch(0))
+  assert float(metrics['toy']) > 0
+  expected = metrics['d_fake'] - metrics['d_real'] + 0.5 * metrics['toy']
+  np.testing.assert_allclose(metrics['d_loss'], expected, rtol=1e-5)
+  assert isinstance(gan.get_config().gan.loss, str)
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_a_task_provides_what_it_declares(task, data_dir):
+  """And its train step runs under plain jit, without a mapped axis."""
+  experiment = prepare(tiny_config(task), data_dir, quiet)
+  built = TASKS[task].build(experiment.config, experiment.spec)
+  batch = {name: array[:8] for name, array in experiment.dataset.train.arrays.items()}
+  keys = jax.random.split(jax.random.key(0), 8)
+  state = jax.eval_shape(built.init, jax.random.key(0))
+  new_state, metrics = jax.eval_shape(built.train_step, state, batch, keys)
+  assert jax.tree.structure(new_state) == jax.tree.structure(state)
+  assert [x.shape for x in jax.tree.leaves(new_state)] == [x.shape for x in jax.tree.leaves(state)]
+  assert set(TASKS[task].progress) <= metrics.keys()
+  outputs = jax.eval_shape(built.eval_step, state, batch, keys) if built.eval_step else {}
+  assert {*built.samplers, *outputs} == set(TASKS[task].provides)
+  for sampler in built.samplers.values():
+    assert jax.eval_shape(sampler.sample, state, batch, keys).shape == batch['image'].shape

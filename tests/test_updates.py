@@ -1,0 +1,80 @@
+"""Optimisers: one for every network, with values that may change over the steps."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from genaug.tasks.updates import apply_gradients, at_step, optimizers
+from tests.conftest import tiny_config
+
+STEPS = 10
+
+
+def _updates(config, network='generator', steps=STEPS):
+  """How far one parameter of constant gradient moves at every step."""
+  optimizer = optimizers(config, (network,))
+  params = {network: {'w': jnp.zeros(())}}
+  opt = {network: optimizer[network].init(params[network])}
+  step = jax.jit(lambda opt, params: apply_gradients(optimizer, {network: {'w': jnp.ones(())}}, opt, params))
+  places = [0.0]
+  for _ in range(steps):
+    params, opt = step(opt, params)
+    places.append(float(params[network]['w']))
+  return -np.diff(places)
+
+
+def _config(**settings):
+  return tiny_config('gan', train__steps=STEPS, **{f'optim__{name}': value for name, value in settings.items()})
+
+
+@pytest.mark.parametrize(
+  ('settings', 'expected'),
+  [
+    ({'lr': 1e-3}, np.full(STEPS, 1e-3)),
+    ({'lr': 1e-3, 'schedule': 'cosine'}, 1e-3 * (1 + np.cos(np.pi * np.arange(STEPS) / STEPS)) / 2),
+    ({'lr': 1e-3, 'schedule': 'linear'}, 1e-3 * (1 - np.arange(STEPS) / STEPS)),
+    ({'lr': (4e-3, 1e-3), 'schedule': 'linear'}, np.linspace(4e-3, 1e-3, STEPS + 1)[:STEPS]),
+    (
+      {'lr': (4e-3, 1e-3), 'schedule': 'cosine'},
+      1e-3 + 3e-3 * (1 + np.cos(np.pi * np.arange(STEPS) / STEPS)) / 2,
+    ),
+    ({'lr': 1e-3, 'warmup_steps': 4}, np.minimum(np.arange(STEPS) / 4, 1) * 1e-3),
+    ({'lr': 1e-3, 'generator.lr': 5e-3}, np.full(STEPS, 5e-3)),
+    ({'lr': 1e-3, 'discriminator.lr': 5e-3}, np.full(STEPS, 1e-3)),
+  ],
+)
+def test_the_learning_rate_is_the_schedule(settings, expected):
+  """Of a constant gradient, Adam's steps are the learning rate."""
+  np.testing.assert_allclose(_updates(_config(**settings)), expected, rtol=1e-3, atol=1e-8)
+
+
+def test_a_pair_of_betas_is_adam_with_the_beta_of_each_step():
+  config = _config(lr=1e-3, b2=(0.5, 0.9), schedule='linear')
+  config.optim.lr = (1e-3, 1e-3)
+  optimizer = optimizers(config, ('generator',))['generator']
+  gradients = [1.0, -2.0, 0.5]
+  opt, mu, nu = optimizer.init(jnp.zeros(())), 0.0, 0.0
+  for count, gradient in enumerate(gradients):
+    update, opt = optimizer.update(jnp.array(gradient), opt, jnp.zeros(()))
+    b1, b2 = 0.5, 0.5 + 0.04 * count
+    mu, nu = b1 * mu + (1 - b1) * gradient, b2 * nu + (1 - b2) * gradient**2
+    expected = -1e-3 * (mu / (1 - b1 ** (count + 1))) / (np.sqrt(nu / (1 - b2 ** (count + 1))) + 1e-8)
+    np.testing.assert_allclose(update, expected, rtol=1e-4)
+
+
+def test_weight_decay_of_one_network_is_adamw():
+  config = _config(**{'discriminator.weight_decay': 0.1})
+  plain, decayed = (optimizers(config, ('generator', 'discriminator'))[n] for n in ('generator', 'discriminator'))
+  one, gradient = jnp.ones(()), jnp.ones(())
+  a, b = (o.update(gradient, o.init(one), one)[0] for o in (plain, decayed))
+  np.testing.assert_allclose(b - a, -0.1 * config.optim.lr, rtol=1e-4)
+  expected = optax.adamw(config.optim.lr, b1=config.optim.b1, b2=config.optim.b2, weight_decay=0.1)
+  np.testing.assert_allclose(b, expected.update(gradient, expected.init(one), one)[0], rtol=1e-6)
+
+
+def test_other_settings_change_over_the_steps_too():
+  config = _config(schedule='linear')
+  assert at_step(10.0, config, jnp.array(3)) == 10.0
+  np.testing.assert_allclose(at_step((10.0, 0.0), config, jnp.array(3)), 7.0, rtol=1e-6)
