@@ -36,6 +36,9 @@ lint: $(READY)  ## style and formatting, as CI checks them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+docs: $(READY)  ## write the generated tables: results, operations, configs
+	$(BIN)/python -m experiments.report
+
 bench: $(READY)  ## speed of the training step and of every operation, BENCH, against the peers installed in .venv
 	for table in $(BENCH); do $(BIN)/python -m experiments.bench $$table $(ARGS) || exit 1; done
 
@@ -50,4 +53,4 @@ lock:  ## resolve requirements.lock anew (needs uv)
 	  --no-emit-find-links --extra mnist5k --extra fd --extra study --extra sweep --extra dev --custom-compile-command 'make lock' \
 	  --output-file requirements.lock $(ARGS)
 
-.PHONY: help setup train data test test-all lint bench cuda tpu lock
+.PHONY: help setup train data test test-all lint docs bench cuda tpu lock

@@ -143,11 +143,11 @@ def _pairs(argv: list[str]) -> dict[str, str]:
 
 def _keys_of(config: str) -> dict[str, object]:
   """Every key of a config file (FILE or FILE:ARGUMENT) with its value. Raises whatever the file raises."""
-  from genaug.training import workdir  # pulls in jax, which --help need not wait for
+  from flax.traverse_util import flatten_dict  # pulls in jax, which --help need not wait for
 
   file, _, argument = config.partition(':')
   get_config = runpy.run_path(file)['get_config']
-  return workdir.flatten((get_config(argument) if argument else get_config()).to_dict())
+  return flatten_dict((get_config(argument) if argument else get_config()).to_dict(), sep='.')
 
 
 def _configs() -> list[str]:
@@ -155,4 +155,5 @@ def _configs() -> list[str]:
 
 
 def _program() -> str:
-  return pathlib.Path(sys.argv[0]).stem
+  path = pathlib.Path(sys.argv[0])
+  return path.parent.name if path.stem == '__main__' else path.stem

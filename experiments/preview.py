@@ -56,7 +56,7 @@ def main() -> None:
     rows[row].append(contact_sheet.Cell(example, caption))
   title = [f'{cli.config_name()}, seed {_SEED.value}', augmentation.settings(config.augment) or 'nothing is augmented']
   heads = ['original', *(f'draw {i}' for i in range(1, _DRAWS + 1))]
-  figures.save_png(output, np.asarray(contact_sheet.render(title, heads, rows)))
+  figures.save_png(output, contact_sheet.render(title, heads, rows))
   print(f'{len(rows)} images with {_DRAWS} draws each: {output}')
 
 

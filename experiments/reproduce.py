@@ -1,8 +1,7 @@
-"""Makes a table of the README, whole.
+"""Makes a table of experiments/results/README.md that takes many trained models, whole.
 
 python -m experiments.reproduce headline [--quick | --full] [--dataset mnist5k | --images DIR]
 python -m experiments.reproduce sweep --sweep runs/classify_mnist5k-sweep/sweep.json
-python -m experiments.reproduce augment-throughput | step-time
 
 headline: does augmentation help a classifier of few images, does a generator, do both? configs/headline.py says what is
 compared; --config.seeds=3 and the like override it. Every stage is kept under WORKDIR; the same command goes on after
@@ -34,9 +33,7 @@ _DATASET = flags.DEFINE_list('dataset', ['mnist5k', 'fashion_mnist'], 'headline:
 _IMAGES = flags.DEFINE_string('images', None, 'headline: a folder of your own images, instead of --dataset.')
 _IMAGE_SIZE = flags.DEFINE_integer('image_size', 32, 'headline: side of --images, in pixels.')
 _WORKDIR = flags.DEFINE_string('workdir', 'runs/headline', 'headline, sweep: where stages are kept.')
-_OUTPUT = flags.DEFINE_string(
-  'output', None, 'Directory of the results. Default: WORKDIR; of bench, experiments/results.'
-)
+_OUTPUT = flags.DEFINE_string('output', None, 'Directory of the results. Default: WORKDIR.')
 flags.adopt_module_key_flags(cli)
 
 
@@ -50,7 +47,9 @@ def _data_sets() -> dict:
     return {pathlib.Path(_IMAGES.value).resolve().name: data}
   data_sets = {name: base.get_config().data for name in _DATASET.value}
   for name, data in data_sets.items():
-    _program('prepare', f'--dataset={name}', f'--data_dir={_DATA_DIR.value}')
+    prepare = [sys.executable, '-m', 'experiments.prepare', f'--dataset={name}', f'--data_dir={_DATA_DIR.value}']
+    if status := subprocess.run(prepare, check=False).returncode:
+      raise SystemExit(status)
     data.name = name
   return data_sets
 
@@ -83,7 +82,7 @@ def _study(table: str, asked: dict[str, tuple[ConfigDict, ConfigDict]], **more: 
   """Makes a table of every data set, {name: (config of the study, data of an experiment)}, and a page of them all."""
   import jax
 
-  from experiments.pages import page, tables
+  from experiments.report import page, tables
   from genaug.study.headline import Table
   from genaug.study.store import Store
   from genaug.training import metrics, workdir
@@ -115,28 +114,9 @@ def _study(table: str, asked: dict[str, tuple[ConfigDict, ConfigDict]], **more: 
   print(f'{directory / "report.html"}, {(time.perf_counter() - start) / 60:.1f} minutes')
 
 
-def _bench(table: str, name: str) -> None:
-  _program('bench', table, f'--output={pathlib.Path(_OUTPUT.value or "experiments/results") / name}.json')
-
-
-def _program(name: str, *arguments: str) -> None:
-  """Runs another program of this directory; ends this one with its status if it fails."""
-  done = subprocess.run([sys.executable, '-m', f'experiments.{name}', *arguments], check=False)
-  if done.returncode:
-    raise SystemExit(done.returncode)
-
-
-TABLES = {
-  'headline': _headline,
-  'sweep': _confirm,
-  'augment-throughput': lambda: _bench('augment', 'augment_throughput'),
-  'step-time': lambda: _bench('step', 'step_time'),
-}
-
-
 def main(table: str) -> None:
-  TABLES[table]()
+  _headline() if table == 'headline' else _confirm()
 
 
 if __name__ == '__main__':
-  cli.run(main, choices=tuple(TABLES))
+  cli.run(main, choices=('headline', 'sweep'))

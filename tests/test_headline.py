@@ -13,7 +13,7 @@ from PIL import Image
 
 import genaug
 from configs import base, headline
-from experiments.pages import tables
+from experiments.report import tables
 from genaug.data import sources
 from genaug.data.sources import Split
 from genaug.errors import InputError

@@ -1,11 +1,13 @@
 """The throughput table and the feature table, as far as they go without the peers."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import pytest
 
 from experiments import features
-from experiments.against import peers, programs, throughput
+from experiments.benchmarks import peers, processes, programs, throughput
 from tests.conftest import ROOT
 
 
@@ -19,11 +21,23 @@ def test_ours_is_there_and_takes_the_parameters_of_the_table(op):
 
 
 def test_every_operation_has_a_known_peer_and_a_row_of_features():
-  for op, callables in peers.OPS.items():
-    assert callables.keys() <= peers.LIBRARIES.keys()
-    assert len(callables) >= 2
+  for library in peers.LIBRARIES.values():
+    assert set(library.OPS) <= set(peers.OPS)
+  for op in peers.OPS:
+    libraries = set(peers.having(op))
+    assert len(libraries) >= 2
     known = {library for library, name in features.FEATURES[op].items() if name}
-    assert callables.keys() & features.VERSIONS.keys() <= known
+    assert libraries & features.VERSIONS.keys() <= known
+
+
+def test_a_program_of_a_library_is_measured_in_a_process_of_its_own():
+  with processes.worker() as worker:
+    program = processes.Program([worker], 'p', programs.make, 'pillow', 'hflip', 32, 'uint8', threads=1)
+    assert program.report['shape'] == [32, 32, 3]
+    assert program.report['results_of_one_image'] == 1
+    assert program.milliseconds(2) > 0
+    with pytest.raises(RuntimeError, match='KeyError'):
+      processes.Program([worker], 'p', programs.make, 'pillow', 'elastic', 32, 'uint8', threads=1)
 
 
 def test_a_peer_is_measured_in_float32_where_it_takes_that():
@@ -35,6 +49,18 @@ def test_a_peer_is_measured_in_float32_where_it_takes_that():
   assert peers.marks('pillow', 'rotate') == ['uint8']
   assert peers.marks('kornia', 'rand_augment') == ['one draw for the whole batch']
   assert peers.marks('kornia', 'rotate') == []
+
+
+def test_the_table_has_figures_of_the_peers_that_are_here(tmp_path):
+  result = throughput.table(tmp_path / 'out.json', ['posterize'], False, threads=1, rounds=1, seconds=0)
+  assert json.loads((tmp_path / 'out.json').read_text())['operations'] == result['operations']
+  for cell in result['operations']['posterize'].values():
+    speeds = cell['images_per_s']
+    assert cell['best_peer'] == 'pillow'
+    assert cell['compared'] == 'genaug uint8'  # Pillow takes nothing else
+    assert cell['ratio'] == pytest.approx(speeds['genaug uint8'] / speeds['pillow'], rel=1e-2)
+    assert cell['marks'] == {'pillow': ['uint8']}
+    assert not cell['notes']
 
 
 def test_pictures_differ_and_fill_the_range():

@@ -78,5 +78,5 @@ def test_the_readme_shows_the_results_as_they_are(tmp_path):
   assert done.returncode == 0, done.stdout
   stale = tmp_path / 'README.md'
   shutil.copy(ROOT / 'README.md', stale)
-  stale.write_text(stale.read_text().replace('<!-- results -->', '<!-- results --> '))
+  stale.write_text(stale.read_text().replace('<!-- configs -->', '<!-- configs --> '))
   assert program('experiments.report', '--check', f'--readme={stale}').returncode == 1

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from PIL import Image
 
-from experiments.pages import answers, charts, page, runs
+from experiments.report import answers, charts, page, runs
 from genaug.errors import InputError
 from genaug.study.headline import _compared
 from tests.conftest import ROOT, program
@@ -132,7 +132,7 @@ def test_figures_are_those_of_the_files(tmp_path, everything):
   difference = json.loads(everything[0].read_text())['per_class']['10']['rows']['classic']['to_none']
   low, high = (100 * bound for bound in difference['interval_95'])
   assert rows['classic'][1] == f'+{100 * difference["mean"]:.1f} [+{low:.1f}, +{high:.1f}]' == '+20.7 [+20.0, +21.0]'
-  assert rows[HOSTILE] == ['failed', '', '', '', '0 (3 failed)']
+  assert rows[HOSTILE] == ['failed (3 of 3 failed)', '', '', '', '0']
   assert rows['a <script>: mean of 2 seeds'][1].startswith('0.55 ± ')
   assert rows[f'{tmp_path.name}/other'][1] == '0.5'
   assert rows['optim.lr'] == ['0.0002', '0.001', '0.002']
@@ -187,7 +187,7 @@ def test_a_curve_is_the_mean_of_seeds_in_a_band_from_lowest_to_highest(tmp_path)
   paths = [trained(tmp_path / 'runs' / f'seed{i}', i, {50: 30.0 + 10 * i, 100: 0.0 + 10 * i}) for i in (0, 1)]
   (group,) = runs.read(paths).groups
   assert group.name == 'runs'
-  figure = page._curves('train/loss', [group])
+  figure = page.curve('train/loss', [group])
   curve = re.search(r'<polyline points="([^"]+)"', figure)[1].split()
   band = re.search(r'<polygon points="([^"]+)"', figure)[1].split()
   y = charts.scale(0, 40, _tick(figure, '0', 'y') - 4, _tick(figure, '40', 'y') - 4)
@@ -258,6 +258,18 @@ def test_the_readme_gets_the_headline_and_no_place_of_this_machine(tmp_path):
   assert '| classic | 71.0 [70.0, 72.0] | +10.5 [+10.0, +11.0] |' in section
   assert '1,000 test images' in section
   assert "`python -m experiments.reproduce headline '--config.per_class=(10,)'`" in section
+  assert section.strip() in (results / 'README.md').read_text()
+  assert '[Radford et al. 2016](https://arxiv.org/abs/1511.06434)' in readme.read_text()
+  readme.write_text(readme.read_text().replace('<!-- configs -->', ''))
+  done = program('experiments.report', f'--results={results}', f'--readme={readme}')
+  assert (done.returncode, 'no section configs' in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'experiments' / 'results').glob('*.json')), ids=lambda path: path.stem)
+def test_published_intervals_are_those_of_the_raw_runs(path):
+  for cell in json.loads(path.read_text()).get('per_class', {}).values():
+    raw = {name: {key: row[key] for key in ('title', 'runs')} for name, row in cell['rows'].items()}
+    assert json.loads(json.dumps(_compared(raw))) == cell['rows']
 
 
 FRAME = '<iframe srcdoc="{page}" style="width:{width}px; height:900px; border:0"></iframe>'

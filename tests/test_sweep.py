@@ -14,7 +14,6 @@ import time
 import types
 
 import numpy as np
-import optuna
 import pytest
 
 from configs import classify_fashion_mnist, classify_mnist5k, vae_mnist5k
@@ -151,14 +150,6 @@ def test_the_scheduler_remembers_trials_of_earlier_attempts(record):
 def test_an_address_that_does_not_answer_is_refused(address):
   with pytest.raises(InputError, match=f"address = '{address}'"):
     tuning.connect(address)
-
-
-def test_values_stand_on_their_axes():
-  position, distributions = sweep_figures.position, optuna.distributions
-  assert position(distributions.FloatDistribution(1e-4, 1e-2, log=True), 1e-3) == pytest.approx(0.5)
-  assert position(distributions.IntDistribution(8, 12), 9) == 0.25
-  assert position(distributions.CategoricalDistribution(('a', 'b', 'c')), 'c') == 1
-  assert math.isnan(position(distributions.FloatDistribution(0, 1), None))
 
 
 def _arguments(quick, data_dir, workdir, trials, *more):

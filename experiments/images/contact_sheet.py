@@ -1,21 +1,23 @@
 """A sheet of pictures in rows: mask, boxes and keypoints drawn on, a caption beneath each."""
 
+import textwrap
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int, Num, UInt8
-from PIL import Image, ImageDraw, ImageFont
+from jaxtyping import Num, UInt8
+from matplotlib import patches, patheffects
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
 
-SIDE = 192  # pixels that the longer side of a picture gets, at most
-MIN_COLUMN = 128  # pixels; captions of a narrower one would be all breaks
-MARGIN, GAP, LINE, FONT = 16, 10, 15, 12
+COLUMN, GAP, LINE, MARGIN = 1.75, 0.1, 0.125, 0.15  # inches: a picture's longer side, between them, a line of text
+DPI, FONT, WIDTH = 110, 7, 30  # WIDTH: letters in a line of a caption
 MAX_LINES = 16  # of a caption
-INK, PALE, PAPER = (28, 28, 30), (120, 120, 125), (238, 238, 240)  # not white: pictures on white have an edge, too
-BOX, POINT = (255, 204, 0), (255, 45, 120)
-LABELS = np.array(
-  [(0, 122, 255), (255, 149, 0), (52, 199, 89), (175, 82, 222), (0, 199, 190), (255, 59, 48), (162, 132, 94)]
-)
-TINT = 0.22  # share of the label's colour in what the mask covers
+INK, PALE, PAPER = '#1c1c1e', '#78787d', '#eeeef0'  # not white: pictures on white have an edge, too
+BOX, POINT = '#ffcc00', '#ff2d78'
+LABELS = ['#007aff', '#ff9500', '#34c759', '#af52de', '#00c7be', '#ff3b30', '#a2845e']
+TINT = 0.22  # opacity of a label's colour over what the mask covers
 
 
 class Cell(NamedTuple):
@@ -25,100 +27,61 @@ class Cell(NamedTuple):
   caption: list[str]
 
 
-def render(title: list[str], heads: list[str], rows: list[list[Cell]]) -> Image.Image:
+def render(title: list[str], heads: list[str], rows: list[list[Cell]]) -> UInt8[np.ndarray, 'h w 3']:
   """The title, a head for every column, and the rows, all of as many cells as there are heads."""
-  font = ImageFont.load_default(FONT)
-  pictures = [[picture(cell.example) for cell in row] for row in rows]
-  column = max(MIN_COLUMN, *(p.width for row in pictures for p in row))
-  captions = [[_entries(cell.caption, column, font) for cell in row] for row in rows]
-  width = 2 * MARGIN + len(heads) * (column + GAP) - GAP
-  titles = [line for entry in title for line in wrap(entry, width - 2 * MARGIN, font)]
-  depths = [max(p.height for p in row) for row in pictures]
-  heights = [depth + 2 * GAP + LINE * max(map(len, texts)) for depth, texts in zip(depths, captions)]
-  top = MARGIN + LINE * len(titles) + GAP + LINE
-
-  sheet = Image.new('RGB', (width, top + sum(heights) + MARGIN - GAP), PAPER)
-  draw = ImageDraw.Draw(sheet)
-  _write(draw, (MARGIN, MARGIN), titles, font, INK)
-  lefts = range(MARGIN, width, column + GAP)
+  titles = [line for entry in title for line in textwrap.wrap(entry, int(len(heads) * WIDTH * 1.1))]
+  captions = [[_lines(cell.caption) for cell in row] for row in rows]
+  pictures = [COLUMN * max(min(1, h / w) for h, w in (cell.example['image'].shape[:2] for cell in row)) for row in rows]
+  heights = [picture + 2 * GAP + LINE * max(map(len, texts)) for picture, texts in zip(pictures, captions)]
+  top = MARGIN + LINE * (len(titles) + 2)
+  width, height = 2 * MARGIN + len(heads) * (COLUMN + GAP) - GAP, top + sum(heights)
+  figure = Figure((width, height), DPI, facecolor=PAPER)
+  write = lambda x, y, text, color: figure.text(
+    x / width, 1 - y / height, text, color=color, fontsize=FONT, va='top', linespacing=1.2
+  )
+  write(MARGIN, MARGIN, '\n'.join(titles), INK)
+  lefts = [MARGIN + i * (COLUMN + GAP) for i in range(len(heads))]
   for left, head in zip(lefts, heads):
-    _write(draw, (left, top - LINE - 2), [head], font, PALE)
-  for row, texts, depth, height in zip(pictures, captions, depths, heights):
+    write(left, top - 1.3 * LINE, head, PALE)
+  for row, texts, picture, rise in zip(rows, captions, pictures, heights):
     for left, cell, lines in zip(lefts, row, texts):
-      sheet.paste(cell, (left, top + depth - cell.height))
-      _write(draw, (left, top + depth + 3), lines, font, INK)
-    top += height
-  return sheet
+      frame = left / width, 1 - (top + picture) / height, COLUMN / width, picture / height
+      draw(figure.add_axes(frame, anchor='SW'), cell.example)
+      write(left, top + picture + 0.04, '\n'.join(lines), INK)
+    top += rise
+  canvas = FigureCanvasAgg(figure)
+  canvas.draw()
+  return np.array(canvas.buffer_rgba())[..., :3]
 
 
-def picture(example: dict[str, np.ndarray]) -> Image.Image:
-  """The example at a size to look at, with what belongs to it; small ones are enlarged without smoothing."""
+def draw(axes: Axes, example: dict[str, np.ndarray]) -> None:
+  """The example with what belongs to it; small pictures are enlarged without smoothing."""
   pixels = example['image']
   h, w, c = pixels.shape
-  longer = max(h, w)
-  zoom = SIDE // longer if longer <= SIDE else SIDE / longer
-  size = max(1, round(w * zoom)), max(1, round(h * zoom))
-  image = Image.fromarray(pixels[..., 0] if c == 1 else pixels).convert('RGB')
-  image = image.resize(size, Image.Resampling.NEAREST if zoom >= 1 else Image.Resampling.LANCZOS)
+  place = {'extent': (0, w, h, 0), 'interpolation': 'nearest' if max(h, w) < COLUMN * DPI else 'antialiased'}
+  axes.imshow(pixels if c == 3 else np.repeat(pixels, 3, axis=-1), **place)
+  axes.set_axis_off()
   if 'mask' in example:
-    image = _tinted(image, example['mask'][..., 0])
-  draw, scale = ImageDraw.Draw(image), np.array(size) / (w, h)
-  for box in _visible(example, 'boxes'):
-    low, high = np.clip(box.reshape(2, 2), 0, (w, h)) * scale
-    corners = (*np.minimum(low, high - 1), *(high - 1))
-    draw.rectangle(corners, outline=INK, width=3)
-    draw.rectangle(corners, outline=BOX, width=2)
-  for x, y in _visible(example, 'keypoints') * scale:
-    draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=POINT, outline=INK)
-  return image
+    mask, tint = example['mask'][..., 0], np.zeros((h, w, 4))
+    for label in np.unique(mask[mask != 0]):
+      covered, color = mask == label, LABELS[(int(label) - 1) % len(LABELS)]
+      tint[covered] = to_rgba(color, TINT)
+      outline = np.arange(-0.5, w + 1), np.arange(-0.5, h + 1), np.pad(covered, 1)
+      axes.contour(*outline, [0.5], colors=color, linewidths=1.5)
+    axes.imshow(tint, **place)
+  edge = [patheffects.withStroke(linewidth=3.5, foreground=INK)]
+  for x0, y0, x1, y1 in np.clip(_visible(example, 'boxes', 4), 0, (w, h, w, h)):
+    axes.add_patch(patches.Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=BOX, lw=2, path_effects=edge))
+  axes.scatter(*_visible(example, 'keypoints', 2).T, s=25, c=POINT, edgecolors=INK, zorder=3)
+  axes.set(xlim=(0, w), ylim=(h, 0))  # not what an outline or a point at the edge would need
 
 
-def _visible(example: dict[str, np.ndarray], name: str) -> Num[np.ndarray, 'n k']:
-  values = np.asarray(example.get(name, np.zeros((0, 2))))
+def _visible(example: dict[str, np.ndarray], name: str, size: int) -> Num[np.ndarray, 'n size']:
+  values = np.asarray(example.get(name, np.zeros((0, size))))
   return values[np.asarray(example.get(f'{name}_visible', np.ones(len(values), bool)))]
 
 
-def _tinted(image: Image.Image, mask: Int[np.ndarray, 'h w']) -> Image.Image:
-  """Every label but 0 in a colour of its own, outlined."""
-  rows, columns = (np.arange(n) * m // n for n, m in zip(image.size[::-1], mask.shape))
-  labels = mask[rows[:, None], columns].astype(np.int64)
-  around = np.pad(labels, 1, mode='edge')
-  neighbours = (around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:])
-  edge = np.any([labels != other for other in neighbours], axis=0)
-  share = np.where(edge, 1.0, TINT)[..., None] * (labels != 0)[..., None]
-  tinted: UInt8[np.ndarray, 'h w 3'] = np.round(
-    (1 - share) * np.asarray(image) + share * LABELS[(labels - 1) % len(LABELS)]
-  ).astype(np.uint8)
-  return Image.fromarray(tinted)
-
-
-def wrap(text: str, width: float, font: ImageFont.FreeTypeFont) -> list[str]:
-  """Lines no wider than that, broken at blanks, and inside words where one alone is too wide."""
-  lines, line = [], ''
-  for word in text.split():
-    if font.getlength(f'{line} {word}') <= width:
-      line = f'{line} {word}' if line else word
-      continue
-    if line:
-      lines.append(line)
-    while font.getlength(word) > width:
-      end = next(n for n in range(len(word), 0, -1) if n == 1 or font.getlength(word[:n]) <= width)
-      lines.append(word[:end])
-      word = word[end:]
-    line = word
-  return [*lines, line] if line else lines
-
-
-def _entries(caption: list[str], width: int, font: ImageFont.FreeTypeFont) -> list[str]:
+def _lines(caption: list[str]) -> list[str]:
   """Every entry begins a line; the lines that it goes on with are set in."""
-  lines = []
-  for entry in caption:
-    first, *rest = wrap(entry, width - 8, font)
-    lines += [first, *(f'  {line}' for line in rest)]
+  lines = [line for entry in caption for line in textwrap.wrap(entry, WIDTH, subsequent_indent='  ')]
   return lines if len(lines) <= MAX_LINES else [*lines[: MAX_LINES - 1], f'… {len(lines) - MAX_LINES + 1} lines more']
-
-
-def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], lines: list[str], font, colour: tuple) -> None:
-  left, top = place
-  for i, line in enumerate(lines):
-    draw.text((left, top + i * LINE), line, colour, font)

@@ -1,14 +1,12 @@
-"""Pictures of a sweep: every trial as a line across its keys, and how much each key mattered."""
+"""Pictures of a sweep, drawn by Optuna: every trial as a line across its keys, and how much each key mattered."""
 
-import math
 import pathlib
 import warnings
 
-import matplotlib.figure
-import numpy as np
-import optuna
-from matplotlib import cm, colors
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from optuna.exceptions import ExperimentalWarning
+from optuna.visualization import matplotlib as plots
 
 from genaug.study.sweeps import Record
 
@@ -18,62 +16,36 @@ def save(record: Record, directory: pathlib.Path) -> list[pathlib.Path]:
   if len(record.ranked()) < 2:
     return []
   directory.mkdir(exist_ok=True)
-  pictures = {'parallel_coordinates': parallel_coordinates(record), 'importances': importances(record)}
-  paths = {directory / f'{name}.png': figure for name, figure in pictures.items()}
-  for path, figure in paths.items():
-    figure.savefig(path, dpi=120, bbox_inches='tight')
-  return list(paths)
+  plt.switch_backend('agg')
+  paths = []
+  for draw in (parallel_coordinates, importances):
+    with warnings.catch_warnings(), plt.rc_context({'font.size': 9}):
+      warnings.simplefilter('ignore', ExperimentalWarning)  # optuna.visualization.matplotlib is one
+      warnings.simplefilter('ignore', UserWarning)  # of few trials, whose number the title gives
+      axes = draw(record)
+    paths.append(directory / f'{draw.__name__}.png')
+    axes.figure.savefig(paths[-1], dpi=120, bbox_inches='tight')
+    plt.close(axes.figure)
+  return paths
 
 
-def position(distribution: BaseDistribution, value: float | str | None) -> float:
-  """Where between 0 and 1 a value stands on the axis of its key; NaN for a key that a trial has not."""
-  if value is None:
-    return math.nan
-  if isinstance(distribution, CategoricalDistribution):
-    return distribution.choices.index(value) / max(len(distribution.choices) - 1, 1)
-  scale = math.log if distribution.log else float
-  low, high = scale(distribution.low), scale(distribution.high)
-  return (scale(value) - low) / (high - low)
+def parallel_coordinates(record: Record) -> Axes:
+  """The best trial is bold, trials that were stopped are thin; colour and first axis are the score."""
+  axes = plots.plot_parallel_coordinate(record.study(), target_name=record.sweep.objective)
+  keys = {key for trial in record.ranked() for key in trial['overrides']} & record.sweep.space.keys()
+  names = [key.removeprefix('augment.') for key in sorted(keys)]
+  axes.set_xticks(range(len(names) + 1), [record.sweep.objective, *names], rotation=30, ha='right')
+  axes.set_title('')
+  axes.figure.set_size_inches(1.3 * len(names) + 4, 5)
+  best, stopped = record.ranked()[0]['mean'], [trial['mean'] for trial in record.with_status('stopped')]
+  (lines,) = axes.collections
+  lines.set_linewidths([4 if mean == best else 0.8 if mean in stopped else 1.8 for mean in lines.get_array()])
+  lines.set_cmap('viridis')
+  return axes
 
 
-def parallel_coordinates(record: Record) -> matplotlib.figure.Figure:
-  """Bold is the best trial, faint are those that were stopped; the last axis and the colour are the score."""
-  space = record.distributions()
-  ranked = record.ranked()
-  means = np.array([trial['mean'] for trial in ranked])
-  shade = cm.ScalarMappable(colors.Normalize(means.min(), means.max()), 'viridis')
-  figure = matplotlib.figure.Figure(figsize=(1.3 * len(space) + 2.5, 5))
-  axes = figure.subplots()
-  for place, (trial, mean) in reversed(list(enumerate(zip(ranked, means)))):
-    values = [position(space[key], trial['overrides'].get(key)) for key in space]
-    stopped = trial['status'] == 'stopped'
-    style = {'lw': 4 if place == 0 else 0.8 if stopped else 1.8, 'alpha': 0.5 if stopped else 1.0}
-    axes.plot([*values, shade.norm(mean)], color=shade.to_rgba(mean), marker='.', **style)
-  for column, distribution in enumerate(space.values()):
-    axes.axvline(column, color='black', lw=0.8, zorder=0)
-    categorical = isinstance(distribution, CategoricalDistribution)
-    for value in distribution.choices if categorical else (distribution.low, distribution.high):
-      shown = f'{value:.3g}' if isinstance(value, float) else str(value)
-      axes.annotate(shown, (column, position(distribution, value)), (4, 2), textcoords='offset points', fontsize=8)
-  names = [key.removeprefix('augment.') for key in space]
-  axes.set_xticks(range(len(space) + 1), [*names, record.sweep.objective], rotation=30, ha='right')
-  axes.set_xlim(-0.1, len(space))
-  axes.set_ylim(-0.03, 1.05)
-  axes.yaxis.set_visible(False)
-  axes.spines[:].set_visible(False)
-  figure.colorbar(shade, ax=axes, pad=0.01)
-  return figure
-
-
-def importances(record: Record) -> matplotlib.figure.Figure:
-  """Optuna's default, PED-ANOVA (Watanabe et al. 2023): what tells the better half of the trials from all of them."""
-  with warnings.catch_warnings():
-    warnings.simplefilter('ignore', UserWarning)  # of few trials, which the title tells
-    found = optuna.importance.get_param_importances(record.study())
-  figure = matplotlib.figure.Figure(figsize=(6, 0.35 * len(found) + 1))
-  axes = figure.subplots()
-  names, values = zip(*reversed(found.items()))
-  axes.barh([name.removeprefix('augment.') for name in names], values)
-  axes.set_title(f'importance for {record.sweep.objective}, {len(record.ranked())} trials')
-  axes.spines[['top', 'right']].set_visible(False)
-  return figure
+def importances(record: Record) -> Axes:
+  """PED-ANOVA (Watanabe et al. 2023), Optuna's default: what tells the better trials from all of them."""
+  axes = plots.plot_param_importances(record.study(), target_name=record.sweep.objective)
+  axes.set_title(f'{len(record.ranked())} trials')
+  return axes

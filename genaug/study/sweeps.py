@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import optuna
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from genaug.errors import DivergedError, InputError
@@ -66,7 +67,7 @@ def define(config: ConfigDict, folds: int, get_sweep: GetSweep, data_dir: pathli
 def fold_config(config: ConfigDict, overrides: Mapping[str, object], fold: int) -> ConfigDict:
   """What one fold of a trial trains. Raises InputError for a key that is none."""
   config = config.copy_and_resolve_references()
-  known = workdir.flatten(config.to_dict())
+  known = flatten_dict(config.to_dict(), sep='.')
   for key, value in overrides.items():
     if key not in known:
       raise InputError(

@@ -10,20 +10,13 @@ import sys
 from typing import TextIO
 
 import jax
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from genaug.errors import InputError
 
 _MACHINE = {'train.steps_per_call', 'data.device_mib'}  # change no result, and the next machine may want others
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'tensorflow-datasets')
-
-
-def flatten(config: dict, prefix: str = '') -> dict[str, object]:
-  """{'optim.lr': 0.0002, ...} of a nested dict."""
-  flat = {}
-  for key, value in config.items():
-    flat |= flatten(value, f'{prefix}{key}.') if isinstance(value, dict) else {prefix + key: value}
-  return flat
 
 
 def create(workdir: pathlib.Path) -> None:
@@ -39,15 +32,15 @@ def create(workdir: pathlib.Path) -> None:
     ) from None
 
 
-def lock(workdir: pathlib.Path) -> TextIO:
-  """Held until closed or the process ends. Raises InputError while another process trains here."""
+def lock(workdir: pathlib.Path, flag: str = 'workdir', doing: str = 'training') -> TextIO:
+  """Held until closed or the process ends. Raises InputError, of the flag, while another process holds it."""
   file = (workdir / '.lock').open('w')
   try:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except BlockingIOError:
     file.close()
-    remedy = 'wait for it, stop it, or name another --workdir'
-    raise InputError('workdir', str(workdir), 'another process is training here', remedy) from None
+    remedy = f'wait for it, stop it, or name another --{flag}'
+    raise InputError(flag, str(workdir), f'another process is {doing} here', remedy) from None
   return file
 
 
@@ -64,19 +57,15 @@ def claim(workdir: pathlib.Path, config: ConfigDict) -> None:
   write_json(workdir / 'environment.json', environment())
 
 
-def refuse_another(workdir: pathlib.Path, there: dict, now: dict) -> None:
-  """Raises InputError with the keys in which what a workdir holds and what it is to hold now differ."""
-  theirs, ours = flatten(there), flatten(now)
+def refuse_another(workdir: pathlib.Path, there: dict, now: dict, flag: str = 'workdir') -> None:
+  """Raises InputError, of the flag, with the keys in which what a workdir holds and what it is to hold now differ."""
+  theirs, ours = flatten_dict(there, sep='.'), flatten_dict(now, sep='.')
   keys = (theirs.keys() | ours.keys()) - _MACHINE
   differing = {k: (theirs.get(k), ours.get(k)) for k in keys if theirs.get(k) != ours.get(k)}
   if differing:
     listed = ', '.join(f'{k}: {old!r} there, {new!r} now' for k, (old, new) in sorted(differing.items()))
-    raise InputError(
-      'workdir',
-      str(workdir),
-      f'holds a run of another config ({listed})',
-      'name another --workdir, or set those keys back',
-    )
+    problem, remedy = f'was made with another config ({listed})', f'name another --{flag}, or set those keys back'
+    raise InputError(flag, str(workdir), problem, remedy)
 
 
 def read_config(workdir: pathlib.Path) -> dict:

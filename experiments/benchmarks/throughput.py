@@ -7,14 +7,16 @@ import math
 import pathlib
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 
-from experiments.against import peers
-from experiments.against.programs import BATCHES, Worker
+from experiments.benchmarks import peers, processes, programs
+from experiments.benchmarks.processes import Program
+from experiments.benchmarks.programs import BATCHES
 from genaug.errors import InputError
 from genaug.training import workdir
 
-_SAME = ('python', 'platform', 'packages', 'devices')  # of the environment, in a file that is gone on with
+_SAME = ('threads', 'versions', 'python', 'platform', 'packages', 'devices')  # in a file that is gone on with
 _BLOCK_S = 0.04  # a block repeats a batch until it takes about as long
 _SLOW_S = 1.0  # a program that needs longer for a batch is measured once
 _HOW = {
@@ -24,87 +26,63 @@ _HOW = {
   'genaug, augmax, dm_pix': 'jit(vmap(operation)); keys are split and parameters drawn inside; channels last',
   'kornia, torchvision': 'one call for the batch in torch.inference_mode; channels first',
   'albumentations, opencv, pillow': 'image by image in one process or one thread a core, whichever is faster; '
-  'processes hold their share of the images and keep the results, so that nobody is charged for moving them',
+  'processes hold their share of the images and keep the results: transfer excluded',
   'images_per_s': 'of the median block; blocks of the programs take turns',
   'ratio': 'genaug / the fastest peer, in the same dtype: float32, or uint8 where a peer takes nothing else',
 }
 
 
-class _Program:
-  """One operation of a library, made in its processes; `times` batches are one step."""
-
-  def __init__(self, workers: list[Worker], name: str, arguments: tuple, threads: int):
-    self._workers, self._name, self.times = workers, name, 1
-    for share, worker in enumerate(workers):
-      worker.ask(name, (*arguments, share, len(workers), threads))
-    self.report, *_ = self._answers()
-    self.batch_ms = self.milliseconds(1)
-    self.times = max(1, round(_BLOCK_S * 1e3 / self.batch_ms))
-
-  def milliseconds(self, steps: int) -> float:
-    """What a batch takes, of so many steps; until the slowest process is done."""
-    for worker in self._workers:
-      worker.ask(self._name, steps * self.times)
-    return max(self._answers()) / (steps * self.times) * 1e3
-
-  def _answers(self) -> list:
-    answers = [worker.answer() for worker in self._workers]  # all of them, so that no pipe keeps one
-    for answer in answers:
-      if isinstance(answer, RuntimeError):
-        raise answer
-    return answers
-
-  def close(self) -> None:
-    """Nothing: the processes go on to the next operation."""
-
-
-def _program(workers: list[Worker], library: str, op: str, n: int, dtype: str, threads: int) -> _Program:
-  arguments = (op, n, dtype)
+def _program(workers: list[ProcessPoolExecutor], library: str, op: str, n: int, dtype: str, threads: int) -> Program:
+  """Of what goes image by image the faster one: a process a core, or a thread a core in one process."""
+  arguments = (programs.make, library, op, n, dtype)
   if library not in peers.PER_IMAGE:
-    return _Program(workers, dtype, arguments, threads)
-  several = _Program(workers, f'{dtype} processes', arguments, 1)
-  one = _Program(workers[:1], f'{dtype} threads', arguments, threads)
+    return _timed(Program(workers, dtype, *arguments, threads=threads))
+  several = _timed(Program(workers, f'{dtype} processes', *arguments, threads=1))
+  one = _timed(Program(workers[:1], f'{dtype} threads', *arguments, threads=threads))
   several.report['in'], one.report['in'] = 'processes', 'threads'
   return min(several, one, key=lambda program: program.milliseconds(1))
 
 
-def _cell(workers: dict[str, list[Worker]], op: str, n: int, threads: int, alternate, rounds: int, seconds: float):
-  """The figures of an operation at a size. Raises LookupError if it isn't ours."""
-  programs, notes = {}, {}
+def _timed(program: Program) -> Program:
+  program.batch_ms = program.milliseconds(1)
+  program.times = max(1, round(_BLOCK_S * 1e3 / program.batch_ms))
+  return program
+
+
+def _cell(workers: dict[str, list], op: str, n: int, threads: int, rounds: int, seconds: float) -> dict:
+  """The figures of an operation at a size. Raises RuntimeError if ours fails."""
+  made, notes = {}, {}
   for library, dtype in peers.programs(op):
     name = f'{library} uint8' if dtype == 'uint8' and peers.takes_float(library, op) else library
     try:
       if library in workers:
-        programs[name] = _program(workers[library], library, op, n, dtype, threads)
+        made[name] = _program(workers[library], library, op, n, dtype, threads)
     except RuntimeError as error:
       notes[name] = str(error)
-  if 'genaug' not in programs:
-    raise LookupError(notes['genaug'])
-  quick = {name: program for name, program in programs.items() if program.batch_ms < _SLOW_S * 1e3}
+  if 'genaug' not in made:
+    raise RuntimeError(notes['genaug'])
+  quick = {name: program for name, program in made.items() if program.batch_ms < _SLOW_S * 1e3}
   round_s = sum(program.times * program.batch_ms for program in quick.values()) / 1e3
-  blocks = alternate(quick, max(min(3, rounds), min(rounds, int(seconds / max(round_s, 1e-3)))), 1)
-  blocks |= {name: [program.batch_ms] for name, program in programs.items() if name not in quick}
+  blocks = processes.alternate(quick, max(min(3, rounds), min(rounds, int(seconds / max(round_s, 1e-3)))), 1)
+  blocks |= {name: [program.batch_ms] for name, program in made.items() if name not in quick}
   speeds = {name: BATCHES[n] / statistics.median(times) * 1e3 for name, times in blocks.items()}
-  compared = {
-    name: speed for name, speed in speeds.items() if not name.startswith('genaug') and not name.endswith(' uint8')
-  }
   against = {
-    name: 'genaug' if peers.takes_float(name, op) or op in peers.MIXING else 'genaug uint8' for name in compared
+    name: 'genaug' if peers.takes_float(name, op) or op in peers.MIXING else 'genaug uint8'
+    for name in made
+    if name in peers.LIBRARIES and name != 'genaug'
   }
-  ratios = {name: speeds[against[name]] / speed for name, speed in compared.items()}
+  ratios = {name: float(f'{speeds[ours] / speeds[name]:.3g}') for name, ours in against.items()}
   best = min(ratios, key=ratios.get, default=None)
   return {
-    'images_per_s': {name: float(f'{speeds[name]:.4g}') for name in programs},
+    'images_per_s': {name: float(f'{speed:.4g}') for name, speed in speeds.items()},
     'best_peer': best,
-    'compared': best and against[best],
-    'ratio_to_libraries': min(
-      (float(f'{ratio:.3g}') for name, ratio in ratios.items() if name not in peers.PLAIN), default=None
-    ),
-    'ratio': best and float(f'{ratios[best]:.3g}'),
-    'marks': {library: marks for library in programs if (marks := peers.marks(library, op))},
-    'compile_s': {name: round(s, 2) for name, p in programs.items() if (s := p.report.pop('compile_s')) is not None},
+    'compared': against.get(best),
+    'ratio_to_libraries': min((ratio for name, ratio in ratios.items() if name not in peers.PLAIN), default=None),
+    'ratio': ratios.get(best),
+    'marks': {name: marks for name in made if name in peers.LIBRARIES and (marks := peers.marks(name, op))},
+    'compile_s': {name: round(s, 2) for name, p in made.items() if (s := p.report.pop('compile_s')) is not None},
     'notes': notes,
-    'reports': {name: program.report for name, program in programs.items()},
+    'reports': {name: program.report for name, program in made.items()},
     'milliseconds': {name: [float(f'{block:.4g}') for block in times] for name, times in blocks.items()},
   }
 
@@ -116,26 +94,21 @@ def summary(cells: dict[str, dict]) -> dict:
   """
   table = {}
   for n in BATCHES:
-    ratios = {op: sizes[str(n)]['ratio'] for op, sizes in cells.items() if sizes.get(str(n), {}).get('ratio')}
-    if ratios:
-      mean = math.exp(statistics.fmean(map(math.log, ratios.values())))
+    of_size = {op: sizes[str(n)] for op, sizes in cells.items() if sizes.get(str(n), {}).get('ratio')}
+    if of_size:
+      ratios = {op: cell['ratio'] for op, cell in of_size.items()}
       below = {op: ratio for op, ratio in ratios.items() if ratio < 0.5}
-      table[str(n)] = {'operations': len(ratios), 'geometric_mean': round(mean, 3), 'below_0.5': below}
-      among = [best for sizes in cells.values() if (best := sizes.get(str(n), {}).get('ratio_to_libraries'))]
-      if among:
-        table[str(n)]['geometric_mean_to_libraries'] = round(math.exp(statistics.fmean(map(math.log, among))), 3)
+      table[str(n)] = {'operations': len(ratios), 'geometric_mean': _mean(ratios.values()), 'below_0.5': below}
+      if among := [best for cell in of_size.values() if (best := cell.get('ratio_to_libraries'))]:
+        table[str(n)]['geometric_mean_to_libraries'] = _mean(among)
   return table
 
 
-def table(
-  alternate: Callable,
-  output: pathlib.Path | None,
-  ops: list[str],
-  fresh: bool,
-  threads: int,
-  rounds: int,
-  seconds: float,
-) -> dict:
+def _mean(ratios: Iterable[float]) -> float:
+  return round(math.exp(statistics.fmean(map(math.log, ratios))), 3)
+
+
+def table(output: pathlib.Path | None, ops: list[str], fresh: bool, threads: int, rounds: int, seconds: float) -> dict:
   """Measures what the output lacks, `seconds` of rounds an operation and size, and writes it after each one.
 
   Raises InputError for an unknown operation, and for an output of another machine or other versions.
@@ -146,17 +119,17 @@ def table(
   result = _start(output, fresh and not ops, threads)
   cells = result['operations']
   installed = [library for library in peers.LIBRARIES if result['versions'][library]]
-  met = [op for op in ops or peers.OPS if len(peers.OPS[op].keys() & set(installed)) > 1]
+  met = [op for op in ops or peers.OPS if len(set(peers.having(op)) & set(installed)) > 1]
   todo = [(op, n) for op in met for n in BATCHES if fresh or str(n) not in cells.get(op, {})]
   print('no peer is installed for: ' + (', '.join(op for op in ops or peers.OPS if op not in met) or 'none'))
   workers = {
-    name: [Worker(name) for _ in range(threads if name in peers.PER_IMAGE else 1)] for name in installed if todo
+    name: [processes.worker() for _ in range(threads if name in peers.PER_IMAGE else 1)] for name in installed if todo
   }
   start = time.perf_counter()
   for done, (op, n) in enumerate(todo, 1):
     try:
-      cell = _cell(workers, op, n, threads, alternate, rounds, seconds)
-    except LookupError as error:
+      cell = _cell(workers, op, n, threads, rounds, seconds)
+    except RuntimeError as error:
       print(f'[{done}/{len(todo)}] {op} {n}: left out, {error}', flush=True)
       continue
     cells.setdefault(op, {})[str(n)] = cell | {'git_commit': result['environment']['git_commit']}
@@ -164,13 +137,13 @@ def table(
     if output:
       workdir.write_json(output, result)
     minutes = (time.perf_counter() - start) / done * (len(todo) - done) / 60
-    print(f'[{done}/{len(todo)}] {op} {n}: {_told(cell)}; {minutes:.0f} min left', flush=True)
+    print(f'[{done}/{len(todo)}] {op} {n}: {_text(cell)}; {minutes:.0f} min left', flush=True)
   for worker in itertools.chain(*workers.values()):
-    worker.close()
+    worker.shutdown()
   for n, figures in result['summary'].items():
-    mean = figures['geometric_mean']
-    print(f'{n}x{n}: {mean:.2f} of the best peer, geometric mean of {figures["operations"]}')
-    print(f'  below 0.5: {", ".join(f"{op} {ratio}" for op, ratio in figures["below_0.5"].items()) or "none"}')
+    below = ', '.join(f'{op} {ratio}' for op, ratio in figures['below_0.5'].items()) or 'none'
+    print(f'{n}x{n}: {figures["geometric_mean"]:.2f} of the best peer, geometric mean of {figures["operations"]}')
+    print(f'  below 0.5: {below}')
   return result
 
 
@@ -190,15 +163,15 @@ def _start(output: pathlib.Path | None, fresh: bool, threads: int) -> dict:
   if fresh or not output or not output.exists():
     return result
   before = json.loads(output.read_text())
-  differing = [key for key in ('threads', 'versions') if before[key] != result[key]]
-  differing += [key for key in _SAME if before['environment'][key] != environment[key]]
+  where = lambda some: {'threads': some['threads'], 'versions': some['versions'], **some['environment']}
+  differing = [key for key in _SAME if where(before)[key] != where(result)[key]]
   if differing:
     remedy = 'measure anew with --fresh, or name another --output'
     raise InputError('output', str(output), f'of another environment ({", ".join(differing)} differ)', remedy)
   return result | {'summary': before['summary'], 'operations': before['operations']}
 
 
-def _told(cell: dict) -> str:
+def _text(cell: dict) -> str:
   speeds = sorted(cell['images_per_s'].items(), key=lambda item: -item[1])
   listed = ', '.join(f'{name} {speed:,.0f}' for name, speed in speeds)
   failed = ''.join(f'; {name} failed: {note}' for name, note in cell['notes'].items())

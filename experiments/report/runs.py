@@ -6,8 +6,9 @@ import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from flax.traverse_util import flatten_dict
+
 from genaug.errors import InputError
-from genaug.training.workdir import flatten
 
 _KINDS = {  # what each program's result file has, none the keys of another
   'headline': {'per_class', 'images', 'data', 'config', 'command', 'environment'},
@@ -41,6 +42,9 @@ class Result(NamedTuple):
 
   name: str
   content: dict
+  config: dict
+  environment: dict
+  commands: list[list[str]]
   pictures: list[pathlib.Path]
 
 
@@ -60,10 +64,12 @@ def read(paths: Sequence[pathlib.Path]) -> Found:
       continue
     content = _json(file)
     kind = next((kind for kind, keys in _KINDS.items() if keys <= content.keys()), None)
-    if kind == 'headline':
-      found.headlines.append(Result(name, content, []))
-    elif kind == 'sweep':
-      found.sweeps.append(Result(name, content, sorted((file.parent / 'figures').glob('*.png'))))
+    if kind in ('headline', 'sweep'):
+      made = content['environment']
+      pictures = sorted((file.parent / 'figures').glob('*.png')) if kind == 'sweep' else []
+      commands = [content.get('command') or command_of(made)]
+      results = found.headlines if kind == 'headline' else found.sweeps
+      results.append(Result(name, content, content['config'], made, commands, pictures))
     elif kind == 'seeds':
       found.groups.append(_seeds(name, content, file.with_suffix('.png')))
     else:
@@ -77,7 +83,7 @@ def _grouped(workdirs: dict[str, pathlib.Path]) -> list[Group]:
   times = collections.Counter()
   for name, directory in workdirs.items():
     config, environment = _json(directory / 'config.json'), _json(directory / 'environment.json')
-    flat = {key: value for key, value in flatten(config).items() if key != 'seed'}
+    flat = {key: value for key, value in flatten_dict(config, sep='.').items() if key != 'seed'}
     without_seed = json.dumps(flat, sort_keys=True)
     times[without_seed, config['seed']] += 1  # the same seed twice is not two seeds
     members = groups.setdefault((without_seed, times[without_seed, config['seed']]), [])

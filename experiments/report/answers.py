@@ -1,13 +1,13 @@
 """What a headline table says, in words; only a difference whose interval excludes 0 is called a gain or a loss."""
 
 CAVEAT = (
-  'Brackets: bootstrap 95 % intervals over seeds; of few seeds they are too narrow (of 5, about 82 % cover the truth), '
-  'and nothing corrects them for the number of rows. Differences are taken seed by seed, in points, and may be clear '
-  'where accuracies overlap. ECE: expected calibration error, %.'
+  'Brackets: BCa bootstrap 95 % intervals over seeds; of few seeds they are too narrow (of 5, about 84 % cover the '
+  'truth), and nothing corrects them for the number of rows. Differences (Δ) are taken seed by seed, in points, and '
+  'may be clear where accuracies overlap. ECE: expected calibration error, %.'
 )
 
 
-def tested(result: dict) -> str:
+def about_test(result: dict) -> str:
   """What the figures are of."""
   images, seeds = result['images'], result['config']['seeds']
   classes = f'{len(images["classes"])} classes'
@@ -26,17 +26,17 @@ def _answer(result: dict, k: str) -> list[str]:
   if not rows:
     return [f'k = {k}{of}: every run failed.']
   best = _best(rows)
-  told = [f'k = {k}{of}: the highest mean accuracy, {_accuracy(rows[best])}, is of {_quoted(rows[best])}']
-  told[0] += f': {_difference(rows[best], "none")}.' if best != 'none' and 'to_none' in rows[best] else '.'
+  sentences = [f'k = {k}{of}: the highest mean accuracy, {_accuracy(rows[best])}, is of {_quoted(rows[best])}']
+  sentences[0] += f': {_difference(rows[best], "none")}.' if best != 'none' and 'to_none' in rows[best] else '.'
   generated = {name: row for name, row in rows.items() if result['config']['rows'][name]['generator']}
   if generated and best not in generated:
     name = _best(generated)
     compared = [_difference(rows[name], other) for other in ('none', 'classic') if f'to_{other}' in rows[name]]
-    told.append(
+    sentences.append(
       f'The highest with generated images, {_accuracy(rows[name])}, is of {_quoted(rows[name])}'
       + (f': {", ".join(compared)}.' if compared else '.')
     )
-  return told
+  return sentences
 
 
 def verdicts(rows: dict[str, dict]) -> dict[str, list[str]]:
@@ -85,3 +85,14 @@ def percent(summary: dict, sign: str = '') -> str:
   """Mean [interval], of a share or a difference of shares."""
   low, high = summary['interval_95']
   return f'{100 * summary["mean"]:{sign}.1f} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]'
+
+
+def figures(name: str, row: dict) -> list[str]:
+  """Accuracy, differences to rows `none` and `classic`, ECE; '' for what is not there or of the row to itself."""
+  failed = sum('failed' in run for run in row['runs'])
+  note = f' ({failed} of {len(row["runs"])} failed)' if failed else ''
+  if 'accuracy' not in row:
+    return [f'failed{note}', '', '', '']
+  keys = 'to_none', 'to_classic'
+  differences = [percent(row[key], sign='+') if key in row and key != f'to_{name}' else '' for key in keys]
+  return [percent(row['accuracy']) + note, *differences, f'{100 * row["ece"]["mean"]:.1f}']

@@ -1,7 +1,6 @@
-"""A folder of images enlarged by augmented copies: the work of experiments.augment_folder."""
+"""Augmentation offline, of a folder of images on disk: the work of experiments.augment_folder."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import pathlib
@@ -70,14 +69,7 @@ class Copy(NamedTuple):
     return self.image.exists() and (self.mask is None or self.mask.exists())
 
 
-class Loaded(NamedTuple):
-  """A copy with the pixels that it is made from."""
-
-  copy: Copy
-  image: folder.Picture
-  mask: folder.Picture | None
-
-
+Loaded = tuple[Copy, folder.Picture, folder.Picture | None]  # with its image's and mask's pixels, before or after
 Groups = dict[folder.Layout, list[Copy]]
 Failures = dict[str, str]  # name of an image: what is wrong with it
 
@@ -163,40 +155,24 @@ def _claimed(job: Job) -> Iterator[None]:
   """This process has the output to itself. Raises InputError if another command made it, or is making it."""
   path, here = job.output / RECORD, str(job.output)
   if path.exists():
-    _check_same(path, job.record)
-  else:
-    for place in filter(None, (job.output, job.output_masks)):
-      if place.exists() and (not place.is_dir() or any(p.name != LOCK for p in place.iterdir())):
-        problem = f'exists, and has no {RECORD} that says what it is'
-        raise InputError('output', str(place), problem, 'name a new --output')
+    try:
+      there = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+      raise InputError('output', str(path), f'cannot be read: {error}', 'name a new --output') from None
+    there.pop('environment', None)
+    workdir.refuse_another(job.output, there, job.record, 'output')
+  for place in () if path.exists() else filter(None, (job.output, job.output_masks)):
+    if place.exists() and (not place.is_dir() or any(p.name != LOCK for p in place.iterdir())):
+      problem = f'exists, and has no {RECORD} that says what it is'
+      raise InputError('output', str(place), problem, 'name a new --output')
   try:
     job.output.mkdir(parents=True, exist_ok=True)
-    lock = (job.output / LOCK).open('w')
-  except OSError as error:
-    raise InputError('output', here, f'cannot be written: {error.strerror}', 'name another --output') from None
-  with lock:
-    try:
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      raise InputError('output', here, 'another process is writing there', 'wait for it, or stop it') from None
-    if not path.exists():
-      workdir.write_json(path, job.record | {'environment': workdir.environment()})
-    try:
+    with workdir.lock(job.output, 'output', 'writing'):
+      if not path.exists():
+        workdir.write_json(path, job.record | {'environment': workdir.environment()})
       yield
-    except OSError as error:  # such as a full disk
-      raise InputError('output', here, f'cannot be written: {error}', 'the same command then goes on') from None
-
-
-def _check_same(path: pathlib.Path, record: dict) -> None:
-  try:
-    theirs, ours = workdir.flatten(json.loads(path.read_text())), workdir.flatten(record)
-  except (OSError, ValueError) as error:
-    raise InputError('output', str(path), f'cannot be read: {error}', 'name a new --output') from None
-  keys = {key for key in theirs.keys() | ours.keys() if not key.startswith('environment.')}
-  if differing := sorted(key for key in keys if theirs.get(key) != ours.get(key)):
-    listed = ', '.join(f'{key}: {theirs.get(key)!r} there, {ours.get(key)!r} now' for key in differing)
-    problem, remedy = f'was made otherwise ({listed})', 'name a new --output, or set those keys back'
-    raise InputError('output', str(path.parent), problem, remedy)
+  except OSError as error:  # such as a full disk
+    raise InputError('output', here, f'cannot be written: {error}', 'the same command then goes on') from None
 
 
 # The work
@@ -245,7 +221,7 @@ def _load(copies: list[Copy], failures: Failures, pool: Executor) -> list[Loaded
 
   items = {copy.item.name: copy.item for copy in copies}
   pictures = dict(zip(items, pool.map(read, items.values())))
-  return [Loaded(copy, *pictures[copy.item.name]) for copy in copies if pictures[copy.item.name]]
+  return [(copy, *pictures[copy.item.name]) for copy in copies if pictures[copy.item.name]]
 
 
 def _make_step(job: Job, layout: folder.Layout) -> Callable:
@@ -266,13 +242,13 @@ def _make_step(job: Job, layout: folder.Layout) -> Callable:
   return jax.jit(jax.vmap(one))
 
 
-def _compute(step: Callable, rows: list[Loaded], size: int) -> list[tuple[Copy, folder.Picture, folder.Picture | None]]:
-  filled = rows + rows[:1] * (size - len(rows))  # one shape, one compilation
-  identities = np.stack([_identity(row.copy) for row in filled])
-  masks = np.stack([row.mask.pixels for row in filled]).astype(np.int32) if rows[0].mask else None
-  images, masks = jax.tree.map(np.asarray, step(identities, np.stack([row.image.pixels for row in filled]), masks))
+def _compute(step: Callable, rows: list[Loaded], size: int) -> list[Loaded]:
+  copies, images, masks = zip(*rows, *[rows[0]] * (size - len(rows)))  # one shape, one compilation
+  labels = np.stack([mask.pixels for mask in masks]).astype(np.int32) if masks[0] else None
+  changed = step(np.stack([_identity(copy) for copy in copies]), np.stack([image.pixels for image in images]), labels)
+  images_after, labels_after = jax.tree.map(np.asarray, changed)
   return [
-    (copy, image._replace(pixels=images[i]), mask and mask._replace(pixels=masks[i]))
+    (copy, image._replace(pixels=images_after[i]), mask and mask._replace(pixels=labels_after[i]))
     for i, (copy, image, mask) in enumerate(rows)
   ]
 

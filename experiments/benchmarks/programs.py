@@ -1,0 +1,138 @@
+"""What runs in the process of a library: its way of computing one batch.
+
+albumentations, OpenCV and Pillow go image by image, PyTorch's libraries take the batch, JAX's are jit(vmap(...)).
+"""
+
+import itertools
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from experiments.benchmarks import peers
+
+BATCHES = {32: 256, 224: 32}  # side of the images: images in a batch
+
+
+def pictures(n: int, count: int) -> np.ndarray:
+  """Smooth images with some grain, all different: float32 [count, n, n, 3] in [0, 1]."""
+  rng = np.random.default_rng(0)
+  spread = np.stack([np.interp(np.linspace(0, 4, n), np.arange(5), row) for row in np.eye(5)], axis=1)
+  smooth = np.einsum('ya,xb,nabc->nyxc', spread, spread, rng.random((count, 5, 5, 3)), optimize=True)
+  return np.clip(smooth + rng.normal(0, 0.03, smooth.shape), 0, 1).astype(np.float32)
+
+
+def jax_step(library: str, op: str, n: int) -> Callable:
+  """(seed, images) -> batch with its images changed, by keys split from the seed."""
+  import jax
+  import jax.numpy as jnp
+
+  each = peers.make(library, op, n)
+
+  def step(seed, images):
+    keys = jax.random.split(jax.random.key(seed), len(images))
+    if op in peers.MIXING:
+      return each(keys, {'image': images, 'label': jax.nn.one_hot(jnp.arange(len(images)), 10)})
+    return {'image': jax.vmap(each)(keys, images)}
+
+  return step
+
+
+def _jax_program(library: str, op: str, n: int, batch) -> tuple[Callable, float]:
+  import jax
+
+  seeds, start = itertools.count(), time.perf_counter()
+  compiled = jax.jit(jax_step(library, op, n)).lower(np.uint32(0), batch).compile()
+  seconds = time.perf_counter() - start
+  return lambda batch: jax.block_until_ready(compiled(np.uint32(next(seeds)), batch))['image'], seconds
+
+
+def _torch_program(library: str, op: str, n: int, threads: int) -> Callable:
+  import torch
+
+  torch.set_num_threads(threads)
+  whole, device = peers.make(library, op, n), 'cuda' if torch.cuda.is_available() else 'cpu'
+  if isinstance(whole, torch.nn.Module):
+    whole = whole.to(device)
+
+  @torch.inference_mode()
+  def run(batch):
+    changed = whole(batch)
+    if batch.is_cuda:
+      torch.cuda.synchronize()
+    return changed
+
+  return run
+
+
+def _image_program(library: str, op: str, n: int, threads: int) -> Callable:
+  import cv2
+
+  cv2.setNumThreads(1)
+  functions = [peers.make(library, op, n) for _ in range(threads)]
+  if library == 'albumentations' and op not in peers.MIXING:
+    functions = [lambda image, transform=f: transform(image=image)['image'] for f in functions]
+
+  def some(function, images):
+    if op in peers.MIXING:
+      return [function(image, other) for image, other in zip(images, [images[-1], *images])]
+    return [function(image) for image in images]
+
+  if threads == 1:
+    return lambda batch: some(functions[0], batch)
+  pool = ThreadPoolExecutor(threads)
+  shares = lambda batch: [batch[i::threads] for i in range(threads)]
+  return lambda batch: list(itertools.chain(*pool.map(some, functions, shares(batch))))
+
+
+def _batch(library: str, images: np.ndarray):
+  """The images as the library wants them."""
+  if library in peers.TORCH:
+    import torch
+
+    return torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).to('cuda' if torch.cuda.is_available() else 'cpu')
+  if library == 'pillow':
+    from PIL import Image
+
+    return [Image.fromarray(image) for image in images]
+  if library in peers.PER_IMAGE:
+    return [image.copy() for image in images]
+  import jax.numpy as jnp
+
+  return jnp.asarray(images)
+
+
+def _array(library: str, batch) -> np.ndarray:
+  """The way back of `_batch`."""
+  if library in peers.TORCH:
+    return batch.permute(0, 2, 3, 1).cpu().numpy()
+  return np.stack([np.asarray(image) for image in batch]) if isinstance(batch, list) else np.asarray(batch)
+
+
+def make(library: str, op: str, n: int, dtype: str, threads: int, share: tuple[int, int] = (0, 1)) -> Callable:
+  """run(times) for a share of the images; `run.report` says what comes out."""
+  images = pictures(n, BATCHES[n])[share[0] :: share[1]]
+  if dtype == 'uint8':
+    images = np.round(images * 255).astype(np.uint8)
+  batch, seconds = _batch(library, images), None
+  if library in peers.PER_IMAGE:
+    once = _image_program(library, op, n, threads)
+  elif library in peers.TORCH:
+    once = _torch_program(library, op, n, threads)
+  else:
+    once, seconds = _jax_program(library, op, n, batch)
+  result = _array(library, once(_batch(library, np.repeat(images[:1], len(images), axis=0))))
+
+  def run(times: int) -> None:
+    for _ in range(times):
+      once(batch)
+
+  run.report = {
+    'shape': list(result.shape[1:]),
+    'dtype': str(result.dtype),
+    'results_of_one_image': None if op in peers.MIXING else len({image.tobytes() for image in result}),
+    'of': len(result),
+    'compile_s': seconds,
+  }
+  return run

@@ -1,0 +1,1 @@
+"""What results look like: one HTML page for people, Markdown tables for the READMEs."""

@@ -1,0 +1,261 @@
+"""Results in Markdown: sections of README.md, genaug/augment/README.md, and all of experiments/results/README.md."""
+
+import ast
+import json
+import pathlib
+import re
+import shlex
+import statistics
+from collections.abc import Sequence
+
+from experiments.report.answers import CAVEAT, about_test, answers, figures
+
+_CONFIGS = pathlib.Path(__file__).parents[2] / 'configs'
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+  lines = [header, ['---'] * len(header), *rows]
+  return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+
+
+def _details(summary: str, content: str) -> str:
+  return f'<details><summary>{summary}</summary>\n\n{content}\n\n</details>'
+
+
+def _read(directory: pathlib.Path, pattern: str = '*.json') -> dict[str, dict]:
+  return {path.stem: json.loads(path.read_text()) for path in sorted(directory.glob(pattern))}
+
+
+def _portable(command: list[str]) -> str:
+  """Without the flags that only say where files lie on one machine, spelt --flag=value or --flag value."""
+  where = ('--data_dir', '--workdir')
+  kept = [word for before, word in zip(['', *command], command) if before not in where]
+  return f'`{shlex.join(word for word in kept if not word.startswith(where))}`'
+
+
+# ---------------------------------------------------------------- README.md
+
+
+def chosen_headline(directory: pathlib.Path) -> str:
+  """The headline table of one data set, the one with the most test images."""
+  return _headline(max(_read(directory, 'headline_*.json').values(), key=lambda result: result['images']['test']))
+
+
+def configs(directory: pathlib.Path) -> str:
+  """Every config: the first line of its docstring, its paper, and what its result file says."""
+  rows = []
+  for path in sorted(_CONFIGS.glob('*.py')):
+    about = (ast.get_docstring(ast.parse(path.read_text())) or '').partition('\n')[0]
+    if path.stem in ('base', 'headline'):
+      continue
+    paper = re.search(r' \(([^()]*), arXiv:([\d.]+\d)\)', about)
+    results = _read(directory, f'{path.stem}.json').values()
+    time, score = next(((_time(result), _score(result)) for result in results), ('', ''))
+    link = f'[{paper[1].removeprefix("networks of ")}](https://arxiv.org/abs/{paper[2]})' if paper else ''
+    about = about.replace(paper[0], '') if paper else about
+    rows.append([f'[`{path.stem}`](configs/{path.name})', about.rstrip('.'), link, time, score])
+  return markdown(['config', 'trains', 'paper', 'time', 'score'], rows)
+
+
+def _time(result: dict) -> str:
+  seconds = [run['seconds'] for run in result['runs'] if run['seconds']]
+  environment = result['environment']
+  minutes = f'{statistics.fmean(seconds) / 60:.1f} min' if seconds else 'unknown'
+  return f'{minutes} on {len(environment["devices"])} {environment["backend"]}'
+
+
+def _score(result: dict) -> str:
+  named = (('eval/fd_alexnet', 'FD', 2), ('eval/elbo_nats', 'ELBO, nats', 1))
+  return ', '.join(
+    f'{name} {_interval(result, key, digits)}' for key, name, digits in named if key in result['summary']
+  )
+
+
+def _interval(result: dict, name: str, digits: int) -> str:
+  entry = result['summary'].get(name)
+  width = f' ± {entry["half_width_95"]:.{digits}f}' if entry and 'half_width_95' in entry else ''
+  return f'{entry["mean"]:.{digits}f}{width}' if entry else ''
+
+
+# ---------------------------------------------------------------- experiments/results/README.md
+
+
+def results(directory: pathlib.Path) -> str:
+  """Every table that the project publishes, each with its command."""
+  loaded, parts = _read(directory), [_INTRODUCTION]
+  parts += ['## Few-shot accuracy with augmentation, synthetic data, or both']
+  parts += [_headline(result) for name, result in loaded.items() if name.startswith('headline_')]
+  parts += ['## Augmentation found by a sweep']
+  parts += [_found(r['search']) + '\n\n' + _headline(r) for name, r in loaded.items() if name.startswith('sweep_')]
+  trained = {name: result for name, result in loaded.items() if {'runs', 'summary'} <= result.keys()}
+  parts += ['## Generative models', _TRAINED, _quality(trained)]
+  parts += [_portable(result['command']) for result in trained.values()]
+  for name, (title, table, render) in BENCHMARKS.items():
+    if name in loaded:
+      command = f'`python -m experiments.bench {table} --output experiments/results/{name}.json`'
+      parts += [f'## {title}', *render(loaded[name]), command]
+  parts += ['## What other libraries have', 'Names are checked by `python -m experiments.features`.', _features()]
+  return '\n\n'.join(parts) + '\n'
+
+
+_INTRODUCTION = """# Results
+
+Raw results of the programs, and what they say. `make docs` writes this file; no figure in it is typed by hand."""
+_TRAINED = """FD and KID use AlexNet's relu5 features (images bilinear to 64x64, 256 values; **not** the InceptionV3 of
+"FID"), generated images against the test split, averaged weights, batch norm in inference mode. The real-vs-real
+baseline is the distance of as many real training images (of all, where there are fewer). ± is the half width of a 95 %
+t-interval over seeds."""
+
+
+def _headline(result: dict) -> str:
+  """Answers, table, what it is of and the command."""
+  sentences = '\n'.join(f'- {" ".join(answer)}' for answer in answers(result))
+  return '\n\n'.join([sentences, headline(result), f'{about_test(result)} {CAVEAT}', _portable(result['command'])])
+
+
+def headline(result: dict) -> str:
+  """Accuracy of every row at every k, and its differences to rows `none` and `classic`, with intervals."""
+  ks = list(result['per_class'])
+  header, rows = [result['data']], []
+  for k in ks:
+    header += [f'k = {k}: accuracy', 'Δ vs none', 'Δ vs classic', 'ECE']
+  for name in result['config']['order']:
+    cells = [result['per_class'][k]['rows'].get(name) for k in ks]
+    title = next((cell['title'] for cell in cells if cell), None)
+    if title:
+      rows.append([title, *(text for cell in cells for text in (figures(name, cell) if cell else [''] * 4))])
+  return markdown(header, rows)
+
+
+def _found(search: dict) -> str:
+  """How a sweep found what is then confirmed on fresh images, and what that is."""
+  best = next(trial for trial in search['trials'] if trial['id'] == search['best'])
+  settings = ', '.join(f'{key.removeprefix("augment.")}={value:.3g}' for key, value in best['overrides'].items())
+  command = _portable(['python', '-m', 'experiments.sweep', *search['environment']['command'][1:]])
+  return (
+    f'{command}: the best of {len(search["trials"])} trials has {search["objective"]} {best["mean"]:.3f} over'
+    f' {len(best["scores"])} folds of the k images of one subset: {settings}. On fresh subsets and the test images:'
+  )
+
+
+def _quality(trained: dict[str, dict]) -> str:
+  header = ['config', 'steps', 'seeds', 'FD (AlexNet relu5)', 'real-vs-real baseline', 'KID', 'test ELBO, nats']
+  rows = []
+  for name, result in trained.items():
+    run, config = result['runs'][0], result['config']
+    counts = [f'{run[key]:,}' for key in ('eval/samples', 'eval/reference_samples') if key in run]
+    scores = [('fd_alexnet', 2), ('fd_alexnet_baseline', 2), ('kid_alexnet', 3), ('elbo_nats', 1)]
+    images = ' v '.join(counts) or f'{run["eval/elbo_images"]:,}'
+    start = [f'[`{name}`](../../configs/{name}.py)', f'{config["train"]["steps"]:,}', f'{len(result["runs"])}']
+    rows.append([*start, *(_interval(result, f'eval/{key}', n) for key, n in scores), images, _time(result)])
+  return markdown([*header, 'images', 'time a run'], rows)
+
+
+def _about(result: dict) -> str:
+  environment = result['environment']
+  known = {'excluded: ': result.get('excluded'), 'threads: ': result.get('threads'), 'torch ': environment.get('torch')}
+  parts = [f'{name}{value}' for name, value in known.items() if value]
+  return '; '.join([result['what'], *parts, *environment['devices'], f'jax {environment["packages"]["jax"]}'])
+
+
+def _medians(result: dict, header: list[str], last) -> list[str]:
+  """A row a program: its median, and what `last` says of it."""
+  rows = [[name, f'{statistics.median(times):.1f}', last(name)] for name, times in result['milliseconds'].items()]
+  return [_about(result), markdown(header, rows)]
+
+
+def _step(result: dict) -> list[str]:
+  header = ['program', 'median', 'genaug / peer, median block by block']
+  return _medians(result, header, lambda name: f'{result["genaug_takes"][name]:.2f}')
+
+
+def _in_step(result: dict) -> list[str]:
+  header = ['augmentation', 'median', 'more than none, median block by block']
+  return _medians(result, header, lambda name: f'{100 * (result["takes"][name] - 1):+.1f} %')
+
+
+def _dispatch(result: dict) -> list[str]:
+  ways = ('in groups', 'everywhere')
+  rows = [
+    [name, *(f'{statistics.median(blocks[way]):.1f}' for way in ways)]
+    for name, blocks in result['milliseconds'].items()
+  ]
+  return [_about(result), markdown(['batch', *ways], rows)]
+
+
+def _roofline(result: dict) -> list[str]:
+  rates = ', '.join(f'{name} {rate:.1f} GB/s' for name, rate in result['gb_per_s'].items())
+  return [f'{rates}, a share of {result["share"]:.2f}: {_about(result)}']
+
+
+def _throughput(result: dict) -> list[str]:
+  versions = ', '.join(f'{name} {version}' for name, version in result['versions'].items() if version)
+  how = ' '.join(f'{who}: {text}.' for who, text in result['how'].items())
+  about = f'{result["what"]}. {how} {result["threads"]} threads; jax {versions.replace("genaug ", "", 1)}.'
+  rows = []
+  for n, means in result['summary'].items():
+    below = ', '.join(f'{op} {ratio:.2f}' for op, ratio in sorted(means['below_0.5'].items(), key=lambda x: x[1]))
+    ratios = [f'{means[key]:.2f}' for key in ('geometric_mean_to_libraries', 'geometric_mean')]
+    rows.append([f'{n}x{n}', f'{means["operations"]}', *ratios, below or 'none'])
+  header = ['images', 'operations', 'genaug / best library', 'genaug / best of all', 'below 0.5 of the best of all']
+  every = [
+    [f'`{op}`', *(text for n in ('32', '224') for text in _speeds(sizes.get(n)))]
+    for op, sizes in sorted(result['operations'].items())
+  ]
+  columns = [column for n in (32, 224) for column in (f'genaug, {n}', 'best peer', 'genaug / peer')]
+  table = markdown(['images/s', *columns], every) + '\n\n\\* one draw for the whole batch; ° in uint8.'
+  note = 'Geometric means; of all: with OpenCV and Pillow called directly.'
+  return [about, markdown(header, rows), note, _details('Every operation', table)]
+
+
+def _speeds(cell: dict | None) -> list[str]:
+  if not cell or not cell['best_peer']:
+    return ['', '', '']
+  best, speeds = cell['best_peer'], cell['images_per_s']
+  marks = ' '.join(cell['marks'].get(best, ()))
+  sign = '\\*' * ('batch' in marks) + '°' * ('uint8' in marks)
+  return [f'{speeds[cell["compared"]]:,.0f}', f'{best} {speeds[best]:,.0f}{sign}', f'{cell["ratio"]:.2f}']
+
+
+BENCHMARKS = {  # result file: (title, table of experiments.bench, what renders it)
+  'step_time': ('A training step', 'step', _step),
+  'augment_throughput': ('Operations a second', 'augment', _throughput),
+  'augment_in_step': ('Augmentation inside a training step', 'in-step', _in_step),
+  'policy_dispatch': ('Operations of a policy, for the images that drew them or for all', 'dispatch', _dispatch),
+  'roofline': ('Share of the memory bandwidth', 'roofline', _roofline),
+}
+
+
+def _features() -> str:
+  """What the peers have, by the name of it; ours by its test."""
+  from experiments.features import FEATURES, VERSIONS
+
+  rows = []
+  for feature, names in FEATURES.items():
+    file, _, test = names['genaug'].partition('::')
+    ours = f'[{test.removeprefix("test_").replace("_", " ")}](../../{file})'
+    rows.append([feature, ours, *(f'`{names[peer].rpartition(".")[2]}`' if names[peer] else '' for peer in VERSIONS)])
+  header = ['', 'genaug: the test', *(f'{peer} {version}' for peer, version in VERSIONS.items())]
+  return _details(f'{len(rows)} features', markdown(header, rows))
+
+
+# ---------------------------------------------------------------- genaug/augment/README.md
+
+
+def operations() -> str:
+  """Every operation of a config, in its order."""
+  from genaug.augment.registry import OPS, strengths
+
+  rows = []
+  for name, op in OPS.items():
+    ranges = getattr(op.sample_params, 'ranges', {})
+    lines = [f'`{strength}={default}` {_range(ranges[strength])}' for strength, default in strengths(name).items()]
+    summary = ' '.join((op.sample_params.__doc__ or '').split('\n\n')[0].split())
+    rows.append([f'`{name}`', op.stage, '<br>'.join(lines), summary])
+  return markdown(['operation', 'stage', 'strengths: default, range', 'each image gets'], rows)
+
+
+def _range(allowed: tuple) -> str:
+  if isinstance(allowed[0], str):
+    return ', '.join(allowed)
+  return f'[{allowed[0]:.4g}, {allowed[1]:.4g}]'
