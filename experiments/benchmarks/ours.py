@@ -47,7 +47,7 @@ OPS = {
   'gaussian_noise': {'std': 0.1},
   'shot_noise': {'scale': 0.05},
   'salt_and_pepper': {'amount': 0.05},
-  'jpeg': {'quality_low': 50},
+  'jpeg': {'quality': 50},
   'cutout': {'size': 0.25},
   'erase': {},
   'grid_mask': {'min_unit': 0.125, 'max_unit': 0.25},
