@@ -20,10 +20,10 @@ def choose(
     rows = np.random.default_rng((seed, int(value))).permutation(np.flatnonzero(label == value))
     if len(rows) < per_class:
       raise ValueError(f'class {value} has {len(rows)} images')
-    few = rows[: per_class or None]
+    subset = rows[: per_class or None]
     first, last = fold * validation, (fold + 1) * validation
-    if validation and (len(few) < last or len(few) == validation):
-      raise ValueError(f'class {value} has {len(few)} images, too few to hold out {validation} in fold {fold}')
-    chosen.append(np.delete(few, np.s_[first:last]))
-    held_out.append(few[first:last])
+    if validation and (len(subset) < last or len(subset) == validation):
+      raise ValueError(f'class {value} has {len(subset)} images, too few to hold out {validation} in fold {fold}')
+    chosen.append(np.delete(subset, np.s_[first:last]))
+    held_out.append(subset[first:last])
   return np.sort(np.concatenate(chosen)), np.sort(np.concatenate(held_out))

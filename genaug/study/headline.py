@@ -100,7 +100,7 @@ class Table:
 
   @property
   def work(self) -> int:
-    """What `advance` is told of in all."""
+    """The total of what `advance` is called with."""
     config = self._config
     cells, tried = len(self._shots), len(self.per_class) * len(config.lr) * config.folds * 2 * (len(config.lr) > 1)
     filters = cells

@@ -186,7 +186,7 @@ def read(path: pathlib.Path) -> dict:
 
 
 def running_means(scores: Sequence[float]) -> list[float]:
-  """What the scheduler was told after each fold."""
+  """The score reported to the scheduler after each fold."""
   return [math.fsum(scores[:count]) / count for count in range(1, len(scores) + 1)]
 
 

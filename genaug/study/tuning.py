@@ -48,7 +48,7 @@ def connect(address: str | None) -> None:
 
 
 def resources(settings: ConfigDict) -> dict[str, float]:
-  """What a trial gets. Unless told: one GPU, where there are any, and its share of the cores of the smallest node.
+  """What a trial gets. By default one GPU, where there are any, and its share of the cores of the smallest node.
 
   Raises InputError for more than any node has, which would be waited for without end.
   """

@@ -66,7 +66,7 @@ class Checkpoints:
   def restore(self, state: PyTree, warn: Callable[[str], None], step: int | None = None) -> PyTree | None:
     """The checkpoint of `step`, or the newest that can be read, or None if there is none; `state` gives the shapes.
 
-    Newer ones that cannot be read are told through `warn` and moved to broken_checkpoints/. If none can be read
+    Newer ones that cannot be read are reported through `warn` and moved to broken_checkpoints/. If none can be read
     nothing is moved and InputError is raised.
     """
     template = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), state)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-_MIN_CELL = 56  # pixels: smaller images are enlarged, or nobody could read them
+_MIN_CELL = 56  # pixels: smaller images are enlarged
 
 
 def grid(images: Float[np.ndarray, 'n h w c'], columns: int = 8) -> UInt8[np.ndarray, 'H W C']:

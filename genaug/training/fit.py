@@ -49,7 +49,7 @@ class Fit:
     return jax.eval_shape(self._init, self._experiment.keys.init)
 
   def __call__(self, experiments: Sequence[Experiment], advance: Callable[[int], None]) -> list[PyTree]:
-    """Their states after `train.steps`; `advance(steps)` is told of progress. Raises DivergedError."""
+    """Their states after `train.steps`; `advance(steps)` reports progress. Raises DivergedError."""
     states = [self._init(experiment.keys.init) for experiment in experiments]
     if len(experiments) == 1:
       return [self._run(0, *make_batches(experiments[0]), states[0], advance)]

@@ -154,7 +154,7 @@ def train(
 
 
 def _anywhere(stopped: Callable[[], bool], ask: bool) -> bool:
-  """Whether any process was told to stop. Several processes ask each other at log lines only: it takes a collective."""
+  """Whether any process has received a signal to stop. Several agree at log lines only: it takes a collective."""
   if jax.process_count() == 1:
     return stopped()
   return ask and bool(multihost_utils.process_allgather(np.array(stopped())).any())
