@@ -127,7 +127,7 @@ def roofline(data_dir: pathlib.Path, threads: int | None, rounds: int, steps: in
   import jax.numpy as jnp
 
   from configs import base
-  from genaug.augment import pipeline
+  from genaug.augment import Pipeline
   from genaug.training import workdir
 
   config = base.get_config().augment
@@ -137,7 +137,7 @@ def roofline(data_dir: pathlib.Path, threads: int | None, rounds: int, steps: in
   keys = jax.random.split(jax.random.key(0), 256)
   programs = {
     'copy': jax.jit(lambda keys, images: images + 1),
-    'fused chain': jax.jit(lambda keys, images: pipeline.input_step(config)(keys, {'image': images})['image']),
+    'fused chain': jax.jit(lambda keys, images: Pipeline.from_config(config)(keys, {'image': images})['image']),
   }
   seconds: dict[str, list[float]] = {name: [] for name in programs}
   for i in range(rounds + 1):
