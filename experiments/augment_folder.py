@@ -36,13 +36,13 @@ flags.adopt_module_key_flags(cli)
 
 
 def main() -> int:
-  from experiments.images import offline
+  from genaug.offline import copies
 
   root, output, masks = (
     flag.value and pathlib.Path(flag.value).expanduser().resolve() for flag in (_INPUT, _OUTPUT, _MASKS)
   )
-  job = offline.Job(_CONFIG.value.augment, root, output, masks, _COPIES.value, _SEED.value, _FORMAT.value)
-  written, there, failures = offline.run(job)
+  job = copies.Job(_CONFIG.value.augment, root, output, masks, _COPIES.value, _SEED.value, _FORMAT.value)
+  written, there, failures = copies.run(job)
   print(f'{written:,} images written to {output}' + (f', {there:,} were there' if there else ''))
   for name, problem in sorted(failures.items()):
     print(f'error: {name}: {problem}', file=sys.stderr)

@@ -29,14 +29,12 @@ flags.mark_flag_as_required('config')
 flags.adopt_module_key_flags(cli)
 
 _DRAWS = 8
-_LARGEST = 512  # pixels
-_LABELS = 64  # masks of more values than this say how much of a thing is there, not which
 
 Example = dict[str, np.ndarray]
 
 
 def main() -> None:
-  from experiments.images import augmentation, contact_sheet
+  from genaug.offline import captions, contact_sheet
   from genaug.training import checks, figures
 
   config, output = _CONFIG.value, pathlib.Path(_OUTPUT.value)
@@ -44,17 +42,17 @@ def main() -> None:
   names, examples = _read_folder() if _IMAGES.value else _read_data_set(config.data)
   for shape, name in {example['image'].shape: name for name, example in zip(names, examples)}.items():
     checks.check_augment(config.augment, shape, name if _IMAGES.value else f'an image of {config.data.name}')
-  on = augmentation.turned_on(config.augment)
+  on = captions.turned_on(config.augment)
   if not on:
     print('the config augments nothing: set for example --config.augment.rotate.p=1')
-  examples = _annotated(examples, boxes=not augmentation.loses_annotations(config.augment))
+  examples = contact_sheet.annotated(examples, boxes=not captions.loses_annotations(config.augment))
 
   rows = [
     [contact_sheet.Cell(*cell)] for cell in zip(examples, ([f'row {i}: {name}'] for i, name in enumerate(names, 1)))
   ]
-  for row, example, caption in augmentation.draws(config.augment, examples, _SEED.value, _DRAWS):
+  for row, example, caption in captions.draws(config.augment, examples, _SEED.value, _DRAWS):
     rows[row].append(contact_sheet.Cell(example, caption))
-  title = [f'{cli.config_name()}, seed {_SEED.value}', augmentation.settings(config.augment) or 'nothing is augmented']
+  title = [f'{cli.config_name()}, seed {_SEED.value}', captions.settings(config.augment) or 'nothing is augmented']
   heads = ['original', *(f'draw {i}' for i in range(1, _DRAWS + 1))]
   figures.save_png(output, contact_sheet.render(title, heads, rows))
   print(f'{len(rows)} images with {_DRAWS} draws each: {output}')
@@ -82,6 +80,7 @@ def _read_data_set(data) -> tuple[list[str], list[Example]]:
 
 def _read_folder() -> tuple[list[str], list[Example]]:
   from genaug.data import folder
+  from genaug.offline import contact_sheet
 
   masks = pathlib.Path(_MASKS.value).expanduser() if _MASKS.value else None
   items = folder.find(pathlib.Path(_IMAGES.value).expanduser(), masks, key='images')
@@ -94,40 +93,8 @@ def _read_folder() -> tuple[list[str], list[Example]]:
       example = {'image': image} | ({'mask': folder.read_mask(item.mask).pixels} if item.mask else {})
     except ValueError as error:
       raise InputError('images', _IMAGES.value, f'{item.name}: {error}', 'repair or remove that file') from None
-    examples.append(_reduced(example))
+    examples.append(contact_sheet.reduced(example))
   return [item.name for item in chosen], examples
-
-
-def _reduced(example: Example) -> Example:
-  """At most _LARGEST pixels wide and high."""
-  from PIL import Image
-
-  h, w, c = example['image'].shape
-  scale = _LARGEST / max(h, w)
-  if scale >= 1:
-    return example
-  size = max(1, round(w * scale)), max(1, round(h * scale))
-  image = Image.fromarray(example['image'].squeeze(-1) if c == 1 else example['image'])
-  pixels = np.asarray(image.resize(size, Image.Resampling.LANCZOS)).reshape(*size[::-1], c)
-  rows, columns = (np.arange(n) * m // n for n, m in zip(size[::-1], (h, w)))
-  return {'image': pixels} | ({'mask': example['mask'][rows[:, None], columns]} if 'mask' in example else {})
-
-
-def _annotated(examples: list[Example], boxes: bool) -> list[Example]:
-  """Masks of coverage turned into one label, and the box about each mask that has none."""
-  masks = [example['mask'] for example in examples if 'mask' in example]
-  coverage = masks and len(np.unique(np.concatenate([mask.ravel() for mask in masks]))) > _LABELS
-  annotated = []
-  for example in examples:
-    example = {name: value for name, value in example.items() if boxes or name not in ('boxes', 'keypoints')}
-    if 'mask' in example:
-      mask = example['mask']
-      example['mask'] = (mask > mask.max() // 2 if coverage else mask).astype(np.int32)
-      y, x = np.nonzero(example['mask'][..., 0])
-      if boxes and 'boxes' not in example and len(x):
-        example['boxes'] = np.array([[x.min(), y.min(), x.max() + 1, y.max() + 1]], np.float32)
-    annotated.append(example)
-  return annotated
 
 
 if __name__ == '__main__':

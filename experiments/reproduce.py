@@ -85,17 +85,17 @@ def _study(table: str, asked: dict[str, tuple[ConfigDict, ConfigDict]], **more: 
   from experiments.report import page, tables
   from genaug.study.headline import Table
   from genaug.study.store import Store
-  from genaug.training import metrics, workdir
+  from genaug.training import logs, workdir
 
   start, directory = time.perf_counter(), pathlib.Path(_WORKDIR.value)
   jax.config.update('jax_compilation_cache_dir', str(directory / 'compiled'))
   directory.mkdir(parents=True, exist_ok=True)
   page.check_output(directory / 'report.html')
   paths = []
-  with workdir.lock(directory), metrics.progress(0, 0) as bar:
+  with workdir.lock(directory), logs.progress(0, 0) as bar:
     data_dir, store = pathlib.Path(_DATA_DIR.value), Store(directory / 'stages')
     studies = {
-      name: Table(config, data, data_dir, store, bar.update, metrics.say) for name, (config, data) in asked.items()
+      name: Table(config, data, data_dir, store, bar.update, logs.say) for name, (config, data) in asked.items()
     }
     bar.total = sum(study.work for study in studies.values())
     for name, study in studies.items():
@@ -108,7 +108,7 @@ def _study(table: str, asked: dict[str, tuple[ConfigDict, ConfigDict]], **more: 
         **more,
       }
       result = study.run(lambda result, about=about, path=path: workdir.write_json(path, about | result))
-      metrics.say(f'\n{tables.headline(about | result)}\n\n{path}')
+      logs.say(f'\n{tables.headline(about | result)}\n\n{path}')
       paths.append(path)
     page.write(paths, directory / 'report.html')
   print(f'{directory / "report.html"}, {(time.perf_counter() - start) / 60:.1f} minutes')

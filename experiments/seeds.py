@@ -39,7 +39,7 @@ def main() -> int:
   from genaug.errors import InputError
   from genaug.training import loop, workdir
   from genaug.training.experiment import prepare
-  from genaug.training.metrics import say
+  from genaug.training.logs import say
 
   parent = pathlib.Path(_WORKDIR.value or f'runs/{cli.config_name()}')
   if not all(seed.isdigit() for seed in _SEEDS.value) or len(set(_SEEDS.value)) < len(_SEEDS.value):

@@ -70,7 +70,7 @@ def main() -> int:
 
   from genaug.study import sweep_figures, sweeps, tuning
   from genaug.training import workdir
-  from genaug.training.metrics import progress, say
+  from genaug.training.logs import progress, say
 
   file = flags.FLAGS['config'].config_filename.partition(':')[0]
   directory = pathlib.Path(_WORKDIR.value or f'runs/{cli.config_name()}-sweep').absolute()

@@ -44,7 +44,7 @@ def main() -> int:
 
   from genaug.training import dry_run, hosts, loop
   from genaug.training.experiment import prepare
-  from genaug.training.metrics import say
+  from genaug.training.logs import say
 
   _check_processes()
   workdir = pathlib.Path(_WORKDIR.value or f'runs/{cli.config_name()}')

@@ -17,7 +17,7 @@ from genaug.errors import DivergedError, InputError
 from genaug.training import figures, loop, workdir
 from genaug.training.checkpoint import Checkpoints
 from genaug.training.experiment import prepare
-from genaug.training.metrics import Log, Window
+from genaug.training.logs import Log, Window
 from tests.conftest import ADA, ROOT, environment, program, tiny_config, tiny_flags
 
 STEPS = 120

@@ -18,7 +18,7 @@ from genaug.errors import InputError
 from genaug.metrics import Scores
 from genaug.training.experiment import DEVICES, Experiment
 from genaug.training.hosts import failing_together
-from genaug.training.metrics import Window, logged_scores, progress
+from genaug.training.logs import Window, logged_scores, progress
 from genaug.training.run_logger import RunLogger
 
 

@@ -16,7 +16,7 @@ from genaug.training import figures, workdir
 from genaug.training.checkpoint import Checkpoints
 from genaug.training.evaluator import Evaluator
 from genaug.training.experiment import Experiment, best_metric
-from genaug.training.metrics import Log
+from genaug.training.logs import Log
 
 
 class RunLogger:

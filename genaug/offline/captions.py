@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from genaug.augment import OpParams, Pipeline, policies
 from genaug.augment.registry import OPS
 from genaug.errors import InputError
+from genaug.training import checks
 
 Example = dict[str, Any]  # as in genaug.augment.targets, of NumPy arrays
 
@@ -20,10 +21,8 @@ DEGREES = {'angle', 'degrees', 'shear_x', 'shear_y'}
 
 
 def turned_on(augment: ConfigDict) -> list[str]:
-  """The operations that may happen, in order."""
-  choices = [(p, names) for p, *_, names in (*augment.one_of, *augment.some_of)]
-  members = {name: p for p, names in choices for name in names}
-  return [name for name in OPS if members.get(name, augment[name].p)]
+  """The operations that may happen, in order. Raises InputError."""
+  return list(checks.check_augment(augment).operations)
 
 
 def effective(augment: ConfigDict) -> dict:

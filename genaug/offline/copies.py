@@ -16,13 +16,13 @@ from jaxtyping import UInt32
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from experiments.images import augmentation
 from genaug.augment import TARGETS, Pipeline, Target
 from genaug.augment.image import from_float
 from genaug.data import batches, builders, folder
 from genaug.errors import InputError
+from genaug.offline import captions
 from genaug.training import checks, workdir
-from genaug.training.metrics import say
+from genaug.training.logs import say
 
 RECORD, LOCK = 'augment.json', '.lock'
 BATCH_PIXELS = 2**21  # computed at once: 32 images of 256 x 256
@@ -49,7 +49,7 @@ class Job(NamedTuple):
   def record(self) -> dict:
     """What decides which copies there are and how they look."""
     return {
-      'config': {'augment': augmentation.effective(self.augment)},
+      'config': {'augment': captions.effective(self.augment)},
       'seed': self.seed,
       'format': self.format,
       'input': str(self.input),
@@ -96,10 +96,10 @@ def run(job: Job) -> tuple[int, int, Failures]:
 
 
 def _check_operations(augment: ConfigDict) -> None:
-  for name in augmentation.mixes(augment):
+  for name in captions.mixes(augment):
     problem = 'mixes images, but their labels, which are folders here, cannot be mixed'
     raise InputError(f'config.augment.{name}.p', augment[name].p, problem, f'--config.augment.{name}.p=0')
-  if not augmentation.turned_on(augment):
+  if not captions.turned_on(augment):
     raise InputError('config.augment', 'all off', 'every copy would be alike', 'such as --config.augment.rotate.p=1')
 
 

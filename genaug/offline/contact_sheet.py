@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from PIL import Image
 
 COLUMN, GAP, LINE, MARGIN = 1.75, 0.1, 0.125, 0.15  # inches: a picture's longer side, between them, a line of text
 DPI, FONT, WIDTH = 110, 7, 30  # WIDTH: letters in a line of a caption
@@ -18,6 +19,10 @@ INK, PALE, PAPER = '#1c1c1e', '#78787d', '#eeeef0'  # not white: pictures on whi
 BOX, POINT = '#ffcc00', '#ff2d78'
 LABELS = ['#007aff', '#ff9500', '#34c759', '#af52de', '#00c7be', '#ff3b30', '#a2845e']
 TINT = 0.22  # opacity of a label's colour over what the mask covers
+LARGEST = 512  # pixels, of images that are read for a sheet
+MANY_LABELS = 64  # masks of more values than this say how much of a thing is there, not which
+
+Example = dict[str, np.ndarray]  # as in genaug.augment.targets, image of uint8
 
 
 class Cell(NamedTuple):
@@ -85,3 +90,33 @@ def _lines(caption: list[str]) -> list[str]:
   """Every entry begins a line; the lines that it goes on with are set in."""
   lines = [line for entry in caption for line in textwrap.wrap(entry, WIDTH, subsequent_indent='  ')]
   return lines if len(lines) <= MAX_LINES else [*lines[: MAX_LINES - 1], f'… {len(lines) - MAX_LINES + 1} lines more']
+
+
+def reduced(example: Example) -> Example:
+  """The example, made smaller if it is more than LARGEST pixels wide or high."""
+  h, w, c = example['image'].shape
+  scale = LARGEST / max(h, w)
+  if scale >= 1:
+    return example
+  size = max(1, round(w * scale)), max(1, round(h * scale))
+  image = Image.fromarray(example['image'].squeeze(-1) if c == 1 else example['image'])
+  pixels = np.asarray(image.resize(size, Image.Resampling.LANCZOS)).reshape(*size[::-1], c)
+  rows, columns = (np.arange(n) * m // n for n, m in zip(size[::-1], (h, w)))
+  return {'image': pixels} | ({'mask': example['mask'][rows[:, None], columns]} if 'mask' in example else {})
+
+
+def annotated(examples: list[Example], boxes: bool) -> list[Example]:
+  """Masks of coverage turned into one label, and the box about each mask that has none."""
+  masks = [example['mask'] for example in examples if 'mask' in example]
+  coverage = masks and len(np.unique(np.concatenate([mask.ravel() for mask in masks]))) > MANY_LABELS
+  annotated = []
+  for example in examples:
+    example = {name: value for name, value in example.items() if boxes or name not in ('boxes', 'keypoints')}
+    if 'mask' in example:
+      mask = example['mask']
+      example['mask'] = (mask > mask.max() // 2 if coverage else mask).astype(np.int32)
+      y, x = np.nonzero(example['mask'][..., 0])
+      if boxes and 'boxes' not in example and len(x):
+        example['boxes'] = np.array([[x.min(), y.min(), x.max() + 1, y.max() + 1]], np.float32)
+    annotated.append(example)
+  return annotated

@@ -1,1 +1,0 @@
-"""What preview and augment_folder do to images on disk."""
