@@ -14,7 +14,7 @@ from PIL import Image
 from configs import base
 from genaug.data import folder
 from genaug.errors import InputError
-from genaug.offline import contact_sheet, copies
+from genaug.offline import augment_folder, contact_sheet
 from tests.conftest import program
 
 WIDTH, HEIGHT = 20, 16
@@ -45,11 +45,11 @@ def photos(tmp_path):
   return root
 
 
-def _job(root: pathlib.Path, output: str = 'out', copies: int = 1, **changes) -> copies.Job:
+def _job(root: pathlib.Path, output: str = 'out', copies: int = 1, **changes) -> augment_folder.Job:
   config = base.get_config()
   augment = {'rotate.p': 1.0} | changes.pop('augment', {})
   config.augment.update_from_flattened_dict(augment)
-  job = copies.Job(config.augment, root, root.parent / output, None, copies, 0, 'png')
+  job = augment_folder.Job(config.augment, root, root.parent / output, None, copies, 0, 'png')
   return job._replace(**changes)
 
 
@@ -110,7 +110,7 @@ def test_images_are_upright_and_keep_their_colour_profile(tmp_path):
 
 def test_copies_have_names_classes_and_masks_of_the_images_labels(photos):
   before = _files(photos)
-  written, there, failures = copies.run(_job(photos, copies=2))
+  written, there, failures = augment_folder.run(_job(photos, copies=2))
   assert (written, there, failures) == (4, 0, {})
   assert _files(photos) == before
   output = photos.parent / 'out'
@@ -127,15 +127,15 @@ def test_copies_have_names_classes_and_masks_of_the_images_labels(photos):
 
 
 def test_more_copies_extend_what_is_there_and_lost_ones_come_back_the_same(photos):
-  copies.run(_job(photos, copies=1))
+  augment_folder.run(_job(photos, copies=1))
   first = _files(photos.parent / 'out')
-  assert copies.run(_job(photos, copies=3))[:2] == (4, 2)
+  assert augment_folder.run(_job(photos, copies=3))[:2] == (4, 2)
   extended = _files(photos.parent / 'out')
   assert first.items() <= extended.items()
   lost, changed = photos.parent / 'out' / 'cat' / 'tom_aug001.png', photos.parent / 'out' / 'dog' / 'rex_aug002.png'
   lost.unlink()
   changed.write_bytes(b'not to be overwritten')
-  assert copies.run(_job(photos, copies=3))[:2] == (1, 5)
+  assert augment_folder.run(_job(photos, copies=3))[:2] == (1, 5)
   again = _files(photos.parent / 'out')
   assert again == extended | {'dog/rex_aug002.png': b'not to be overwritten'}
 
@@ -146,7 +146,7 @@ def test_masks_and_copies_of_other_folders_and_formats(photos):
     _save(_picture('P', 4), masks / f'{name}.png')
   for path in photos.rglob('*_mask.png'):
     path.unlink()
-  copies.run(_job(photos, masks=masks, format='jpg'))
+  augment_folder.run(_job(photos, masks=masks, format='jpg'))
   assert _files(photos.parent / 'out').keys() == {'cat/tom_aug000.jpg', 'dog/rex_aug000.jpg', 'augment.json', '.lock'}
   assert _files(photos.parent / 'out_masks').keys() == {'cat/tom_aug000.png', 'dog/rex_aug000.png'}
   with Image.open(photos.parent / 'out_masks' / 'dog' / 'rex_aug000.png') as mask:
@@ -158,7 +158,7 @@ def test_transparency_moves_with_the_image(tmp_path):
   image[:, 8:, 3] = 0
   image[:, 8:, :3] = 0
   _save(Image.fromarray(image), tmp_path / 'in' / 'a.png')
-  copies.run(_job(tmp_path / 'in', augment={'rotate.p': 0.0, 'hflip.p': 1.0}))
+  augment_folder.run(_job(tmp_path / 'in', augment={'rotate.p': 0.0, 'hflip.p': 1.0}))
   np.testing.assert_array_equal(folder.read_image(tmp_path / 'out' / 'a_aug000.png').pixels, image[:, ::-1])
 
 
@@ -223,7 +223,7 @@ def test_refused_before_anything_is_written(case, photos):
   job = make(photos)
   before = _files(photos.parent)
   with pytest.raises(InputError) as error:
-    copies.run(job)
+    augment_folder.run(job)
   for part in ('remedy:', *expected):
     assert part in str(error.value)
   assert _files(photos.parent) == before
