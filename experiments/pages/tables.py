@@ -219,18 +219,6 @@ def features() -> str:
 
 def operations() -> str:
   """Every operation of a config, in its order."""
-  from genaug.augment.registry import OPS, strengths
+  from genaug.augment import registry
 
-  rows = []
-  for name, op in OPS.items():
-    ranges = getattr(op.sample_params, 'ranges', {})
-    told = [f'`{strength}={default}` {_range(ranges[strength])}' for strength, default in strengths(name).items()]
-    summary = ' '.join((op.sample_params.__doc__ or '').split('\n\n')[0].split())
-    rows.append([f'`{name}`', op.stage, '<br>'.join(told), summary])
-  return markdown(['operation', 'stage', 'strengths: default, range', 'each image gets'], rows)
-
-
-def _range(allowed: tuple) -> str:
-  if isinstance(allowed[0], str):
-    return ', '.join(allowed)
-  return f'[{allowed[0]:.4g}, {allowed[1]:.4g}]'
+  return registry.table()
