@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from genaug import augment
-from genaug.augment import color, matrices, mixing, pipeline, policies, resample, tone
+from genaug.augment import color, matrices, mixing, pipeline, policies, policy_layers, resample, tone
 from genaug.augment.registry import OPS
 from tests.test_every_op import config_of, keys, picture
 
@@ -114,7 +114,7 @@ def test_augmix_moves_as_the_config_says():
   image = jnp.asarray(picture(shape=SHAPE) / np.float32(255))
   draw = pipeline.sample(config, jax.random.key(1), SHAPE)
   drawn = draw['augmix'].arguments
-  assert jax.vmap(policies.moves)(drawn['layers']).any()
+  assert jax.vmap(policy_layers.moves)(drawn['layers']).any()
   expected = policies.apply_augmix(image, **drawn, border='edge', fill=0.5, interpolation='nearest')
   np.testing.assert_allclose(pipeline.apply(config, draw, {'image': image})['image'], expected, atol=1e-6)
   assert np.abs(expected - policies.apply_augmix(image, **drawn)).max() > 0.01
