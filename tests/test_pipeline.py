@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from genaug import augment
-from genaug.augment import Pipeline, color, matrices, mixing, pipeline, policies, resample, tone
+from genaug.augment import Pipeline, color, matrices, mixing, pipeline, policies, policy_layers, resample, tone
 from genaug.augment.registry import OPS
 from tests.test_every_op import config_of, keys, picture
 
@@ -120,7 +120,7 @@ def test_augmix_moves_as_the_config_says():
   draw = draw_of(augmix, 1)
   drawn = draw['augmix'].values
   assert jax.vmap(policies.moves)(drawn['layers']).any()
-  expected = policies.apply_augmix(image, **drawn, border='edge', fill=0.5, method='nearest')
+  expected = policies.apply_augmix(image, **drawn, border='edge', fill=0.5, interpolation='nearest')
   np.testing.assert_allclose(augmix.apply(draw, {'image': image})['image'], expected, atol=1e-6)
   assert np.abs(expected - policies.apply_augmix(image, **drawn)).max() > 0.01
 
