@@ -47,7 +47,7 @@ def main() -> None:
   on = augmentation.turned_on(config.augment)
   if not on:
     print('the config augments nothing: set for example --config.augment.rotate.p=1')
-  examples = _annotated(examples, boxes=not augmentation.tears(config.augment))
+  examples = _annotated(examples, boxes=not augmentation.loses_annotations(config.augment))
 
   rows = [
     [contact_sheet.Cell(*cell)] for cell in zip(examples, ([f'row {i}: {name}'] for i, name in enumerate(names, 1)))

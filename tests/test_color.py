@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from genaug.augment import color
+from genaug.augment import color, lighting
 
 PIL = {
   'brightness': (color.brightness, ImageEnhance.Brightness),
@@ -26,9 +26,11 @@ MAPS = {
     color.color_jitter, lambda mean, *values: color.color_jitter_matrix(*values, mean), (0.9, 1.2, 0.7, 9.0)
   ),
   'pca_lighting': (
-    color.pca_lighting, lambda mean, alphas: color.pca_lighting_matrix(alphas), (np.array([0.1, -0.2, 0.1]),)
+    lighting.pca_lighting, lambda mean, alphas: lighting.pca_lighting_matrix(alphas), (np.array([0.1, -0.2, 0.1]),)
   ),
-  'planckian_jitter': (color.planckian_jitter, lambda mean, kelvin: color.planckian_jitter_matrix(kelvin), (4100.0,)),
+  'planckian_jitter': (
+    lighting.planckian_jitter, lambda mean, kelvin: lighting.planckian_jitter_matrix(kelvin), (4100.0,)
+  ),
   'channel_shuffle': (color.channel_shuffle, lambda mean, index: color.channel_shuffle_matrix(index), (3,)),
 }  # fmt: skip
 # name: (operation, arguments that change nothing)
@@ -39,8 +41,8 @@ NEUTRAL = {
   'grayscale': (color.grayscale, (0.0,)),
   'hue': (color.hue, (0.0,)),
   'color_jitter': (color.color_jitter, (1.0, 1.0, 1.0, 0.0)),
-  'pca_lighting': (color.pca_lighting, (np.zeros(3),)),
-  'planckian_jitter': (color.planckian_jitter, (6500.0,)),
+  'pca_lighting': (lighting.pca_lighting, (np.zeros(3),)),
+  'planckian_jitter': (lighting.planckian_jitter, (6500.0,)),
   'channel_shuffle': (color.channel_shuffle, (0,)),
   'channel_drop': (color.channel_drop, (-1,)),
 }
@@ -153,7 +155,7 @@ def test_hue_turns_the_way_hsv_does():
 def test_planckian_gains_fall_from_red_to_blue():
   white = jnp.full((1, 1, 3), 0.5)
   red, green, blue = (
-    np.asarray([color.planckian_jitter(white, t) for t in np.arange(3000.0, 15001, 170)]).reshape(-1, 3).T
+    np.asarray([lighting.planckian_jitter(white, t) for t in np.arange(3000.0, 15001, 170)]).reshape(-1, 3).T
   )
   assert np.all(np.diff(red) < 0)
   assert np.all(np.diff(blue) > 0)
@@ -166,11 +168,11 @@ def test_channels():
   image = noise()
   for index, order in enumerate(color.PERMUTATIONS):
     np.testing.assert_array_equal(color.channel_shuffle(image, index), image[..., order])
-  np.testing.assert_array_equal(color.channel_drop(image, 1, 0.25), image.at[..., 1].set(0.25))
+  np.testing.assert_array_equal(color.channel_drop(image, 1, fill=0.25), image.at[..., 1].set(0.25))
 
 
 def test_lighting_follows_the_first_component():
-  shift = color.pca_lighting(dull(), np.array([0.1, 0.0, 0.0])) - dull()
+  shift = lighting.pca_lighting(dull(), np.array([0.1, 0.0, 0.0])) - dull()
   np.testing.assert_allclose(shift[0, 0], np.array([-0.5675, -0.5808, -0.5836]) * 0.02175, atol=1e-6)
 
 
@@ -191,10 +193,10 @@ def test_draws_stay_in_their_range():
 ERRORS = {
   'two channels': (lambda x: color.contrast(x[..., :2], 0.5), 'contrast: 2 channels'),
   'grey shuffled': (lambda x: color.channel_shuffle(x[..., :1], 2), 'channel_shuffle: 1 channels: must be 3'),
-  'grey lit': (lambda x: color.planckian_jitter(x[..., :1], 4000.0), 'planckian_jitter: 1 channels'),
+  'grey lit': (lambda x: lighting.planckian_jitter(x[..., :1], 4000.0), 'planckian_jitter: 1 channels'),
   'factor': (lambda x: color.brightness(x, -0.1), 'brightness: factor = -0.1'),
   'amount': (lambda x: color.grayscale(x, 1.1), 'grayscale: amount = 1.1'),
-  'temperature': (lambda x: color.planckian_jitter(x, 1000.0), 'temperature = 1000.0'),
+  'temperature': (lambda x: lighting.planckian_jitter(x, 1000.0), 'temperature = 1000.0'),
   'index': (lambda x: color.channel_shuffle(x, 6), 'index = 6'),
   'limit': (lambda x: color.random_hue(jax.random.key(0), x, 200.0), 'hue: degrees = 200.0'),
 }

@@ -58,15 +58,15 @@ def test_pad_fills_by_channel():
   np.testing.assert_array_equal(padded, np.broadcast_to(fill, (33, 26, 3)))
 
 
-@pytest.mark.parametrize('method', FILTERS)
+@pytest.mark.parametrize('interpolation', FILTERS)
 @pytest.mark.parametrize('size', [(15, 11), (7, 9), (64, 50), (30, 46)])
-def test_resize_is_pils(method, size):
+def test_resize_is_pils(interpolation, size):
   """Bytes to 1 / 255, where PIL does not clip between its two passes; floats to 1e-5."""
-  resize = partial(crops.resize, height=size[0], width=size[1], method=method)
-  if not (method == 'cubic' and size == (64, 50)):
-    expected = Image.fromarray(BYTES).resize(size[::-1], FILTERS[method])
-    assert np.abs(np.asarray(resize(BYTES), int) - np.asarray(expected, int)).max() <= (method != 'nearest')
-  channel = Image.fromarray(np.asarray(IMAGE[..., 0])).resize(size[::-1], FILTERS[method])
+  resize = partial(crops.resize, height=size[0], width=size[1], interpolation=interpolation)
+  if not (interpolation == 'cubic' and size == (64, 50)):
+    expected = Image.fromarray(BYTES).resize(size[::-1], FILTERS[interpolation])
+    assert np.abs(np.asarray(resize(BYTES), int) - np.asarray(expected, int)).max() <= (interpolation != 'nearest')
+  channel = Image.fromarray(np.asarray(IMAGE[..., 0])).resize(size[::-1], FILTERS[interpolation])
   np.testing.assert_allclose(resize(IMAGE)[..., 0], np.clip(channel, 0, 1), atol=1e-5)
 
 
@@ -79,7 +79,7 @@ def test_resize_keeps_labels_and_skips_pixels_where_it_may():
 
 
 def test_a_window_of_whole_pixels_is_a_crop():
-  cropped = crops.resized_crop(IMAGE, 3 / 23, 5 / 30, 8 / 23, 6 / 30, shape=(6, 8))
+  cropped = crops.resized_crop(IMAGE, 3 / 23, 5 / 30, 8 / 23, 6 / 30, size=(6, 8))
   np.testing.assert_allclose(cropped, IMAGE[5:11, 3:11], atol=1e-4)
   np.testing.assert_array_equal(crops.resized_crop(IMAGE, 0.0, 0.0, 1.0, 1.0), IMAGE)
   matrix = crops.resized_crop_matrix((30, 23), 3 / 23, 5 / 30, 8 / 23, 6 / 30, (12, 32))
@@ -115,13 +115,13 @@ def test_where_no_window_fits_it_is_the_largest_of_an_allowed_ratio():
 
 def test_random_resized_crop_takes_any_output_and_leaves_the_image_alone_otherwise():
   key = jax.random.key(0)
-  random_resized_crop = jax.jit(crops.random_resized_crop, static_argnames=('shape', 'method'))
-  small = random_resized_crop(key, BYTES, shape=(8, 9))
+  random_resized_crop = jax.jit(crops.random_resized_crop, static_argnames=('size', 'interpolation'))
+  small = random_resized_crop(key, BYTES, size=(8, 9))
   assert small.shape == (8, 9, 3)
   assert small.dtype == jnp.uint8
-  for method in ('nearest', 'bilinear'):
-    np.testing.assert_array_equal(random_resized_crop(key, IMAGE, p=0.0, method=method), IMAGE)
-  cubic = random_resized_crop(key, jnp.round(IMAGE), method='cubic')
+  for interpolation in ('nearest', 'bilinear'):
+    np.testing.assert_array_equal(random_resized_crop(key, IMAGE, p=0.0, interpolation=interpolation), IMAGE)
+  cubic = random_resized_crop(key, jnp.round(IMAGE), interpolation='cubic')
   assert 0 <= cubic.min() <= cubic.max() <= 1
 
 
@@ -133,7 +133,7 @@ ERRORS = {
   'pad': (lambda: crops.pad(IMAGE, 1, -1, 1, 1), r'\(1, -1, 1, 1\) pixels'),
   'window': (lambda: crops.resized_crop(IMAGE, 0.1, 0.1, 0.0, 0.5), r'width = 0.0: must lie in \[0.001, 1\]'),
   'scale': (lambda: crops.random_resized_crop(jax.random.key(0), IMAGE, 0.0), 'scale_low = 0.0'),
-  'method': (lambda: crops.resize(IMAGE, 4, 4, 'box'), "method = 'box'.*nearest, bilinear, cubic"),
+  'interpolation': (lambda: crops.resize(IMAGE, 4, 4, 'box'), "interpolation = 'box'.*nearest, bilinear, cubic"),
   'size': (lambda: crops.resize(IMAGE, 0, 4), '0 x 4'),
   'labels': (lambda: crops.resize(LABELS, 4, 4), 'int32'),
 }

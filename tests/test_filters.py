@@ -117,7 +117,7 @@ def test_unsharp_mask_agrees_with_pil():
   image = (255 * (image - image.min()) / np.ptp(image)).astype(np.uint8)
   mask = ImageFilter.UnsharpMask(radius=1.5, percent=120, threshold=4)
   expected = np.asarray(Image.fromarray(image).filter(mask)).astype(int)
-  ours = np.asarray(unsharp_mask(image, 1.5, 1.2, 4 / 255)).astype(int)
+  ours = np.asarray(unsharp_mask(image, 1.5, 1.2, threshold=4 / 255)).astype(int)
   error = np.abs(ours - expected)[6:-6, 6:-6]  # PIL repeats pixels at the border, and blurs by three boxes
   assert error.mean() < 1.5
   assert np.quantile(error, 0.95) <= 5

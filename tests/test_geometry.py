@@ -62,9 +62,9 @@ def test_reorderings_agree_with_their_matrices_to_the_bit(case, method):
   op, build = REORDERINGS[case]
   image = noise((12, 10, 3))
   moved = op(image)
-  warped = jax.jit(partial(warp, shape=moved.shape[:2], method=method, fill=0.5))(image, build((12, 10)))
+  warped = jax.jit(partial(warp, size=moved.shape[:2], interpolation=method, fill=0.5))(image, build((12, 10)))
   np.testing.assert_array_equal(warped, moved)
-  back = warp(moved, matrices.inverse(build((12, 10))), shape=(12, 10), method=method)
+  back = warp(moved, matrices.inverse(build((12, 10))), size=(12, 10), interpolation=method)
   np.testing.assert_array_equal(back, image)
 
 
@@ -112,7 +112,7 @@ def test_nearest_moves_are_pil_transforms_to_the_byte(name):
   kind, numbers = (Image.Transform.PERSPECTIVE, 8) if name == 'perspective' else (Image.Transform.AFFINE, 6)
   coefficients = tuple(back.flatten()[:numbers])
   expected = Image.fromarray(image).transform((18, 24), kind, coefficients, Image.Resampling.NEAREST)
-  moved = jax.jit(partial(getattr(geometry, name), method='nearest'))(image, *MOVES[name])
+  moved = jax.jit(partial(getattr(geometry, name), interpolation='nearest'))(image, *MOVES[name])
   np.testing.assert_array_equal(moved, expected)
 
 
@@ -120,7 +120,7 @@ def test_nearest_moves_are_pil_transforms_to_the_byte(name):
 def test_rotation_turns_the_way_pil_does(angle):
   image = bytes_of((13, 11, 3))
   expected = Image.fromarray(image).rotate(angle, Image.Resampling.NEAREST)
-  np.testing.assert_array_equal(jax.jit(partial(geometry.rotate, method='nearest'))(image, angle), expected)
+  np.testing.assert_array_equal(jax.jit(partial(geometry.rotate, interpolation='nearest'))(image, angle), expected)
 
 
 def test_right_angles_are_exact():
@@ -184,8 +184,8 @@ def test_random_perspective_up_to_two_thirds_keeps_all_in_front_of_the_camera():
 @pytest.mark.parametrize('name', MOVES)
 def test_cubic_moves_stay_in_range_and_are_near_bilinear(name):
   image = jnp.round(noise((12, 10, 1))).at[3:9, 2:8].set(0.5)
-  op = jax.jit(getattr(geometry, name), static_argnames='method')
-  moved = op(image, *MOVES[name], method='cubic')
+  op = jax.jit(getattr(geometry, name), static_argnames='interpolation')
+  moved = op(image, *MOVES[name], interpolation='cubic')
   assert moved.min() >= 0
   assert moved.max() <= 1
   assert 0.01 < np.abs(moved - op(image, *MOVES[name])).mean() < 0.1
@@ -346,8 +346,8 @@ ERRORS = {
   'strength': (lambda x: geometry.random_rotate(jax.random.key(0), x, 181.0), 'rotate: degrees = 181.0'),
   'distortion': (lambda x: geometry.random_perspective(jax.random.key(0), x, 1.0), 'distortion = 1.0'),
   'method': (
-    lambda x: geometry.rotate(x, 10.0, method='area'),
-    "method = 'area': must be one of nearest, ",
+    lambda x: geometry.rotate(x, 10.0, interpolation='area'),
+    "interpolation = 'area': must be one of nearest, ",
   ),
 }
 

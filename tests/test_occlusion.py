@@ -131,7 +131,7 @@ def test_coarse_dropout_against_a_loop(holes):
   expected = hidden_by_loop(
     IMAGE, lambda x, y: any(between(x, e[0], e[2]) and between(y, e[1], e[3]) for e in edges), 0.5
   )
-  np.testing.assert_array_equal(jax.jit(occlusion.coarse_dropout)(IMAGE, boxes, 0.5), expected)
+  np.testing.assert_array_equal(jax.jit(occlusion.coarse_dropout)(IMAGE, boxes, fill=0.5), expected)
 
 
 def test_coarse_dropout_draws_boxes_inside_the_image():

@@ -120,7 +120,7 @@ def test_augmix_moves_as_the_config_says():
   draw = draw_of(augmix, 1)
   drawn = draw['augmix'].values
   assert jax.vmap(policies.moves)(drawn['layers']).any()
-  expected = policies.apply_augmix(image, **drawn, border='edge', fill=0.5, method='nearest')
+  expected = policies.apply_augmix(image, **drawn, border='edge', fill=0.5, interpolation='nearest')
   np.testing.assert_allclose(augmix.apply(draw, {'image': image})['image'], expected, atol=1e-6)
   assert np.abs(expected - policies.apply_augmix(image, **drawn)).max() > 0.01
 
@@ -241,7 +241,7 @@ def test_what_left_the_frame_is_flagged():
 
 def test_pieces_cut_masks_and_occlusion_only_images():
   batch = {'image': np.full((16, *SHAPE), 255, np.uint8), 'mask': np.full((16, 12, 12, 1), 3, np.uint8)}
-  out = step_of(config_of(1.0, 'halves'))(keys(16), batch)
+  out = step_of(config_of(1.0, 'diagonal_half'))(keys(16), batch)
   np.testing.assert_array_equal(out['image'][..., :1] == 1, out['mask'] == 3)
   assert set(np.asarray(out['mask']).astype(bool).sum((1, 2, 3))) == {66, 78}
   out = step_of(config_of(1.0, 'cutout'))(keys(16), batch)
@@ -254,7 +254,7 @@ def test_pieces_cut_masks_and_occlusion_only_images():
 
 def test_tiles_show_one_tile():
   image = np.kron(np.arange(6, dtype=np.uint8).reshape(2, 3), np.ones((6, 4), np.uint8))[..., None] * 40
-  config = config_of(1.0, 'tiles', interpolation='nearest', **{'tiles.rows': 2, 'tiles.cols': 3})
+  config = config_of(1.0, 'tile_crop', interpolation='nearest', **{'tile_crop.rows': 2, 'tile_crop.cols': 3})
   out = step_of(config)(keys(32), {'image': np.stack([image] * 32)})['image']
   shown = np.round(np.asarray(out) * 255 / 40).reshape(32, -1)
   assert np.all(shown == shown[:, :1])

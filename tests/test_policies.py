@@ -76,7 +76,7 @@ def test_rand_augment_magnitudes(magnitude):
   layers = draws(policies.sample_rand_augment, 2000, magnitude=magnitude)['layers']
   expected = _moderate(magnitude / 30, SHAPE)
   for name in FOURTEEN:
-    found = layers.strength[layers.op == INDEX[name]]
+    found = layers.parameter[layers.op == INDEX[name]]
     if name in FACTORS:
       found = found - 1
     if name not in UNSIGNED and expected.get(name):
@@ -88,7 +88,7 @@ def test_trivial_augment_magnitudes():
   layers = draws(policies.sample_trivial_augment_wide, 20_000)['layers']
   table = [_wide(i / 30, SHAPE) for i in range(31)]
   for name in FOURTEEN - {'identity', 'autocontrast', 'equalize'}:
-    found = np.abs(layers.strength[layers.op == INDEX[name]] - (name in FACTORS))
+    found = np.abs(layers.parameter[layers.op == INDEX[name]] - (name in FACTORS))
     values, weights = np.unique([row[name] for row in table], return_counts=True)
     nearest = np.abs(found[:, None] - values).argmin(1)
     np.testing.assert_allclose(found, values[nearest], atol=1e-5)
@@ -112,7 +112,7 @@ def test_auto_augment_follows_its_table(table):
     assert counts[~seen].sum() == 0
     assert stats.chisquare(counts[seen], expected[seen] * 25_000).pvalue > 1e-4
   # Magnitudes: what is drawn of an operation are strengths of its rows.
-  for position, (op, strength) in enumerate(zip(layers.op.T, layers.strength.T)):
+  for position, (op, strength) in enumerate(zip(layers.op.T, layers.parameter.T)):
     for name in {row[position][0] for row in rows} - {'autocontrast', 'equalize', 'invert'}:
       allowed = [_moderate(row[position][2] / 9, SHAPE)[name] for row in rows if row[position][0] == name]
       found = np.unique(np.abs(strength[op == INDEX[name]] - (name in FACTORS)))
@@ -137,7 +137,7 @@ def test_augmix_draws():
   np.testing.assert_allclose(drawn['weights'].sum(-1), 1, atol=1e-5)
   assert stats.kstest(drawn['weights'][:, 0], stats.beta(1, 2).cdf).pvalue > 1e-3  # a margin of Dirichlet(1, 1, 1)
   assert stats.kstest(drawn['blend'], 'uniform').pvalue > 1e-3
-  turned = np.abs(drawn['layers'].strength[op == INDEX['rotate']])
+  turned = np.abs(drawn['layers'].parameter[op == INDEX['rotate']])
   assert stats.kstest(turned, 'uniform', (0, 9)).pvalue > 1e-3
 
 
@@ -186,7 +186,7 @@ SAME_AS_PIL = [
 def test_an_operation_is_pils(name, strength, pil, tolerance):
   # Not the full range of levels, or autocontrast would have nothing to do.
   image = (picture() * 0.7 + 20).astype(np.uint8)
-  ours = np.asarray(policies.apply_layers(image, layers((name, strength)), method='nearest'), int)
+  ours = np.asarray(policies.apply_layers(image, layers((name, strength)), interpolation='nearest'), int)
   assert ours.shape == SHAPE
   difference = np.abs(ours - np.asarray(pil(Image.fromarray(image)), int))
   assert difference.max() <= tolerance
@@ -195,7 +195,7 @@ def test_an_operation_is_pils(name, strength, pil, tolerance):
 def test_layers_recolor_in_turn_and_move_once():
   image = picture() / np.float32(255)
   both = layers(('translate_x', 4), ('equalize', 0), ('color', 1.8), ('translate_y', -6))
-  steps = [(name, float(strength)) for name, strength in zip([OPERATIONS[i] for i in both.op], both.strength)]
+  steps = [(name, float(strength)) for name, strength in zip([OPERATIONS[i] for i in both.op], both.parameter)]
   expected = image
   for name, strength in steps:
     if not name.startswith('translate'):
@@ -210,7 +210,7 @@ def test_layers_recolor_in_turn_and_move_once():
 
 def test_cubic_moves_stay_in_range():
   black_and_white = (picture() > 127).astype(np.float32)
-  moved = np.asarray(policies.apply_layers(black_and_white, layers(('rotate', 20.0)), method='cubic'))
+  moved = np.asarray(policies.apply_layers(black_and_white, layers(('rotate', 20.0)), interpolation='cubic'))
   assert moved.min() == 0
   assert moved.max() == 1
 

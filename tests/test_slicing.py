@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genaug.augment import geometry, slicing
+from genaug.augment import slicing
 
 RNG = np.random.default_rng(0)
 IMAGE = jnp.asarray(RNG.random((12, 10, 3)), jnp.float32)
@@ -44,10 +44,10 @@ def test_keeping_a_half_hides_the_other_one(anti):
   masks = slicing.diagonal_masks((12, 10), anti)
   for half, mask in enumerate(masks, 2 * anti):
     expected = np.where(mask[..., None], IMAGE, np.float32(0.25))
-    np.testing.assert_array_equal(jax.jit(slicing.keep_half)(IMAGE, half, 0.25), expected)
+    np.testing.assert_array_equal(jax.jit(slicing.diagonal_half)(IMAGE, half, fill=0.25), expected)
     labels = jnp.arange(120, dtype=jnp.int32).reshape(12, 10, 1)
-    np.testing.assert_array_equal(slicing.keep_half(labels, half), np.where(mask[..., None], labels, 0))
-  np.testing.assert_array_equal(slicing.keep_half(IMAGE, 4), IMAGE)
+    np.testing.assert_array_equal(slicing.diagonal_half(labels, half), np.where(mask[..., None], labels, 0))
+  np.testing.assert_array_equal(slicing.diagonal_half(IMAGE, 4), IMAGE)
 
 
 def test_five_and_ten_crops():
@@ -93,7 +93,7 @@ def test_random_grid_shuffles_draw_every_order_alike():
 
 
 def test_a_drawn_tile_is_one_of_the_grid():
-  draw = jax.jit(jax.vmap(lambda key: slicing.sample_tiles(key, IMAGE.shape, 3, 2)))(
+  draw = jax.jit(jax.vmap(lambda key: slicing.sample_tile_crop(key, IMAGE.shape, 3, 2)))(
     jax.random.split(jax.random.key(0), 600)
   )
   corners = np.stack([3 * draw['y'], 2 * draw['x']])
@@ -104,13 +104,13 @@ def test_a_drawn_tile_is_one_of_the_grid():
   np.testing.assert_allclose(draw['height'], 1 / 3)
 
 
-def test_tile_matrix_shows_the_tile():
+def test_tile_crop_shows_one_tile():
   blocks = jnp.asarray(RNG.random((6, 1, 1, 1)), jnp.float32)
   image = slicing.untile(jnp.tile(blocks, (1, 4, 5, 1)), 3, 2)
-  matrix = jax.jit(partial(slicing.tile_matrix, (12, 10), 3, 2))
-  for index, block in enumerate(blocks):
-    shown = geometry.warp(image, matrix(index), method='nearest')
-    np.testing.assert_array_equal(shown, jnp.broadcast_to(block, shown.shape))
+  crop = partial(slicing.random_tile_crop, rows=3, cols=2, interpolation='nearest')
+  shown = jax.jit(jax.vmap(crop, (0, None)))(jax.random.split(jax.random.key(0), 64), image)
+  np.testing.assert_array_equal(shown, jnp.broadcast_to(shown[:, :1, :1], shown.shape))
+  assert set(np.unique(shown)) == set(np.asarray(blocks).ravel())
 
 
 def test_pieces_are_the_same_under_jit_vmap_and_let_gradients_through():
@@ -131,9 +131,8 @@ ERRORS = {
   'tiles': (lambda: slicing.tiles(IMAGE, 5, 2), '5 x 2 does not divide an image of 12 x 10'),
   'strips': (lambda: slicing.strips(IMAGE, 3, 1), '1 x 3 does not divide an image of 12 x 10'),
   'no tiles': (lambda: slicing.tiles(IMAGE, 0, 2), '0 x 2 does not divide'),
-  'tile matrix': (lambda: slicing.tile_matrix((12, 10), 5, 2, 0), '5 x 2 does not divide'),
   'untile': (lambda: slicing.untile(IMAGE[None], 2, 1), '1 pieces.*2 x 1'),
-  'drawn tile': (lambda: slicing.sample_tiles(jax.random.key(0), IMAGE.shape, 5, 2), '5 x 2 does not divide'),
+  'drawn tile': (lambda: slicing.sample_tile_crop(jax.random.key(0), IMAGE.shape, 5, 2), '5 x 2 does not divide'),
   'grid shuffle': (lambda: slicing.grid_shuffle(IMAGE, jnp.zeros((5, 2), int)), '5 x 2 does not divide'),
   'permutation': (lambda: slicing.grid_shuffle(IMAGE, jnp.array([[1, 2]])), r'permutation.*\[0, 1\]'),
   'five crop': (lambda: slicing.five_crop(IMAGE, 13, 4), '13 x 4 does not fit into an image of 12 x 10'),

@@ -36,7 +36,8 @@ def drawn(name):
   return jax.jit(jax.vmap(lambda key: field((H, W), **draw(key, (H, W, 1)))))(keys)
 
 
-displaced = jax.jit(jax.vmap(warp.displaced, (0, 0, None)), static_argnums=2)
+displaced = jax.jit(jax.vmap(warp.displaced))
+nearest = jax.jit(jax.vmap(partial(warp.displaced, interpolation='nearest')))
 invert_points = jax.jit(jax.vmap(warp.invert_points))
 move_boxes = jax.jit(jax.vmap(warp.move_boxes))
 
@@ -57,7 +58,7 @@ def test_the_output_at_p_shows_the_input_at_p_and_its_displacement():
 def test_a_dot_painted_at_a_keypoint_is_found_at_the_moved_keypoint(name):
   points = uniform(0, 0, 1, (DRAWS, 1, 2)) * [W - 8, H - 8] + 4
   distance = (COLUMNS - points[..., :1]) ** 2 + (ROWS - points[..., 1:]) ** 2
-  images = np.asarray(displaced(np.exp(-distance / 2)[..., None], drawn(name), 'bilinear'))[..., 0]
+  images = np.asarray(displaced(np.exp(-distance / 2)[..., None], drawn(name)))[..., 0]
   moved = np.asarray(invert_points(drawn(name), points))[:, 0]
   inside = ((moved > 6) & (moved < [W - 6, H - 6])).all(1)
   found = np.stack([(images * COLUMNS).sum((1, 2)), (images * ROWS).sum((1, 2))], -1) / images.sum((1, 2))[:, None]
@@ -71,7 +72,7 @@ def test_a_moved_box_encloses_the_moved_mask(name):
   boxes = np.concatenate([corner, corner + np.random.default_rng(1).integers(4, 16, (DRAWS, 2))], -1)
   x0, y0, x1, y1 = boxes.T[..., None, None]
   masks = 7 * ((x0 < COLUMNS) & (x1 > COLUMNS) & (y0 < ROWS) & (y1 > ROWS))
-  masks = np.asarray(displaced(masks[..., None], drawn(name), 'nearest'))[..., 0]
+  masks = np.asarray(nearest(masks[..., None], drawn(name)))[..., 0]
   assert set(np.unique(masks)) == {0, 7}
   moved = np.asarray(move_boxes(drawn(name), boxes[:, None].astype(np.float32)))[:, 0]
   for mask, box in zip(masks, moved):
@@ -90,7 +91,7 @@ def test_masks_keep_their_type_and_labels(name):
   how = jax.jit(lambda key: draw(key, (H, W, 1)))(jax.random.key(0))
   mask = np.random.default_rng(0).choice([3, 7, 300], (H, W, 1))
   masks = [mask.astype(np.int32), (mask % 256).astype(np.uint8), mask > 3]
-  moved = jax.jit(lambda masks: [op(m, **how, method='nearest', border='edge') for m in masks])(masks)
+  moved = jax.jit(lambda masks: [op(m, **how, interpolation='nearest', border='edge') for m in masks])(masks)
   for before, after in zip(masks, moved):
     assert after.dtype == before.dtype
     np.testing.assert_array_equal(np.unique(after), np.unique(before))
@@ -208,7 +209,7 @@ def test_lens_distort_agrees_with_opencv(k):
 ERRORS = {
   'rank': (lambda x: warp.lens_distort(x[0], 0.1), r'lens_distort.*\[h, w, c\]'),
   'integers': (lambda x: warp.lens_distort(x.astype(jnp.int32), 0.1), 'lens_distort.*int32'),
-  'method': (lambda x: warp.lens_distort(x, 0.1, method='linear'), "method = 'linear'.*bilinear"),
+  'method': (lambda x: warp.lens_distort(x, 0.1, interpolation='linear'), "interpolation = 'linear'.*bilinear"),
   'k1': (lambda x: warp.lens_distort(x, 1.5), 'k1 = 1.5'),
   'lens limit': (lambda x: warp.random_lens_distort(jax.random.key(0), x, 0.5), 'limit = 0.5'),
   'control': (lambda x: warp.elastic(x, np.full((9, 9, 2), 2.0)), 'elastic: control'),

@@ -177,7 +177,7 @@ _OTHERS = {
     'torchvision': lambda v2, n: v2.RandomErasing(1.0, (1 / 16, 1 / 16), (1.0, 1.0)),
   },
   'random_erasing': {
-    'genaug': ('random_erasing', {}),
+    'genaug': ('random_erase', {}),
     'albumentations': lambda A, n: A.Erasing((0.02, 0.33), (0.3, 3.3), p=1),
     'kornia': lambda K, n: K.RandomErasing((0.02, 0.33), (0.3, 3.3), p=1.0),
     'torchvision': lambda v2, n: v2.RandomErasing(1.0, (0.02, 0.33), (0.3, 3.3)),

@@ -367,7 +367,7 @@ OPS = {
     'kornia': lambda K, n: K.RandomSaltAndPepperNoise((0.0, 0.05), (0.5, 0.5), p=1.0),
   },
   'jpeg': {
-    'genaug': ('random_jpeg', {'quality_low': 50}),
+    'genaug': ('random_jpeg', {'quality': 50}),
     'albumentations': lambda A, n: A.ImageCompression('jpeg', (50, 95), p=1),
     'opencv': _cv2_jpeg,
     'pillow': _pil_jpeg,

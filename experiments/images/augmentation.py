@@ -38,9 +38,9 @@ def mixes(augment: ConfigDict) -> list[str]:
   return [name for name in turned_on(augment) if OPS[name].stage == 'mix']
 
 
-def tears(augment: ConfigDict) -> bool:
+def loses_annotations(augment: ConfigDict) -> bool:
   """Whether boxes and keypoints can't follow."""
-  return any(OPS[name].tears for name in turned_on(augment))
+  return any(not OPS[name].keeps_annotations for name in turned_on(augment))
 
 
 def settings(augment: ConfigDict) -> str:
@@ -101,7 +101,7 @@ def _arguments(name: str, arguments: dict) -> str:
   parts = []
   for key, value in arguments.items():
     if isinstance(value, policies.Layers):
-      parts += [_layer(*layer) for layer in zip(np.ravel(value.op), np.ravel(value.strength))]
+      parts += [_layer(*layer) for layer in zip(np.ravel(value.op), np.ravel(value.parameter))]
     elif jnp.issubdtype(value.dtype, jax.dtypes.prng_key) or value.size > SMALL:
       continue
     elif value.dtype == bool:

@@ -1,13 +1,16 @@
 """Augmentation in jax.numpy: pure functions of one image, made for vmap, jit and grad.
 
-An image is float [h, w, c] in [0, 1], or uint8; an operation returns the dtype that it was given. `op(image, value)`
-is arithmetic, `random_op(key, image, limit, p=1)` draws the value first, `sample_op(key, shape, limit)` only draws.
-Nothing stops a gradient. Operations that mix take two examples, policies take a key.
+An image is float [h, w, c] in [0, 1], or uint8; an operation returns the dtype that it was given.
+`op(image, value, *, interpolation=...)` is arithmetic, `random_op(key, image, parameter, *, p=1.0, ...)` samples
+values first, `sample_op(key, shape, parameter)` only samples. A parameter is a number, or a pair (low, high): the range
+of what is sampled. A batch is `jax.vmap(random_op)(keys, images)`. vmap maps every argument that it is given, so fix
+parameters by `functools.partial(random_op, degrees=15.0)`, or pass one of each for every image. Nothing stops a
+gradient. Operations that mix take batches, policies take a key.
 
-  geometry, crops       moves by a matrix; crops, padding, sizes
-  warp                  moves point by point: elastic, grid, thin plate spline, lens
+  geometry, crops       flips, rotations, affine and perspective transforms; crops, padding, sizes
+  warp                  displacement fields: elastic, grid, thin plate spline, lens
   slicing               tiles, strips, diagonal halves, patches
-  color, tone           colour matrices, curves
+  color, lighting, tone colour matrices, curves
   filters, noise        blurs, sharpening; noise and JPEG
   occlusion             cutout and its relatives
   mixing, style         images with images
@@ -27,8 +30,6 @@ from genaug.augment.color import (
   contrast,
   grayscale,
   hue,
-  pca_lighting,
-  planckian_jitter,
   random_brightness,
   random_channel_drop,
   random_channel_shuffle,
@@ -36,8 +37,6 @@ from genaug.augment.color import (
   random_contrast,
   random_grayscale,
   random_hue,
-  random_pca_lighting,
-  random_planckian_jitter,
   random_saturation,
   saturation,
 )
@@ -93,6 +92,7 @@ from genaug.augment.geometry import (
   vflip,
   zoom,
 )
+from genaug.augment.lighting import pca_lighting, planckian_jitter, random_pca_lighting, random_planckian_jitter
 from genaug.augment.mixing import (
   copy_paste,
   cutmix,
@@ -128,7 +128,6 @@ from genaug.augment.occlusion import (
   random_coarse_dropout,
   random_cutout,
   random_erase,
-  random_erasing,
   random_grid_mask,
   random_pixel_dropout,
 )
@@ -142,15 +141,17 @@ from genaug.augment.policies import (
 )
 from genaug.augment.registry import OPS, Op
 from genaug.augment.slicing import (
+  diagonal_half,
   diagonal_halves,
   five_crop,
   grid_shuffle,
-  keep_half,
   patches,
+  random_diagonal_half,
   random_grid_shuffle,
-  random_halves,
+  random_tile_crop,
   strips,
   ten_crop,
+  tile_crop,
   tiles,
   untile,
 )
@@ -215,6 +216,7 @@ __all__ = [
   'crop',
   'cutmix',
   'cutout',
+  'diagonal_half',
   'diagonal_halves',
   'diff_augment',
   'elastic',
@@ -235,7 +237,6 @@ __all__ = [
   'hue',
   'invert',
   'jpeg',
-  'keep_half',
   'lens_distort',
   'median_blur',
   'mixup',
@@ -266,11 +267,11 @@ __all__ = [
   'random_crop',
   'random_cutmix',
   'random_cutout',
+  'random_diagonal_half',
   'random_diff_augment',
   'random_elastic',
   'random_equalize',
   'random_erase',
-  'random_erasing',
   'random_fmix',
   'random_fourier_mix',
   'random_gamma',
@@ -280,7 +281,6 @@ __all__ = [
   'random_grid_distort',
   'random_grid_mask',
   'random_grid_shuffle',
-  'random_halves',
   'random_hflip',
   'random_histogram_match',
   'random_hue',
@@ -309,6 +309,7 @@ __all__ = [
   'random_shot_noise',
   'random_solarize',
   'random_thin_plate_spline',
+  'random_tile_crop',
   'random_tone_curve',
   'random_translate',
   'random_transpose',
@@ -333,6 +334,7 @@ __all__ = [
   'ten_crop',
   'thin_plate_spline',
   'three_augment',
+  'tile_crop',
   'tiles',
   'tone_curve',
   'translate',

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, ScalarLike
 
 from genaug.augment.diff_augment import check_signed
-from genaug.augment.image import Shape, check_channels, check_range, uniform
+from genaug.augment.image import ImageShape, check_channels, check_range, uniform
 from genaug.augment.matrices import compose, rotate_matrix, scale_matrix, translate_matrix
 from genaug.augment.resample import Matrix, warp
 
@@ -60,7 +60,7 @@ class Cutout(NamedTuple):
   size: Float[Array, '']  # fraction of the side
 
 
-Draw = dict[str, NamedTuple]  # group -> its parameters; a transform that doesn't happen has its neutral value
+Params = dict[str, NamedTuple]  # group -> its parameters; a transform that doesn't happen has its neutral value
 
 POWER = np.array([10, 1, 1, 1], np.float32) / 13  # of the frequency bands in a typical image, low to high
 
@@ -68,38 +68,38 @@ POWER = np.array([10, 1, 1, 1], np.float32) / 13  # of the frequency bands in a 
 # The image
 
 
-def ada(image: Float[Array, 'h w c'], draw: Draw) -> Float[Array, 'h w c']:
-  """An image in [-1, 1] under the transforms of a draw, in the paper's order; neutral values keep the bits.
+def ada(image: Float[Array, 'h w c'], params: Params) -> Float[Array, 'h w c']:
+  """Applies the transforms of `params` to an image in [-1, 1], in the paper's order; neutral values keep the bits.
 
   Raises ValueError for another rank, a dtype that isn't floating, and colour changes of other than 1 or 3 channels.
   """
   image = check_signed(image, 'ada')
   x = image.astype(jnp.promote_types(image.dtype, jnp.float32))
-  if 'blit' in draw or 'geometry' in draw:
-    x = warp(x, move_matrix(draw, image.shape[:2]), border='reflect')
-  if 'color' in draw:
-    x = _recolor(x, draw['color'])
-  if 'filter' in draw:
-    x = _equalise(x, draw['filter'])
-  if 'noise' in draw:
-    x = x + draw['noise'].std * jax.random.normal(draw['noise'].key, x.shape)
-  if 'cutout' in draw:
-    x = jnp.where(_box(draw['cutout'], image.shape), 0, x)
+  if 'blit' in params or 'geometry' in params:
+    x = warp(x, move_matrix(params, image.shape[:2]), border='reflect')
+  if 'color' in params:
+    x = _recolor(x, params['color'])
+  if 'filter' in params:
+    x = _equalise(x, params['filter'])
+  if 'noise' in params:
+    x = x + params['noise'].std * jax.random.normal(params['noise'].key, x.shape)
+  if 'cutout' in params:
+    x = jnp.where(_box(params['cutout'], image.shape), 0, x)
   return x.astype(image.dtype)
 
 
-def move_matrix(draw: Draw, shape: tuple[int, int]) -> Matrix:
-  """All moves of a draw as one matrix, the input's points to the output's, for an image of that (h, w)."""
+def move_matrix(params: Params, shape: tuple[int, int]) -> Matrix:
+  """The moves of `params` as one matrix, the input's points to the output's, for an image of that (h, w)."""
   moves = []
-  if 'blit' in draw:
-    blit = draw['blit']
+  if 'blit' in params:
+    blit = params['blit']
     moves += [
       scale_matrix(shape, 1 - 2 * blit.flip, 1),
       rotate_matrix(shape, 90 * blit.turns),
       translate_matrix((1, 1), *blit.shift),
     ]
-  if 'geometry' in draw:
-    zoom, before, stretch, after, (dx, dy) = draw['geometry']
+  if 'geometry' in params:
+    zoom, before, stretch, after, (dx, dy) = params['geometry']
     moves += [
       scale_matrix(shape, zoom, zoom),
       rotate_matrix(shape, before),
@@ -164,12 +164,12 @@ def _box(cutout: Cutout, shape):
   return (rows[:, None] & columns)[..., None]
 
 
-# The draw
+# Sampling
 
 
 def sample_ada(
-  key: PRNGKeyArray, shape: Shape, p: ScalarLike, transforms: tuple[str, ...] = ('blit', 'geometry', 'color')
-) -> Draw:
+  key: PRNGKeyArray, shape: ImageShape, p: ScalarLike, transforms: tuple[str, ...] = ('blit', 'geometry', 'color')
+) -> Params:
   """Parameters of the groups that `transforms` names, every transform neutral with probability 1 - p.
 
   A group's parameters depend on the key, not on the other groups. Raises ValueError for an unknown group.
@@ -178,18 +178,26 @@ def sample_ada(
   if not set(transforms) <= set(GROUPS):
     raise ValueError(f'transforms = {transforms!r}: must be a tuple of {", ".join(GROUPS)}')
   streams = {group: jax.random.fold_in(key, stream) for stream, group in enumerate(GROUPS)}
-  return {group: draw(streams[group], shape, p) for group, draw in GROUPS.items() if group in transforms}
+  return {group: sample(streams[group], shape, p) for group, sample in GROUPS.items() if group in transforms}
 
 
 def random_ada(
-  key: PRNGKeyArray, image: Float[Array, 'h w c'], p: ScalarLike, transforms=('blit', 'geometry', 'color')
+  key: PRNGKeyArray,
+  image: Float[Array, 'h w c'],
+  p: ScalarLike,
+  transforms: tuple[str, ...] = ('blit', 'geometry', 'color'),
 ) -> Float[Array, 'h w c']:
-  """`ada` by `sample_ada`: every transform on its own with probability p."""
+  """Applies adaptive discriminator augmentation to an image in [-1, 1], every transform on its own with probability p.
+
+  p lies in [0, 1]; `transforms` are groups: blit, geometry, color, filter, noise, cutout. Differentiable twice.
+  Raises ValueError for a p outside its range, an unknown group, another rank, and a dtype that isn't floating.
+  Source: Karras et al. 2020, Training Generative Adversarial Networks with Limited Data, appendix B.
+  """
   image = check_signed(image, 'ada')
   return ada(image, sample_ada(key, image.shape, p, transforms))
 
 
-def _draw_blit(key, shape, p) -> Blit:
+def _sample_blit(key, shape, p) -> Blit:
   h, w, _ = shape
   on, how = _chances(key, p, 3)
   flip, turn, *shift = uniform(how, 0, 1, (4,))
@@ -201,7 +209,7 @@ def _draw_blit(key, shape, p) -> Blit:
   )
 
 
-def _draw_geometry(key, shape, p) -> Geometry:
+def _sample_geometry(key, shape, p) -> Geometry:
   del shape
   # Two chances to be turned, which together make one of p.
   once = 1 - jnp.sqrt(1 - jnp.asarray(p, jnp.float32))
@@ -218,7 +226,7 @@ def _draw_geometry(key, shape, p) -> Geometry:
   )
 
 
-def _draw_color(key, shape, p) -> Color:
+def _sample_color(key, shape, p) -> Color:
   del shape
   on, how = _chances(key, p, 5)
   turns, sizes = jax.random.split(how)
@@ -233,7 +241,7 @@ def _draw_color(key, shape, p) -> Color:
   )
 
 
-def _draw_filter(key, shape, p) -> Filter:
+def _sample_filter(key, shape, p) -> Filter:
   del shape
   on, how = _chances(key, p, 4)
   gains = jnp.exp2(jnp.where(on, jax.random.normal(how, (4,)), 0))
@@ -241,14 +249,14 @@ def _draw_filter(key, shape, p) -> Filter:
   return Filter(gains / jnp.sqrt(1 + POWER * (gains**2 - 1)).prod())
 
 
-def _draw_noise(key, shape, p) -> Noise:
+def _sample_noise(key, shape, p) -> Noise:
   del shape
   on, how = _chances(key, p, 1)
   std, pixels = jax.random.split(how)
   return Noise(key=pixels, std=jnp.where(on[0], 0.1 * jnp.abs(jax.random.normal(std)), 0))
 
 
-def _draw_cutout(key, shape, p) -> Cutout:
+def _sample_cutout(key, shape, p) -> Cutout:
   del shape
   on, how = _chances(key, p, 1)
   return Cutout(centre=uniform(how, 0, 1, (2,)), size=jnp.where(on[0], 0.5, 0))
@@ -261,13 +269,13 @@ def _chances(key, p, count: int) -> tuple[Bool[Array, ' n'], PRNGKeyArray]:
 
 
 # A group's position here is its random stream. Append only.
-GROUPS: dict[str, Callable[[PRNGKeyArray, Shape, Any], NamedTuple]] = {
-  'blit': _draw_blit,
-  'geometry': _draw_geometry,
-  'color': _draw_color,
-  'filter': _draw_filter,
-  'noise': _draw_noise,
-  'cutout': _draw_cutout,
+GROUPS: dict[str, Callable[[PRNGKeyArray, ImageShape, Any], NamedTuple]] = {
+  'blit': _sample_blit,
+  'geometry': _sample_geometry,
+  'color': _sample_color,
+  'filter': _sample_filter,
+  'noise': _sample_noise,
+  'cutout': _sample_cutout,
 }
 
 
@@ -275,7 +283,7 @@ GROUPS: dict[str, Callable[[PRNGKeyArray, Shape, Any], NamedTuple]] = {
 
 
 class Controller(NamedTuple):
-  """Steers p by how sure the discriminator is of the training images; arrays only, part of a training state."""
+  """Adapts p to the signs of the logits of training images; arrays only, part of a training state."""
 
   p: Float[Array, '']
   signs: Float[Array, '']  # sum over the steps since the last change of the mean sign of the logits of real images

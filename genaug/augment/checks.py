@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from genaug.augment.resample import METHODS
+from genaug.augment.resample import INTERPOLATIONS
 from genaug.augment.targets import (
   KINDS,
   OBJECTS,
@@ -54,8 +54,10 @@ def check_targets(targets: Targets) -> None:
       raise ValueError(f'targets: {name} = {target!r}: must be an augment.Target')
     if target.kind not in KINDS:
       raise ValueError(f'targets: {name}.kind = {target.kind!r}: must be one of {", ".join(KINDS)}')
-    if target.interpolation not in (None, *METHODS):
-      raise ValueError(f'targets: {name}.interpolation = {target.interpolation!r}: must be one of {", ".join(METHODS)}')
+    if target.interpolation not in (None, *INTERPOLATIONS):
+      raise ValueError(
+        f'targets: {name}.interpolation = {target.interpolation!r}: must be one of {", ".join(INTERPOLATIONS)}'
+      )
     if target.kind in ('visible', 'attribute') and getattr(targets.get(target.of), 'kind', None) not in OBJECTS:
       raise ValueError(f'targets: {name}.of = {target.of!r}: must name boxes or keypoints of the table')
     if target.kind == 'image' and target.fill is not None and not 0 <= target.fill <= 1:

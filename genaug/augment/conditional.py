@@ -1,16 +1,16 @@
 """`when`: a condition that stays one under vmap.
 
-vmap turns `lax.cond` into both branches and a choice, so a policy that draws one of many operations for every
+vmap turns `lax.cond` into both branches and a choice, so a policy that samples one of many operations for every
 image would pay for all of them. `when` is batched in one of two ways, with the same results:
 
-  in_groups   the images that drew the operation are computed a sixteenth of the batch at a time and the others left
-              alone, so that the work grows with the number of draws and the memory stays small. On CPU, and on TPU,
-              where the gathers of a resample are dear in both.
+  in_groups   the images that get the operation are computed a sixteenth of the batch at a time and the others left
+              alone, so that the work grows with their number and the memory stays small. On CPU, and on TPU, where the
+              gathers of a resample are expensive in both.
   everywhere  all are computed and the result chosen: on GPU, where a group would leave most of the chip idle.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -18,52 +18,67 @@ import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Bool, Float, PyTree
 
-GROUPS = 16  # into which a batch is cut: fewer compute more images that nobody asked for, more have more overhead
+GROUPS = 16  # per batch: fewer compute more images that are not on, more have more overhead
 
 
 def when(
-  on: Bool[Array, ''], op: Callable[[Array, Any], Array], image: Float[Array, 'h w c'], params: PyTree = ()
+  on: Bool[Array, ''], op: Callable[..., Array], image: Float[Array, 'h w c'], params: PyTree = (), **static
 ) -> Float[Array, 'h w c']:
-  """op(image, params) if `on`, else the image; shape and dtype must be kept. `op` must not close over arrays.
+  """op(image, params, **static) if `on`, else the image; shape and dtype must be kept.
 
-  Reverse-mode differentiable in the image and the floats of `params` (forward mode is not).
+  Reverse-mode differentiable in the image and the floats of `params`. Forward mode (`jax.jvp`, `jax.jacfwd`) and
+  differentiating twice are not supported: JAX raises TypeError or ValueError.
+
+  `op` must be one lasting object, such as a function of a module, that closes over no arrays, and `static` must be
+  hashable: what is compiled for them is kept, so that a call outside `jax.jit` compiles once.
   """
+  return _conditional(op, tuple(static.items()))(on, image, jax.tree.map(jnp.asarray, params))
+
+
+@lru_cache(maxsize=256)
+def _conditional(op: Callable[..., Array], static: tuple[tuple[str, Any], ...]) -> Callable[..., Array]:
+  op = partial(op, **dict(static))
+
+  def pull_back(cotangents, operands):
+    image, floats, others = operands
+    return jax.vjp(lambda image, floats: op(image, _merge(floats, others)), image, floats)[1](cotangents[0])
+
+  forwards, backwards = _change_if(op), _change_if(pull_back)
 
   @jax.custom_vjp
   def run(on, image, params):
-    return _change_if(on, op, image, params)
+    return forwards(on, image, params)
 
   def forward(on, image, params):
     return run(on, image, params), (on, image, params)
 
   def backward(saved, cotangent):
     on, image, params = saved
-    leaves, tree = jax.tree.flatten(params)
-    is_float = [jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves]
-    floats = [leaf for leaf, yes in zip(leaves, is_float) if yes]
-
-    def merge(floats, leaves):
-      floats = iter(floats)
-      return tree.unflatten([next(floats) if yes else leaf for leaf, yes in zip(leaves, is_float)])
-
-    def pull_back(cotangents, operands):
-      image, floats, leaves = operands
-      return jax.vjp(lambda image, floats: op(image, merge(floats, leaves)), image, floats)[1](cotangents[0])
-
+    floats, others = _split(params)
     unchanged = cotangent, jax.tree.map(jnp.zeros_like, floats)
-    to_image, to_floats = _change_if(on, pull_back, unchanged, (image, floats, leaves))
-    return None, to_image, merge(to_floats, [None] * len(leaves))
+    return None, *backwards(on, unchanged, (image, floats, others))
 
   run.defvjp(forward, backward)
-  return run(on, image, jax.tree.map(jnp.asarray, params))
+  return jax.jit(run, inline=True)
 
 
-def _change_if(on: Bool[Array, ''], op: Callable, state: PyTree, operands: PyTree) -> PyTree:
-  """op(state, operands) if `on`, else the state, with the batching rule of this module."""
+def _split(params: PyTree) -> tuple[PyTree, PyTree]:
+  """The floats of a tree and its other leaves, None in place of the rest."""
+  is_float = lambda leaf: jnp.issubdtype(leaf.dtype, jnp.floating)
+  floats = jax.tree.map(lambda leaf: leaf if is_float(leaf) else None, params)
+  return floats, jax.tree.map(lambda leaf: None if is_float(leaf) else leaf, params)
+
+
+def _merge(floats: PyTree, others: PyTree) -> PyTree:
+  return jax.tree.map(lambda a, b: b if a is None else a, floats, others, is_leaf=lambda leaf: leaf is None)
+
+
+def _change_if(op: Callable) -> Callable[[Bool[Array, ''], PyTree, PyTree], PyTree]:
+  """(on, state, operands) -> op(state, operands) if `on`, else the state, with the batching rule of this module."""
 
   @custom_vmap
   def one(on, state, operands):
-    return jax.lax.cond(on, op, lambda state, operands: state, state, operands)
+    return jax.lax.cond(on, op, _keep, state, operands)
 
   @one.def_vmap
   def many(size, batched, *arguments):
@@ -78,7 +93,7 @@ def _change_if(on: Bool[Array, ''], op: Callable, state: PyTree, operands: PyTre
     )
     return changed, jax.tree.map(lambda _: True, changed)
 
-  return one(on, state, operands)
+  return one
 
 
 def everywhere(op: Callable, on: Bool[Array, ' b'], state: PyTree, operands: PyTree) -> PyTree:
@@ -91,10 +106,10 @@ def everywhere(op: Callable, on: Bool[Array, ' b'], state: PyTree, operands: PyT
 
 
 def in_groups(op: Callable, on: Bool[Array, ' b'], state: PyTree, operands: PyTree) -> PyTree:
-  """op(state, operands) of the examples that are `on`, a group after the other."""
+  """op(state, operands) of the examples that are `on`, one group after the other."""
   size = len(on)
   group = -(-size // GROUPS)
-  # Those that are on come first; what fills the last group up is nobody's row.
+  # Those that are on come first; the last group is filled up with a row outside the batch.
   rows = jnp.nonzero(on, size=group * GROUPS, fill_value=size)[0]
 
   def compute(i, state):
@@ -108,4 +123,9 @@ def in_groups(op: Callable, on: Bool[Array, ' b'], state: PyTree, operands: PyTr
 
 
 def _all_or_none(op, on, state, operands):
-  return jax.lax.cond(on[0], jax.vmap(op), lambda state, operands: state, state, operands)
+  return jax.lax.cond(on[0], jax.vmap(op), _keep, state, operands)
+
+
+def _keep(state, operands):
+  del operands
+  return state

@@ -1,19 +1,29 @@
-"""What part of an image is seen, and at what size: crops, pads and resizes."""
+"""Crops, pads and resizes."""
 
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray, ScalarLike
 
-from genaug.augment.image import Params, check_image, check_range, clip, operation, uniform, validated
-from genaug.augment.image import Shape as ImageShape
-from genaug.augment.matrices import Matrix, Shape
-from genaug.augment.resample import BORDERS, in_range, warp
+from genaug.augment.image import (
+  ImageShape,
+  Parameter,
+  Params,
+  check_image,
+  check_order,
+  check_range,
+  clip,
+  operation,
+  random_form,
+  uniform,
+  validated,
+)
+from genaug.augment.matrices import Matrix, Size
+from genaug.augment.resample import BORDERS, Fill, in_range, warp
 
-TRIES = 10  # windows drawn until one fits into the frame, as torchvision does
+TRIES = 10  # windows sampled until one fits into the frame, as torchvision does
 
 
 # Windows and margins in whole pixels; masks take them too
@@ -22,7 +32,7 @@ TRIES = 10  # windows drawn until one fits into the frame, as torchvision does
 def crop(
   image: Num[Array, 'h w c'], top: Int[ScalarLike, ''], left: Int[ScalarLike, ''], height: int, width: int
 ) -> Num[Array, 'height width c']:
-  """The window of static size with that corner; a corner that would push it over the frame is moved back.
+  """Crops the window of static size, in pixels, with that corner; one that leaves the frame is moved back.
 
   Raises ValueError where the window is larger than the image.
   """
@@ -32,7 +42,7 @@ def crop(
 
 
 def center_crop(image: Num[Array, 'h w c'], height: int, width: int) -> Num[Array, 'height width c']:
-  """The window of static size in the middle, half a pixel up and left of it where that is between two.
+  """Crops the window of static size, in pixels, in the middle; half a pixel up and left of it where sides are odd.
 
   Raises ValueError where the window is larger than the image.
   """
@@ -43,12 +53,15 @@ def center_crop(image: Num[Array, 'h w c'], height: int, width: int) -> Num[Arra
 
 
 def random_crop(key: PRNGKeyArray, image: Num[Array, 'h w c'], height: int, width: int) -> Num[Array, 'height width c']:
-  """`crop` by a corner drawn by `sample_crop`."""
+  """Crops a window of static size, in pixels, anywhere in the image.
+
+  Raises ValueError where the window is larger than the image.
+  """
   return crop(image, **sample_crop(key, image.shape, height, width), height=height, width=width)
 
 
 def sample_crop(key: PRNGKeyArray, shape: ImageShape, height: int, width: int) -> Params:
-  """A corner uniform among those that keep the window in the frame: top and left, in pixels."""
+  """Samples top and left of `crop`, in pixels, uniformly from those that keep the window in the frame."""
   h, w, _ = shape
   check_fits(h, w, height, width)
   down, across = jax.random.split(key)
@@ -65,9 +78,9 @@ def pad(
   left: int,
   right: int,
   border: str = 'constant',
-  fill: Float[ArrayLike, '*c'] = 0.0,
+  fill: Fill = 0.0,
 ) -> Num[Array, 'H W c']:
-  """The image with so many pixels more on each side, continued as `resample` does; `fill` is in the image's units.
+  """Pads the image by whole pixels on each side, continued as `resample` does; `fill` is in the image's units.
 
   Raises ValueError for an unknown border or fewer than 0 pixels.
   """
@@ -103,57 +116,42 @@ def resized_crop(
   width: ScalarLike,
   height: ScalarLike,
   *,
-  shape: Shape | None = None,
-  **options,
+  size: Size | None = None,
+  interpolation: str = 'bilinear',
+  border: str = 'constant',
+  fill: Fill = 0.0,
 ) -> Float[Array, 'H W c']:
-  """The window with the top left corner (x, y) and that size, all fractions of the side, at the size `shape`.
+  """Crops the window with that top left corner and size, fractions of the side in [0, 1], and resizes it.
 
-  shape is (height, width), the input's by default; `options` are the keywords of `warp`. Where the window is more
-  than twice the output, pixels are skipped: `resize` does not.
+  The output has `size`, (height, width) in pixels, the input's by default. Where the window is more than twice the
+  output, pixels are skipped: `resize` does not.
+  Source of the random windows: Szegedy et al. 2015, "Going Deeper with Convolutions", section 6.
   """
   for name, value, low in (('x', x, 0), ('y', y, 0), ('width', width, 0.001), ('height', height, 0.001)):
     check_range(f'resized_crop: {name}', value, low, 1)
-  shape = shape or image.shape[:2]
-  shown = warp(image, resized_crop_matrix(image.shape[:2], x, y, width, height, shape), shape=shape, **options)
-  return in_range(shown, options.get('method'))
+  size = size or image.shape[:2]
+  matrix = resized_crop_matrix(image.shape[:2], x, y, width, height, size)
+  shown = warp(image, matrix, size=size, interpolation=interpolation, border=border, fill=fill)
+  return in_range(shown, interpolation)
 
 
 def resized_crop_matrix(
-  shape: Shape, x: ScalarLike, y: ScalarLike, width: ScalarLike, height: ScalarLike, output: Shape | None = None
+  size: Size, x: ScalarLike, y: ScalarLike, width: ScalarLike, height: ScalarLike, output: Size | None = None
 ) -> Matrix:
-  """See `resized_crop`; from points of an image of that shape to points of the output."""
-  h, w = shape
-  h_out, w_out = output or shape
+  """See `resized_crop`; from points of an image of that size to points of the output."""
+  h, w = size
+  h_out, w_out = output or size
   return jnp.array(
     [[w_out / w / width, 0, -x / width * w_out], [0, h_out / h / height, -y / height * h_out], [0, 0, 1]], jnp.float32
   )
 
 
-def random_resized_crop(
-  key: PRNGKeyArray,
-  image: Num[Array, 'h w c'],
-  scale_low: ScalarLike = 0.08,
-  scale_high: ScalarLike = 1.0,
-  ratio_low: ScalarLike = 3 / 4,
-  ratio_high: ScalarLike = 4 / 3,
-  *,
-  p: ScalarLike = 1.0,
-  **options,
-) -> Num[Array, 'H W c']:
-  """`resized_crop`, with probability p, by a window from `sample_random_resized_crop`; else all of the image, resized.
-
-  Szegedy et al. 2015, "Going Deeper with Convolutions", section 6.
-  """
-  check_range('random_resized_crop: p', p, 0, 1)
-  image = check_image(image, 'random_resized_crop')
-  on, how = jax.random.split(key)
-  drawn = sample_random_resized_crop(how, image.shape, scale_low, scale_high, ratio_low, ratio_high)
-  whole = {'x': 0.0, 'y': 0.0, 'width': 1.0, 'height': 1.0}
-  on = jax.random.bernoulli(on, p * 1.0)
-  return resized_crop(image, **{name: jnp.where(on, drawn[name], whole[name]) for name in whole}, **options)
-
-
-@validated(scale_low=(0.001, 1), scale_high=(0.001, 1), ratio_low=(0.01, 100), ratio_high=(0.01, 100))
+@validated(
+  scale_low=Parameter(0.001, 1, 'of the area', 'Least area of the window.'),
+  scale_high=Parameter(0.001, 1, 'of the area', 'Largest area; in between it is uniform.'),
+  ratio_low=Parameter(0.01, 100, '', 'Least ratio of width to height, in pixels.'),
+  ratio_high=Parameter(0.01, 100, '', 'Largest ratio; in between it is log-uniform.'),
+)
 def sample_random_resized_crop(
   key: PRNGKeyArray,
   shape: ImageShape,
@@ -162,11 +160,9 @@ def sample_random_resized_crop(
   ratio_low: ScalarLike = 3 / 4,
   ratio_high: ScalarLike = 4 / 3,
 ) -> Params:
-  """a window of a share of the area uniform in [scale_low, scale_high] and a ratio of width to height in pixels
-  log-uniform in [ratio_low, ratio_high], anywhere in the frame; scales in [0.001, 1], ratios in [0.01, 100].
-
-  Where none of ten fits into the frame, the largest window of an allowed ratio.
-  """
+  """Samples a window anywhere in the frame; where none of ten fits, the largest one of an allowed ratio."""
+  check_order('random_resized_crop: (scale_low, scale_high)', scale_low, scale_high)
+  check_order('random_resized_crop: (ratio_low, ratio_high)', ratio_low, ratio_high)
   h, w, _ = shape
   size, form, place = jax.random.split(key, 3)
   area = uniform(size, scale_low, scale_high, (TRIES,))
@@ -179,45 +175,62 @@ def sample_random_resized_crop(
   return {'x': left * (1 - width), 'y': top * (1 - height), 'width': width, 'height': height}
 
 
+def _random_resized_crop(key, image, parameters, p, interpolation, **options):
+  image = check_image(image, 'random_resized_crop', masks=interpolation == 'nearest')
+  on, how = jax.random.split(key)
+  window = sample_random_resized_crop(how, image.shape, **parameters)
+  whole = {'x': 0.0, 'y': 0.0, 'width': 1.0, 'height': 1.0}
+  on = jax.random.bernoulli(on, p * 1.0)
+  window = {name: jnp.where(on, window[name], whole[name]) for name in whole}
+  return resized_crop(image, **window, interpolation=interpolation, **options)
+
+
+# The output has one size, so that with probability 1 - p the whole image is resized.
+random_resized_crop = random_form(
+  'random_resized_crop', resized_crop.__doc__, resized_crop, sample_random_resized_crop, _random_resized_crop, p=1.0
+)
+
+
 # Sizes
 
 
 def resize(
-  image: Num[Array, 'h w c'], height: int, width: int, method: str = 'bilinear', antialias: bool = True
+  image: Num[Array, 'h w c'], height: int, width: int, interpolation: str = 'bilinear', antialias: bool = True
 ) -> Num[Array, 'height width c']:
-  """The whole image at another size, as PIL's `Image.resize` has it.
+  """Resizes the image to height x width pixels, as PIL's `Image.resize` does.
 
-  method: 'nearest', which takes integers and booleans too (label masks), 'bilinear', or 'cubic', here the kernel of
-  Keys 1981 with a = -0.5. With `antialias` the last two average over the pixels that a smaller output would skip.
-  Raises ValueError for an unknown method or a size below 1.
+  interpolation: 'nearest', which takes integers and booleans too (label masks), 'bilinear', or 'cubic', here the
+  kernel of Keys 1981 with a = -0.5. With `antialias` the last two average over the pixels that a smaller output
+  would skip.
+  Raises ValueError for an unknown interpolation or a size below 1.
   """
   image = jnp.asarray(image)
-  if method not in RESIZES:
-    raise ValueError(f'method = {method!r}: must be one of {", ".join(RESIZES)}')
+  if interpolation not in RESIZES:
+    raise ValueError(f'interpolation = {interpolation!r}: must be one of {", ".join(RESIZES)}')
   if height < 1 or width < 1:
     raise ValueError(f'resize to {height} x {width}: must be at least 1 x 1')
-  if method == 'nearest':
+  if interpolation == 'nearest':
     h, w, _ = image.shape
     return image[_nearest(h, height)][:, _nearest(w, width)]
-  return _weighted(image, height, width, method, antialias)
+  return _weighted(image, height, width, interpolation, antialias)
 
 
 @operation
-def _weighted(image, height, width, method, antialias):
+def _weighted(image, height, width, interpolation, antialias):
   h, w, _ = image.shape
   # A few gathers of whole rows, then of pixels: several times faster on CPU than products with matrices of weights.
-  rows = sum(image[tap] * weight[:, None, None] for tap, weight in _taps(h, height, method, antialias))
+  rows = sum(image[tap] * weight[:, None, None] for tap, weight in _taps(h, height, interpolation, antialias))
   rows = jax.lax.optimization_barrier(rows)  # else they are added up anew for every tap of a column
-  return clip(sum(rows[:, tap] * weight[:, None] for tap, weight in _taps(w, width, method, antialias)))
+  return clip(sum(rows[:, tap] * weight[:, None] for tap, weight in _taps(w, width, interpolation, antialias)))
 
 
 def _nearest(side: int, goal: int) -> np.ndarray:
   return (2 * np.arange(goal) + 1) * side // (2 * goal)
 
 
-def _taps(side: int, goal: int, method: str, antialias: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+def _taps(side: int, goal: int, interpolation: str, antialias: bool) -> list[tuple[np.ndarray, np.ndarray]]:
   """The pixels that each output pixel is a mean of, and their weights: one [goal] of each per tap."""
-  radius, kernel = RESIZES[method]
+  radius, kernel = RESIZES[interpolation]
   step = side / goal
   spread = max(step, 1) if antialias else 1
   centre = (np.arange(goal) + 0.5) * step

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray, ScalarLike
 
-from genaug.augment.image import Params, Shape, check_image, check_range, randomly, uniform
+from genaug.augment.image import Choice, ImageShape, Params, check_image, check_range, randomly, uniform, validated
 
 POLICIES = ('color', 'translation', 'cutout')
 
@@ -23,13 +23,14 @@ def diff_augment(
   dy: Int[Array, ''] | int = 0,
   centre: Int[Array, '2'] | None = None,
 ) -> Float[Array, 'h w c']:
-  """Brightness, saturation, contrast, translation and cutout of an image in [-1, 1], in this order.
+  """Changes brightness, saturation and contrast of an image in [-1, 1], translates it and cuts out a box.
 
   `brightness` is added; `saturation` and `contrast` >= 0 multiply the distance from the mean of the channels and
   from the mean of the image. (dx, dy) are whole pixels to the right and down. `centre` is the pixel (x, y) around
   which a box of half the height and half the width turns 0; no box by default.
 
   Raises ValueError for another rank, a dtype that isn't floating, and a negative factor.
+  Differentiable twice in the image.
   Source: Zhao et al., Differentiable Augmentation for Data-Efficient GAN Training (2020), section 4.
   """
   image = check_signed(image, 'diff_augment')
@@ -45,29 +46,27 @@ def diff_augment(
   return x.astype(image.dtype)
 
 
-def sample_diff_augment(key: PRNGKeyArray, shape: Shape, policy: tuple[str, ...] = POLICIES) -> Params:
-  """what `policy` names, with the paper's strengths.
+@validated(policy=Choice(POLICIES, 'Groups of changes, with the ranges of the paper.', several=True))
+def sample_diff_augment(key: PRNGKeyArray, shape: ImageShape, policy: tuple[str, ...] = POLICIES) -> Params:
+  """Samples what `policy` names, with the paper's parameters.
 
   'color': brightness uniform in [-0.5, 0.5], saturation in [0, 2] and contrast in [0.5, 1.5]; 'translation': dx and
   dy uniform in the whole pixels up to 1/8 of the side; 'cutout': a centre uniform in the pixels.
-  Raises ValueError for another name.
   """
   h, w, _ = shape
-  if not set(policy) <= set(POLICIES):
-    raise ValueError(f'policy = {policy!r}: must be a tuple of {", ".join(POLICIES)}')
   color, translation, cutout = jax.random.split(key, 3)
-  drawn = {}
+  params = {}
   if 'color' in policy:
     low, high = jnp.array([-0.5, 0.0, 0.5]), jnp.array([0.5, 2.0, 1.5])
-    drawn |= zip(('brightness', 'saturation', 'contrast'), uniform(color, low, high, (3,)))
+    params |= zip(('brightness', 'saturation', 'contrast'), uniform(color, low, high, (3,)))
   if 'translation' in policy:
     limit = jnp.array([_rounded(w / 8), _rounded(h / 8)])
-    drawn |= zip(('dx', 'dy'), jax.random.randint(translation, (2,), -limit, limit + 1))
+    params |= zip(('dx', 'dy'), jax.random.randint(translation, (2,), -limit, limit + 1))
   if 'cutout' in policy:
     # A box of even side has its centre between pixels: one more place for it.
     places = jnp.array([w + 1 - _rounded(w / 2) % 2, h + 1 - _rounded(h / 2) % 2])
-    drawn['centre'] = jax.random.randint(cutout, (2,), 0, places)
-  return drawn
+    params['centre'] = jax.random.randint(cutout, (2,), 0, places)
+  return params
 
 
 random_diff_augment = randomly(diff_augment, sample_diff_augment)

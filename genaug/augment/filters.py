@@ -12,13 +12,19 @@ import numpy as np
 from jaxtyping import Array, Float, Num, PRNGKeyArray, ScalarLike
 
 from genaug.augment.image import (
+  ImageShape,
+  Pair,
+  Parameter,
   Params,
-  Shape,
   check_image,
   check_range,
   clip,
+  from_zero,
+  interval,
   operation,
   randomly,
+  sample_factor,
+  sample_value,
   to_float,
   uniform,
   validated,
@@ -31,8 +37,8 @@ MEDIANS = (3, 5)
 
 
 @operation
-def gaussian_blur(image: Float[Array, 'h w c'], sigma: ScalarLike, ksize: int = 11) -> Float[Array, 'h w c']:
-  """Blurred by a Gaussian of `sigma` >= 0 pixels, cut off at ksize // 2 pixels; 0 changes nothing.
+def gaussian_blur(image: Float[Array, 'h w c'], sigma: ScalarLike, *, ksize: int = 11) -> Float[Array, 'h w c']:
+  """Blurs by a Gaussian of `sigma` >= 0 pixels, cut off at ksize // 2 pixels; 0 changes nothing.
 
   The border mirrors about the outermost pixel, as OpenCV's BORDER_REFLECT_101 does.
   """
@@ -41,8 +47,8 @@ def gaussian_blur(image: Float[Array, 'h w c'], sigma: ScalarLike, ksize: int = 
 
 
 @operation
-def box_blur(image: Float[Array, 'h w c'], amount: ScalarLike = 1.0, ksize: int = 3) -> Float[Array, 'h w c']:
-  """The mean of the ksize x ksize pixels around, mixed in by `amount` in [0, 1]; border as in `gaussian_blur`."""
+def box_blur(image: Float[Array, 'h w c'], amount: ScalarLike = 1.0, *, ksize: int = 3) -> Float[Array, 'h w c']:
+  """Blurs by the mean of the ksize x ksize pixels around, mixed in by `amount` in [0, 1]; border of `gaussian_blur`."""
   check_range('box_blur: amount', amount, 0, 1)
   _check_ksize('box_blur', ksize)
   return image + amount * (_separable(image, jnp.full(ksize, 1 / ksize, image.dtype)) - image)
@@ -50,9 +56,9 @@ def box_blur(image: Float[Array, 'h w c'], amount: ScalarLike = 1.0, ksize: int 
 
 @operation
 def motion_blur(
-  image: Float[Array, 'h w c'], angle: ScalarLike, length: ScalarLike, ksize: int = 9
+  image: Float[Array, 'h w c'], angle: ScalarLike, length: ScalarLike, *, ksize: int = 9
 ) -> Float[Array, 'h w c']:
-  """The mean of `ksize` exposures, the outermost of them `length` - 1 pixels apart; 1 changes nothing.
+  """Blurs by the mean of `ksize` exposures, the outermost of them `length` - 1 pixels apart; 1 changes nothing.
 
   The camera moves straight at `angle` degrees (counter-clockwise from the right); exposures between pixels
   are bilinear. `length` lies in [1, ksize]; border as in `gaussian_blur`.
@@ -68,8 +74,10 @@ def motion_blur(
   return _symmetric_sum(weights.reshape(-1), _neighbours(padded, ksize, image.shape)).reshape(image.shape)
 
 
-def median_blur(image: Num[Array, 'h w c'], amount: ScalarLike = 1.0, ksize: int = 3) -> Num[Array, 'h w c']:
-  """The median of the ksize x ksize pixels around (3 or 5), channel by channel, mixed in by `amount` in [0, 1].
+def median_blur(image: Num[Array, 'h w c'], amount: ScalarLike = 1.0, *, ksize: int = 3) -> Num[Array, 'h w c']:
+  """Filters by the median of the ksize x ksize pixels around (3 or 5), channel by channel, mixed in by `amount`.
+
+  amount lies in [0, 1].
 
   The border repeats the outermost pixels, as in OpenCV. The gradient goes to the pixel that was chosen.
   """
@@ -93,9 +101,10 @@ def _faded(image, other, amount):
 
 @operation
 def sharpness(image: Float[Array, 'h w c'], factor: ScalarLike) -> Float[Array, 'h w c']:
-  """Away from a smoothed copy (factor > 1) or towards it (factor >= 0); 1 changes nothing, nor does the frame change.
+  """Moves the image away from a smoothed copy (factor > 1) or towards it (factor >= 0); 1 changes nothing.
 
-  The definition of PIL's ImageEnhance.Sharpness: 3 x 3 weights of 1 / 13, 5 / 13 in the middle.
+  The definition of PIL's ImageEnhance.Sharpness: 3 x 3 weights of 1 / 13, 5 / 13 in the middle; the
+  outermost pixels stay.
   """
   check_range('sharpness: factor', factor, 0, np.inf)
   return _sharpened(image, factor - 1)
@@ -103,16 +112,16 @@ def sharpness(image: Float[Array, 'h w c'], factor: ScalarLike) -> Float[Array, 
 
 @operation
 def sharpen(image: Float[Array, 'h w c'], amount: ScalarLike) -> Float[Array, 'h w c']:
-  """`sharpness` by the factor 1 + amount; amount >= 0, 0 changes nothing."""
+  """Sharpens by `amount` >= 0, which is `sharpness` by 1 + amount; 0 changes nothing."""
   check_range('sharpen: amount', amount, 0, np.inf)
   return _sharpened(image, amount)
 
 
 @operation
 def unsharp_mask(
-  image: Float[Array, 'h w c'], sigma: ScalarLike, amount: ScalarLike, threshold: ScalarLike = 0.0, ksize: int = 11
+  image: Float[Array, 'h w c'], sigma: ScalarLike, amount: ScalarLike, *, threshold: ScalarLike = 0.0, ksize: int = 11
 ) -> Float[Array, 'h w c']:
-  """What `gaussian_blur` takes away, added `amount` >= 0 times where it exceeds `threshold` in [0, 1].
+  """Adds `amount` >= 0 times what `gaussian_blur` takes away, where that exceeds `threshold` in [0, 1].
 
   The definition of PIL's UnsharpMask and skimage's unsharp_mask; 0 changes nothing.
   """
@@ -123,51 +132,63 @@ def unsharp_mask(
   return clip(image + amount * jnp.where(jnp.abs(detail) > threshold, detail, 0.0))
 
 
-# Draws
+# Sampling
+
+# Of a fixed amount; `_UP_TO` is of a sampled one.
+_AMOUNT = Parameter(0, 1, '', 'The share of the filtered image; uniform in a pair.', (0, 1))
+_UP_TO = Parameter(0, 10, '', 'The amount is uniform in [0, amount] or the pair.', (0, 10))
 
 
-@validated(sigma=(0, 64))
-def sample_gaussian_blur(key: PRNGKeyArray, shape: Shape, sigma: ScalarLike = 2.0) -> Params:
-  """a sigma uniform in [0, sigma] pixels."""
-  return {'sigma': uniform(key, 0.0, sigma)}
+@validated(sigma=Parameter(0, 64, 'pixels', 'Sigma is uniform in [0, sigma] or the pair.', (0, 64)))
+def sample_gaussian_blur(key: PRNGKeyArray, shape: ImageShape, sigma: ScalarLike | Pair = 2.0) -> Params:
+  """Samples sigma of `gaussian_blur`."""
+  del shape
+  return {'sigma': uniform(key, *interval(sigma, from_zero))}
 
 
-@validated(amount=(0, 1))
-def sample_box_blur(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 1.0) -> Params:
-  """the amount given."""
-  return {'amount': jnp.float32(amount)}
+@validated(amount=_AMOUNT)
+def sample_box_blur(key: PRNGKeyArray, shape: ImageShape, amount: ScalarLike | Pair = 1.0) -> Params:
+  """Samples the amount of `box_blur`."""
+  del shape
+  return {'amount': sample_value(key, amount)}
 
 
-@validated(length=(1, 9))
-def sample_motion_blur(key: PRNGKeyArray, shape: Shape, length: ScalarLike = 9.0) -> Params:
-  """any angle, and a length uniform in [1, length] pixels."""
+@validated(length=Parameter(1, 9, 'pixels', 'The length is uniform in [1, length] or the pair, at any angle.', (1, 9)))
+def sample_motion_blur(key: PRNGKeyArray, shape: ImageShape, length: ScalarLike | Pair = 9.0) -> Params:
+  """Samples angle and length of `motion_blur`."""
+  del shape
   angle, how_long = jax.random.split(key)
-  return {'angle': uniform(angle, 0.0, 180.0), 'length': uniform(how_long, 1.0, length)}
+  low, high = interval(length, lambda length: (1.0, length))
+  return {'angle': uniform(angle, 0.0, 180.0), 'length': uniform(how_long, low, high)}
 
 
-@validated(amount=(0, 1))
-def sample_median_blur(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 1.0) -> Params:
-  """the amount given."""
-  return {'amount': jnp.float32(amount)}
+@validated(amount=_AMOUNT)
+def sample_median_blur(key: PRNGKeyArray, shape: ImageShape, amount: ScalarLike | Pair = 1.0) -> Params:
+  """Samples the amount of `median_blur`."""
+  del shape
+  return {'amount': sample_value(key, amount)}
 
 
-@validated(limit=(0, 1))
-def sample_sharpness(key: PRNGKeyArray, shape: Shape, limit: ScalarLike = 1.0) -> Params:
-  """a factor uniform in [1 - limit, 1 + limit]; limit lies in [0, 1]."""
-  return {'factor': 1 + uniform(key, -limit, limit)}
+@validated(limit=Parameter(0, 1, '', 'The factor is uniform in [1 - limit, 1 + limit] or the pair.', (0, 11)))
+def sample_sharpness(key: PRNGKeyArray, shape: ImageShape, limit: ScalarLike | Pair = 1.0) -> Params:
+  """Samples the factor of `sharpness`."""
+  del shape
+  return {'factor': sample_factor(key, limit)}
 
 
-@validated(amount=(0, 10))
-def sample_sharpen(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 1.0) -> Params:
-  """an amount uniform in [0, amount]."""
-  return {'amount': uniform(key, 0.0, amount)}
+@validated(amount=_UP_TO)
+def sample_sharpen(key: PRNGKeyArray, shape: ImageShape, amount: ScalarLike | Pair = 1.0) -> Params:
+  """Samples the amount of `sharpen`."""
+  del shape
+  return {'amount': uniform(key, *interval(amount, from_zero))}
 
 
-@validated(amount=(0, 10))
-def sample_unsharp_mask(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 1.0) -> Params:
-  """an amount uniform in [0, amount], and a sigma uniform in [0.5, 2] pixels."""
+@validated(amount=_UP_TO._replace(doc=_UP_TO.doc[:-1] + ', sigma in [0.5, 2] pixels.'))
+def sample_unsharp_mask(key: PRNGKeyArray, shape: ImageShape, amount: ScalarLike | Pair = 1.0) -> Params:
+  """Samples sigma and amount of `unsharp_mask`."""
+  del shape
   how_much, how_wide = jax.random.split(key)
-  return {'sigma': uniform(how_wide, 0.5, 2.0), 'amount': uniform(how_much, 0.0, amount)}
+  return {'sigma': uniform(how_wide, 0.5, 2.0), 'amount': uniform(how_much, *interval(amount, from_zero))}
 
 
 random_gaussian_blur = randomly(gaussian_blur, sample_gaussian_blur)
@@ -247,7 +268,7 @@ def _median9(padded, shape):
 def _sort(values):
   """Batcher's odd-even merge sort of a list of arrays, element by element (Knuth 1998, 5.3.4).
 
-  No data moves: an exchange is a minimum and a maximum, and the compiler drops those that nobody reads.
+  No data moves: an exchange is a minimum and a maximum, and the compiler drops those without a use.
   """
   values, n, step = list(values), len(values), 1
   while step < n:

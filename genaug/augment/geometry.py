@@ -1,7 +1,7 @@
-"""Moves of an image: flips, turns, and what resamples.
+"""Geometric operations: flips and turns, which reorder pixels, and moves by a matrix, which resample.
 
-Every `op(image, ...)` has a twin `op_matrix(shape, ...)` in `matrices`, which says what units and directions mean.
-Masks, boxes and keypoints follow by that matrix: `warp(mask, matrix, method='nearest')`, `transform_boxes`,
+Every `op(image, ...)` has a twin `op_matrix(size, ...)` in `matrices`, which says what units and directions mean.
+Masks, boxes and keypoints follow by that matrix: `warp(mask, matrix, interpolation='nearest')`, `transform_boxes`,
 `transform_points`.
 """
 
@@ -10,17 +10,23 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray, ScalarLike
 
 from genaug.augment.image import (
+  ImageShape,
+  Pair,
+  Parameter,
   Params,
   check_image,
   check_range,
+  from_zero,
+  interval,
   log_uniform,
   operation,
   randomly,
+  reciprocal,
   sample_nothing,
+  symmetric,
   uniform,
   validated,
 )
-from genaug.augment.image import Shape as ImageShape
 from genaug.augment.matrices import (
   MIDDLE,
   Corners,
@@ -33,7 +39,7 @@ from genaug.augment.matrices import (
   translate_matrix,
   zoom_matrix,
 )
-from genaug.augment.resample import in_range, warp
+from genaug.augment.resample import Fill, in_range, warp
 
 LIMITS = {  # of the arguments of operations: beyond, float32 coordinates begin to miss pixels
   **dict.fromkeys(('angle',), (-3600, 3600)),
@@ -47,27 +53,27 @@ LIMITS = {  # of the arguments of operations: beyond, float32 coordinates begin 
 
 
 def hflip(image: Num[Array, 'h w c']) -> Num[Array, 'h w c']:
-  """Left and right exchanged."""
+  """Mirrors the image left to right."""
   return check_image(image, 'hflip')[:, ::-1]
 
 
 def vflip(image: Num[Array, 'h w c']) -> Num[Array, 'h w c']:
-  """Top and bottom exchanged."""
+  """Mirrors the image top to bottom."""
   return check_image(image, 'vflip')[::-1]
 
 
 def transpose(image: Num[Array, 'h w c']) -> Num[Array, 'w h c']:
-  """Mirrored in the diagonal from the top left corner."""
+  """Mirrors the image about the diagonal from its top left corner; height and width change places."""
   return check_image(image, 'transpose').swapaxes(0, 1)
 
 
 def antitranspose(image: Num[Array, 'h w c']) -> Num[Array, 'w h c']:
-  """Mirrored in the diagonal from the top right corner."""
+  """Mirrors the image about the diagonal from its top right corner; height and width change places."""
   return check_image(image, 'antitranspose')[::-1, ::-1].swapaxes(0, 1)
 
 
 def rot90(image: Num[Array, 'h w c'], k: Int[ScalarLike, ''] = 1) -> Num[Array, 'H W c']:
-  """Turned k times by 90 degrees counter-clockwise; an odd k exchanges height and width.
+  """Rotates the image by k times 90 degrees counter-clockwise; an odd k exchanges height and width.
 
   Raises ValueError where k is a JAX array and the image is not square, because k decides the shape then.
   """
@@ -80,14 +86,14 @@ def rot90(image: Num[Array, 'h w c'], k: Int[ScalarLike, ''] = 1) -> Num[Array, 
 
 
 def sample_transpose(key: PRNGKeyArray, shape: ImageShape) -> Params:
-  """taking no parameter; ValueError where the image is not square."""
+  """Samples nothing. Raises ValueError where the image is not square."""
   del key
   _check_square(shape)
   return {}
 
 
 def sample_rot90(key: PRNGKeyArray, shape: ImageShape) -> Params:
-  """a k from 0 to 3, all as likely; ValueError where the image is not square."""
+  """Samples k uniformly from 0 to 3. Raises ValueError where the image is not square."""
   _check_square(shape)
   return {'k': jax.random.randint(key, (), 0, 4)}
 
@@ -105,41 +111,82 @@ random_antitranspose = randomly(antitranspose, sample_transpose)
 random_rot90 = randomly(rot90, sample_rot90)
 
 
-# Operations that resample; `options` are the keywords of `warp`
+# Operations that resample
 
 
 @operation
-def rotate(image: Float[Array, 'h w c'], angle: ScalarLike, centre: Point = MIDDLE, **options) -> Float[Array, 'h w c']:
-  """Turned by `angle` degrees counter-clockwise about `centre`, at constant size."""
-  return _move(image, rotate_matrix, {'angle': angle, 'centre': centre}, options)
+def rotate(
+  image: Float[Array, 'h w c'],
+  angle: ScalarLike,
+  *,
+  centre: Point = MIDDLE,
+  interpolation: str = 'bilinear',
+  border: str = 'constant',
+  fill: Fill = 0.0,
+) -> Float[Array, 'h w c']:
+  """Rotates the image by `angle` degrees in [-3600, 3600], counter-clockwise about `centre`; its size stays."""
+  return _move(image, rotate_matrix, {'angle': angle, 'centre': centre}, interpolation, border, fill)
 
 
 @operation
-def translate(image: Float[Array, 'h w c'], dx: ScalarLike, dy: ScalarLike, **options) -> Float[Array, 'h w c']:
-  """Moved right by `dx` and down by `dy`, fractions of the width and the height."""
-  return _move(image, translate_matrix, {'dx': dx, 'dy': dy}, options)
+def translate(
+  image: Float[Array, 'h w c'],
+  dx: ScalarLike,
+  dy: ScalarLike,
+  *,
+  interpolation: str = 'bilinear',
+  border: str = 'constant',
+  fill: Fill = 0.0,
+) -> Float[Array, 'h w c']:
+  """Moves the image right by `dx` and down by `dy`, fractions of width and height in [-100, 100]."""
+  return _move(image, translate_matrix, {'dx': dx, 'dy': dy}, interpolation, border, fill)
 
 
 @operation
 def scale(
-  image: Float[Array, 'h w c'], sx: ScalarLike, sy: ScalarLike, centre: Point = MIDDLE, **options
+  image: Float[Array, 'h w c'],
+  sx: ScalarLike,
+  sy: ScalarLike,
+  *,
+  centre: Point = MIDDLE,
+  interpolation: str = 'bilinear',
+  border: str = 'constant',
+  fill: Fill = 0.0,
 ) -> Float[Array, 'h w c']:
-  """Stretched by (sx, sy), each in [0.001, 1000], about `centre`, at constant size: above 1 enlarges the content."""
-  return _move(image, scale_matrix, {'sx': sx, 'sy': sy, 'centre': centre}, options)
+  """Scales the content by (sx, sy), factors in [0.001, 1000], about `centre`; above 1 enlarges, the size stays."""
+  return _move(image, scale_matrix, {'sx': sx, 'sy': sy, 'centre': centre}, interpolation, border, fill)
 
 
 @operation
-def zoom(image: Float[Array, 'h w c'], factor: ScalarLike, centre: Point = MIDDLE, **options) -> Float[Array, 'h w c']:
-  """`scale` by one factor for both axes."""
-  return _move(image, zoom_matrix, {'factor': factor, 'centre': centre}, options)
+def zoom(
+  image: Float[Array, 'h w c'],
+  factor: ScalarLike,
+  *,
+  centre: Point = MIDDLE,
+  interpolation: str = 'bilinear',
+  border: str = 'constant',
+  fill: Fill = 0.0,
+) -> Float[Array, 'h w c']:
+  """Scales both axes of the content by one factor in [0.001, 1000] about `centre`; above 1 enlarges."""
+  return _move(image, zoom_matrix, {'factor': factor, 'centre': centre}, interpolation, border, fill)
 
 
 @operation
 def shear(
-  image: Float[Array, 'h w c'], x: ScalarLike, y: ScalarLike, centre: Point = MIDDLE, **options
+  image: Float[Array, 'h w c'],
+  x: ScalarLike,
+  y: ScalarLike,
+  *,
+  centre: Point = MIDDLE,
+  interpolation: str = 'bilinear',
+  border: str = 'constant',
+  fill: Fill = 0.0,
 ) -> Float[Array, 'h w c']:
-  """Sheared about `centre`: uprights lean right by `x` degrees, then levels rise to the right by `y`; up to +-89."""
-  return _move(image, shear_matrix, {'x': x, 'y': y, 'centre': centre}, options)
+  """Shears the image about `centre`, by angles in [-89, 89] degrees.
+
+  Verticals lean right by `x` degrees, then horizontals rise to the right by `y`.
+  """
+  return _move(image, shear_matrix, {'x': x, 'y': y, 'centre': centre}, interpolation, border, fill)
 
 
 @operation
@@ -151,75 +198,99 @@ def affine(
   zoom: ScalarLike,
   shear_x: ScalarLike,
   shear_y: ScalarLike,
+  *,
   centre: Point = MIDDLE,
-  **options,
+  interpolation: str = 'bilinear',
+  border: str = 'constant',
+  fill: Fill = 0.0,
 ) -> Float[Array, 'h w c']:
-  """`zoom`, `shear`, `rotate` and `translate` in turn, in one resample; the order is torchvision's."""
+  """Applies `zoom`, `shear`, `rotate` and `translate` in turn, in one resample; the order is torchvision's."""
   params = {'angle': angle, 'dx': dx, 'dy': dy, 'zoom': zoom, 'shear_x': shear_x, 'shear_y': shear_y}
-  return _move(image, affine_matrix, params | {'centre': centre}, options)
+  return _move(image, affine_matrix, params | {'centre': centre}, interpolation, border, fill)
 
 
 @operation
-def perspective(image: Float[Array, 'h w c'], corners: Corners, **options) -> Float[Array, 'h w c']:
-  """The plane seen from aside: its corners displaced by `corners`, a (dx, dy) each, in fractions of the side.
+def perspective(
+  image: Float[Array, 'h w c'],
+  corners: Corners,
+  *,
+  interpolation: str = 'bilinear',
+  border: str = 'constant',
+  fill: Fill = 0.0,
+) -> Float[Array, 'h w c']:
+  """Applies the perspective transform that moves the corners by `corners`, a (dx, dy) each, in fractions of the side.
 
-  What comes to lie behind the camera is not seen.
+  Corners are in the order top left, top right, bottom right, bottom left, and move by up to 100 sides. What comes to
+  lie behind the camera is `fill`, where the border is constant.
   """
-  return _move(image, perspective_matrix, {'corners': corners}, options | {'projective': True})
+  return _move(image, perspective_matrix, {'corners': corners}, interpolation, border, fill, projective=True)
 
 
-def _move(image, matrix, params, options):
+def _move(image, matrix, params, interpolation, border, fill, projective=False):
   for name, value in params.items():
     if name in LIMITS:
       check_range(f'{matrix.__name__.removesuffix("_matrix")}: {name}', value, *LIMITS[name])
-  moved = warp(image, matrix(image.shape[:2], **params), **options)
-  return in_range(moved, options.get('method'))
+  matrix = matrix(image.shape[:2], **params)
+  moved = warp(image, matrix, projective=projective, interpolation=interpolation, border=border, fill=fill)
+  return in_range(moved, interpolation)
 
 
-@validated(degrees=(0, 180))
-def sample_rotate(key: PRNGKeyArray, shape: ImageShape, degrees: ScalarLike = 30.0) -> Params:
-  """an angle uniform in [-degrees, degrees], degrees in [0, 180]."""
+@validated(
+  degrees=Parameter(0, 180, 'degrees', 'The angle is uniform in [-degrees, degrees] or the pair.', (-180, 180))
+)
+def sample_rotate(key: PRNGKeyArray, shape: ImageShape, degrees: ScalarLike | Pair = 30.0) -> Params:
+  """Samples the angle of `rotate`."""
   del shape
-  return {'angle': uniform(key, -degrees, degrees)}
+  return {'angle': uniform(key, *interval(degrees, symmetric))}
 
 
-@validated(fraction=(0, 1))
-def sample_translate(key: PRNGKeyArray, shape: ImageShape, fraction: ScalarLike = 0.1) -> Params:
-  """dx and dy, each uniform in [-fraction, fraction], fraction in [0, 1]."""
+FRACTION = Parameter(0, 1, 'of the side', 'dx and dy are uniform in [-fraction, fraction] or the pair.', (-1, 1))
+LIMIT = Parameter(0, 9, '', 'Factors are log-uniform in [1 / (1 + limit), 1 + limit] or the pair.', (0.1, 10))
+SHEAR = Parameter(0, 60, 'degrees', 'Both angles are uniform in [-{0}, {0}] or the pair.', (-60, 60))
+
+
+@validated(fraction=FRACTION)
+def sample_translate(key: PRNGKeyArray, shape: ImageShape, fraction: ScalarLike | Pair = 0.1) -> Params:
+  """Samples dx and dy of `translate`."""
   del shape
-  return dict(zip(('dx', 'dy'), uniform(key, -fraction, fraction, (2,))))
+  return dict(zip(('dx', 'dy'), uniform(key, *interval(fraction, symmetric), (2,))))
 
 
-@validated(limit=(0, 9))
-def sample_scale(key: PRNGKeyArray, shape: ImageShape, limit: ScalarLike = 0.25) -> Params:
-  """sx and sy, each log-uniform in [1 / (1 + limit), 1 + limit], limit in [0, 9]."""
+@validated(limit=LIMIT)
+def sample_scale(key: PRNGKeyArray, shape: ImageShape, limit: ScalarLike | Pair = 0.25) -> Params:
+  """Samples sx and sy of `scale`, independently."""
   return {name: sample_zoom(k, shape, limit)['factor'] for name, k in zip(('sx', 'sy'), jax.random.split(key))}
 
 
-@validated(limit=(0, 9))
-def sample_zoom(key: PRNGKeyArray, shape: ImageShape, limit: ScalarLike = 0.25) -> Params:
-  """a factor log-uniform in [1 / (1 + limit), 1 + limit], as often in as out, limit in [0, 9]."""
+@validated(limit=LIMIT)
+def sample_zoom(key: PRNGKeyArray, shape: ImageShape, limit: ScalarLike | Pair = 0.25) -> Params:
+  """Samples the factor of `zoom`."""
   del shape
-  return {'factor': log_uniform(key, 1 / (1 + limit), 1 + limit)}
+  return {'factor': log_uniform(key, *interval(limit, reciprocal))}
 
 
-@validated(degrees=(0, 60))
-def sample_shear(key: PRNGKeyArray, shape: ImageShape, degrees: ScalarLike = 15.0) -> Params:
-  """x and y, each uniform in [-degrees, degrees], degrees in [0, 60]."""
+@validated(degrees=SHEAR._replace(doc=SHEAR.doc.format('degrees')))
+def sample_shear(key: PRNGKeyArray, shape: ImageShape, degrees: ScalarLike | Pair = 15.0) -> Params:
+  """Samples x and y of `shear`."""
   del shape
-  return dict(zip(('x', 'y'), uniform(key, -degrees, degrees, (2,))))
+  return dict(zip(('x', 'y'), uniform(key, *interval(degrees, symmetric), (2,))))
 
 
-@validated(degrees=(0, 180), fraction=(0, 1), limit=(0, 9), shear=(0, 60))
+@validated(
+  degrees=Parameter(0, 180, 'degrees', 'The angle is uniform in [-degrees, degrees] or the pair.', (-180, 180)),
+  fraction=FRACTION,
+  limit=LIMIT._replace(doc=LIMIT.doc.replace('Factors are', 'The zoom is')),
+  shear=SHEAR._replace(doc=SHEAR.doc.format('shear')),
+)
 def sample_affine(
   key: PRNGKeyArray,
   shape: ImageShape,
-  degrees: ScalarLike = 15.0,
-  fraction: ScalarLike = 0.1,
-  limit: ScalarLike = 0.2,
-  shear: ScalarLike = 10.0,
+  degrees: ScalarLike | Pair = 15.0,
+  fraction: ScalarLike | Pair = 0.1,
+  limit: ScalarLike | Pair = 0.2,
+  shear: ScalarLike | Pair = 10.0,
 ) -> Params:
-  """what `rotate`, `translate`, `zoom` and `shear` draw with degrees, fraction, limit, and shear in degrees."""
+  """Samples what `affine` takes."""
   turn, move, size, lean = jax.random.split(key, 4)
   sheared = sample_shear(lean, shape, shear)
   return {
@@ -231,15 +302,17 @@ def sample_affine(
   }
 
 
-@validated(distortion=(0, 0.99))
-def sample_perspective(key: PRNGKeyArray, shape: ImageShape, distortion: ScalarLike = 0.3) -> Params:
-  """every corner moved inwards by up to distortion / 2 of either side, as torchvision does, distortion in [0, 0.99].
-
-  Up to 2/3 all of the image stays in front of the camera.
-  """
+@validated(
+  distortion=Parameter(
+    0, 0.99, '', 'Every corner moves inwards by half of what is uniform in [0, distortion] or the pair.', (0, 0.99)
+  )
+)
+def sample_perspective(key: PRNGKeyArray, shape: ImageShape, distortion: ScalarLike | Pair = 0.3) -> Params:
+  """Samples the corners of `perspective` as torchvision does; up to 2/3 all of the image stays before the camera."""
   del shape
   inwards = jnp.array([[1, 1], [-1, 1], [-1, -1], [1, -1]], jnp.float32)
-  return {'corners': inwards * uniform(key, 0, distortion / 2, (4, 2))}
+  low, high = interval(distortion, from_zero)
+  return {'corners': inwards * uniform(key, low / 2, high / 2, (4, 2))}
 
 
 random_rotate = randomly(rotate, sample_rotate)

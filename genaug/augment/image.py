@@ -1,30 +1,33 @@
-"""What every operation shares: which images it takes, how its arguments are checked, and how it turns random."""
+"""What every operation shares: the images it takes, how its arguments are checked, and its random form."""
 
 import inspect
+import textwrap
 from collections.abc import Callable
-from functools import wraps
-from typing import Any
+from functools import partial, wraps
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num, PRNGKeyArray, ScalarLike
 
-Shape = tuple[int, int, int]  # (height, width, channels)
-Params = dict[str, Any]  # what a draw decides: arguments of one operation, by name
+ImageShape = tuple[int, int, int]  # (height, width, channels)
+Pair = tuple[ScalarLike, ScalarLike]  # (low, high), the range of what is sampled
+Params = dict[str, Any]  # sampled arguments of one operation, by name
 
 
 def operation(op: Callable[..., Float[Array, 'h w c']]) -> Callable[..., Num[Array, 'H W c']]:
   """Lets `op`, float image in [0, 1] to the same, take any image and give back the dtype it was given.
 
   uint8 in [0, 255] is computed in float32 and rounded; floats narrower than float32 are computed in float32; with
-  method='nearest', masks of other integers and booleans are moved as they are. Raises ValueError for another rank or
-  dtype. A value that `op` leaves as it is comes back with the same bits.
+  interpolation='nearest', masks of other integers and booleans are moved as they are. Raises ValueError for another
+  rank or dtype. A value that `op` leaves as it is comes back with the same bits.
   """
 
   @wraps(op)
   def checked(image, *args, **kwargs):
-    image = check_image(image, op.__name__, masks=kwargs.get('method') == 'nearest')
+    image = check_image(image, op.__name__, masks=kwargs.get('interpolation') == 'nearest')
     if not _is_image(image):
       return op(image, *args, **kwargs)
     return from_float(op(to_float(image), *args, **kwargs), image.dtype)
@@ -64,42 +67,116 @@ def check_range(name: str, value: ScalarLike, low: float, high: float) -> None:
     raise ValueError(f'{name} = {value!r}: must lie in [{low}, {high}]')
 
 
-def validated(**ranges: tuple) -> Callable[[Callable[..., Params]], Callable[..., Params]]:
-  """Declares what the strengths of a draw may be: (low, high), both included, or the names to choose from.
+def check_order(name: str, low: ScalarLike, high: ScalarLike) -> None:
+  """Raises ValueError unless low <= high; what is being traced passes."""
+  if not _ordered(low, high):
+    raise ValueError(f'{name} = {(low, high)!r}: must not be reversed')
 
-  They are checked on every call, so that ValueError names strength, value and range; whole numbers (as the default
-  is one) are static and can't be traced. `draw.ranges` are the ranges, `draw.check` checks without drawing.
+
+class Parameter(NamedTuple):
+  """A number that a random operation takes: what it may be, and what it means."""
+
+  low: float
+  high: float  # both included
+  unit: str  # '' where it has none
+  doc: str
+  pair: tuple[float, float] | None = None  # the range of a pair (low, high) in its place; None if it takes no pair
+
+  def __str__(self) -> str:
+    unit = f' {self.unit}' if self.unit else ''
+    pair = f' or a pair (low, high) in [{self.pair[0]:.4g}, {self.pair[1]:.4g}]' if self.pair else ''
+    return f'[{self.low:.4g}, {self.high:.4g}]{unit}{pair}'
+
+
+class Choice(NamedTuple):
+  """A name that a random operation takes, or with `several` a tuple of names."""
+
+  names: tuple[str, ...]
+  doc: str
+  several: bool = False
+
+  def __str__(self) -> str:
+    return f'{"a tuple" if self.several else "one"} of {", ".join(self.names)}'
+
+
+def validated(**parameters: Parameter | Choice) -> Callable[[Callable[..., Params]], Callable[..., Params]]:
+  """Declares the parameters of `sample_NAME(key, shape, ...)`; their defaults are those of its signature.
+
+  They are checked on every call: ValueError names operation, parameter, value and what is allowed. Whole numbers (as
+  the default is one) are static and can't be traced. The result has `.parameters`, and `.check`, which samples nothing.
   """
 
-  def decorate(draw):
-    signature = inspect.signature(draw)
-    label = draw.__name__.removeprefix('sample_')
+  def decorate(sample_params):
+    signature = inspect.signature(sample_params)
+    label = sample_params.__name__.removeprefix('sample_')
 
     def check(*args, **kwargs):
       bound = signature.bind(*args, **kwargs)
       bound.apply_defaults()
-      for name, allowed in ranges.items():
-        _check_strength(f'{label}: {name}', bound.arguments[name], allowed, signature.parameters[name].default)
+      for name, parameter in parameters.items():
+        _check_parameter(f'{label}: {name}', bound.arguments[name], parameter, signature.parameters[name].default)
 
-    @wraps(draw)
+    @wraps(sample_params)
     def checked(*args, **kwargs):
       check(*args, **kwargs)
-      return draw(*args, **kwargs)
+      return sample_params(*args, **kwargs)
 
-    checked.ranges, checked.check = ranges, check
+    checked.parameters, checked.check = parameters, check
     return checked
 
   return decorate
 
 
-def _check_strength(label, value, allowed, default):
-  if isinstance(default, str):
-    if value not in allowed:
-      raise ValueError(f'{label} = {value!r}: must be one of {", ".join(allowed)}')
-  elif isinstance(default, int) and not isinstance(value, int):
-    raise ValueError(f'{label} = {value!r}: must be a whole number in [{allowed[0]}, {allowed[1]}]')
+def _check_parameter(label: str, value: Any, parameter: Parameter | Choice, default: Any) -> None:
+  if isinstance(parameter, Choice):
+    if not set(value if parameter.several else [value]) <= set(parameter.names):
+      raise ValueError(f'{label} = {value!r}: must be {parameter}')
+    return
+  whole = isinstance(default, int)
+  pair = is_pair(value)
+  if pair and parameter.pair:
+    numbers, (low, high) = tuple(value), parameter.pair
   else:
-    check_range(label, value, *allowed)
+    numbers, (low, high) = (value,), parameter[:2]
+  if not all(_is_number(number, whole) for number in numbers) or not _ordered(low, *numbers, high):
+    kind = 'be a whole number' if whole else 'lie'
+    raise ValueError(f'{label} = {value!r}: must {kind} in {parameter}{", low <= high" * pair}')
+
+
+def _is_number(value: Any, whole: bool) -> bool:
+  if isinstance(value, jax.core.Tracer):
+    return not whole and value.ndim == 0
+  return isinstance(value, int if whole else (int, float, np.number, np.ndarray, jax.Array)) and np.ndim(value) == 0
+
+
+def _ordered(*numbers: ScalarLike) -> bool:
+  known = [number for number in numbers if not isinstance(number, jax.core.Tracer)]
+  return all(low <= high for low, high in pairwise(known))
+
+
+def is_pair(value: Any) -> bool:
+  """Whether a parameter is a pair (low, high), the range of what is sampled (a list, as read from JSON, is one too)."""
+  return isinstance(value, tuple | list) and len(value) == 2
+
+
+def interval(value: Any, of_number: Callable) -> tuple[ScalarLike, ScalarLike]:
+  """The range of what is sampled: a pair as it is, `of_number(value)` of a number."""
+  return tuple(value) if is_pair(value) else of_number(value)
+
+
+def symmetric(limit: ScalarLike) -> tuple[ScalarLike, ScalarLike]:
+  """[-limit, limit]."""
+  return -limit, limit
+
+
+def from_zero(limit: ScalarLike) -> tuple[ScalarLike, ScalarLike]:
+  """[0, limit]."""
+  return 0.0, limit
+
+
+def reciprocal(limit: ScalarLike) -> tuple[ScalarLike, ScalarLike]:
+  """[1 / (1 + limit), 1 + limit]."""
+  return 1 / (1 + limit), 1 + limit
 
 
 def to_float(image: Num[Array, '...']) -> Float[Array, '...']:
@@ -129,34 +206,114 @@ def uniform(key: PRNGKeyArray, low: ScalarLike, high: ScalarLike, shape: tuple[i
 
 
 def log_uniform(key: PRNGKeyArray, low: ScalarLike, high: ScalarLike) -> Float[Array, '']:
-  """A factor in [low, high], as often above as below their geometric mean."""
+  """A factor in [low, high], log-uniform."""
   return jnp.exp(uniform(key, jnp.log(low), jnp.log(high)))
 
 
-def sample_nothing(key: PRNGKeyArray, shape: Shape) -> Params:
-  """nothing: there is no strength."""
+def sample_factor(key: PRNGKeyArray, limit: Any, shape: tuple[int, ...] = ()) -> Float[Array, '...']:
+  """Factors uniform in [1 - limit, 1 + limit], or in a pair."""
+  return uniform(key, *limit, shape) if is_pair(limit) else 1 + uniform(key, -limit, limit, shape)
+
+
+def sample_value(key: PRNGKeyArray, value: Any) -> Float[Array, '']:
+  """A number as it is; uniform in a pair, independent of what else the key is used for."""
+  return uniform(jax.random.fold_in(key, 1), *value) if is_pair(value) else jnp.asarray(value, jnp.float32)
+
+
+def sample_nothing(key: PRNGKeyArray, shape: ImageShape) -> Params:
+  """Samples nothing: the operation has no parameters."""
   del key, shape
   return {}
 
 
-def randomly(op: Callable, draw: Callable[..., Params]) -> Callable[..., Num[Array, 'h w c']]:
-  """The random form of an operation: (key, image, *strengths, p=1, **options) -> image.
+def randomly(op: Callable, sample_params: Callable[..., Params]) -> Callable[..., Num[Array, 'h w c']]:
+  """The random form of an operation of one image: (key, image, <parameters>, *, p=1, <keywords of `op`>) -> image.
 
-  `draw(key, shape, *strengths)` decides the arguments of `op` for an image of that shape; strengths have names
-  and defaults there. With probability 1 - p the image comes back as it was; `options` go to `op` as they are.
+  `sample_params(key, shape, <parameters>)` samples the positional arguments of `op` for an image of that shape.
   """
-  strengths = list(inspect.signature(draw).parameters)[2:]
+  name = f'random_{op.__name__}'
 
-  def random_op(key, image, *values, p=1.0, **options):
-    check_range(f'random_{op.__name__}: p', p, 0, 1)
-    image = check_image(image, f'random_{op.__name__}', masks=options.get('method') == 'nearest')
-    named = {name: options.pop(name) for name in strengths if name in options}
+  def apply(key, image, parameters, p, **options):
+    image = check_image(image, name, masks=options.get('interpolation') == 'nearest')
     on, how = jax.random.split(key)
-    changed = op(image, **draw(how, image.shape, *values, **named), **options)
+    changed = op(image, **sample_params(how, image.shape, **parameters), **options)
     if isinstance(p, (int, float)) and p == 1:  # XLA would work out most of `changed` twice for a choice
       return changed
     return jnp.where(jax.random.bernoulli(on, p * 1.0), changed, image)
 
-  random_op.__name__ = random_op.__qualname__ = f'random_{op.__name__}'
-  random_op.__doc__ = f'`{op.__name__}`, with probability p, by {draw.__doc__}'
+  return random_form(name, op.__doc__, op, sample_params, apply, p=1.0)
+
+
+IMAGE = {'key': 'a key of `jax.random`.', 'image': 'one image, [h, w, c].'}
+KEYWORDS = {
+  'p': 'probability in [0, 1] of the operation; otherwise the input comes back.',
+  'interpolation': "'nearest', 'bilinear' or 'cubic'; only 'nearest' takes masks of integers.",
+  'border': "what continues the image beyond its frame: 'constant' (`fill`), 'edge', 'reflect' or 'wrap'.",
+  'fill': 'what shows where nothing is left of the image, in [0, 1]: a number, or one a channel.',
+  'centre': 'the fixed point (x, y), in fractions of width and height.',
+  'size': 'of the output, (height, width) in pixels; that of the input by default.',
+  'ksize': 'side of the window in pixels, odd and static.',
+  'cutoff': 'percent of the pixels in [0, 50) that may saturate at either end.',
+  'grid': 'tiles as (rows, columns).',
+  'threshold': 'differences up to it, in [0, 1], are not sharpened.',
+  'balance': 'share in [0, 1] of the changed pixels that turn white.',
+  'subsample': 'whether chroma has half the resolution (4:2:0).',
+  'decay': 'how fast amplitudes fall with frequency: larger values make larger blobs.',
+  'targets': 'what each entry is; None is `augment.TARGETS`.',
+  'shift': 'which of the other three examples of its group is the partner: 1, 2 or 3.',
+}
+
+
+def random_form(
+  name: str,
+  doc: str,
+  op: Callable,
+  sample_params: Callable[..., Params],
+  apply: Callable,
+  inputs: dict[str, str] = IMAGE,
+  **keywords: Any,
+) -> Callable:
+  """A random operation with the signature and the documentation of all that it takes.
+
+  That is `inputs` (name -> description), the parameters of `sample_params`, and by keyword `keywords` (name ->
+  default) and the keywords of `op`. It calls `apply(*inputs, parameters, **keywords)`.
+  """
+  kind = inspect.Parameter
+  sampled = list(inspect.signature(sample_params).parameters.values())[2:]
+  by_keyword = [kind(key, kind.KEYWORD_ONLY, default=default) for key, default in keywords.items()]
+  by_keyword += [value for value in inspect.signature(op).parameters.values() if value.kind == kind.KEYWORD_ONLY]
+  first = [kind(key, kind.POSITIONAL_OR_KEYWORD) for key in inputs]
+  declared = {value.name: sample_params.parameters[value.name] for value in sampled}
+  # Plain types: in `help`, those of jaxtyping take whole lines.
+  shown = [value.replace(annotation=_plain(value, declared)) for value in (*sampled, *by_keyword)]
+  signature = inspect.Signature([*first, *shown])
+
+  def random_op(*args, **kwargs):
+    try:
+      bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+      raise TypeError(f'{name}: {error}; it takes {", ".join(signature.parameters)}') from None
+    bound.apply_defaults()
+    values = bound.arguments
+    check_range(f'{name}: p', values.get('p', 1), 0, 1)
+    inputs, parameters, options = ({x.name: values[x.name] for x in part} for part in (first, sampled, by_keyword))
+    return apply(*inputs.values(), parameters, **options)
+
+  lines = [f'{key}: {text}' for key, text in inputs.items()]
+  lines += [f'{key}: {"in " * isinstance(value, Parameter)}{value}. {value.doc}' for key, value in declared.items()]
+  lines += [f'{value.name}: {KEYWORDS[value.name]}' for value in by_keyword]
+  wrap = partial(textwrap.fill, width=110, initial_indent='  ', subsequent_indent='      ', break_on_hyphens=False)
+  arguments = '\n'.join(map(wrap, lines))
+  raises = 'ValueError: for a value outside its range, or an image that the operation does not take.'
+  random_op.__doc__ = f'{inspect.cleandoc(doc)}\n\nArgs:\n{arguments}\n\nRaises:\n  {raises}\n'
+  random_op.__name__ = random_op.__qualname__ = name
+  random_op.__module__, random_op.__signature__ = sample_params.__module__, signature
   return random_op
+
+
+def _plain(value: inspect.Parameter, declared: dict[str, Parameter | Choice]) -> Any:
+  number = type(value.default)
+  special = {'fill': float | tuple[float, ...], 'centre': tuple[float, float], 'size': tuple[int, int] | None}
+  if value.name in special and value.kind == value.KEYWORD_ONLY:
+    return special[value.name]
+  return number | tuple[number, number] if getattr(declared.get(value.name), 'pair', None) else number

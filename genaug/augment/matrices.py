@@ -6,7 +6,7 @@ spans [0, w] x [0, h]; the centre of the pixel [row r, column c] is (c + 0.5, r 
 fractions of the side: dx = 0.25 moves content right by a quarter of the width, dy = 0.25 down by a quarter
 of the height, and the centre (0.5, 0.5) is the middle. Coordinates are float32 whatever the image is.
 
-`op_matrix(shape, ...)` takes the arguments of the operation `op` in `geometry` and shape = (h, w), and maps input
+`op_matrix(size, ...)` takes the arguments of the operation `op` in `geometry` and size = (h, w), and maps input
 points to output points. `compose` chains several, so that a chain of moves costs one resample.
 """
 
@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, ScalarLike
 
 Matrix = Float[Array, '3 3']
-Shape = tuple[int, int]
+Size = tuple[int, int]  # (height, width)
 Point = tuple[ScalarLike, ScalarLike] | Float[ArrayLike, '2']
 Corners = Float[Array, '4 2']  # top left, top right, bottom right, bottom left
 
@@ -43,67 +43,67 @@ def inverse(matrix: Matrix) -> Matrix:
   return adjugate / (a * adjugate[0, 0] + b * adjugate[1, 0] + c * adjugate[2, 0])
 
 
-def hflip_matrix(shape: Shape) -> Matrix:
+def hflip_matrix(size: Size) -> Matrix:
   """See `hflip`."""
-  _, w = shape
-  return _affine(-1, 0, w, 0, 1, 0)
+  _, w = size
+  return _matrix(-1, 0, w, 0, 1, 0)
 
 
-def vflip_matrix(shape: Shape) -> Matrix:
+def vflip_matrix(size: Size) -> Matrix:
   """See `vflip`."""
-  h, _ = shape
-  return _affine(1, 0, 0, 0, -1, h)
+  h, _ = size
+  return _matrix(1, 0, 0, 0, -1, h)
 
 
-def transpose_matrix(shape: Shape) -> Matrix:
+def transpose_matrix(size: Size) -> Matrix:
   """See `transpose`."""
-  del shape  # the main diagonal starts at the origin, whatever the size
-  return _affine(0, 1, 0, 1, 0, 0)
+  del size  # the main diagonal starts at the origin, whatever the size
+  return _matrix(0, 1, 0, 1, 0, 0)
 
 
-def antitranspose_matrix(shape: Shape) -> Matrix:
+def antitranspose_matrix(size: Size) -> Matrix:
   """See `antitranspose`."""
-  h, w = shape
-  return _affine(0, -1, h, -1, 0, w)
+  h, w = size
+  return _matrix(0, -1, h, -1, 0, w)
 
 
-def rot90_matrix(shape: Shape, k: Int[ScalarLike, ''] = 1) -> Matrix:
+def rot90_matrix(size: Size, k: Int[ScalarLike, ''] = 1) -> Matrix:
   """See `rot90`."""
-  h, w = shape
-  turns = _affine(1, 0, 0, 0, 1, 0), _affine(0, 1, 0, -1, 0, w), _affine(-1, 0, w, 0, -1, h), _affine(0, -1, h, 1, 0, 0)
+  h, w = size
+  turns = _matrix(1, 0, 0, 0, 1, 0), _matrix(0, 1, 0, -1, 0, w), _matrix(-1, 0, w, 0, -1, h), _matrix(0, -1, h, 1, 0, 0)
   return jnp.stack(turns)[k % 4]
 
 
-def rotate_matrix(shape: Shape, angle: ScalarLike, centre: Point = MIDDLE) -> Matrix:
+def rotate_matrix(size: Size, angle: ScalarLike, centre: Point = MIDDLE) -> Matrix:
   """See `rotate`. Exact at multiples of 90 degrees."""
   cos, sin = _cos_sin(angle)
-  return _about(shape, centre, cos, sin, -sin, cos)
+  return _about(size, centre, cos, sin, -sin, cos)
 
 
-def translate_matrix(shape: Shape, dx: ScalarLike, dy: ScalarLike) -> Matrix:
+def translate_matrix(size: Size, dx: ScalarLike, dy: ScalarLike) -> Matrix:
   """See `translate`."""
-  h, w = shape
-  return _affine(1, 0, dx * w, 0, 1, dy * h)
+  h, w = size
+  return _matrix(1, 0, dx * w, 0, 1, dy * h)
 
 
-def scale_matrix(shape: Shape, sx: ScalarLike, sy: ScalarLike, centre: Point = MIDDLE) -> Matrix:
+def scale_matrix(size: Size, sx: ScalarLike, sy: ScalarLike, centre: Point = MIDDLE) -> Matrix:
   """See `scale`."""
-  return _about(shape, centre, sx, 0, 0, sy)
+  return _about(size, centre, sx, 0, 0, sy)
 
 
-def zoom_matrix(shape: Shape, factor: ScalarLike, centre: Point = MIDDLE) -> Matrix:
+def zoom_matrix(size: Size, factor: ScalarLike, centre: Point = MIDDLE) -> Matrix:
   """See `zoom`."""
-  return scale_matrix(shape, factor, factor, centre)
+  return scale_matrix(size, factor, factor, centre)
 
 
-def shear_matrix(shape: Shape, x: ScalarLike, y: ScalarLike, centre: Point = MIDDLE) -> Matrix:
+def shear_matrix(size: Size, x: ScalarLike, y: ScalarLike, centre: Point = MIDDLE) -> Matrix:
   """See `shear`."""
   across, up = jnp.tan(jnp.deg2rad(x)), jnp.tan(jnp.deg2rad(y))
-  return _about(shape, centre, 1, -across, -up, 1 + across * up)
+  return _about(size, centre, 1, -across, -up, 1 + across * up)
 
 
 def affine_matrix(
-  shape: Shape,
+  size: Size,
   angle: ScalarLike,
   dx: ScalarLike,
   dy: ScalarLike,
@@ -114,14 +114,14 @@ def affine_matrix(
 ) -> Matrix:
   """See `affine`."""
   return compose(
-    zoom_matrix(shape, zoom, centre),
-    shear_matrix(shape, shear_x, shear_y, centre),
-    rotate_matrix(shape, angle, centre),
-    translate_matrix(shape, dx, dy),
+    zoom_matrix(size, zoom, centre),
+    shear_matrix(size, shear_x, shear_y, centre),
+    rotate_matrix(size, angle, centre),
+    translate_matrix(size, dx, dy),
   )
 
 
-def perspective_matrix(shape: Shape, corners: Corners) -> Matrix:
+def perspective_matrix(size: Size, corners: Corners) -> Matrix:
   """See `perspective`. The square to a quadrilateral in closed form: Heckbert 1989, section 2.2.3."""
   at_rest = jnp.array([[0, 0], [1, 0], [1, 1], [0, 1]], jnp.float32)
   (x0, y0), (x1, y1), (x2, y2), (x3, y3) = at_rest + corners
@@ -129,7 +129,7 @@ def perspective_matrix(shape: Shape, corners: Corners) -> Matrix:
   x, y = x0 - x1 + x2 - x3, y0 - y1 + y2 - y3  # both 0 for a parallelogram, which needs no perspective
   area = right_x * bottom_y - right_y * bottom_x
   g, h = (x * bottom_y - y * bottom_x) / area, (right_x * y - right_y * x) / area
-  height, width = shape
+  height, width = size
   return jnp.array(
     [
       [x1 - x0 + g * x1, (x3 - x0 + h * x3) * width / height, x0 * width],
@@ -140,15 +140,15 @@ def perspective_matrix(shape: Shape, corners: Corners) -> Matrix:
   )
 
 
-def _affine(a, b, x, c, d, y) -> Matrix:
+def _matrix(a, b, x, c, d, y) -> Matrix:
   return jnp.array([[a, b, x], [c, d, y], [0, 0, 1]], jnp.float32)
 
 
-def _about(shape: Shape, centre: Point, a, b, c, d) -> Matrix:
-  """The linear map [[a, b], [c, d]] with `centre`, a fraction of the shape, as its fixed point."""
-  h, w = shape
+def _about(size: Size, centre: Point, a, b, c, d) -> Matrix:
+  """The linear map [[a, b], [c, d]] with `centre`, in fractions of the size, as its fixed point."""
+  h, w = size
   x, y = centre[0] * w, centre[1] * h
-  return _affine(a, b, x - (a * x + b * y), c, d, y - (c * x + d * y))
+  return _matrix(a, b, x - (a * x + b * y), c, d, y - (c * x + d * y))
 
 
 def _cos_sin(angle: ScalarLike) -> tuple[Float[Array, ''], Float[Array, '']]:
@@ -188,14 +188,14 @@ def transform_boxes(matrix: Matrix, boxes: Float[Array, 'n 4']) -> Float[Array, 
   return jnp.concatenate([jnp.where(jnp.isinf(high) & jnp.isfinite(low), -jnp.inf, low), high], axis=-1)
 
 
-def points_inside(points: Float[Array, 'n 2'], shape: Shape) -> Bool[Array, ' n']:
+def points_inside(points: Float[Array, 'n 2'], size: Size) -> Bool[Array, ' n']:
   """Which points lie in the frame [0, w) x [0, h), that is on some pixel."""
-  h, w = shape
+  h, w = size
   return jnp.all((points >= 0) & (points < jnp.array([w, h])), axis=-1)
 
 
-def clip_boxes(boxes: Float[Array, 'n 4'], shape: Shape) -> tuple[Float[Array, 'n 4'], Bool[Array, ' n']]:
+def clip_boxes(boxes: Float[Array, 'n 4'], size: Size) -> tuple[Float[Array, 'n 4'], Bool[Array, ' n']]:
   """The part of every box inside the frame, and which boxes have any; the others come back with no area."""
-  h, w = shape
+  h, w = size
   clipped = jnp.clip(boxes, 0, jnp.array([w, h, w, h]))
   return clipped, jnp.all(clipped[:, 2:] > clipped[:, :2], axis=-1)

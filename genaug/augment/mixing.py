@@ -16,7 +16,6 @@ same entries in the same shapes; entries that `targets`, by default `TARGETS`, d
 its `partners`, with probability p. `style` has two more operations, which take an image and a reference.
 """
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -28,7 +27,18 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, ScalarLike
 
 from genaug.augment.checks import check_keys, mix_of
-from genaug.augment.image import Params, Shape, check_range, clip, sample_nothing, to_float, uniform, validated
+from genaug.augment.image import (
+  ImageShape,
+  Parameter,
+  Params,
+  check_range,
+  clip,
+  random_form,
+  sample_nothing,
+  to_float,
+  uniform,
+  validated,
+)
 from genaug.augment.style import fourier_mix, histogram_match, sample_fourier_mix, sample_histogram_match
 from genaug.augment.targets import (
   SPATIAL,
@@ -43,6 +53,7 @@ from genaug.augment.targets import (
 Batch = dict[str, Any]
 
 GROUP = 4  # examples that mix with each other only
+MAX_SIDE = Parameter(0, 1, 'of the side', 'Largest side; the side is uniform. Below min_side it wins.')
 ROUNDS = 12  # of bisection, for a threshold to 1 / 4096 of the range
 
 
@@ -252,15 +263,15 @@ def _threshold(noise: Float[Array, 'h w'], share: ScalarLike) -> Float[Array, ''
 # Draws
 
 
-@validated(alpha=(0, 100))
-def sample_mixup(key: PRNGKeyArray, shape: Shape, alpha: ScalarLike = 0.2) -> Params:
+@validated(alpha=Parameter(0, 100, '', 'Shares are distributed as Beta(alpha, alpha); 0 changes nothing.'))
+def sample_mixup(key: PRNGKeyArray, shape: ImageShape, alpha: ScalarLike = 0.2) -> Params:
   """a weight ~ Beta(alpha, alpha); alpha = 0 changes nothing."""
   del shape
   return {'weight': beta(key, alpha)}
 
 
-@validated(alpha=(0, 100))
-def sample_cutmix(key: PRNGKeyArray, shape: Shape, alpha: ScalarLike = 1.0) -> Params:
+@validated(alpha=Parameter(0, 100, '', 'Shares are distributed as Beta(alpha, alpha); 0 changes nothing.'))
+def sample_cutmix(key: PRNGKeyArray, shape: ImageShape, alpha: ScalarLike = 1.0) -> Params:
   """a box about any point, cut off at the frame, of an area 1 - Beta(alpha, alpha) before that."""
   del shape
   size, where = jax.random.split(key)
@@ -269,8 +280,10 @@ def sample_cutmix(key: PRNGKeyArray, shape: Shape, alpha: ScalarLike = 1.0) -> P
   return {'box': jnp.clip(jnp.concatenate([centre - side / 2, centre + side / 2]), 0, 1)}
 
 
-@validated(max_side=(0, 1), min_side=(0, 1))
-def sample_resizemix(key: PRNGKeyArray, shape: Shape, max_side: ScalarLike = 0.8, min_side: ScalarLike = 0.1) -> Params:
+@validated(max_side=MAX_SIDE, min_side=Parameter(0, 1, 'of the side', 'Least side.'))
+def sample_resizemix(
+  key: PRNGKeyArray, shape: ImageShape, max_side: ScalarLike = 0.8, min_side: ScalarLike = 0.1
+) -> Params:
   """a box inside the image, both sides the same fraction uniform in [min_side, max_side]; max_side wins."""
   del shape
   size, where = jax.random.split(key)
@@ -279,15 +292,15 @@ def sample_resizemix(key: PRNGKeyArray, shape: Shape, max_side: ScalarLike = 0.8
   return {'box': jnp.concatenate([corner, corner + side])}
 
 
-@validated(margin=(0, 0.5))
-def sample_mosaic(key: PRNGKeyArray, shape: Shape, margin: ScalarLike = 0.25) -> Params:
+@validated(margin=Parameter(0, 0.5, 'of the side', 'Least distance of the centre from the sides.'))
+def sample_mosaic(key: PRNGKeyArray, shape: ImageShape, margin: ScalarLike = 0.25) -> Params:
   """a centre uniform in the image, at least `margin`, a fraction up to 0.5, from its sides."""
   del shape
   return {'centre': uniform(key, margin, 1 - margin, (2,))}
 
 
-@validated(alpha=(0, 100))
-def sample_fmix(key: PRNGKeyArray, shape: Shape, alpha: ScalarLike = 1.0) -> Params:
+@validated(alpha=Parameter(0, 100, '', 'Shares are distributed as Beta(alpha, alpha); 0 changes nothing.'))
+def sample_fmix(key: PRNGKeyArray, shape: ImageShape, alpha: ScalarLike = 1.0) -> Params:
   """noise of its own and a weight ~ Beta(alpha, alpha); alpha = 0 changes nothing."""
   noise, how = jax.random.split(key)
   return {'key': noise} | sample_mixup(how, shape, alpha)
@@ -358,34 +371,22 @@ def mix_batch(
   return dict(batch) | jax.vmap(one)(*params, known, *others)
 
 
-def _randomly(op: Callable[..., Any], draw: Callable[..., Params]) -> Callable[..., Batch]:
-  """The random form of a mix: (keys [b], batch, *parameters, p=1, shift=1, targets) -> batch; see `mix_batch`."""
-  kind = inspect.Parameter
-  drawn = list(inspect.signature(draw).parameters.values())[2:]
-  defaults = {x.name: x.default for x in inspect.signature(op).parameters.values() if x.kind == kind.KEYWORD_ONLY}
-  defaults = {'p': 1.0, 'shift': 1, 'targets': None} | defaults
-  by_keyword = [kind(name, kind.KEYWORD_ONLY, default=default) for name, default in defaults.items()]
-  inputs = [kind(name, kind.POSITIONAL_OR_KEYWORD) for name in ('keys', 'batch')]
-  signature = inspect.Signature([*inputs, *drawn, *by_keyword])
+BATCH = {'keys': 'a key for each example, [b].', 'batch': 'entries [b, ...] as `targets` names them.'}
 
-  def random_op(*args, **kwargs):
-    bound = signature.bind(*args, **kwargs)
-    bound.apply_defaults()
-    keys, batch, *values = bound.args
-    p, options = bound.kwargs['p'], {name: value for name, value in bound.kwargs.items() if name != 'p'}
-    check_range(f'random_{op.__name__}: p', p, 0, 1)
+
+def _randomly(op: Callable[..., Any], sample_params: Callable[..., Params]) -> Callable[..., Batch]:
+  """The random form of a mix: (keys [b], batch, <parameters>, *, p=1, shift=1, ...) -> batch; see `mix_batch`."""
+
+  def apply(keys, batch, parameters, p, shift, **options):
     shape = jnp.shape(batch['image'])[1:]
 
     def sample(key):
       on, how = jax.random.split(key)
-      return jax.random.bernoulli(on, p), draw(how, shape, *values)
+      return jax.random.bernoulli(on, p), sample_params(how, shape, **parameters)
 
-    return mix_batch(op, batch, jax.vmap(sample)(check_keys(keys)), **options)
+    return mix_batch(op, batch, jax.vmap(sample)(check_keys(keys)), shift=shift, **options)
 
-  random_op.__name__ = random_op.__qualname__ = f'random_{op.__name__}'
-  random_op.__doc__ = f'`{op.__name__}` with partners, with probability p each, by {draw.__doc__}'
-  random_op.__signature__ = signature
-  return random_op
+  return random_form(f'random_{op.__name__}', op.__doc__, op, sample_params, apply, BATCH, p=1.0, shift=1)
 
 
 OF_IMAGES = (histogram_match, fourier_mix)  # the others take and give examples

@@ -1,6 +1,6 @@
-"""Noise of sensors, of wires and of storage.
+"""Noise of sensors and transmission, and JPEG.
 
-Noise draws 16 random bits a value by Threefry, the generator of jax.random; written out here, because JAX's own
+Every value takes 16 random bits a value by Threefry, the generator of jax.random; written out here, because JAX's own
 loops over its rounds on CPU, and takes several times as long.
 """
 
@@ -10,11 +10,15 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, ScalarLike, UInt32
 
 from genaug.augment.image import (
+  ImageShape,
+  Pair,
+  Parameter,
   Params,
-  Shape,
   check_channels,
   check_range,
   clip,
+  from_zero,
+  interval,
   operation,
   randomly,
   uniform,
@@ -44,9 +48,9 @@ POISSON_MOST = 23  # the last of the 2 ** 16 quantiles for a mean of 8
 
 @operation
 def gaussian_noise(image: Float[Array, 'h w c'], key: PRNGKeyArray, std: ScalarLike) -> Float[Array, 'h w c']:
-  """Normal noise of standard deviation `std` >= 0, one draw a value; 0 changes nothing.
+  """Adds normal noise of standard deviation `std` >= 0, independent for every value; 0 changes nothing.
 
-  Quantiles of 16 bits: the distribution function is right to 0.0002, no draw is further out than 4.4 `std`.
+  Quantiles of 16 bits: the distribution function is right to 0.0002, no value is further out than 4.4 `std`.
   """
   check_range('gaussian_noise: std', std, 0, np.inf)
   return clip(image + std * _normal(_uniform(key, image.shape)))
@@ -54,7 +58,7 @@ def gaussian_noise(image: Float[Array, 'h w c'], key: PRNGKeyArray, std: ScalarL
 
 @operation
 def shot_noise(image: Float[Array, 'h w c'], key: PRNGKeyArray, scale: ScalarLike) -> Float[Array, 'h w c']:
-  """Photons counted: Poisson of mean image / scale, times `scale` in [0, 1]; the variance is image * scale.
+  """Counts photons: Poisson of mean image / scale, times `scale` in [0, 1]; the variance is image * scale.
 
   0 changes nothing. Quantiles of 16 bits, exact up to a mean of 8; above by the expansion of Giles 2016, "Algorithm
   955", where the distribution function is right to 0.0005. The gradient is that of the mean, as without noise.
@@ -67,9 +71,9 @@ def shot_noise(image: Float[Array, 'h w c'], key: PRNGKeyArray, scale: ScalarLik
 
 @operation
 def salt_and_pepper(
-  image: Float[Array, 'h w c'], key: PRNGKeyArray, amount: ScalarLike, balance: float = 0.5
+  image: Float[Array, 'h w c'], key: PRNGKeyArray, amount: ScalarLike, *, balance: float = 0.5
 ) -> Float[Array, 'h w c']:
-  """A share `amount` in [0, 1] of the pixels turned white (a share `balance` of them) or black; 0 changes nothing."""
+  """Turns a share `amount` in [0, 1] of the pixels white (a share `balance` of them) or black; 0 changes nothing."""
   check_range('salt_and_pepper: amount', amount, 0, 1)
   check_range('salt_and_pepper: balance', balance, 0, 1)
   h, w, _ = image.shape
@@ -78,8 +82,8 @@ def salt_and_pepper(
 
 
 @operation
-def jpeg(image: Float[Array, 'h w c'], quality: ScalarLike, subsample: bool = True) -> Float[Array, 'h w c']:
-  """What JPEG of a quality in [1, 100] (as the IJG's library counts) leaves of a grey or RGB image.
+def jpeg(image: Float[Array, 'h w c'], quality: ScalarLike, *, subsample: bool = True) -> Float[Array, 'h w c']:
+  """Compresses and decompresses a grey or RGB image by JPEG of a quality in [1, 100], as the IJG's library counts.
 
   subsample: chroma at half the resolution (4:2:0), as PIL saves by default; False keeps it (4:4:4).
 
@@ -100,34 +104,38 @@ def jpeg(image: Float[Array, 'h w c'], quality: ScalarLike, subsample: bool = Tr
   return clip((_to_rgb(luma, blue, red) + 128) / 255)
 
 
-# Draws
+# Sampling
 
 
-@validated(std=(0, 1))
-def sample_gaussian_noise(key: PRNGKeyArray, shape: Shape, std: ScalarLike = 0.1) -> Params:
-  """a standard deviation uniform in [0, std]."""
+@validated(std=Parameter(0, 1, '', 'The standard deviation is uniform in [0, std] or the pair.', (0, 1)))
+def sample_gaussian_noise(key: PRNGKeyArray, shape: ImageShape, std: ScalarLike | Pair = 0.1) -> Params:
+  """Samples noise and std of `gaussian_noise`."""
+  del shape
   how, how_much = jax.random.split(key)
-  return {'key': how, 'std': uniform(how_much, 0.0, std)}
+  return {'key': how, 'std': uniform(how_much, *interval(std, from_zero))}
 
 
-@validated(scale=(0, 1))
-def sample_shot_noise(key: PRNGKeyArray, shape: Shape, scale: ScalarLike = 0.05) -> Params:
-  """a scale uniform in [0, scale]."""
+@validated(scale=Parameter(0, 1, '', 'The scale is uniform in [0, scale] or the pair.', (0, 1)))
+def sample_shot_noise(key: PRNGKeyArray, shape: ImageShape, scale: ScalarLike | Pair = 0.05) -> Params:
+  """Samples noise and scale of `shot_noise`."""
+  del shape
   how, how_much = jax.random.split(key)
-  return {'key': how, 'scale': uniform(how_much, 0.0, scale)}
+  return {'key': how, 'scale': uniform(how_much, *interval(scale, from_zero))}
 
 
-@validated(amount=(0, 1))
-def sample_salt_and_pepper(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 0.05) -> Params:
-  """an amount uniform in [0, amount]."""
+@validated(amount=Parameter(0, 1, 'of the pixels', 'The amount is uniform in [0, amount] or the pair.', (0, 1)))
+def sample_salt_and_pepper(key: PRNGKeyArray, shape: ImageShape, amount: ScalarLike | Pair = 0.05) -> Params:
+  """Samples noise and amount of `salt_and_pepper`."""
+  del shape
   how, how_much = jax.random.split(key)
-  return {'key': how, 'amount': uniform(how_much, 0.0, amount)}
+  return {'key': how, 'amount': uniform(how_much, *interval(amount, from_zero))}
 
 
-@validated(quality_low=(1, 95))
-def sample_jpeg(key: PRNGKeyArray, shape: Shape, quality_low: ScalarLike = 30.0) -> Params:
-  """a quality uniform in [quality_low, 95]."""
-  return {'quality': uniform(key, quality_low, 95.0)}
+@validated(quality=Parameter(1, 95, '', 'The quality is uniform in [quality, 95] or the pair.', (1, 100)))
+def sample_jpeg(key: PRNGKeyArray, shape: ImageShape, quality: ScalarLike | Pair = 30.0) -> Params:
+  """Samples the quality of `jpeg`."""
+  del shape
+  return {'quality': uniform(key, *interval(quality, lambda quality: (quality, 95.0)))}
 
 
 random_gaussian_noise = randomly(gaussian_noise, sample_gaussian_noise)
@@ -139,7 +147,7 @@ random_jpeg = randomly(jpeg, sample_jpeg)
 # Random numbers
 
 
-def _uniform(key: PRNGKeyArray, shape: Shape) -> Float[Array, 'h w c']:
+def _uniform(key: PRNGKeyArray, shape: ImageShape) -> Float[Array, 'h w c']:
   """Uniform in (0, 1): the middles of 2 ** 16 intervals."""
   size = int(np.prod(shape))
   words = jnp.concatenate(_threefry(jax.random.bits(key, (2,)), -(-size // 4)))

@@ -1,4 +1,4 @@
-"""Hiding parts of an image. Only the image: what is hidden is still there, so masks, boxes and keypoints stay.
+"""Occlusion: hiding parts of an image. What is hidden is still there, so masks, boxes and keypoints stay.
 
 Positions and sizes are fractions, x and width of the image's width, y and height of its height; `fill` is what
 shows instead, a number in [0, 1] or one a channel. A pixel is hidden as a whole, by its centre. uint8 images are
@@ -14,29 +14,35 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Num, PRNGKeyArray, ScalarLike, UInt32
 
 from genaug.augment.image import (
+  ImageShape,
+  Pair,
+  Parameter,
   Params,
-  Shape,
   check_image,
+  check_order,
   check_range,
   from_float,
+  interval,
   log_uniform,
   randomly,
+  sample_value,
+  symmetric,
   uniform,
   validated,
 )
-
-Fill = Float[ArrayLike, '*c']
+from genaug.augment.resample import Fill
 
 # Zhong et al. 2020, section 3.3: sides in a relation of at most 1 to 1 / 0.3.
 MAX_ASPECT = 1 / 0.3
 
 
 def cutout(
-  image: Num[Array, 'h w c'], centre: Float[ArrayLike, '2'], size: ScalarLike, fill: Fill = 0.0
+  image: Num[Array, 'h w c'], centre: Float[ArrayLike, '2'], size: ScalarLike, *, fill: Fill = 0.0
 ) -> Num[Array, 'h w c']:
-  """A square of side size * min(h, w) about `centre` = (x, y) hidden; cut off at the frame. size in [0, 1].
+  """Hides a square of side size * min(h, w) about `centre` = (x, y); what leaves the frame is cut off.
 
-  DeVries & Taylor 2017, "Improved Regularization of Convolutional Neural Networks with Cutout".
+  size and centre in [0, 1].
+  Source: DeVries & Taylor 2017, "Improved Regularization of Convolutional Neural Networks with Cutout".
   """
   check_range('cutout: centre', centre, 0, 1)
   check_range('cutout: size', size, 0, 1)
@@ -46,11 +52,11 @@ def cutout(
   return _hide_rectangle('cutout', image, centre[0] * w - side / 2, centre[1] * h - side / 2, side, side, fill)
 
 
-@validated(size=(0, 1))
-def sample_cutout(key: PRNGKeyArray, shape: Shape, size: ScalarLike = 0.5) -> Params:
-  """a square of side `size`, in [0, 1], about a point uniform in the image."""
+@validated(size=Parameter(0, 1, 'of the shorter side', 'Side of the square; uniform in a pair.', (0, 1)))
+def sample_cutout(key: PRNGKeyArray, shape: ImageShape, size: ScalarLike | Pair = 0.5) -> Params:
+  """Samples the centre of `cutout` uniformly in the image, and the size."""
   del shape
-  return {'centre': uniform(key, 0, 1, (2,)), 'size': jnp.asarray(size, jnp.float32)}
+  return {'centre': uniform(key, 0, 1, (2,)), 'size': sample_value(key, size)}
 
 
 def erase(
@@ -60,12 +66,13 @@ def erase(
   width: ScalarLike,
   height: ScalarLike,
   key: PRNGKeyArray | None = None,
+  *,
   fill: Fill | str = 0.0,
 ) -> Num[Array, 'h w c']:
-  """The rectangle with the top left corner (x, y) hidden, all in [0, 1]; fill = 'noise' is uniform noise from `key`.
+  """Random Erasing: hides the rectangle with the top left corner (x, y), all in [0, 1].
 
-  Zhong et al. 2020, "Random Erasing Data Augmentation". Raises ValueError for another name of a fill, and for
-  noise without a key.
+  fill = 'noise' is uniform noise from `key`. Raises ValueError for another name of a fill, and for noise without a key.
+  Source: Zhong et al. 2020, "Random Erasing Data Augmentation".
   """
   for name, value in {'x': x, 'y': y, 'width': width, 'height': height}.items():
     check_range(f'erase: {name}', value, 0, 1)
@@ -78,19 +85,19 @@ def erase(
   return _hide_rectangle('erase', image, x * w, y * h, width * w, height * h, fill)
 
 
-@validated(max_area=(0, 1), min_area=(0, 1), max_aspect=(1, 100))
+@validated(
+  max_area=Parameter(0, 1, 'of the image', 'Largest area; the area is uniform. Below min_area it wins.'),
+  min_area=Parameter(0, 1, 'of the image', 'Least area.'),
+  max_aspect=Parameter(1, 100, '', 'Largest ratio of the sides, either way; the ratio is log-uniform.'),
+)
 def sample_erase(
   key: PRNGKeyArray,
-  shape: Shape,
+  shape: ImageShape,
   max_area: ScalarLike = 0.33,
   min_area: ScalarLike = 0.02,
   max_aspect: ScalarLike = MAX_ASPECT,
 ) -> Params:
-  """one rectangle uniform in the image: area uniform in [min_area, max_area], sides 1 to `max_aspect` at most.
-
-  A max_area below min_area wins. The relation of the sides, in pixels, is log-uniform among those that fit into
-  the image; nothing is drawn twice. Areas in [0, 1], max_aspect >= 1.
-  """
+  """Samples a rectangle uniformly in the image, its ratio of the sides among those that fit: nothing is rejected."""
   h, w, _ = shape
   keys = jax.random.split(key, 5)
   area = uniform(keys[0], jnp.minimum(min_area, max_area), max_area)
@@ -109,12 +116,13 @@ def grid_mask(
   ratio: ScalarLike,
   offset: Float[ArrayLike, '2'] = (0.0, 0.0),
   angle: ScalarLike = 0.0,
+  *,
   fill: Fill = 0.0,
 ) -> Num[Array, 'h w c']:
-  """A grid of squares hidden: one in every unit of side unit * min(h, w), `ratio` of the unit's side wide.
+  """Hides a grid of squares: one in every unit of side unit * min(h, w), `ratio` of the unit's side wide.
 
   unit, ratio and offset (of the grid to the right and down, in units) in [0, 1], angle in degrees
-  counter-clockwise. Chen et al. 2020, "GridMask Data Augmentation"; its r, the part of a side that is kept, is
+  counter-clockwise. Source: Chen et al. 2020, "GridMask Data Augmentation"; its r, the part of a side that is kept, is
   1 - ratio.
   """
   check_range('grid_mask: unit', unit, 0, 1)
@@ -131,44 +139,54 @@ def grid_mask(
   return _hide('grid_mask', image, hidden, fill)
 
 
-@validated(ratio=(0, 1), min_unit=(0.01, 1), max_unit=(0.01, 1), max_degrees=(0, 180))
+@validated(
+  ratio=Parameter(0, 1, 'of the unit', 'Side of a square; uniform in a pair.', (0, 1)),
+  min_unit=Parameter(0.01, 1, 'of the shorter side', 'Least unit.'),
+  max_unit=Parameter(0.01, 1, 'of the shorter side', 'Largest unit; in between it is uniform.'),
+  max_degrees=Parameter(
+    0, 180, 'degrees', 'The angle is uniform in [-max_degrees, max_degrees] or the pair.', (-180, 180)
+  ),
+)
 def sample_grid_mask(
   key: PRNGKeyArray,
-  shape: Shape,
-  ratio: ScalarLike = 0.5,
+  shape: ImageShape,
+  ratio: ScalarLike | Pair = 0.5,
   min_unit: ScalarLike = 0.4,
   max_unit: ScalarLike = 1.0,
-  max_degrees: ScalarLike = 0.0,
+  max_degrees: ScalarLike | Pair = 0.0,
 ) -> Params:
-  """a grid of any offset, unit uniform in [min_unit, max_unit], angle uniform in [-max_degrees, max_degrees]."""
+  """Samples unit, ratio, offset and angle of `grid_mask`."""
+  check_order('grid_mask: (min_unit, max_unit)', min_unit, max_unit)
   del shape
   keys = jax.random.split(key, 3)
   return {
     'unit': uniform(keys[0], min_unit, max_unit),
-    'ratio': jnp.asarray(ratio, jnp.float32),
+    'ratio': sample_value(key, ratio),
     'offset': uniform(keys[1], 0, 1, (2,)),
-    'angle': uniform(keys[2], -max_degrees, max_degrees),
+    'angle': uniform(keys[2], *interval(max_degrees, symmetric)),
   }
 
 
 def pixel_dropout(
-  image: Num[Array, 'h w c'], key: PRNGKeyArray, rate: ScalarLike, fill: Fill = 0.0
+  image: Num[Array, 'h w c'], key: PRNGKeyArray, rate: ScalarLike, *, fill: Fill = 0.0
 ) -> Num[Array, 'h w c']:
-  """Every pixel hidden, with all its channels, with probability `rate` in [0, 1]."""
+  """Hides every pixel, with all its channels, with probability `rate` in [0, 1]."""
   check_range('pixel_dropout: rate', rate, 0, 1)
   image = check_image(image, 'pixel_dropout')
   return _hide('pixel_dropout', image, jax.random.bernoulli(key, rate, image.shape[:2]), fill)
 
 
-@validated(rate=(0, 1))
-def sample_pixel_dropout(key: PRNGKeyArray, shape: Shape, rate: ScalarLike = 0.05) -> Params:
-  """every pixel hidden with probability `rate`, in [0, 1]."""
+@validated(rate=Parameter(0, 1, 'of the pixels', 'Probability of every pixel; uniform in a pair.', (0, 1)))
+def sample_pixel_dropout(key: PRNGKeyArray, shape: ImageShape, rate: ScalarLike | Pair = 0.05) -> Params:
+  """Samples the rate of `pixel_dropout`; the pixels depend on the key."""
   del shape
-  return {'key': key, 'rate': jnp.asarray(rate, jnp.float32)}
+  return {'key': key, 'rate': sample_value(key, rate)}
 
 
-def coarse_dropout(image: Num[Array, 'h w c'], boxes: Float[ArrayLike, 'n 4'], fill: Fill = 0.0) -> Num[Array, 'h w c']:
-  """The boxes (x_min, y_min, x_max, y_max), fractions in [0, 1], hidden; they may overlap."""
+def coarse_dropout(
+  image: Num[Array, 'h w c'], boxes: Float[ArrayLike, 'n 4'], *, fill: Fill = 0.0
+) -> Num[Array, 'h w c']:
+  """Hides the boxes (x_min, y_min, x_max, y_max), fractions in [0, 1]; they may overlap."""
   check_range('coarse_dropout: boxes', boxes, 0, 1)
   image = check_image(image, 'coarse_dropout')
   h, w, _ = image.shape
@@ -181,12 +199,17 @@ def coarse_dropout(image: Num[Array, 'h w c'], boxes: Float[ArrayLike, 'n 4'], f
   return _hide('coarse_dropout', image, hidden, fill)
 
 
-@validated(max_side=(0, 1), holes=(1, 256))
-def sample_coarse_dropout(key: PRNGKeyArray, shape: Shape, max_side: ScalarLike = 0.2, holes: int = 8) -> Params:
-  """`holes` boxes (static), anywhere in the image, sides uniform in [max_side / 2, max_side], a fraction."""
+@validated(
+  max_side=Parameter(0, 1, 'of the side', 'Sides are uniform in [max_side / 2, max_side] or the pair.', (0, 1)),
+  holes=Parameter(1, 256, 'boxes', 'How many, static.'),
+)
+def sample_coarse_dropout(
+  key: PRNGKeyArray, shape: ImageShape, max_side: ScalarLike | Pair = 0.2, holes: int = 8
+) -> Params:
+  """Samples the boxes of `coarse_dropout`, anywhere in the image."""
   del shape
   where, how_large = jax.random.split(key)
-  side = uniform(how_large, max_side / 2, max_side, (holes, 2))
+  side = uniform(how_large, *interval(max_side, lambda side: (side / 2, side)), (holes, 2))
   corner = uniform(where, 0, 1, (holes, 2)) * (1 - side)
   return {'boxes': jnp.concatenate([corner, corner + side], axis=-1)}
 
@@ -217,7 +240,7 @@ def _shown(name: str, fill, dtype):
 
 
 random_cutout = randomly(cutout, sample_cutout)
-random_erase = random_erasing = randomly(erase, sample_erase)
+random_erase = randomly(erase, sample_erase)
 random_grid_mask = randomly(grid_mask, sample_grid_mask)
 random_pixel_dropout = randomly(pixel_dropout, sample_pixel_dropout)
 random_coarse_dropout = randomly(coarse_dropout, sample_coarse_dropout)

@@ -19,16 +19,16 @@ from jaxtyping import PRNGKeyArray
 from genaug.augment import mixing
 from genaug.augment.checks import check_example, check_keys, check_targets, unknown
 from genaug.augment.choice import Choice, draw_members
-from genaug.augment.image import Shape, to_float
+from genaug.augment.image import ImageShape, to_float
 from genaug.augment.registry import OPS, Op
-from genaug.augment.resample import BORDERS, METHODS
+from genaug.augment.resample import BORDERS, INTERPOLATIONS
 from genaug.augment.settings import Settings, check_fraction, read_config, read_operations
 from genaug.augment.stages import KNOWN, OpParams, Plan, Sampled, carry_out, undo_geometry
 from genaug.augment.targets import SPATIAL, Example, Targets, entries, with_channels, with_flags, without_channels
 
 Batch = dict[str, Any]
 PARAMS = 'params of one example', 'params of {} examples'
-OPTIONS = {'border': BORDERS, 'interpolation': METHODS}
+OPTIONS = {'border': BORDERS, 'interpolation': INTERPOLATIONS}
 
 
 class Pipeline:
@@ -142,11 +142,11 @@ class Pipeline:
     params, lead = self._checked_params(params, batch)
     for name in params:
       op = self._plan.ops[name]
-      if op.stage == 'mix' or op.tears:
+      if op.stage == 'mix' or not op.keeps_annotations:
         raise ValueError(f'{name}: has no inverse; leave it out of the pipeline, or out of params')
     return dict(batch) | _inverse(self, params, self._checked(batch, lead, *PARAMS), bool(lead))
 
-  def check(self, image_shape: Shape) -> None:
+  def check(self, image_shape: ImageShape) -> None:
     """Raises ValueError, with operation and problem, unless all suits images [h, w, c]; nothing is computed."""
     key = jax.eval_shape(lambda: jax.random.key(0))
     example = {self._image_name(): jax.ShapeDtypeStruct(image_shape, jnp.float32)}
@@ -178,14 +178,14 @@ class Pipeline:
 
   # What is traced
 
-  def _sample_example(self, key: PRNGKeyArray, image_shape: Shape) -> Sampled:
+  def _sample_example(self, key: PRNGKeyArray, image_shape: ImageShape) -> Sampled:
     members = {}
     for group in self._groups:
       members |= draw_members(key, group)
     params = {name: self._sample_one(name, key, image_shape) for name in self._values}
     return {name: sampled._replace(on=members.get(name, sampled.on)) for name, sampled in params.items()}
 
-  def _sample_one(self, name: str, key: PRNGKeyArray, image_shape: Shape) -> OpParams:
+  def _sample_one(self, name: str, key: PRNGKeyArray, image_shape: ImageShape) -> OpParams:
     # By name, so that neither a new operation nor another order changes what is sampled.
     on, how = jax.random.split(jax.random.fold_in(key, zlib.crc32(name.encode())))
     values = self._plan.ops[name].sample_params(how, image_shape, **self._values[name])
@@ -228,7 +228,7 @@ class Pipeline:
   def _image_name(self) -> str:
     return next(name for name, target in self._plan.targets.items() if target.kind == 'image' and target.recolor)
 
-  def _image_shape(self, known: Example, leading: int) -> Shape:
+  def _image_shape(self, known: Example, leading: int) -> ImageShape:
     name, _ = next(entries(self._plan.targets, known, 'image'), (None, None))
     if name is None:
       raise ValueError(f'a batch of {", ".join(map(repr, known))}: must hold an image to sample for')
@@ -240,7 +240,7 @@ compiled = partial(jax.jit, inline=True)
 
 
 @partial(compiled, static_argnums=(0, 2))
-def _sample(pipeline: Pipeline, keys: PRNGKeyArray, image_shape: Shape) -> Sampled:
+def _sample(pipeline: Pipeline, keys: PRNGKeyArray, image_shape: ImageShape) -> Sampled:
   pipeline.check(image_shape)
   sample = partial(pipeline._sample_example, image_shape=image_shape)
   return jax.vmap(sample)(keys) if keys.ndim else sample(keys)
@@ -274,7 +274,7 @@ def _inverse(pipeline: Pipeline, params: Sampled, batch: Batch, batched: bool) -
 # Configs
 
 
-def check(config: Mapping[str, Any], image_shape: Shape) -> None:
+def check(config: Mapping[str, Any], image_shape: ImageShape) -> None:
   """Raises ValueError, with key, value and what is allowed, unless the config suits images [h, w, c]."""
   Pipeline.from_config(config).check(image_shape)
 

@@ -3,7 +3,7 @@
 Points are continuous (x, y) in pixels, in the frame that `matrices` describes; whatever moves an image, by a
 matrix (`warp`) or point by point (`resample`), is one read of it.
 
-methods
+interpolations
   nearest   the pixel that holds the point; takes integers and booleans too (label masks), which pass untouched
   bilinear  four pixels around it
   cubic     the cubic B-spline through all pixels, SciPy's order 3: sharper, overshoots beside edges, nothing here
@@ -24,8 +24,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Num
 
 from genaug.augment.image import clip, from_float, to_float
-from genaug.augment.matrices import Matrix, Shape, inverse
+from genaug.augment.matrices import Matrix, Size, inverse
 
+Fill = Float[ArrayLike, '*c']  # a number, or one a channel
 FAR_OUTSIDE = -1e6  # a coordinate that no image reaches and that float32 holds exactly
 
 
@@ -33,27 +34,27 @@ def warp(
   image: Num[Array, 'h w c'],
   matrix: Matrix,
   *,
-  shape: Shape | None = None,
+  size: Size | None = None,
   projective: bool = False,
-  method: str = 'bilinear',
+  interpolation: str = 'bilinear',
   border: str = 'constant',
-  fill: Float[ArrayLike, '*c'] = 0.0,
+  fill: Fill = 0.0,
 ) -> Num[Array, 'H W c']:
-  """The image moved by a matrix from input points to output points; `shape` is the output's, by default the input's.
+  """Moves the image by a matrix from input points to output points; `size` is the output's, by default the input's.
 
   Without `projective` the matrix is taken to be affine, its last row is not read, and no pixel costs a division.
   With it, points behind the camera (w <= 0) are far outside: the fill, where the border is constant. A matrix
   that is not finite or has no inverse leaves the values undefined, but nothing outside the image is ever read.
   """
-  x, y = source_points(matrix, shape or image.shape[:2], projective)
-  return resample(image, x, y, method=method, border=border, fill=fill)
+  x, y = source_points(matrix, size or image.shape[:2], projective)
+  return resample(image, x, y, interpolation=interpolation, border=border, fill=fill)
 
 
 def source_points(
-  matrix: Matrix, shape: Shape, projective: bool = False, field: Float[Array, 'h w 2'] | None = None
+  matrix: Matrix, size: Size, projective: bool = False, field: Float[Array, 'h w 2'] | None = None
 ) -> tuple[Float[Array, 'h w'], Float[Array, 'h w']]:
-  """The input point (x, y) that every pixel centre of an output of that shape shows; `field` displaces it first."""
-  h, w = shape
+  """The input point (x, y) that every pixel centre of an output of that size shows; `field` displaces it first."""
+  h, w = size
   column, row = jnp.arange(w) + 0.5, jnp.arange(h)[:, None] + 0.5
   if field is not None:
     column, row = column + field[..., 0], row + field[..., 1]
@@ -70,34 +71,36 @@ def resample(
   x: Float[Array, 'H W'],
   y: Float[Array, 'H W'],
   *,
-  method: str = 'bilinear',
+  interpolation: str = 'bilinear',
   border: str = 'constant',
-  fill: Float[ArrayLike, '*c'] = 0.0,
+  fill: Fill = 0.0,
 ) -> Num[Array, 'H W c']:
-  """The image read at the points (x, y), in its dtype; gradients reach the image, the points and the fill.
+  """Reads the image at the points (x, y), in its dtype; gradients reach the image, the points and the fill.
 
   uint8 is interpolated as float in [0, 1], rounded, and so is its `fill` (a number, or one a channel); nearest reads
-  it as it is, with a fill in its own units. Raises ValueError for an unknown method or border, and for the
+  it as it is, with a fill in its own units. Raises ValueError for an unknown interpolation or border, and for the
   interpolation of other integers.
   """
   image = jnp.asarray(image)
-  read = _choose('method', method, METHODS)
+  read = _choose('interpolation', interpolation, INTERPOLATIONS)
   fold, _ = _choose('border', border, BORDERS)
-  values = image if method == 'nearest' else _interpolable(image, method)
+  values = image if interpolation == 'nearest' else _interpolable(image, interpolation)
   h, w, _ = image.shape
   fill = jnp.asarray(fill, values.dtype)
   value = read(values, fold(x, w), fold(y, h), border, fill)
-  return value if method == 'nearest' else from_float(value, image.dtype)
+  return value if interpolation == 'nearest' else from_float(value, image.dtype)
 
 
-def in_range(moved: Num[Array, 'h w c'], method: str | None) -> Num[Array, 'h w c']:
-  """An image in [0, 1] that was resampled by `method`, in [0, 1] again: only cubic leaves the range of its pixels."""
-  return clip(moved) if method == 'cubic' else moved
+def in_range(moved: Num[Array, 'h w c'], interpolation: str) -> Num[Array, 'h w c']:
+  """An image in [0, 1] that was resampled, in [0, 1] again: only cubic leaves the range of its pixels."""
+  return clip(moved) if interpolation == 'cubic' else moved
 
 
-def _interpolable(image, method):
+def _interpolable(image, interpolation):
   if image.dtype != jnp.uint8 and not jnp.issubdtype(image.dtype, jnp.floating):
-    raise ValueError(f'{method} interpolation of {image.dtype}: convert to float, or use method="nearest"')
+    raise ValueError(
+      f'{interpolation} interpolation of {image.dtype}: convert to float, or use interpolation="nearest"'
+    )
   return to_float(image)
 
 
@@ -198,7 +201,7 @@ def _reflected(x, side):
   return jnp.abs(x - 2 * side * jnp.round(x / (2 * side)))
 
 
-METHODS = {'nearest': _nearest, 'bilinear': _bilinear, 'cubic': _cubic}
+INTERPOLATIONS = {'nearest': _nearest, 'bilinear': _bilinear, 'cubic': _cubic}
 BORDERS = {  # how a coordinate finds its way back into the frame, and what np.pad calls it
   'constant': (_as_it_is, 'constant'),
   'edge': (_as_it_is, 'edge'),

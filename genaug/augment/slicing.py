@@ -1,23 +1,37 @@
-"""Cutting an image into pieces, each a training sample of its own; images and masks of any dtype.
+"""Cutting images into pieces, each a training sample of its own; images and masks of any dtype.
 
-Sizes are whole pixels and static. A ValueError names sizes that don't go into each other: nothing is dropped.
+Sizes are whole pixels and static. A ValueError names sizes that don't divide each other: nothing is dropped.
 """
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray, ScalarLike
 
-from genaug.augment.crops import check_fits
-from genaug.augment.image import Params, check_range, from_float, randomly, validated
-from genaug.augment.matrices import Matrix, Shape
+from genaug.augment.crops import check_fits, resized_crop
+from genaug.augment.image import (
+  ImageShape,
+  Parameter,
+  Params,
+  check_range,
+  from_float,
+  operation,
+  randomly,
+  validated,
+)
+from genaug.augment.matrices import Size
+from genaug.augment.resample import Fill
 
 # Up to so many windows a side, slices are several times faster than a gather; with more they take long to compile.
 FEW = 16
+ROWS = Parameter(1, 256, 'tiles', 'Rows of the grid, static; they divide the height.')
+COLS = Parameter(1, 256, 'tiles', 'Columns of the grid, static; they divide the width.')
 
 
 def tiles(image: Num[Array, 'h w c'], rows: int, cols: int) -> Num[Array, 'n th tw c']:
-  """The rows * cols pieces of a grid, row by row. Raises ValueError unless the grid divides the image."""
+  """Cuts the image into the rows * cols tiles of a grid, row by row.
+
+  Raises ValueError unless the grid divides the image.
+  """
   h, w, c = image.shape
   _check_grid((h, w), rows, cols)
   grid = image.reshape(rows, h // rows, cols, w // cols, c)
@@ -25,7 +39,7 @@ def tiles(image: Num[Array, 'h w c'], rows: int, cols: int) -> Num[Array, 'n th 
 
 
 def untile(pieces: Num[Array, 'n th tw c'], rows: int, cols: int) -> Num[Array, 'h w c']:
-  """The image that `tiles` cut up. Raises ValueError unless there are rows * cols pieces."""
+  """Joins the pieces of `tiles`. Raises ValueError unless there are rows * cols pieces."""
   n, h, w, c = pieces.shape
   if n != rows * cols:
     raise ValueError(f'{n} pieces do not make a grid of {rows} x {cols}')
@@ -33,39 +47,40 @@ def untile(pieces: Num[Array, 'n th tw c'], rows: int, cols: int) -> Num[Array, 
 
 
 def strips(image: Num[Array, 'h w c'], n: int, axis: int = 0) -> Num[Array, 'n sh sw c']:
-  """n strips that lie (axis 0, cutting the height) or stand (axis 1, cutting the width), in order."""
+  """Cuts the image into n horizontal (axis 0) or vertical (axis 1) strips, in order.
+
+  Raises ValueError unless n divides that side.
+  """
   return tiles(image, *((n, 1) if axis == 0 else (1, n)))
 
 
 def diagonal_halves(
   image: Num[Array, 'h w c'], anti: bool = False
 ) -> tuple[Num[Array, '2 h w c'], Bool[Array, '2 h w']]:
-  """The two halves beside a diagonal at full size, 0 elsewhere, and their masks (see `diagonal_masks`)."""
+  """Cuts the image along a diagonal: both halves at full size, 0 elsewhere, and their `diagonal_masks`."""
   masks = diagonal_masks(image.shape[:2], anti)
   return jnp.where(masks[..., None], image, 0), masks
 
 
-def diagonal_masks(shape: Shape, anti: bool = False) -> Bool[Array, '2 h w']:
-  """The pixels above and those below a diagonal, corner to corner; pixels on it count as above.
+def diagonal_masks(size: Size, anti: bool = False) -> Bool[Array, '2 h w']:
+  """Masks of the pixels above and below a diagonal, corner to corner; pixels on it count as above.
 
   The diagonal starts in the top left corner, or with `anti` in the top right one.
   """
-  h, w = shape
+  h, w = size
   # Twice the pixel centres, scaled by the other side: whole numbers, so that being on the line is exact.
   x, y = (2 * jnp.arange(w) + 1) * h, (2 * jnp.arange(h)[:, None] + 1) * w
   above = y <= 2 * h * w - x if anti else y <= x
   return jnp.stack([above, ~above])
 
 
-def keep_half(
-  image: Num[Array, 'h w c'], half: Int[ScalarLike, ''], fill: Float[ArrayLike, '*c'] = 0.0
-) -> Num[Array, 'h w c']:
-  """One half beside a diagonal, the rest hidden by `fill` in [0, 1]; masks of integers take the fill 0.
+def diagonal_half(image: Num[Array, 'h w c'], half: Int[ScalarLike, ''], *, fill: Fill = 0.0) -> Num[Array, 'h w c']:
+  """Keeps one half beside a diagonal; the rest is `fill` in [0, 1], of masks of integers 0.
 
   half: 0 above and 1 below the diagonal, 2 above and 3 below the antidiagonal, 4 the whole image.
   """
-  check_range('keep_half: half', half, 0, 4)
-  check_range('keep_half: fill', fill, 0, 1)
+  check_range('diagonal_half: half', half, 0, 4)
+  check_range('diagonal_half: fill', fill, 0, 1)
   shape, half = image.shape[:2], jnp.asarray(half)
   (above, below), (anti_above, anti_below) = diagonal_masks(shape), diagonal_masks(shape, anti=True)
   halves = [above, below, anti_above, anti_below]
@@ -73,14 +88,17 @@ def keep_half(
   return jnp.where(kept[..., None], image, from_float(jnp.asarray(fill, jnp.float32), image.dtype))
 
 
-def sample_halves(key: PRNGKeyArray, shape: tuple[int, int, int]) -> Params:
-  """any of the four halves with the same chance."""
+def sample_diagonal_half(key: PRNGKeyArray, shape: ImageShape) -> Params:
+  """Samples one of the four halves uniformly."""
   del shape
   return {'half': jax.random.randint(key, (), 0, 4)}
 
 
 def five_crop(image: Num[Array, 'h w c'], height: int, width: int) -> Num[Array, '5 height width c']:
-  """The four corners, top left, top right, bottom left, bottom right, and the middle of an image."""
+  """Crops windows in pixels: top left, top right, bottom left, bottom right and middle.
+
+  Raises ValueError where the window is larger than the image.
+  """
   h, w, _ = image.shape
   check_fits(h, w, height, width)
   bottom, right = h - height, w - width
@@ -91,13 +109,16 @@ def five_crop(image: Num[Array, 'h w c'], height: int, width: int) -> Num[Array,
 def ten_crop(
   image: Num[Array, 'h w c'], height: int, width: int, vertical: bool = False
 ) -> Num[Array, '10 height width c']:
-  """`five_crop` of the image, then of the image flipped left to right, or with `vertical` top to bottom."""
+  """Crops as `five_crop` does, from the image and its mirror image, left to right or with `vertical` top to bottom.
+
+  Raises ValueError where the window is larger than the image.
+  """
   flipped = image[::-1] if vertical else image[:, ::-1]
   return jnp.concatenate([five_crop(image, height, width), five_crop(flipped, height, width)])
 
 
 def patches(image: Num[Array, 'h w c'], size: int, stride: int) -> Num[Array, 'n size size c']:
-  """All windows of size x size, `stride` pixels apart, row by row; they overlap where stride < size.
+  """Cuts out all windows of size x size, `stride` pixels apart, row by row; they overlap where stride < size.
 
   Raises ValueError unless the last windows end where the image does.
   """
@@ -119,9 +140,9 @@ def patches(image: Num[Array, 'h w c'], size: int, stride: int) -> Num[Array, 'n
 
 
 def grid_shuffle(image: Num[Array, 'h w c'], permutation: Int[Array, 'rows cols']) -> Num[Array, 'h w c']:
-  """The tiles of a grid in another order: the place [row, col] shows the tile number permutation[row, col].
+  """Permutes the tiles of a grid: the place [row, col] shows the tile number permutation[row, col].
 
-  The shape of the permutation is the grid. Chen et al. 2019, "Destruction and Construction Learning for
+  The shape of the permutation is the grid. Source: Chen et al. 2019, "Destruction and Construction Learning for
   Fine-grained Image Recognition", shuffle neighbours only. Raises ValueError unless the grid divides the image.
   """
   permutation = jnp.asarray(permutation)
@@ -132,27 +153,32 @@ def grid_shuffle(image: Num[Array, 'h w c'], permutation: Int[Array, 'rows cols'
   return untile(pieces, rows, cols)
 
 
-@validated(rows=(1, 256), cols=(1, 256))
-def sample_grid_shuffle(key: PRNGKeyArray, shape: tuple[int, int, int], rows: int = 2, cols: int = 2) -> Params:
-  """any order of a grid of rows x cols tiles (both static) with the same chance; 1 x 1 changes nothing."""
+@validated(rows=ROWS, cols=COLS)
+def sample_grid_shuffle(key: PRNGKeyArray, shape: ImageShape, rows: int = 2, cols: int = 2) -> Params:
+  """Samples the permutation of `grid_shuffle` uniformly; 1 x 1 tiles change nothing."""
   del shape
   return {'permutation': jax.random.permutation(key, rows * cols).reshape(rows, cols)}
 
 
-def tile_matrix(shape: Shape, rows: int, cols: int, index: ScalarLike) -> Matrix:
-  """The zoom that shows the tile number `index` of `tiles` at full size; see `geometry` for matrices.
+@operation
+def tile_crop(
+  image: Float[Array, 'h w c'],
+  x: ScalarLike,
+  y: ScalarLike,
+  width: ScalarLike,
+  height: ScalarLike,
+  *,
+  interpolation: str = 'bilinear',
+  border: str = 'constant',
+  fill: Fill = 0.0,
+) -> Float[Array, 'h w c']:
+  """Shows one tile of a grid at the size of the image: `resized_crop` by its window, in fractions of the side."""
+  return resized_crop(image, x, y, width, height, interpolation=interpolation, border=border, fill=fill)
 
-  Raises ValueError unless the grid divides the image.
-  """
-  h, w = shape
-  _check_grid(shape, rows, cols)
-  row, column = index // cols, index % cols
-  return jnp.array([[cols, 0, -column * w], [0, rows, -row * h], [0, 0, 1]], jnp.float32)
 
-
-@validated(rows=(1, 256), cols=(1, 256))
-def sample_tiles(key: PRNGKeyArray, shape: tuple[int, int, int], rows: int = 2, cols: int = 2) -> Params:
-  """A tile of a grid (static), all with the same chance: its top left corner and size, fractions of the image.
+@validated(rows=ROWS, cols=COLS)
+def sample_tile_crop(key: PRNGKeyArray, shape: ImageShape, rows: int = 2, cols: int = 2) -> Params:
+  """Samples the window of `resized_crop` uniformly from the tiles of a grid.
 
   Raises ValueError unless the grid divides the image.
   """
@@ -162,12 +188,13 @@ def sample_tiles(key: PRNGKeyArray, shape: tuple[int, int, int], rows: int = 2, 
   return {'x': column / cols, 'y': row / rows, 'width': jnp.float32(1 / cols), 'height': jnp.float32(1 / rows)}
 
 
-def _check_grid(shape: Shape, rows: int, cols: int) -> None:
-  """Raises ValueError unless rows x cols tiles of whole pixels fill an image of that shape."""
-  h, w = shape
+def _check_grid(size: Size, rows: int, cols: int) -> None:
+  """Raises ValueError unless rows x cols tiles of whole pixels fill an image of that size."""
+  h, w = size
   if rows < 1 or cols < 1 or h % rows or w % cols:
     raise ValueError(f'a grid of {rows} x {cols} does not divide an image of {h} x {w} (height x width)')
 
 
 random_grid_shuffle = randomly(grid_shuffle, sample_grid_shuffle)
-random_halves = randomly(keep_half, sample_halves)
+random_diagonal_half = randomly(diagonal_half, sample_diagonal_half)
+random_tile_crop = randomly(tile_crop, sample_tile_crop)

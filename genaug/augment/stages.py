@@ -66,7 +66,7 @@ def _recolored(plan: Plan, example: Example) -> dict[str, Target]:
 
 def _when(certain: bool, on: Bool[Array, ''], change: Callable, image: Array, values: Any, **static) -> Array:
   # Where every image is to be changed there is nothing to pick out.
-  return when(jnp.array(True) if certain else on, partial(change, **static), image, values)
+  return when(jnp.array(True) if certain else on, change, image, values, **static)
 
 
 def _any_on(params: Sampled) -> Bool[Array, '']:
@@ -77,7 +77,7 @@ def _each(plan: Plan, params: Sampled, example: Example) -> Example:
   """One operation after the other."""
   for name, (on, values) in params.items():
     op, changed = plan.ops[name], {}
-    if op.tears and (objects := [entry for entry, _ in entries(plan.targets, example, *OBJECTS)]):
+    if not op.keeps_annotations and (objects := [entry for entry, _ in entries(plan.targets, example, *OBJECTS)]):
       raise ValueError(
         f'{name}: must be off for examples with {" and ".join(objects)}, which can not follow its pieces'
       )
@@ -87,7 +87,7 @@ def _each(plan: Plan, params: Sampled, example: Example) -> Example:
       if entry in recolored:
         options = tuple((option, options[option]) for option in op.options)
         changed[entry] = when_on(_call, example[entry], values, op=op.apply, options=options)
-      elif op.cuts:
+      elif op.cuts_masks:
         changed[entry] = when_on(_cut, example[entry], values, op=op.apply, fill=options['fill'])
     example = example | changed
   return example
@@ -210,7 +210,7 @@ def _resampled(
   image: Array, x: Float[Array, 'h w'], y: Float[Array, 'h w'], options: dict[str, Any], clipped: bool
 ) -> Array:
   value = resample(image, x, y, **options)
-  return in_range(value, options['method']) if clipped else value
+  return in_range(value, options['interpolation']) if clipped else value
 
 
 def undo_geometry(plan: Plan, params: Sampled, example: Example) -> Example:

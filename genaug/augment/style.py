@@ -1,4 +1,4 @@
-"""An image made to look like another one, a reference: its histogram, or its low frequencies. The content stays.
+"""Style transfer between images: the histogram or the low frequencies of a reference; the content stays.
 
 Their random forms are in `mixing`: whole batches, where the reference of an image is its partner.
 """
@@ -8,7 +8,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray, ScalarLike
 
-from genaug.augment.image import Params, Shape, check_image, check_range, clip, operation, to_float, uniform, validated
+from genaug.augment.image import (
+  ImageShape,
+  Pair,
+  Parameter,
+  Params,
+  check_image,
+  check_range,
+  clip,
+  from_zero,
+  interval,
+  operation,
+  to_float,
+  uniform,
+  validated,
+)
 from genaug.augment.tone import RAMP, histogram, lookup
 
 
@@ -16,10 +30,10 @@ from genaug.augment.tone import RAMP, histogram, lookup
 def histogram_match(
   image: Num[Array, 'h w c'], reference: Num[Array, 'H W c'], amount: ScalarLike = 1.0
 ) -> Num[Array, 'h w c']:
-  """Every channel's values replaced by those of the same rank in the reference, by `amount` in [0, 1].
+  """Replaces every channel's values by those of the same rank in the reference, by `amount` in [0, 1].
 
-  Ranks are counted in 256 bins, exactly the values of uint8 images; in between, values are interpolated. Gonzalez
-  & Woods, "Digital Image Processing", 3.3.2.
+  Ranks are counted in 256 bins, exactly the values of uint8 images; in between, values are interpolated.
+  Source: Gonzalez & Woods, "Digital Image Processing", 3.3.2.
   """
   check_range('histogram_match: amount', amount, 0, 1)
   reference = _reference('histogram_match', reference, (*reference.shape[:2], image.shape[-1]))
@@ -29,22 +43,25 @@ def histogram_match(
   return lookup(image, ramp + amount * (matched - ramp))
 
 
-@validated(max_amount=(0, 1), min_amount=(0, 1))
+@validated(
+  max_amount=Parameter(0, 1, '', 'Largest amount; the amount is uniform. Below min_amount it wins.'),
+  min_amount=Parameter(0, 1, '', 'Least amount.'),
+)
 def sample_histogram_match(
-  key: PRNGKeyArray, shape: Shape, max_amount: ScalarLike = 1.0, min_amount: ScalarLike = 0.5
+  key: PRNGKeyArray, shape: ImageShape, max_amount: ScalarLike = 1.0, min_amount: ScalarLike = 0.5
 ) -> Params:
-  """an amount uniform in [min_amount, max_amount]; max_amount wins."""
+  """Samples the amount of `histogram_match`."""
   del shape
   return {'amount': uniform(key, jnp.minimum(min_amount, max_amount), max_amount)}
 
 
 @operation
 def fourier_mix(image: Num[Array, 'h w c'], reference: Num[Array, 'h w c'], beta: ScalarLike) -> Num[Array, 'h w c']:
-  """Low frequencies get the amplitude that they have in the reference and keep their phase.
+  """Gives low frequencies the amplitude that they have in the reference; their phase stays.
 
   Low are those with up to floor(beta * min(h, w)) periods across and down the image, for beta in [0, 0.5]; beta = 0
-  changes nothing, the smallest others the mean. Yang & Soatto 2020, "FDA: Fourier Domain Adaptation for Semantic
-  Segmentation", section 3.1.
+  changes nothing, the smallest others the mean.
+  Source: Yang & Soatto 2020, "FDA: Fourier Domain Adaptation for Semantic Segmentation", section 3.1.
   """
   check_range('fourier_mix: beta', beta, 0, 0.5)
   reference = _reference('fourier_mix', reference, image.shape)
@@ -60,14 +77,14 @@ def fourier_mix(image: Num[Array, 'h w c'], reference: Num[Array, 'h w c'], beta
   return clip(image + jnp.moveaxis(jnp.fft.irfft2(change, (h, w)), 0, -1))
 
 
-@validated(max_beta=(0, 0.5))
-def sample_fourier_mix(key: PRNGKeyArray, shape: Shape, max_beta: ScalarLike = 0.1) -> Params:
-  """a beta uniform in [0, max_beta], at most 0.5."""
+@validated(max_beta=Parameter(0, 0.5, 'of the shorter side', 'Beta is uniform in [0, max_beta] or the pair.', (0, 0.5)))
+def sample_fourier_mix(key: PRNGKeyArray, shape: ImageShape, max_beta: ScalarLike | Pair = 0.1) -> Params:
+  """Samples beta of `fourier_mix`."""
   del shape
-  return {'beta': uniform(key, 0, max_beta)}
+  return {'beta': uniform(key, *interval(max_beta, from_zero))}
 
 
-def _reference(name: str, reference: Num[Array, 'H W c'], shape: Shape) -> Float[Array, 'H W c']:
+def _reference(name: str, reference: Num[Array, 'H W c'], shape: ImageShape) -> Float[Array, 'H W c']:
   if reference.shape != shape:
     raise ValueError(f'{name}: a reference of shape {reference.shape}: must be {shape}')
   return to_float(check_image(reference, name))

@@ -104,7 +104,7 @@ def reading(target: Target, border: str, fill: float, interpolation: str) -> dic
   return {
     'border': border,
     'fill': default if target.fill is None else target.fill,
-    'method': 'nearest' if target.kind == 'mask' else target.interpolation or interpolation,
+    'interpolation': 'nearest' if target.kind == 'mask' else target.interpolation or interpolation,
   }
 
 

@@ -1,16 +1,15 @@
-"""Tone: every value through a curve, given in closed form or taken from the image's histogram.
+"""Tone operations: every value through a curve, given in closed form or taken from the image's histogram.
 
 `gamma`, `invert`, `posterize`, `solarize` and `tone_curve` look at one value at a time, in any number of channels. A
 chain of them may therefore run on `RAMP`, the 256 levels as an image [256, 1, c]: out comes the curve of the chain,
 and `lookup` takes every pixel through it at once. `autocontrast` and `equalize` read the image first, and look up
 `autocontrast_curve` and `equalize_curve`. `clahe` is local, one curve a tile.
 
-What PIL's ImageOps does to 8 bits is done to the same bits here; values between two levels of 8 bits are
-interpolated by `lookup`, counted as the nearest level by histograms.
+8-bit images come out as from PIL's ImageOps (`autocontrast` to one level of 255); values between two levels of 8
+bits are interpolated by `lookup`, counted as the nearest level by histograms.
 """
 
-from collections.abc import Callable
-from functools import cache
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -19,16 +18,22 @@ from jaxtyping import Array, Float, Int, Num, PRNGKeyArray, ScalarLike
 
 from genaug.augment.color import luma
 from genaug.augment.image import (
+  ImageShape,
+  Pair,
+  Parameter,
   Params,
-  Shape,
   check_channels,
   check_image,
   check_range,
   clip,
+  interval,
   log_uniform,
   operation,
   randomly,
+  reciprocal,
   sample_nothing,
+  sample_value,
+  symmetric,
   to_float,
   uniform,
   validated,
@@ -40,17 +45,17 @@ RAMP = np.arange(256, dtype=np.float32) * np.float32(1 / 255)  # the levels, to 
 
 
 def lookup(image: Num[Array, 'h w c'], curve: Curve) -> Num[Array, 'h w c']:
-  """An image through one curve a channel, linear between the levels of floats; the curve `RAMP` keeps all bits."""
+  """Maps an image through one curve a channel, linear between the levels of floats; `RAMP` keeps all bits."""
   if image.dtype != jnp.uint8:
     return _between_levels(image, curve)
-  table = _settled(lambda curve: jnp.clip(jnp.round(curve * 255), 0, 255), curve).reshape(-1)
+  table = _settled(_to_levels, curve).reshape(-1)
   return table.at[_indices(image)].get(mode='promise_in_bounds').astype(jnp.uint8)
 
 
 @operation
 def _between_levels(image, curve):
   channels = curve.shape[1]
-  changes = _settled(lambda curve: curve - RAMP[:, None], curve).reshape(-1)
+  changes = _settled(_less_ramp, curve).reshape(-1)
   # From the nearest level towards the other neighbour: on a level, nothing depends on how x * 255 is rounded.
   level = _levels(image)
   beyond = (image - level * np.float32(1 / 255)) * 255
@@ -60,11 +65,21 @@ def _between_levels(image, curve):
   return clip(image + nearest + beyond * step * (next_one - nearest))
 
 
-def _settled(last: Callable[[Array], Array], table: Array) -> Array:
-  """last(table), in memory before anyone reads it."""
+def _to_levels(curve):
+  return jnp.clip(jnp.round(curve * 255), 0, 255)
+
+
+def _less_ramp(curve):
+  return curve - RAMP[:, None]
+
+
+@partial(jax.jit, static_argnums=0, inline=True)  # outside jit, a loop is compiled at every call
+def _settled(last, *tables):
+  """last(*tables), of the shape of the first, in memory before anyone reads it."""
   # On CPU, XLA fuses a table into the gather that reads it and works it out anew for every pixel, in spite of an
   # optimization_barrier. It does not fuse a loop, but would unroll one of a single turn.
-  return jax.lax.fori_loop(0, 2, lambda turn, table: jnp.where(turn == 0, last(table), table), table)
+  first, *others = tables
+  return jax.lax.fori_loop(0, 2, lambda turn, table: jnp.where(turn == 0, last(table, *others), table), first)
 
 
 # Pointwise
@@ -72,7 +87,7 @@ def _settled(last: Callable[[Array], Array], table: Array) -> Array:
 
 @operation
 def gamma(image: Float[Array, 'h w c'], gamma: ScalarLike) -> Float[Array, 'h w c']:
-  """Values to the power gamma >= 0: above 1 darkens, below 1 lightens, 1 changes nothing to the bit."""
+  """Raises values to the power gamma >= 0: above 1 darkens, below 1 lightens, 1 changes nothing to the bit."""
   check_range('gamma: gamma', gamma, 0, np.inf)
   # A root is infinitely steep at black: below this value, which no 8-bit level but 0 is, the power is a line.
   foot = 1e-5
@@ -80,29 +95,31 @@ def gamma(image: Float[Array, 'h w c'], gamma: ScalarLike) -> Float[Array, 'h w 
   return jnp.where(gamma == 1, image, power * jnp.minimum(image / foot, 1))
 
 
-@validated(limit=(0, 10))
-def sample_gamma(key: PRNGKeyArray, shape: Shape, limit: ScalarLike = 0.5) -> Params:
-  """a gamma log-uniform in [1 / (1 + limit), 1 + limit]."""
+@validated(
+  limit=Parameter(0, 10, '', 'The exponent is log-uniform in [1 / (1 + limit), 1 + limit] or the pair.', (1 / 11, 11))
+)
+def sample_gamma(key: PRNGKeyArray, shape: ImageShape, limit: ScalarLike | Pair = 0.5) -> Params:
+  """Samples the exponent of `gamma`."""
   del shape
-  return {'gamma': log_uniform(key, 1 / (1 + limit), 1 + limit)}
+  return {'gamma': log_uniform(key, *interval(limit, reciprocal))}
 
 
 @operation
 def invert(image: Float[Array, 'h w c'], amount: ScalarLike) -> Float[Array, 'h w c']:
-  """Faded into its negative by an amount in [0, 1]; 1 is PIL's invert, 0 changes nothing to the bit."""
+  """Fades the image into its negative by an amount in [0, 1]: 1 is PIL's invert, 0 changes nothing to the bit."""
   check_range('invert: amount', amount, 0, 1)
   return clip(image + amount * (1 - 2 * image))
 
 
-@validated(amount=(0, 1))
-def sample_invert(key: PRNGKeyArray, shape: Shape, amount: ScalarLike = 1.0) -> Params:
-  """the amount."""
-  del key, shape
-  return {'amount': jnp.asarray(amount, jnp.float32)}
+@validated(amount=Parameter(0, 1, '', 'The amount, 1 is the negative; uniform in a pair.', (0, 1)))
+def sample_invert(key: PRNGKeyArray, shape: ImageShape, amount: ScalarLike | Pair = 1.0) -> Params:
+  """Samples the amount of `invert`."""
+  del shape
+  return {'amount': sample_value(key, amount)}
 
 
 def posterize(image: Num[Array, 'h w c'], bits: ScalarLike) -> Num[Array, 'h w c']:
-  """The highest 1 to 8 of 8 bits, a whole number (rounded if it is not); 8 changes nothing to the bit."""
+  """Keeps the highest `bits` of 8 bits, a whole number in [1, 8] (rounded if it is not); 8 changes nothing."""
   check_range('posterize: bits', bits, 1, 8)
   image = check_image(image, 'posterize')
   bits = jnp.round(bits).astype(jnp.int32)
@@ -111,31 +128,34 @@ def posterize(image: Num[Array, 'h w c'], bits: ScalarLike) -> Num[Array, 'h w c
   return levels if image.dtype == jnp.uint8 else jnp.where(bits >= 8, image, to_float(levels).astype(image.dtype))
 
 
-@validated(bits=(1, 8))
-def sample_posterize(key: PRNGKeyArray, shape: Shape, bits: ScalarLike = 4) -> Params:
-  """a whole number of bits, each of bits...7 as likely; 8 for bits = 8."""
+@validated(
+  bits=Parameter(1, 8, 'bits', 'Bits kept: uniform in bits...7 (8 for 8), or in a pair of whole numbers.', (1, 8))
+)
+def sample_posterize(key: PRNGKeyArray, shape: ImageShape, bits: int | tuple[int, int] = 4) -> Params:
+  """Samples the bits of `posterize`."""
   del shape
-  return {'bits': jax.random.randint(key, (), jnp.round(bits).astype(jnp.int32), 8)}
+  low, high = interval(bits, lambda bits: (bits, 7))
+  return {'bits': jax.random.randint(key, (), jnp.round(low).astype(jnp.int32), high + 1)}
 
 
 @operation
 def solarize(image: Float[Array, 'h w c'], threshold: ScalarLike) -> Float[Array, 'h w c']:
-  """Values from a threshold >= 0 on inverted; above 1 nothing is, to the bit."""
+  """Inverts values from a threshold >= 0 on; above 1 it changes nothing to the bit."""
   check_range('solarize: threshold', threshold, 0, np.inf)
   # k / 255 in float32 depends on who divides; half a millionth of the range is no level's distance to another.
   return jnp.where(image >= threshold - 5e-7, 1 - image, image)
 
 
-@validated(threshold=(0, 1))
-def sample_solarize(key: PRNGKeyArray, shape: Shape, threshold: ScalarLike = 0.5) -> Params:
-  """a threshold uniform in [threshold, 1]."""
+@validated(threshold=Parameter(0, 1, '', 'The threshold is uniform in [threshold, 1] or the pair.', (0, 1)))
+def sample_solarize(key: PRNGKeyArray, shape: ImageShape, threshold: ScalarLike | Pair = 0.5) -> Params:
+  """Samples the threshold of `solarize`."""
   del shape
-  return {'threshold': uniform(key, threshold, 1.0)}
+  return {'threshold': uniform(key, *interval(threshold, lambda threshold: (threshold, 1.0)))}
 
 
 @operation
 def tone_curve(image: Float[Array, 'h w c'], points: Float[Array, '2']) -> Float[Array, 'h w c']:
-  """The cubic Bezier curve from black to white whose inner control points lie `points` above the diagonal.
+  """Maps values by the cubic Bezier curve from black to white whose inner control points lie `points` above y = x.
 
   The control points sit at 1/3 and 2/3; points in [-1/3, 1/3], or in [-1/6, 1/6] for a curve that is sure to rise.
   (0, 0) changes nothing to the bit.
@@ -145,18 +165,21 @@ def tone_curve(image: Float[Array, 'h w c'], points: Float[Array, '2']) -> Float
   return clip(image + points[0] * below + points[1] * above)
 
 
-@validated(limit=(0, 1 / 3))
-def sample_tone_curve(key: PRNGKeyArray, shape: Shape, limit: ScalarLike = 0.1) -> Params:
-  """points uniform in [-limit, limit], limit in [0, 1/3]."""
+@validated(limit=Parameter(0, 1 / 3, '', 'Both points are uniform in [-limit, limit] or the pair.', (-1 / 3, 1 / 3)))
+def sample_tone_curve(key: PRNGKeyArray, shape: ImageShape, limit: ScalarLike | Pair = 0.1) -> Params:
+  """Samples the points of `tone_curve`."""
   del shape
-  return {'points': uniform(key, -limit, limit, (2,))}
+  return {'points': uniform(key, *interval(limit, symmetric), (2,))}
 
 
 # From the histogram
 
 
 def autocontrast(image: Num[Array, 'h w c'], *, cutoff: float = 0.0) -> Num[Array, 'h w c']:
-  """Every channel stretched to [0, 1]; `cutoff` percent of its pixels, in [0, 50), may go over at either end."""
+  """Stretches every channel to [0, 1]; `cutoff` percent of its pixels, in [0, 50), may saturate at either end.
+
+  PIL's ImageOps.autocontrast, to one level of 255.
+  """
   image = check_image(image, 'autocontrast')
   return lookup(image, autocontrast_curve(image, cutoff=cutoff))
 
@@ -184,17 +207,9 @@ def _ends(image, cutoff):
 
 
 def _stretch(low: Int[Array, ' c'], high: Int[Array, ' c']) -> Curve:
-  """low...high to 0...1 in PIL's way: int(level * scale - low * scale), scale = 255 / (high - low) in float64."""
-  # There is no float64 here. Where the exact result is a whole number, float64 may come out just below and int()
-  # then takes 1 off: by the errors of the two products, which are tabulated, and half a unit in the last place.
+  """low...high to 0...1, rounded down to whole levels as PIL does; its products in float64 may round to one less."""
   level = np.arange(256)[:, None]
-  span = jnp.maximum(high - low, 1)
-  wide = (level - low) * 255
-  whole = _quotient(wide, span)
-  errors, half_units = (jnp.asarray(table) for table in _float64_errors())
-  error = errors[span, level] - errors[span, low]
-  short = (whole * span == wide) & (error < -half_units[jnp.clip(whole, 0, 255)])
-  return to_float(jnp.clip(whole - short, 0, 255).astype(jnp.uint8))
+  return to_float(jnp.clip(_quotient((level - low) * 255, jnp.maximum(high - low, 1)), 0, 255).astype(jnp.uint8))
 
 
 def _quotient(a: Int[Array, '...'], b: Int[Array, '...']) -> Int[Array, '...']:
@@ -205,19 +220,8 @@ def _quotient(a: Int[Array, '...'], b: Int[Array, '...']) -> Int[Array, '...']:
   return guess + (rest >= b) - (rest < 0)
 
 
-@cache
-def _float64_errors() -> tuple[np.ndarray, np.ndarray]:
-  """In units of 2**-52: errors of float64 `level * (255 / span)`, [span, level], and half a last place below n, [n]."""
-  span, level = np.mgrid[:256, :256]
-  span[0] = 1
-  whole, rest = np.divmod(level * 255, span)
-  errors = np.floor((level * (255 / span) - whole - rest / span) * 2.0**52)
-  values = np.arange(256.0)
-  return errors.astype(np.int32), ((values - np.nextafter(values, -1)) / 2 * 2.0**52).astype(np.float32)
-
-
 def equalize(image: Num[Array, 'h w c']) -> Num[Array, 'h w c']:
-  """Every channel's histogram flattened."""
+  """Flattens every channel's histogram, as PIL's ImageOps.equalize does to the bit."""
   image = check_image(image, 'equalize')
   return lookup(image, equalize_curve(image))
 
@@ -232,7 +236,7 @@ def equalize_curve(image: Num[Array, 'h w c']) -> Curve:
 
 
 def histogram(image: Num[Array, 'h w c']) -> Int[Array, '256 c']:
-  """How many pixels of every channel are nearest to each of the 256 levels."""
+  """Counts the pixels of every channel that are nearest to each of the 256 levels."""
   channels = jnp.split(_levels(image), image.shape[-1], axis=-1)
   return jnp.stack([_count(channel, 256) for channel in channels], axis=-1)
 
@@ -261,10 +265,10 @@ def _count(numbers: Int[Array, 'h ...'], bins: int) -> Int[Array, ' bins']:
 def clahe(
   image: Float[Array, 'h w c'], clip_limit: ScalarLike, *, grid: tuple[int, int] = (8, 8)
 ) -> Float[Array, 'h w c']:
-  """Luma equalized tile by tile, no level counted more than `clip_limit` >= 1 times the mean level.
+  """Equalizes luma tile by tile, no level counted more than `clip_limit` >= 1 times the mean level.
 
-  Zuiderveld, 1994, "Contrast limited adaptive histogram equalization", as in OpenCV: `grid` (rows, columns) tiles,
-  8-bit levels, and pixels between the centres of tiles mixed of their curves. What luma gains is added to all
+  Source: Zuiderveld 1994, "Contrast limited adaptive histogram equalization", as in OpenCV: `grid` (rows, columns)
+  tiles, 8-bit levels, and pixels between the centres of tiles mixed of their curves. What luma gains is added to all
   channels of an RGB image. Raises ValueError unless there is 1 channel or 3.
   """
   check_channels(image.shape[-1], 'clahe')
@@ -284,8 +288,12 @@ def clahe(
   above = read(top, left) * (1 - across) + read(top, right) * across
   below = read(bottom, left) * (1 - across) + read(bottom, right) * across
   # Channels share the gain.
-  gain = _settled(lambda mixed: jnp.round(mixed) - levels, above * (1 - down) + below * down)
+  gain = _settled(_gain, above * (1 - down) + below * down, levels)
   return clip(image + gain[..., None] * jnp.float32(1 / 255))
+
+
+def _gain(mixed, levels):
+  return jnp.round(mixed) - levels
 
 
 def _tile_totals(levels: Int[Array, 'h w'], clip_limit: ScalarLike, grid: tuple[int, int]):
@@ -327,11 +335,13 @@ def _neighbours(side: int, tile: int, tiles: int) -> tuple[np.ndarray, np.ndarra
   return before.clip(0), (before + 1).clip(max=tiles - 1), position - before
 
 
-@validated(clip_limit=(1, 256))
-def sample_clahe(key: PRNGKeyArray, shape: Shape, clip_limit: ScalarLike = 4.0) -> Params:
-  """a limit uniform in [1, clip_limit]."""
+@validated(
+  clip_limit=Parameter(1, 256, 'mean counts', 'The limit is uniform in [1, clip_limit] or the pair.', (1, 256))
+)
+def sample_clahe(key: PRNGKeyArray, shape: ImageShape, clip_limit: ScalarLike | Pair = 4.0) -> Params:
+  """Samples the limit of `clahe`."""
   del shape
-  return {'clip_limit': uniform(key, 1.0, clip_limit)}
+  return {'clip_limit': uniform(key, *interval(clip_limit, lambda limit: (1.0, limit)))}
 
 
 random_gamma = randomly(gamma, sample_gamma)

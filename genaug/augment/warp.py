@@ -1,12 +1,12 @@
-"""Displacement fields: moves that no matrix can express, carried out by the one resampler.
+"""Displacement fields: geometric operations that no matrix can express, applied by the one resampler.
 
 A field d [h, w, 2] holds (x, y) in pixels: the output pixel with its centre at p shows the input at p + d(p).
 Fields add up; after a matrix M the source is M^-1 (p + d(p)), and a point comes out at
 `invert_points(field, M point)`. Lengths are fractions of the side, as for every move: of the width along x,
-of the height along y. `op(image, ...)` has a twin `op_field(shape, ...)`, same arguments, shape = (h, w).
+of the height along y. `op(image, ...)` has a twin `op_field(size, ...)`, same arguments, size = (h, w).
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,21 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Num, PRNGKeyArray, ScalarLike
 
-from genaug.augment import image as images
-from genaug.augment.image import Params, check_range, operation, randomly, uniform, validated
-from genaug.augment.matrices import transform_points
-from genaug.augment.resample import Matrix, Shape, in_range, resample
+from genaug.augment.image import (
+  ImageShape,
+  Pair,
+  Parameter,
+  Params,
+  check_range,
+  interval,
+  operation,
+  randomly,
+  symmetric,
+  uniform,
+  validated,
+)
+from genaug.augment.matrices import Matrix, Size, transform_points
+from genaug.augment.resample import Fill, in_range, resample
 
 Field = Float[Array, 'h w 2']
 IDENTITY = np.eye(3, dtype=np.float32)
@@ -26,18 +37,19 @@ IDENTITY = np.eye(3, dtype=np.float32)
 def displaced(
   image: Num[Array, 'h w c'],
   field: Field,
-  method: str = 'bilinear',
+  *,
+  interpolation: str = 'bilinear',
   border: str = 'constant',
-  fill: Float[ArrayLike, '*c'] = 0.0,
+  fill: Fill = 0.0,
 ) -> Num[Array, 'h w c']:
-  """The image resampled once under the field, in [0, 1]; the options and errors are those of `resample`."""
+  """Resamples the image once under the field, in [0, 1]; keywords and errors are those of `resample`."""
   x, y = _centres(field.shape[:2])
-  moved = resample(image, x + field[..., 0], y + field[..., 1], method=method, border=border, fill=fill)
-  return in_range(moved, method)
+  moved = resample(image, x + field[..., 0], y + field[..., 1], interpolation=interpolation, border=border, fill=fill)
+  return in_range(moved, interpolation)
 
 
-def _centres(shape: Shape) -> tuple[Float[np.ndarray, ' w'], Float[np.ndarray, 'h 1']]:
-  h, w = shape
+def _centres(size: Size) -> tuple[Float[np.ndarray, ' w'], Float[np.ndarray, 'h 1']]:
+  h, w = size
   return np.arange(w, dtype=np.float32) + 0.5, np.arange(h, dtype=np.float32)[:, None] + 0.5
 
 
@@ -46,8 +58,8 @@ def _fractions(side: int) -> Float[np.ndarray, ' side']:
   return ((np.arange(side) + 0.5) / side).astype(np.float32)
 
 
-def _pixels(fractions: Float[Array, '... 2'], shape: Shape) -> Float[Array, '... 2']:
-  return fractions * jnp.array(shape[::-1], jnp.float32)
+def _pixels(fractions: Float[Array, '... 2'], size: Size) -> Float[Array, '... 2']:
+  return fractions * jnp.array(size[::-1], jnp.float32)
 
 
 def _field(subscripts: str, *operands: ArrayLike) -> Field:
@@ -63,11 +75,12 @@ def _einsum(subscripts: str, *operands: ArrayLike) -> Array:
 # Points and boxes
 
 
-NEWTON_STEPS = 6  # four are exact to float32 at the default strengths
+NEWTON_STEPS = 6  # four are exact to float32 at the default parameters
 
 
+@partial(jax.jit, inline=True)  # outside jit, the loop would be compiled at every call
 def invert_points(field: Field, points: Float[Array, 'n 2']) -> Float[Array, 'n 2']:
-  """Where the content at the points went: q with q + d(q) = point, by Newton's method.
+  """Inverts the field at the points: where content went, q with q + d(q) = point, by Newton's method.
 
   Between pixel centres the field is bilinear, beyond the frame it continues as at the nearest point of the frame.
   Exact to 0.05 pixels unless the field folds; where it does, some point comes back, always a finite one.
@@ -123,14 +136,14 @@ def _at(field: Field, point: Float[Array, '2']) -> tuple[Float[Array, '2'], Floa
 # Elastic
 
 
-def elastic_field(shape: Shape, control: Float[Array, 'rows columns 2'], sigma: ScalarLike = 0.1) -> Field:
+def elastic_field(size: Size, control: Float[Array, 'rows columns 2'], sigma: ScalarLike = 0.1) -> Field:
   """See `elastic`."""
   rows, columns, _ = np.shape(control)
   least = 1 / (3**0.5 * (min(rows, columns) - 3)) if min(rows, columns) > 3 else np.inf
   check_range('elastic: control', control, -1, 1)
   check_range(f'elastic: sigma with {rows} x {columns} control points', sigma, least, np.inf)
-  h, w = shape
-  return _field('hr,rcd,wc->dhw', _splines(h, rows, sigma), _pixels(control, shape), _splines(w, columns, sigma))
+  h, w = size
+  return _field('hr,rcd,wc->dhw', _splines(h, rows, sigma), _pixels(control, size), _splines(w, columns, sigma))
 
 
 def _splines(side: int, count: int, sigma: ScalarLike) -> Float[Array, 'side count']:
@@ -142,30 +155,47 @@ def _splines(side: int, count: int, sigma: ScalarLike) -> Float[Array, 'side cou
 
 @operation
 def elastic(
-  image: Num[Array, 'h w c'], control: Float[Array, 'rows columns 2'], sigma: ScalarLike = 0.1, **options
+  image: Num[Array, 'h w c'],
+  control: Float[Array, 'rows columns 2'],
+  sigma: ScalarLike = 0.1,
+  *,
+  interpolation: str = 'bilinear',
+  border: str = 'constant',
+  fill: Fill = 0.0,
 ) -> Num[Array, 'h w c']:
-  """Elastic distortion: the control displacements, in [-1, 1] of the side, smoothed by `sigma` of the side.
+  """Distorts the image elastically: the control displacements, in [-1, 1] of the side, smoothed by `sigma` of the side.
 
   The smoothing is a uniform cubic B-spline of standard deviation sigma, that is control points sqrt(3) sigma
   apart, centred on the image; their number bounds sigma from below (16: 0.045), ValueError if it is less.
   Control points that move by less than 0.83 sigma never fold the image (Choi & Lee 2000, Injectivity
-  conditions of 2D and 3D uniform cubic B-spline functions). `options` are the keywords of `displaced`.
-  Simard, Steinkraus & Platt 2003, Best practices for convolutional neural networks, section 2.
+  conditions of 2D and 3D uniform cubic B-spline functions).
+  Source: Simard, Steinkraus & Platt 2003, Best practices for convolutional neural networks, section 2.
   """
-  return displaced(image, elastic_field(image.shape[:2], control, sigma), **options)
+  field = elastic_field(image.shape[:2], control, sigma)
+  return displaced(image, field, interpolation=interpolation, border=border, fill=fill)
 
 
-@validated(alpha=(0, 1), sigma=(0.001, 1), size=(4, 256))
+@validated(
+  alpha=Parameter(
+    0, 1, 'of the side', 'Control displacements are uniform in [-alpha, alpha] or the pair, before smoothing.', (-1, 1)
+  ),
+  sigma=Parameter(0.001, 1, 'of the side', 'Standard deviation of the smoothing.'),
+  size=Parameter(4, 256, 'points', 'Control points a side, static.'),
+)
 def sample_elastic(
-  key: PRNGKeyArray, shape: images.Shape, alpha: ScalarLike = 0.05, sigma: ScalarLike = 0.1, size: int = 16
+  key: PRNGKeyArray, shape: ImageShape, alpha: ScalarLike | Pair = 0.05, sigma: ScalarLike = 0.1, size: int = 16
 ) -> Params:
-  """size x size control displacements uniform in [-alpha, alpha], smoothed by sigma.
+  """Samples size x size control displacements of `elastic`.
 
   The displacement has zero mean, standard deviation 0.277 alpha, and never exceeds alpha. Simard's, uniform noise
   smoothed by a Gaussian of `sigma` and multiplied by A, has this deviation for A = 1.7 alpha sigma (A and sigma in
   pixels for alpha in pixels).
   """
-  return {'control': uniform(key, -alpha, alpha, (size, size, 2)), 'sigma': jnp.asarray(sigma, jnp.float32)}
+  del shape
+  return {
+    'control': uniform(key, *interval(alpha, symmetric), (size, size, 2)),
+    'sigma': jnp.asarray(sigma, jnp.float32),
+  }
 
 
 random_elastic = randomly(elastic, sample_elastic)
@@ -174,10 +204,10 @@ random_elastic = randomly(elastic, sample_elastic)
 # Grid
 
 
-def grid_distort_field(shape: Shape, stretch: Float[Array, '2 steps']) -> Field:
+def grid_distort_field(size: Size, stretch: Float[Array, '2 steps']) -> Field:
   """See `grid_distort`."""
   check_range('grid_distort: stretch', stretch, -0.99, 1)
-  h, w = shape
+  h, w = size
   x, y = (_along(side, side_stretch) for side, side_stretch in zip((w, h), jnp.asarray(stretch, jnp.float32)))
   return jnp.stack(jnp.broadcast_arrays(x, y[:, None]), axis=-1)
 
@@ -190,19 +220,31 @@ def _along(side: int, stretch: Float[Array, ' steps']) -> Float[Array, ' side']:
 
 
 @operation
-def grid_distort(image: Num[Array, 'h w c'], stretch: Float[Array, '2 steps'], **options) -> Num[Array, 'h w c']:
-  """Columns and rows of a steps x steps grid made wider or narrower, the frame kept; linear inside every cell.
+def grid_distort(
+  image: Num[Array, 'h w c'],
+  stretch: Float[Array, '2 steps'],
+  *,
+  interpolation: str = 'bilinear',
+  border: str = 'constant',
+  fill: Fill = 0.0,
+) -> Num[Array, 'h w c']:
+  """Makes columns and rows of a steps x steps grid wider or narrower; the frame stays, and every cell is linear.
 
   Column i of the output shows a part of the input 1 + stretch[0, i] wide in relation to the others, row i a part
-  1 + stretch[1, i] high; stretch in [-0.99, 1]. `options` are the keywords of `displaced`.
+  1 + stretch[1, i] high; stretch in [-0.99, 1].
   """
-  return displaced(image, grid_distort_field(image.shape[:2], stretch), **options)
+  field = grid_distort_field(image.shape[:2], stretch)
+  return displaced(image, field, interpolation=interpolation, border=border, fill=fill)
 
 
-@validated(limit=(0, 0.99), steps=(1, 256))
-def sample_grid_distort(key: PRNGKeyArray, shape: images.Shape, limit: ScalarLike = 0.3, steps: int = 5) -> Params:
-  """`steps` columns and rows, their stretch uniform in [-limit, limit]; limit in [0, 0.99]."""
-  return {'stretch': uniform(key, -limit, limit, (2, steps))}
+@validated(
+  limit=Parameter(0, 0.99, '', 'The stretch is uniform in [-limit, limit] or the pair.', (-0.99, 0.99)),
+  steps=Parameter(1, 256, 'cells', 'Columns and rows of the grid, static.'),
+)
+def sample_grid_distort(key: PRNGKeyArray, shape: ImageShape, limit: ScalarLike | Pair = 0.3, steps: int = 5) -> Params:
+  """Samples the stretch of `steps` columns and rows of `grid_distort`."""
+  del shape
+  return {'stretch': uniform(key, *interval(limit, symmetric), (2, steps))}
 
 
 random_grid_distort = randomly(grid_distort, sample_grid_distort)
@@ -211,14 +253,14 @@ random_grid_distort = randomly(grid_distort, sample_grid_distort)
 # Thin plate spline
 
 
-def thin_plate_spline_field(shape: Shape, offsets: Float[Array, 'rows columns 2']) -> Field:
+def thin_plate_spline_field(size: Size, offsets: Float[Array, 'rows columns 2']) -> Field:
   """See `thin_plate_spline`."""
   check_range('thin_plate_spline: offsets', offsets, -1, 1)
-  h, w = shape
+  h, w = size
   rows, columns, _ = np.shape(offsets)
   if min(rows, columns) < 2:
     raise ValueError(f'thin_plate_spline: offsets of {rows} x {columns} control points: must be at least 2 x 2')
-  return _field('rcd,rchw->dhw', _pixels(offsets, shape), _thin_plates(h, w, rows, columns))
+  return _field('rcd,rchw->dhw', _pixels(offsets, size), _thin_plates(h, w, rows, columns))
 
 
 @lru_cache(maxsize=8)
@@ -246,23 +288,36 @@ def _thin_plate(points: Float[np.ndarray, 'n 2'], centres: Float[np.ndarray, 'm 
 
 @operation
 def thin_plate_spline(
-  image: Num[Array, 'h w c'], offsets: Float[Array, 'rows columns 2'], **options
+  image: Num[Array, 'h w c'],
+  offsets: Float[Array, 'rows columns 2'],
+  *,
+  interpolation: str = 'bilinear',
+  border: str = 'constant',
+  fill: Fill = 0.0,
 ) -> Num[Array, 'h w c']:
-  """The least bent move with given offsets at a rows x columns grid of control points, corners and sides included.
+  """Warps the image by the thin plate spline with given offsets at a rows x columns grid of control points.
 
-  The output shows at the control point c the input at c + offset, in [-1, 1] of the side. `options` are the
-  keywords of `displaced`. Bookstein 1989, Principal warps: thin-plate splines and the decomposition of deformations.
+  The output shows at the control point c the input at c + offset, in [-1, 1] of the side; the grid includes corners
+  and sides.
+  Source: Bookstein 1989, Principal warps: thin-plate splines and the decomposition of deformations.
   """
-  return displaced(image, thin_plate_spline_field(image.shape[:2], offsets), **options)
+  field = thin_plate_spline_field(image.shape[:2], offsets)
+  return displaced(image, field, interpolation=interpolation, border=border, fill=fill)
 
 
-@validated(limit=(0, 1), size=(2, 16))
-def sample_thin_plate_spline(key: PRNGKeyArray, shape: images.Shape, limit: ScalarLike = 0.1, size: int = 3) -> Params:
-  """size x size control points, their offsets uniform in [-limit, limit] of the side.
+@validated(
+  limit=Parameter(0, 1, 'of the side', 'Offsets are uniform in [-limit, limit] or the pair.', (-1, 1)),
+  size=Parameter(2, 16, 'points', 'Control points a side, static.'),
+)
+def sample_thin_plate_spline(
+  key: PRNGKeyArray, shape: ImageShape, limit: ScalarLike | Pair = 0.1, size: int = 3
+) -> Params:
+  """Samples the offsets of size x size control points of `thin_plate_spline`.
 
   Larger limits than 0.1 with 3 x 3 points, or than 0.06 with 4 x 4, can fold the image.
   """
-  return {'offsets': uniform(key, -limit, limit, (size, size, 2))}
+  del shape
+  return {'offsets': uniform(key, *interval(limit, symmetric), (size, size, 2))}
 
 
 random_thin_plate_spline = randomly(thin_plate_spline, sample_thin_plate_spline)
@@ -271,32 +326,42 @@ random_thin_plate_spline = randomly(thin_plate_spline, sample_thin_plate_spline)
 # Lens
 
 
-def lens_distort_field(shape: Shape, k1: ScalarLike, k2: ScalarLike = 0.0) -> Field:
+def lens_distort_field(size: Size, k1: ScalarLike, k2: ScalarLike = 0.0) -> Field:
   """See `lens_distort`."""
   check_range('lens_distort: k1', k1, -1, 1)
   check_range('lens_distort: k2', k2, -1, 1)
-  h, w = shape
-  x, y = (centres - side / 2 for centres, side in zip(_centres(shape), (w, h)))
+  h, w = size
+  x, y = (centres - side / 2 for centres, side in zip(_centres(size), (w, h)))
   squared = (x**2 + y**2) / ((w**2 + h**2) / 4)
   growth = squared * (k1 + k2 * squared)
   return jnp.stack([x * growth, y * growth], axis=-1)
 
 
 @operation
-def lens_distort(image: Num[Array, 'h w c'], k1: ScalarLike, k2: ScalarLike = 0.0, **options) -> Num[Array, 'h w c']:
-  """Radial lens distortion: the output at radius r shows the input at r (1 + k1 r^2 + k2 r^4).
+def lens_distort(
+  image: Num[Array, 'h w c'],
+  k1: ScalarLike,
+  k2: ScalarLike = 0.0,
+  *,
+  interpolation: str = 'bilinear',
+  border: str = 'constant',
+  fill: Fill = 0.0,
+) -> Num[Array, 'h w c']:
+  """Distorts the image radially, as a lens does: the output at radius r shows the input at r (1 + k1 r^2 + k2 r^4).
 
   r is 0 in the middle and 1 at the corners. Positive values give a barrel, negative ones a pincushion; in [-1, 1],
   without folds if 1 + 3 k1 r^2 + 5 k2 r^4 > 0. It is OpenCV's `undistort` for a camera of focal length half the
-  diagonal. `options` are the keywords of `displaced`. Brown 1966, Decentering distortion of lenses.
+  diagonal. Source: Brown 1966, Decentering distortion of lenses.
   """
-  return displaced(image, lens_distort_field(image.shape[:2], k1, k2), **options)
+  field = lens_distort_field(image.shape[:2], k1, k2)
+  return displaced(image, field, interpolation=interpolation, border=border, fill=fill)
 
 
-@validated(limit=(0, 1 / 3))
-def sample_lens_distort(key: PRNGKeyArray, shape: images.Shape, limit: ScalarLike = 0.3) -> Params:
-  """k1 uniform in [-limit, limit]; limit in [0, 1/3], where nothing folds. k2 stays 0."""
-  return {'k1': uniform(key, -limit, limit)}
+@validated(limit=Parameter(0, 1 / 3, '', 'k1 is uniform in [-limit, limit] or the pair.', (-1 / 3, 1 / 3)))
+def sample_lens_distort(key: PRNGKeyArray, shape: ImageShape, limit: ScalarLike | Pair = 0.3) -> Params:
+  """Samples k1 of `lens_distort` where nothing folds; k2 stays 0."""
+  del shape
+  return {'k1': uniform(key, *interval(limit, symmetric))}
 
 
 random_lens_distort = randomly(lens_distort, sample_lens_distort)
