@@ -26,7 +26,7 @@ def one_of(operations: Mapping[str, Mapping[str, Any]], p: float = 1.0) -> Choic
 
 
 def some_of(n: int, operations: Mapping[str, Mapping[str, Any]], p: float = 1.0) -> Choice:
-  """`n` different ones of the operations, with probability p in [0, 1]; otherwise none.
+  """Exactly `n` different ones of the operations, with probability p in [0, 1]; otherwise none.
 
   operations: as those of `Pipeline`, name -> parameters, but `p` of a member is its weight, in (0, 1]: the members
   are drawn one after the other without replacement, each in proportion to the weights of those left. Without weights

@@ -86,21 +86,27 @@ def _each(plan: Plan, params: Sampled, example: Example) -> Example:
       options, when_on = plan.reading(target), partial(_when, name in plan.always, on)
       if entry in recolored:
         options = tuple((option, options[option]) for option in op.options)
+<<<<<<< HEAD
         changed[entry] = when_on(_call, example[entry], values, op=op.apply, options=options)
       elif op.cuts_masks:
         changed[entry] = when_on(_cut, example[entry], values, op=op.apply, fill=options['fill'])
+=======
+        changed[entry] = when_on(_call, example[entry], values, arithmetic=op.apply, options=options)
+      elif op.cuts:
+        changed[entry] = when_on(_cut, example[entry], values, arithmetic=op.apply, fill=options['fill'])
+>>>>>>> pipe
     example = example | changed
   return example
 
 
-def _call(image, values, op, options):
-  return op(image, **values, **dict(options))
+def _call(image, values, arithmetic, options):
+  return arithmetic(image, **values, **dict(options))
 
 
-def _cut(image, values, op, fill):
+def _cut(image, values, arithmetic, fill):
   """A piece of a mask or a map, with its own fill: what was cut away is where a mask of ones has zeros."""
-  kept = op(jnp.ones((*image.shape[:2], 1), bool), **values)
-  return jnp.where(kept, op(image, **values), jnp.asarray(fill, image.dtype))
+  kept = arithmetic(jnp.ones((*image.shape[:2], 1), bool), **values)
+  return jnp.where(kept, arithmetic(image, **values), jnp.asarray(fill, image.dtype))
 
 
 def _tone(plan: Plan, params: Sampled, example: Example) -> Example:
