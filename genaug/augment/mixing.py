@@ -378,11 +378,9 @@ def _randomly(op: Callable[..., Any], sample_params: Callable[..., Params]) -> C
   """The random form of a mix: (keys [b], batch, <parameters>, *, p=1, shift=1, ...) -> batch; see `mix_batch`."""
 
   def apply(keys, batch, parameters, p, shift, **options):
-    shape = jnp.shape(batch['image'])[1:]
-
     def sample(key):
       on, how = jax.random.split(key)
-      return jax.random.bernoulli(on, p), sample_params(how, shape, **parameters)
+      return jax.random.bernoulli(on, p), sample_params(how, jnp.shape(batch['image'])[1:], **parameters)
 
     return mix_batch(op, batch, jax.vmap(sample)(check_keys(keys)), shift=shift, **options)
 

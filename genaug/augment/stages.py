@@ -86,15 +86,9 @@ def _each(plan: Plan, params: Sampled, example: Example) -> Example:
       options, when_on = plan.reading(target), partial(_when, name in plan.always, on)
       if entry in recolored:
         options = tuple((option, options[option]) for option in op.options)
-<<<<<<< HEAD
-        changed[entry] = when_on(_call, example[entry], values, op=op.apply, options=options)
-      elif op.cuts_masks:
-        changed[entry] = when_on(_cut, example[entry], values, op=op.apply, fill=options['fill'])
-=======
         changed[entry] = when_on(_call, example[entry], values, arithmetic=op.apply, options=options)
-      elif op.cuts:
+      elif op.cuts_masks:
         changed[entry] = when_on(_cut, example[entry], values, arithmetic=op.apply, fill=options['fill'])
->>>>>>> pipe
     example = example | changed
   return example
 
