@@ -91,8 +91,8 @@ def test_every_entry_has_its_own_fill_and_interpolation():
   params = aside.sample(jax.random.key(0), example)
   params['translate'].values.update(dx=jnp.array(0.5), dy=jnp.array(0.0))
   out = aside.apply(params, example)
-  half = Pipeline({'halves': {}}, fill=0.5, targets=targets)
-  kept = half.apply({'halves': augment.OpParams(True, {'half': 0})}, example)
+  half = Pipeline({'diagonal_half': {}}, fill=0.5, targets=targets)
+  kept = half.apply({'diagonal_half': augment.OpParams(True, {'half': 0})}, example)
   rows, columns = np.mgrid[:8, :8]
   for moved, shown in ((out, columns >= 4), (kept, rows <= columns)):
     for name, before, fill in (

@@ -259,6 +259,7 @@ KEYWORDS = {
   'balance': 'share in [0, 1] of the changed pixels that turn white.',
   'subsample': 'whether chroma has half the resolution (4:2:0).',
   'decay': 'how fast amplitudes fall with frequency: larger values make larger blobs.',
+  'targets': 'what each entry is; None is `augment.TARGETS`.',
   'shift': 'which of the other three examples of its group is the partner: 1, 2 or 3.',
 }
 

@@ -16,7 +16,6 @@ same entries in the same shapes; entries that `targets`, by default `TARGETS`, d
 its `partners`, with probability p. `style` has two more operations, which take an image and a reference.
 """
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -34,6 +33,7 @@ from genaug.augment.image import (
   Params,
   check_range,
   clip,
+  random_form,
   sample_nothing,
   to_float,
   uniform,
@@ -371,34 +371,20 @@ def mix_batch(
   return dict(batch) | jax.vmap(one)(*params, known, *others)
 
 
-def _randomly(op: Callable[..., Any], draw: Callable[..., Params]) -> Callable[..., Batch]:
-  """The random form of a mix: (keys [b], batch, *parameters, p=1, shift=1, targets) -> batch; see `mix_batch`."""
-  kind = inspect.Parameter
-  drawn = list(inspect.signature(draw).parameters.values())[2:]
-  defaults = {x.name: x.default for x in inspect.signature(op).parameters.values() if x.kind == kind.KEYWORD_ONLY}
-  defaults = {'p': 1.0, 'shift': 1, 'targets': None} | defaults
-  by_keyword = [kind(name, kind.KEYWORD_ONLY, default=default) for name, default in defaults.items()]
-  inputs = [kind(name, kind.POSITIONAL_OR_KEYWORD) for name in ('keys', 'batch')]
-  signature = inspect.Signature([*inputs, *drawn, *by_keyword])
+BATCH = {'keys': 'a key for each example, [b].', 'batch': 'entries [b, ...] as `targets` names them.'}
 
-  def random_op(*args, **kwargs):
-    bound = signature.bind(*args, **kwargs)
-    bound.apply_defaults()
-    keys, batch, *values = bound.args
-    p, options = bound.kwargs['p'], {name: value for name, value in bound.kwargs.items() if name != 'p'}
-    check_range(f'random_{op.__name__}: p', p, 0, 1)
-    shape = jnp.shape(batch['image'])[1:]
 
+def _randomly(op: Callable[..., Any], sample_params: Callable[..., Params]) -> Callable[..., Batch]:
+  """The random form of a mix: (keys [b], batch, <parameters>, *, p=1, shift=1, ...) -> batch; see `mix_batch`."""
+
+  def apply(keys, batch, parameters, p, shift, **options):
     def sample(key):
       on, how = jax.random.split(key)
-      return jax.random.bernoulli(on, p), draw(how, shape, *values)
+      return jax.random.bernoulli(on, p), sample_params(how, jnp.shape(batch['image'])[1:], **parameters)
 
-    return mix_batch(op, batch, jax.vmap(sample)(check_keys(keys)), **options)
+    return mix_batch(op, batch, jax.vmap(sample)(check_keys(keys)), shift=shift, **options)
 
-  random_op.__name__ = random_op.__qualname__ = f'random_{op.__name__}'
-  random_op.__doc__ = f'`{op.__name__}` with partners, with probability p each, by {draw.__doc__}'
-  random_op.__signature__ = signature
-  return random_op
+  return random_form(f'random_{op.__name__}', op.__doc__, op, sample_params, apply, BATCH, p=1.0, shift=1)
 
 
 OF_IMAGES = (histogram_match, fourier_mix)  # the others take and give examples

@@ -86,28 +86,28 @@ def _each(plan: Plan, params: Sampled, example: Example) -> Example:
       options, when_on = plan.reading(target), partial(_when, name in plan.always, on)
       if entry in recolored:
         options = tuple((option, options[option]) for option in op.options)
-        changed[entry] = when_on(_call, example[entry], values, apply=op.apply, options=options)
+        changed[entry] = when_on(_call, example[entry], values, arithmetic=op.apply, options=options)
       elif op.cuts_masks:
-        changed[entry] = when_on(_cut, example[entry], values, apply=op.apply, fill=options['fill'])
+        changed[entry] = when_on(_cut, example[entry], values, arithmetic=op.apply, fill=options['fill'])
     example = example | changed
   return example
 
 
-def _call(image, values, apply, options):
-  return apply(image, **values, **dict(options))
+def _call(image, values, arithmetic, options):
+  return arithmetic(image, **values, **dict(options))
 
 
-def _cut(image, values, apply, fill):
+def _cut(image, values, arithmetic, fill):
   """A piece of a mask or a map, with its own fill: what was cut away is where a mask of ones has zeros."""
-  kept = apply(jnp.ones((*image.shape[:2], 1), bool), **values)
-  return jnp.where(kept, apply(image, **values), jnp.asarray(fill, image.dtype))
+  kept = arithmetic(jnp.ones((*image.shape[:2], 1), bool), **values)
+  return jnp.where(kept, arithmetic(image, **values), jnp.asarray(fill, image.dtype))
 
 
 def _tone(plan: Plan, params: Sampled, example: Example) -> Example:
   """All tone operations as one curve over the 256 levels; between them it is linear."""
   certain, on = bool(plan.always & params.keys()), _any_on(params)
-  # An equalisation looks at the image itself, so it comes first; the others by name.
-  names = sorted(params, key=lambda name: (plan.ops[name].stage != 'equalisation', name))
+  # Not the order of `params`, which JAX sorts by name. An equalisation comes first: it looks at the image itself.
+  names = sorted(params, key=lambda name: (plan.ops[name].stage != 'equalisation', list(plan.ops).index(name)))
   curves = tuple((name, plan.ops[name].stage == 'equalisation', plan.ops[name].apply) for name in names)
   return example | {
     entry: _when(certain, on, _curved, example[entry], params, curves=curves) for entry in _recolored(plan, example)
