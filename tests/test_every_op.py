@@ -306,11 +306,10 @@ def test_what_does_not_suit_the_images_is_named():
 
 
 FUNCTIONS = [name for name in augment.__all__ if inspect.isfunction(getattr(augment, name))]
-MIXING = {*registry.MIXES, *MIXES_AT_RANDOM}  # test_mixing.py looks at them
 RANDOM = [name for name in FUNCTIONS if name.startswith('random_') and name not in ('random_crop', 'random_ada')]
 
 
-@pytest.mark.parametrize('name', [name for name in FUNCTIONS if name not in MIXING])
+@pytest.mark.parametrize('name', FUNCTIONS)
 def test_every_public_function_shows_its_parameters_and_says_what_it_does(name):
   function = getattr(augment, name)
   parameters = inspect.signature(function).parameters.values()
@@ -320,7 +319,7 @@ def test_every_public_function_shows_its_parameters_and_says_what_it_does(name):
   assert function.__name__ == name
 
 
-@pytest.mark.parametrize('name', [*(name for name in RANDOM if name not in MIXING), *POLICIES])
+@pytest.mark.parametrize('name', [*RANDOM, *POLICIES])
 def test_a_random_form_documents_every_parameter(name):
   function, op = getattr(augment, name), name.removeprefix('random_')
   op = {'resized_crop': 'random_resized_crop'}.get(op, op)
@@ -334,6 +333,15 @@ def test_a_random_form_documents_every_parameter(name):
   wrong = 'degres'
   with pytest.raises(TypeError, match=f"{name}: .*'{wrong}'.*it takes {', '.join(signature.parameters)}"):
     function(jax.random.key(0), floats(), **{wrong: 3})
+
+
+def test_what_is_from_a_paper_names_it():
+  of_papers = (
+    'mixup', 'cutmix', 'resizemix', 'mosaic', 'fmix', 'copy_paste', 'fourier_mix', 'rand_augment',
+    'trivial_augment_wide', 'auto_augment', 'augmix', 'three_augment', 'cutout', 'erase', 'grid_mask', 'clahe',
+    'pca_lighting', 'planckian_jitter', 'elastic', 'thin_plate_spline', 'diff_augment', 'ada', 'random_resized_crop',
+  )  # fmt: skip
+  assert not [name for name in of_papers if not re.search(r'(19|20)\d\d', inspect.getdoc(getattr(augment, name)))]
 
 
 def test_parameters_under_vmap():

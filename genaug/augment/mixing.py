@@ -82,7 +82,7 @@ def mixup(example: Example, other: Example, weight: ScalarLike, *, targets: Targ
 
 @mix_of(2)
 def cutmix(example: Example, other: Example, box: Float[ArrayLike, '4'], *, targets: Targets | None = None) -> Example:
-  """`other` inside the box (x_min, y_min, x_max, y_max), fractions, edges rounded to whole pixels.
+  """Pastes `other` inside the box (x_min, y_min, x_max, y_max), in fractions, edges rounded to whole pixels.
 
   Yun et al. 2019, "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features".
   """
@@ -159,7 +159,7 @@ def fmix(
   decay: ScalarLike = 3.0,
   targets: Targets | None = None,
 ) -> Example:
-  """`other` in blobs: where low-frequency noise is high, a share 1 - weight of the pixels.
+  """Pastes `other` in blobs: where low-frequency noise is high, a share 1 - weight of the pixels.
 
   weight in [0, 1], met to about 1 / 1000 (the label has the exact share); a larger `decay`, of amplitude with
   frequency, makes larger blobs. Harris et al. 2020, "FMix: Enhancing Mixed Sample Data Augmentation".
