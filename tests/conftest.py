@@ -6,6 +6,7 @@ import pathlib
 import socket
 import subprocess
 import sys
+from collections.abc import Collection, Iterable
 
 import jax
 import pytest
@@ -44,20 +45,24 @@ def data_dir(tmp_path_factory) -> pathlib.Path:
   return directory
 
 
+def slow_but(fast: Collection[str], names: Iterable[str]) -> list:
+  """Names to parametrize a test with, all but the `fast` ones marked slow: compiling is what takes the time."""
+  return [name if name in fast else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
 def tiny_config(task: str, **overrides):
   """A config that trains in milliseconds; overrides spell dots as double underscores."""
   config = {'gan': gan_mnist5k, 'vae': vae_mnist5k, 'classify': classify_mnist5k}[task].get_config()
-  config.update_from_flattened_dict(_tiny('z_dim' in config.model, overrides))
+  config.update_from_flattened_dict(_tiny(overrides))
   return config
 
 
 def tiny_flags(**overrides) -> list[str]:
-  return [f'--config.{key}={value}' for key, value in _tiny(True, overrides).items()]
+  return [f'--config.{key}={value}' for key, value in _tiny(overrides).items()]
 
 
-def _tiny(latent: bool, overrides: dict) -> dict:
-  small = TINY | ({'model.z_dim': 8} if latent else {})
-  return small | {k.replace('__', '.'): v for k, v in overrides.items()}
+def _tiny(overrides: dict) -> dict:
+  return TINY | {k.replace('__', '.'): v for k, v in overrides.items()}
 
 
 def environment(devices: int = 1, **extra: str) -> dict[str, str]:

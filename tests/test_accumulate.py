@@ -72,7 +72,8 @@ def test_running_statistics_are_means_over_slices(data_dir):
   assert (of_slices['var'] >= 0.5 * of_all['var']).all()
 
 
-@pytest.mark.parametrize('task', [pytest.param('gan', marks=pytest.mark.slow), 'classify'])
+@pytest.mark.slow
+@pytest.mark.parametrize('task', ['gan', 'classify'])
 def test_every_example_of_every_slice_counts(task, data_dir):
   rows = np.arange(16)
   state, metrics = _stepped(task, data_dir, rows, 2)

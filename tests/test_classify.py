@@ -142,7 +142,8 @@ def test_devices_must_share_whole_groups_of_a_mix():
     checks.check_devices(config, 4, 1)
 
 
-@pytest.mark.parametrize('steps_per_call', [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('steps_per_call', [1, 3])
 def test_seeds_side_by_side_are_those_one_after_another(data_dir, steps_per_call):
   """Other initialisation, images, order and augmentation each, in one vmapped step and in steps of their own."""
   experiments = [

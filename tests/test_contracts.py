@@ -11,6 +11,8 @@ from ml_collections import ConfigDict
 
 from configs import base
 from configs.families import gan
+from genaug.augment import OPS, Op, registry
+from genaug.augment.image import Parameter, validated
 from genaug.errors import InputError
 from genaug.losses.adversarial import ADVERSARIAL_LOSSES
 from genaug.losses.penalties import PENALTIES
@@ -117,6 +119,7 @@ def test_a_new_task_network_and_metric_train_report_resume_and_are_checked(toy, 
       checks.check_config(config)
 
 
+@pytest.mark.slow
 def test_a_new_loss_and_a_new_penalty_train_a_gan(data_dir, monkeypatch):
   monkeypatch.setitem(ADVERSARIAL_LOSSES, 'toy', lambda real, fake: (fake - real, -fake))
   monkeypatch.setitem(PENALTIES, 'toy', lambda critic, real, fake, keys: critic(real, keys) ** 2)
@@ -132,6 +135,38 @@ def test_a_new_loss_and_a_new_penalty_train_a_gan(data_dir, monkeypatch):
   expected = metrics['d_fake'] - metrics['d_real'] + 0.5 * metrics['toy']
   np.testing.assert_allclose(metrics['d_loss'], expected, rtol=1e-5)
   assert isinstance(gan.get_config().gan.loss, str)
+
+
+def _halve(image, factor):
+  return image * factor
+
+
+@validated(limit=Parameter(0, 1, '', 'The factor is uniform in [limit, 1].'))
+def sample_toy(key, shape, limit=0.5):
+  del shape
+  return {'factor': jax.random.uniform(key, minval=limit)}
+
+
+def test_a_new_operation_is_in_configs_in_their_table_and_in_training(data_dir, monkeypatch):
+  monkeypatch.setitem(OPS, 'toy', Op('filter', sample_toy, _halve, doc='Made darker.'))
+  assert (
+    '| `toy` | filter | Made darker. | `limit=0.5` [0, 1]: The factor is uniform in [limit, 1]. |' in registry.table()
+  )
+  config = tiny_config('classify')
+  assert config.augment.toy.to_dict() == {'p': 0.0, 'limit': 0.5}
+  for name in ('rotate', 'translate', 'cutout'):
+    config.augment[name].p = 0.0
+  config.augment.toy.p = 1.0
+  experiment = prepare(config, data_dir, quiet)
+  batch = {name: array[:8] for name, array in experiment.dataset.train.arrays.items()}
+  keys = jax.random.split(jax.random.key(0), 8)
+  augmented = np.asarray(experiment.task.samplers['inputs'].sample(experiment.init(), batch, keys))
+  factors = augmented.sum((1, 2, 3)) / (batch['image'] / 255).sum((1, 2, 3))
+  assert ((factors >= 0.5) & (factors <= 1)).all()
+  assert len(set(factors)) == 8
+  config.augment.toy.limit = 2.0
+  with pytest.raises(InputError, match=r'(?s)augment.toy.*limit = 2.0.*\[0, 1\]'):
+    checks.check_config(config)
 
 
 @pytest.mark.parametrize('task', TASKS)

@@ -14,6 +14,7 @@ from configs import base
 from genaug import augment
 from genaug.augment import Pipeline, image, pipeline, registry
 from genaug.augment.registry import OPS
+from tests.conftest import slow_but
 
 SHAPE = (16, 16, 3)
 SIZE = 8
@@ -102,14 +103,13 @@ def numbers(tree):
   return [np.asarray(jax.random.key_data(x) if is_key(x) else x) for x in jax.tree.leaves(tree)]
 
 
-# One test an operation, because what it looks at is compiled once. Policies have tests of their own (test_policies.py).
-@pytest.mark.parametrize(
-  'name',
-  [
-    *SINGLE,
-    *(pytest.param(name, marks=pytest.mark.slow) for name in POLICIES),
-  ],
-)
+# One of every stage in `make test`, all of them in `make test-all`: compiling takes seconds an operation, and they are
+# all carried out by the same pipeline and made random by the same function.
+REPRESENTATIVE = {'gamma', 'contrast', 'hue', 'rotate', 'elastic', 'grid_shuffle', 'gaussian_blur', 'jpeg', 'cutout'}
+EVERY = slow_but(REPRESENTATIVE, (*SINGLE, *POLICIES))
+
+
+@pytest.mark.parametrize('name', EVERY)
 def test_an_operation_of_a_config(name):
   sometimes, images = Pipeline.from_config(config_of(0.5, name)), jnp.stack([floats(i) for i in range(SIZE)])
 
@@ -170,16 +170,7 @@ def test_an_operation_of_a_config(name):
 # As functions
 
 
-# One of every stage in `make test`, all of them in `make test-all`: the random forms are all made by `randomly`.
-REPRESENTATIVE = {
-  'equalize', 'gamma', 'contrast', 'hue', 'clahe', 'rotate', 'perspective', 'random_resized_crop', 'elastic',
-  'grid_shuffle', 'gaussian_blur', 'gaussian_noise', 'jpeg', 'cutout', 'pixel_dropout',
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-  'name', [name if name in REPRESENTATIVE else pytest.param(name, marks=pytest.mark.slow) for name in SINGLE]
-)
+@pytest.mark.parametrize('name', EVERY[: len(SINGLE)])
 def test_random_forms(name):
   op = getattr(augment, f'random_{ARITHMETIC.get(name, name)}')
 
@@ -221,7 +212,14 @@ def test_a_parameter_out_of_range_is_named(name, parameter):
 PAIRS = [(name, key) for name in OPS for key, value in registry.declared(name).items() if getattr(value, 'pair', None)]
 
 
-@pytest.mark.parametrize(('name', 'key'), PAIRS, ids=lambda value: value)
+COSTLY = {*POLICIES, 'elastic', 'thin_plate_spline', 'grid_mask'}  # to compile
+
+
+@pytest.mark.parametrize(
+  ('name', 'key'),
+  [pytest.param(*pair, marks=[pytest.mark.slow] * (pair[0] in COSTLY)) for pair in PAIRS],
+  ids=lambda value: value,
+)
 def test_a_pair_is_the_range_of_what_is_sampled(name, key):
   parameter, sample_params = registry.declared(name)[key], OPS[name].sample_params
   default = registry.parameters(name)[key]

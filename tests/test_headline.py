@@ -146,6 +146,7 @@ def test_what_fails_twice_is_shown_and_the_rest_goes_on(finished, folder):
   assert 'failed (2 of 2 failed)' in shown.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_row_and_a_generator_of_one_name_and_learning_rate_are_two_programs(finished, folder):
   settings = {'order': ('none', 'vae'), 'lr': (5e-4,), 'generators.vae.optim.lr': 5e-4}
   result = _table(folder, finished[0], **settings).run(save=lambda _: None)

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from genaug.augment import mixing
+from tests.conftest import slow_but
 
 H, W = SHAPE = (12, 10)
 BOX = (0.32, 0.18, 0.93, 0.52)  # pixels: 3 to 9 across, 2 to 6 down
@@ -330,7 +331,7 @@ RANDOM = {
 }
 
 
-@pytest.mark.parametrize('name', RANDOM)
+@pytest.mark.parametrize('name', slow_but(('mixup', 'cutmix', 'mosaic'), RANDOM))
 def test_random_mixes_of_batches(name):
   batch = batch_of(6)
   op = jax.jit(lambda keys, batch, p: RANDOM[name](keys, batch, p=p))

@@ -9,6 +9,7 @@ from scipy import stats
 from genaug import augment
 from genaug.augment import Pipeline, color, matrices, mixing, pipeline, policies, resample, tone
 from genaug.augment.registry import OPS
+from tests.conftest import slow_but
 from tests.test_every_op import config_of, keys, picture
 
 SHAPE = (12, 12, 3)
@@ -57,6 +58,7 @@ def test_all_moves_of_a_config_are_one_resample():
   assert text.count('slice_sizes=(1, 3)') == 4
 
 
+@pytest.mark.slow
 def test_an_operation_does_not_change_the_draws_of_the_others():
   names = ('hflip', 'rotate', 'gaussian_noise', 'cutout', 'rand_augment', 'elastic')
   everything = draws_of(config_of(0.5, *names), 8)
@@ -119,7 +121,7 @@ def test_augmix_moves_as_the_config_says():
   image = jnp.asarray(picture(shape=SHAPE) / np.float32(255))
   draw = draw_of(augmix, 1)
   drawn = draw['augmix'].values
-  assert jax.vmap(policies.moves)(drawn['layers']).any()
+  assert jax.vmap(policy_layers.moves)(drawn['layers']).any()
   expected = policies.apply_augmix(image, **drawn, border='edge', fill=0.5, interpolation='nearest')
   np.testing.assert_allclose(augmix.apply(draw, {'image': image})['image'], expected, atol=1e-6)
   assert np.abs(expected - policies.apply_augmix(image, **drawn)).max() > 0.01
@@ -163,10 +165,7 @@ def test_a_draw_can_be_replayed_on_something_else():
 ALONE = ('perspective', 'thin_plate_spline', 'lens_distort')
 
 
-@pytest.mark.parametrize(
-  'name',
-  ['all', 'rand_augment', *(name if name in ALONE else pytest.param(name, marks=pytest.mark.slow) for name in MOVES)],
-)
+@pytest.mark.parametrize('name', slow_but(ALONE, ('all', 'rand_augment', *MOVES)))
 def test_targets_move_with_the_image(name):
   n, side = 200, 40
   names = MOVES if name == 'all' else (name,)

@@ -71,6 +71,7 @@ POWER = np.array([10, 1, 1, 1], np.float32) / 13  # of the frequency bands in a 
 def ada(image: Float[Array, 'h w c'], params: Params) -> Float[Array, 'h w c']:
   """Applies the transforms of `params` to an image in [-1, 1], in the paper's order; neutral values keep the bits.
 
+  Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", appendix B.
   Raises ValueError for another rank, a dtype that isn't floating, and colour changes of other than 1 or 3 channels.
   """
   image = check_signed(image, 'ada')

@@ -103,13 +103,8 @@ def _digest(modules: frozenset[str]) -> str:
     path = _path_of(name)
     if name in found or name in _REGISTRIES or path is None:
       continue
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-      if isinstance(node, ast.Import):
-        waiting += [alias.name for alias in node.names]
-      elif isinstance(node, ast.ImportFrom):
-        waiting += [node.module, *(f'{node.module}.{alias.name}' for alias in node.names)]
-    found[name] = _without_docstrings(tree)
+    found[name], imported = _parsed(path.read_text())
+    waiting += imported
   content = json.dumps(found, sort_keys=True)
   return hashlib.sha256(content.encode()).hexdigest()[:24]
 
@@ -123,9 +118,16 @@ def _path_of(module: str) -> pathlib.Path | None:
   return next((path for path in (place.with_suffix('.py'), place / '__init__.py') if path.is_file()), None)
 
 
-def _without_docstrings(tree: ast.Module) -> str:
+@functools.cache
+def _parsed(source: str) -> tuple[str, list[str]]:
+  """A module without comments and docstrings, and the names that it imports."""
+  tree, imported = ast.parse(source), []
   for node in ast.walk(tree):
+    if isinstance(node, ast.Import):
+      imported += [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+      imported += [node.module, *(f'{node.module}.{alias.name}' for alias in node.names)]
     body = getattr(node, 'body', None)
     if isinstance(body, list):
       node.body = [line for line in body if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))]
-  return ast.dump(tree)
+  return ast.dump(tree), imported
