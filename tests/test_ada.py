@@ -149,7 +149,7 @@ def test_groups_do_not_change_each_others_draw(draws):
 # The image
 
 
-@pytest.mark.parametrize('shape', [SHAPE, (9, 9, 1)])
+@pytest.mark.parametrize('shape', [pytest.param(SHAPE, marks=pytest.mark.slow), (9, 9, 1)])
 def test_p_of_zero_keeps_the_bits(shape):
   images = noise((8, *shape))
   np.testing.assert_array_equal(apply(images, draw_many(8, 0.0, SHAPE, seed=1)), images)

@@ -100,6 +100,7 @@ def test_validation_and_no_test_split_leave_the_test_images_alone(data_dir):
   np.testing.assert_array_equal(alone.test.arrays['image'], alone.train.arrays['image'])
 
 
+@pytest.mark.slow
 def test_learns_digits_and_says_so(data_dir):
   config = tiny_config(
     'classify', data__per_class=0, train__steps=60, train__batch_size=64, model__width=8, optim__lr=3e-3

@@ -31,8 +31,7 @@ def on_of(size, share, seed=1):
   return jnp.asarray(np.random.default_rng(seed).random(size) < share)
 
 
-@pytest.mark.parametrize('size', [1, 5, 16, 37])
-@pytest.mark.parametrize('share', [0.0, 0.3, 1.0])
+@pytest.mark.parametrize(('size', 'share'), [(1, 1.0), (5, 0.3), (16, 0.0), (16, 1.0), (37, 0.3)])
 def test_a_batch_is_a_loop_of_conditions(size, share):
   (images, params), on = batch(size), on_of(size, share)
   changed = jax.jit(jax.vmap(lambda *args: when(args[0], wave, *args[1:])))(on, images, params)

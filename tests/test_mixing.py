@@ -192,6 +192,7 @@ def test_fmix_pastes_blobs_of_that_share():
       assert edges < 0.35
 
 
+@pytest.mark.slow
 def test_the_noise_of_fmix_falls_with_the_frequency():
   noise = jax.jit(jax.vmap(lambda key: mixing.low_frequency_noise(key, (32, 32), 2.0)))
   power = (np.abs(np.fft.rfft2(noise(jax.random.split(jax.random.key(0), 400)))) ** 2).mean(0)

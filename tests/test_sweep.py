@@ -83,7 +83,9 @@ def test_folds_that_do_not_fit_and_sweeps_without_a_score_are_refused(data_dir):
     _define(_lr, data_dir, tiny_config('classify'))
 
 
-@pytest.mark.parametrize('module', [classify_mnist5k, classify_fashion_mnist, vae_mnist5k])
+@pytest.mark.parametrize(
+  'module', [classify_mnist5k, pytest.param(classify_fashion_mnist, marks=pytest.mark.slow), vae_mnist5k]
+)
 def test_every_space_fits_its_config(module, data_dir):
   config = module.get_config()
   config.data.name = 'mnist5k'

@@ -131,7 +131,7 @@ MOVES = {
 }
 
 
-@pytest.mark.parametrize('name', MOVES)
+@pytest.mark.parametrize('name', slow_but(('perspective',), MOVES))
 def test_geometry_there_and_back(name):
   n = 6
   moves = Pipeline(MOVES[name] | {'brightness': {'p': 0.0}}, border='edge')

@@ -103,6 +103,7 @@ def test_a_run_killed_at_a_random_moment_ends_bit_identical(task, data_dir, tmp_
     assert a == b or a['step'] in after_stop
 
 
+@pytest.mark.slow
 def test_steps_per_call_changes_nothing(data_dir, tmp_path):
   """Three steps scanned in one call, as on an accelerator, and three calls of one step."""
   experiment = prepare(tiny_config('gan'), data_dir, log=lambda _: None)
