@@ -15,6 +15,7 @@ from scipy import stats
 
 from genaug.augment import policies
 from genaug.augment.policies import INDEX, OPERATIONS, Layers
+from tests.conftest import slow_but
 
 SHAPE = (24, 20, 3)
 FOURTEEN = {

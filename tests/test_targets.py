@@ -9,6 +9,7 @@ import pytest
 
 from genaug import augment
 from genaug.augment import TARGETS, Pipeline, Target, mixing
+from tests.conftest import slow_but
 
 SIDE = 40
 COLUMNS, ROWS = np.meshgrid(np.arange(SIDE) + 0.5, np.arange(SIDE) + 0.5)
