@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from genaug import augment
-from genaug.augment import Pipeline, color, matrices, mixing, pipeline, policies, resample, tone
+from genaug.augment import Pipeline, color, matrices, mixing, pipeline, policies, policy_layers, resample, tone
 from genaug.augment.registry import OPS
 from tests.conftest import slow_but
 from tests.test_every_op import config_of, keys, picture
