@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from genaug import augment
-from genaug.augment import Pipeline, color, matrices, mixing, pipeline, policies, policy_layers, resample, tone
+from genaug.augment import Pipeline, color, matrices, mixing, policies, policy_layers, resample, tone
 from genaug.augment.registry import OPS
 from tests.conftest import slow_but
 from tests.test_every_op import config_of, keys, picture
@@ -21,7 +21,7 @@ def images(n, shape=SHAPE):
 
 
 def step_of(config):
-  return jax.jit(pipeline.input_step(config))
+  return jax.jit(Pipeline.from_config(config))
 
 
 def pipeline_of(*config, **settings):
@@ -295,4 +295,4 @@ def test_mixing_from_a_config():
 
 def test_mixing_needs_soft_labels():
   with pytest.raises(ValueError, match='one_hot'):
-    pipeline.input_step(config_of(1.0, 'mixup'))(keys(4), {'image': images(4), 'label': np.arange(4)})
+    Pipeline.from_config(config_of(1.0, 'mixup'))(keys(4), {'image': images(4), 'label': np.arange(4)})

@@ -7,7 +7,7 @@ What an example may hold says `targets`, in which order operations work `stages`
 """
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -277,8 +277,3 @@ def _inverse(pipeline: Pipeline, params: Sampled, batch: Batch, batched: bool) -
 def check(config: Mapping[str, Any], image_shape: ImageShape) -> None:
   """Raises ValueError, with key, value and what is allowed, unless the config suits images [h, w, c]."""
   Pipeline.from_config(config).check(image_shape)
-
-
-def input_step(config: Mapping[str, Any]) -> Callable[[PRNGKeyArray, Batch], Batch]:
-  """`Pipeline.from_config`: the first thing that a training step does, (keys [b], batch) -> batch."""
-  return Pipeline.from_config(config)
