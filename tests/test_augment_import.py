@@ -8,7 +8,7 @@ import pytest
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from genaug.augment import pipeline
+from genaug.augment import Pipeline
 from tests.conftest import ROOT
 
 # How ml_collections loads a config file.
@@ -50,9 +50,9 @@ def parsed(*arguments):
 def test_a_parameter_is_a_number_or_a_pair_on_the_command_line(text, value):
   config = parsed(f'--config.augment.rotate.degrees={text}')
   assert config.augment.rotate.degrees == value
-  pipeline.check(config.augment, (16, 16, 3))
+  Pipeline.from_config(config.augment).check((16, 16, 3))
   again = ConfigDict(json.loads(config.to_json()))
-  pipeline.check(again.augment, (16, 16, 3))
+  Pipeline.from_config(again.augment).check((16, 16, 3))
   assert again.augment.rotate.degrees == (list(value) if isinstance(value, tuple) else value)
   config.update_from_flattened_dict({'augment.rotate.degrees': 12.0, 'augment.zoom.limit': [0.5, 1.5]})
   assert (config.augment.rotate.degrees, config.augment.zoom.limit) == (12.0, [0.5, 1.5])
@@ -63,7 +63,7 @@ def test_what_is_neither_is_refused_with_what_is_allowed(value):
   config = parsed(f'--config.augment.rotate.degrees={value}')
   message = r'^rotate = .*degrees = .*: must lie in \[0, 180\] degrees or a pair \(low, high\) in \[-180, 180\]'
   with pytest.raises(ValueError, match=message):
-    pipeline.check(config.augment, (16, 16, 3))
+    Pipeline.from_config(config.augment).check((16, 16, 3))
 
 
 def test_unknown_keys_are_refused():

@@ -12,7 +12,7 @@ from scipy import stats
 
 from configs import base
 from genaug import augment
-from genaug.augment import Pipeline, image, pipeline, registry
+from genaug.augment import Pipeline, image, registry
 from genaug.augment.registry import OPS
 from tests.conftest import slow_but
 
@@ -205,7 +205,7 @@ def test_a_parameter_out_of_range_is_named(name, parameter):
   wrong = OUT_OF_RANGE[parameter] if static else float('nan')
   config[name][parameter] = wrong
   with pytest.raises(ValueError, match=f'^{name} = .*{parameter}.* = {wrong!r}: must ') as error:
-    pipeline.check(config, SHAPE)
+    Pipeline.from_config(config).check(SHAPE)
   assert '[' in str(error.value) or 'one of' in str(error.value)
 
 
@@ -288,8 +288,8 @@ def test_what_does_not_suit_the_images_is_named():
     ('planckian_jitter', (16, 16, 1), '1 channel'),
   ]:
     with pytest.raises(ValueError, match=f'(?s)^{name} = .*{message}'):
-      pipeline.check(config_of(1.0, name), shape)
-    pipeline.check(config_of(0.0, name), shape)
+      Pipeline.from_config(config_of(1.0, name)).check(shape)
+    Pipeline.from_config(config_of(0.0, name)).check(shape)
   for key, wrong, message in [
     ('border', 'mirror', 'constant, edge, reflect, wrap'),
     ('interpolation', 'lanczos', 'nearest, bilinear, cubic'),
@@ -297,7 +297,7 @@ def test_what_does_not_suit_the_images_is_named():
     ('hflip.p', 1.5, r'\[0, 1\]'),
   ]:
     with pytest.raises(ValueError, match=f'^{key} = .*{message}'):
-      pipeline.check(config_of(**{key: wrong}), SHAPE)
+      Pipeline.from_config(config_of(**{key: wrong})).check(SHAPE)
 
 
 # Signatures and documentation

@@ -269,11 +269,3 @@ def _inverse(pipeline: Pipeline, params: Sampled, batch: Batch, batched: bool) -
   images = {name: batch[name] for name, _ in entries(pipeline._plan.targets, batch, 'image')}
   batch = batch | {name: to_float(image) for name, image in images.items() if image.dtype == jnp.uint8}
   return (jax.vmap(pipeline._invert_example) if batched else pipeline._invert_example)(params, batch)
-
-
-# Configs
-
-
-def check(config: Mapping[str, Any], image_shape: ImageShape) -> None:
-  """Raises ValueError, with key, value and what is allowed, unless the config suits images [h, w, c]."""
-  Pipeline.from_config(config).check(image_shape)
