@@ -29,8 +29,8 @@ data: $(READY)  ## fetch and prepare DATASET (fashion_mnist, emoji64/google, emo
 test: $(READY)  ## the tests, warnings as errors
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
-test-all: $(READY)  ## the tests and the slow ones
-	$(BIN)/python -m pytest -n 2 -m '' $(ARGS)
+test-all: $(READY)  ## the tests and the slow ones, with all of XLA's optimisation
+	XLA_FLAGS= $(BIN)/python -m pytest -n 2 -m '' $(ARGS)
 
 lint: $(READY)  ## style and formatting, as CI checks them
 	$(BIN)/ruff check .

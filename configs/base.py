@@ -40,10 +40,12 @@ def get_config() -> ConfigDict:
   c.data.validation = 0                 # of these, images of each class that are held out and stand in for the test
                                         # split, which is then not read; 0 is off
   c.data.fold = 0                       # which are: 0 the first, 1 the next, ...
-  c.data.folder = ''                    # image_folder only: directory of class/file.png
+  c.data.folder = ''                    # image_folder only: directory of class/file.png, or .jpg, .tif, ...
   c.data.image_size = 64                # image_folder only: side in pixels, images are cropped square and resized
   c.data.channels = 3                   # image_folder only: 1 (grey) | 3 (RGB)
-  c.data.test_fraction = 0.2            # image_folder only: share of each class held out
+  c.data.test_fraction = 0.2            # image_folder only: share of each class held out; folders train/class and
+                                        # test/class (or val/class) are taken as they are
+  c.data.skip_broken = False            # image_folder only: leave out files that don't decode, instead of refusing
   c.data.device_mib = 512               # splits up to this size live on the accelerator, larger ones are streamed
 
   # Of training images: every operation with its probability p of each image to get it, and its parameters; a parameter
@@ -61,17 +63,18 @@ def get_config() -> ConfigDict:
   c.model.width = 64                    # channels of the widest-resolution layer; doubles with every halving
   c.model.conditional = False           # tell generative networks the class label
 
-  # AdamW. Pairs move from the first value to the second over the run, in the shape of optim.schedule.
+  # AdamW. Pairs move from the first value to the second in the shape of optim.schedule.
   c.optim = ConfigDict()
   c.optim.lr = number_or_pair(2e-4)     # learning rate; unless constant, one number falls to zero at the last step
   c.optim.b1 = number_or_pair(0.5)
   c.optim.b2 = number_or_pair(0.999)
   c.optim.weight_decay = number_or_pair(0.0)  # decoupled from the gradient; 0 is Adam
   c.optim.schedule = 'constant'         # constant | cosine | linear
+  c.optim.schedule_steps = 0            # its length, after which the last value stays; 0 is train.steps
   c.optim.warmup_steps = 0              # steps in which the learning rate rises from zero
 
   c.train = ConfigDict()
-  c.train.steps = 4000                  # optimiser steps
+  c.train.steps = 4000                  # optimiser steps; may be raised later, if optim.schedule has its own length
   c.train.batch_size = 64               # images a step, over all devices of all hosts
   c.train.accumulate = 1                # slices of a device's share of the batch that are computed one after another,
                                         # for batches that do not fit into memory; batch norm sees a slice at a time
@@ -86,6 +89,8 @@ def get_config() -> ConfigDict:
                                         # checkpoint is the first one's
   c.eval.every = 2000                   # steps between evaluations; always at the end
   c.eval.samples = 10_000               # generated images
+  c.eval.labels = 'training'            # of which classes, where the network is told: as many of each as among the
+                                        # training images | balanced
   c.eval.batch_size = 250               # images a device computes at once
 
   c.sweep = ConfigDict()                # what a trial of experiments.sweep gets; it changes no result

@@ -41,6 +41,7 @@ def get_config(size='quick'):
   c.lr = (3e-4, 1e-3, 3e-3)
   c.tuning_seed = 1000
   c.folds = 3
+  c.skip_small_classes = False  # leave classes out that have fewer training images than there are folds
 
   # Each is trained on the k images of a class alone. Of `candidates` generated images a class the share `kept` is used:
   # those to which row `none`'s classifier of the same images gives the highest confidence.

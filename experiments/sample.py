@@ -3,6 +3,7 @@
 python -m experiments.sample --workdir runs/gan_mnist5k --count 1000 --output samples/
 """
 
+import functools
 import pathlib
 
 from absl import flags
@@ -29,12 +30,15 @@ def main() -> None:
   output = pathlib.Path(_OUTPUT.value)
   if output.exists() and (not output.is_dir() or any(output.iterdir())):
     raise InputError('output', str(output), 'exists and is not an empty directory', 'name a new --output')
-  experiment, state = trained(pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value), _CHECKPOINT.value)
+  load = functools.partial(trained, pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value), _CHECKPOINT.value)
+  experiment, state = load(images=False)
   samplers = experiment.task.samplers
   name = _SAMPLER.value or next((name for name, sampler in samplers.items() if not sampler.source), None)
   if name not in samplers:
     problem = f'task {experiment.config.task!r} has no such sampler'
     raise InputError('sampler', name, problem, f'one of {", ".join(samplers)}')
+  if samplers[name].source:
+    experiment, state = load()
   key = jax.random.key(_SEED.value)
   batches = evaluator.Evaluator(experiment).samples(state, _COUNT.value, key, name)
   images = np.concatenate(list(batches))

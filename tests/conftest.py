@@ -1,5 +1,6 @@
 """What tests share: prepared digits, tiny configs, and programs run as a user runs them."""
 
+import io
 import json
 import os
 import pathlib
@@ -9,17 +10,21 @@ import sys
 from collections.abc import Collection, Iterable
 
 import jax
+import numpy as np
 import pytest
+from PIL import Image
 
-from configs import classify_mnist5k, gan_mnist5k, vae_mnist5k
+from configs import base, classify_mnist5k, gan_mnist5k, vae_mnist5k
 from genaug.data import sources
 
 ROOT = pathlib.Path(__file__).parents[1]
+_RNG = np.random.default_rng(0)
 # Compiling is most of the time. What is compiled is kept for the next session, for the workers of pytest-xdist and for
-# the programs under test.
+# the programs under test; LLVM does not optimise it, which saves a third. `make test-all` optimises.
+os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0')
 COMPILED = os.environ.get('JAX_COMPILATION_CACHE_DIR') or str(ROOT / '.pytest_cache' / 'compiled')
 jax.config.update('jax_compilation_cache_dir', COMPILED)
-jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
 TINY = {
   'model.width': 4,
   'train.batch_size': 16,
@@ -45,6 +50,28 @@ def data_dir(tmp_path_factory) -> pathlib.Path:
   return directory
 
 
+def data_config(name: str, **overrides):
+  """`c.data` of small colour images."""
+  data = base.get_config().data
+  data.update({'name': name, 'image_size': 8, 'channels': 3, 'test_fraction': 0.25, **overrides})
+  return data
+
+
+def noise(*shape: int) -> np.ndarray:
+  return _RNG.integers(0, 256, shape, dtype=np.uint8)
+
+
+def png(pixels: np.ndarray) -> bytes:
+  buffer = io.BytesIO()
+  Image.fromarray(pixels).save(buffer, format='PNG')
+  return buffer.getvalue()
+
+
+def rows(split: sources.Split) -> set[bytes]:
+  """Its images: records come back in TFDS's shuffled order."""
+  return {image.tobytes() for image in split.arrays['image']}
+
+
 def slow_but(fast: Collection[str], names: Iterable[str]) -> list:
   """Names to parametrize a test with, all but the `fast` ones marked slow: compiling is what takes the time."""
   return [name if name in fast else pytest.param(name, marks=pytest.mark.slow) for name in names]
@@ -68,10 +95,10 @@ def _tiny(overrides: dict) -> dict:
 def environment(devices: int = 1, **extra: str) -> dict[str, str]:
   """For a program with so many fake devices; programs of one test session share what they compile."""
   shared = {
-    'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
+    'XLA_FLAGS': f'{os.environ["XLA_FLAGS"]} --xla_force_host_platform_device_count={devices}',
     'JAX_PLATFORMS': 'cpu',
     'JAX_COMPILATION_CACHE_DIR': COMPILED,
-    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.5',
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
   }
   return {**os.environ, **shared, **extra}
 

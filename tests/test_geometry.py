@@ -312,10 +312,11 @@ def test_compose_and_inverse():
 
 def test_points_and_boxes():
   shape = (12, 10)
-  points = jnp.array([[0.0, 0.0], [10.0, 0.0], [2.5, 7.0]])
+  points = jnp.array([[0.0, 0.0], [10.0, 0.0], [2.5, 7.0], [3.0, -0.25]])
   turned = matrices.transform_points(matrices.rot90_matrix(shape), points)
-  np.testing.assert_array_equal(turned, [[0, 10], [0, 0], [7, 7.5]])
-  np.testing.assert_array_equal(matrices.points_inside(turned, (10, 12)), [False, True, True])
+  np.testing.assert_array_equal(turned, [[0, 10], [0, 0], [7, 7.5], [-0.25, 7]])
+  # The border belongs to the frame: what is inside stays inside under flips and quarter turns, corners too.
+  np.testing.assert_array_equal(matrices.points_inside(turned, (10, 12)), [True, True, True, False])
 
   boxes = jnp.array([[1.0, 2.0, 4.0, 6.0], [8.0, 9.0, 10.0, 12.0]])
   moved = matrices.transform_boxes(matrices.translate_matrix(shape, 0.5, 0.5), boxes)

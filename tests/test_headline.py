@@ -42,12 +42,13 @@ TINY = {
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-  """Two classes of 12 images, no two of them alike."""
+  """Two classes of 9 training and 3 test images, no two of them alike."""
   directory, rng = tmp_path_factory.mktemp('images'), np.random.default_rng(0)
   for name, level in (('dark', 0), ('light', 155)):
-    (directory / name).mkdir()
     for i in range(12):
-      _save(directory / name / f'{i:02d}.png', rng.integers(level, level + 100, (28, 28)))
+      path = directory / ('train' if i < 9 else 'test') / name / f'{i:02d}.png'
+      path.parent.mkdir(parents=True, exist_ok=True)
+      _save(path, rng.integers(level, level + 100, (28, 28)))
   return directory
 
 
@@ -57,7 +58,7 @@ def _save(path, pixels):
 
 def _data(folder):
   data = base.get_config().data
-  data.update({'name': 'image_folder', 'folder': str(folder), 'image_size': 28, 'channels': 1, 'test_fraction': 0.25})
+  data.update({'name': 'image_folder', 'folder': str(folder), 'image_size': 28, 'channels': 1})
   return data
 
 
@@ -104,8 +105,9 @@ def test_nothing_is_trained_on_a_test_image_or_one_outside_the_k(finished, folde
     pixels = np.asarray(Image.open(path))
     if pixels.tobytes() not in allowed:
       pixels, replaced = rng.integers(0, 255, pixels.shape), replaced + 1
-    (poisoned / path.parent.name).mkdir(parents=True, exist_ok=True)
-    _save(poisoned / path.parent.name / path.name, pixels)
+    target = poisoned / path.relative_to(folder)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _save(target, pixels)
   assert replaced >= before['images']['test']
 
   def train(*_):
@@ -231,3 +233,17 @@ def test_a_killed_table_goes_on_where_it_was(folder, tmp_path):
     results.append(json.loads((tmp_path / name / f'headline_{folder.name}.json').read_text())['per_class'])
   assert results[0] == results[1]
   assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_classes_too_small_for_the_folds_are_named_and_left_out_on_request(tmp_path):
+  rng, folder = np.random.default_rng(0), tmp_path / 'images'
+  for name, count in (('dark', 12), ('lone', 1), ('light', 12), ('pair', 2)):
+    (folder / name).mkdir(parents=True)
+    for i in range(count):
+      _save(folder / name / f'{i:02d}.png', rng.integers(0, 255, (28, 28)))
+  with pytest.raises(InputError, match=r"class 'lone' has 1, 'pair' has 1(?s:.*)at least 2(?s:.*)skip_small_classes"):
+    _table(folder, tmp_path)
+  table = _table(folder, tmp_path, skip_small_classes=True)
+  split = table._test_images[1]
+  assert table._class_names == ('dark', 'light')
+  assert set(split.arrays['label']) == {0, 1}

@@ -36,6 +36,16 @@ def test_adversarial_losses_are_the_papers(name):
 
 
 @pytest.mark.parametrize('name', ADVERSARIAL_LOSSES)
+def test_the_sign_is_about_the_logit_at_which_the_discriminator_can_not_tell(name):
+  """There, by symmetry of real and generated images, the loss of one logit for all of them is the least."""
+  loss = ADVERSARIAL_LOSSES[name]
+  logits = jnp.linspace(-2, 2, 401)
+  undecided = logits[jnp.argmin(loss(logits, logits)[0])]
+  assert loss.real_sign(jnp.full(8, undecided), jnp.full(8, undecided)).mean() == 0
+  np.testing.assert_array_equal(loss.real_sign(undecided + jnp.array([-0.1, 0.1]), jnp.full(2, undecided)), [-1, 1])
+
+
+@pytest.mark.parametrize('name', ADVERSARIAL_LOSSES)
 def test_the_two_players_pull_fake_logits_apart(name):
   slopes = jax.jacobian(lambda fake: jnp.stack(ADVERSARIAL_LOSSES[name](jnp.zeros(1), fake)).sum(-1))(jnp.full(1, 0.3))
   assert slopes[0, 0] > 0 > slopes[1, 0]

@@ -6,6 +6,7 @@ import math
 import os
 import pathlib
 import secrets
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,7 +15,9 @@ import time
 import types
 
 import numpy as np
+import optuna
 import pytest
+from ml_collections import ConfigDict
 
 from configs import classify_fashion_mnist, classify_mnist5k, vae_mnist5k
 from genaug.data import sources
@@ -138,6 +141,28 @@ def test_a_record_is_read_back_ranked_and_drawn(record, tmp_path):
   assert min(sizes) > 5000
   with pytest.raises(InputError, match=r'folds: 2 there, 3 now'):
     sweeps.Record(tmp_path, record.sweep._replace(folds=3))
+
+
+@pytest.mark.filterwarnings('ignore:Choices for a categorical distribution')
+def test_choices_that_are_tuples_survive_the_record_and_the_shell(record, tmp_path):
+  key, choices = 'augment.one_of', ((), ((0.5, ('rotate', 'shear')),))
+  distribution = optuna.distributions.CategoricalDistribution(choices)
+  sweep = record.sweep._replace(space={key: optuna.distributions.distribution_to_json(distribution)})
+  first = sweeps.Record(tmp_path / 'tuples', sweep)
+  for choice in choices:
+    first.update({key: choice}, status='finished', scores=[float(len(choice))])
+  again = sweeps.Record(tmp_path / 'tuples', sweep)
+  assert again.trials == first.trials
+  assert again.study().best_params == {key: choices[1]}
+  flags = shlex.split(f'train {sweeps.flags(again.study().best_params)}')
+  assert flags == ['train', f'--config.{key}={choices[1]}']
+  sweeps.fold_config(sweep.config, again.study().best_params, 0)
+
+
+def test_a_negative_share_of_a_machine_is_refused():
+  settings = ConfigDict({'cpus_per_trial': -2.0, 'gpus_per_trial': -1.0})
+  with pytest.raises(InputError, match=r'sweep\.cpus_per_trial = -2\.0: out of range'):
+    tuning.check_resources(settings)
 
 
 def test_the_scheduler_remembers_trials_of_earlier_attempts(record):

@@ -133,6 +133,8 @@ def test_gamma_is_a_power():
     np.testing.assert_allclose(tone.gamma(image, gamma), image**gamma, rtol=1e-5)
   black = jnp.zeros((2, 2, 1))
   np.testing.assert_array_equal(tone.gamma(black, 0.5), black)
+  for constant in (black, image):
+    np.testing.assert_array_equal(tone.gamma(constant, 0.0), 1)  # of black too, as 0**0 of NumPy
   assert np.isfinite(jax.grad(lambda x: tone.gamma(x, 0.5).sum())(black)).all()
 
 

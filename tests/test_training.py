@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from genaug.data import sources
 from genaug.errors import DivergedError, InputError
 from genaug.training import figures, loop, workdir
 from genaug.training.checkpoint import Checkpoints
@@ -195,16 +196,56 @@ def test_log_drops_what_a_killed_run_wrote_after_its_checkpoint(tmp_path):
   assert lines == [{'step': 5, 'a': 1}, {'step': 10, 'a': 3}]
 
 
+def _claim(directory: pathlib.Path, **overrides) -> None:
+  split = sources.Split({'image': np.zeros((2, 4, 4, 1), np.uint8), 'label': np.zeros(2, np.int32)})
+  workdir.claim(directory, tiny_config('gan', **overrides), sources.Dataset('two', split, split, ('all',)))
+
+
 def test_a_workdir_of_another_config_is_refused_with_the_differing_keys(tmp_path):
-  workdir.claim(tmp_path, tiny_config('gan'))
-  workdir.claim(tmp_path, tiny_config('gan'))
+  _claim(tmp_path)
+  _claim(tmp_path)
   with pytest.raises(InputError, match=r'another config \(optim\.lr: 0\.0002 there, 0\.1 now\)'):
-    workdir.claim(tmp_path, tiny_config('gan', optim__lr=0.1))
+    _claim(tmp_path, optim__lr=0.1)
 
 
 def test_a_workdir_may_move_to_another_kind_of_machine(tmp_path):
-  workdir.claim(tmp_path, tiny_config('gan', train__steps_per_call=1))
-  workdir.claim(tmp_path, tiny_config('gan', train__steps_per_call=10))
+  _claim(tmp_path, train__steps_per_call=1, sweep__cpus_per_trial=1.0)
+  _claim(tmp_path, train__steps_per_call=10, sweep__cpus_per_trial=2.0)
+
+
+def test_a_run_may_become_longer_where_its_schedule_does_not(tmp_path):
+  _claim(tmp_path / 'constant', train__steps=100)
+  _claim(tmp_path / 'constant', train__steps=200)
+  assert workdir.read_config(tmp_path / 'constant')['train']['steps'] == 200
+  with pytest.raises(InputError, match=r'train\.steps: 200 there, 100 now'):
+    _claim(tmp_path / 'constant', train__steps=100)
+
+  _claim(tmp_path / 'cosine', train__steps=100, optim__schedule='cosine')
+  with pytest.raises(InputError, match=r'planned for 100(?s:.*)cosine ends with it(?s:.*)schedule_steps=100'):
+    _claim(tmp_path / 'cosine', train__steps=200, optim__schedule='cosine')
+  _claim(tmp_path / 'cosine', train__steps=200, optim__schedule='cosine', optim__schedule_steps=100)
+  _claim(tmp_path / 'cosine', train__steps=300, optim__schedule='cosine', optim__schedule_steps=100)
+  with pytest.raises(InputError, match=r'optim\.schedule_steps: 100 there, 300 now'):
+    _claim(tmp_path / 'cosine', train__steps=300, optim__schedule='cosine', optim__schedule_steps=300)
+
+
+def test_a_lengthened_run_is_bit_identical_to_a_long_one(data_dir, tmp_path):
+  keys = {
+    'optim__schedule': 'cosine',
+    'optim__schedule_steps': 9,
+    'optim__warmup_steps': 2,
+    'train__snapshot_every': 99,
+  }
+  states = {}
+  for name, lengths in {'long': (12,), 'lengthened': (4, 12)}.items():
+    for steps in lengths:
+      experiment = prepare(tiny_config('classify', train__steps=steps, **keys), data_dir, log=lambda _: None)
+      loop.train(experiment, tmp_path / name, log=lambda _: None)
+    saved = Checkpoints(tmp_path / name, 1, None, 'min')
+    states[name] = saved.restore(experiment.init(), warn=pytest.fail)
+    saved.close()
+  assert int(states['long'].step) == 12
+  jax.tree.map(np.testing.assert_array_equal, states['long'], states['lengthened'])
 
 
 def test_resuming_between_two_calls_of_several_steps_is_refused(data_dir, tmp_path):

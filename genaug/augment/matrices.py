@@ -189,9 +189,9 @@ def transform_boxes(matrix: Matrix, boxes: Float[Array, 'n 4']) -> Float[Array, 
 
 
 def points_inside(points: Float[Array, 'n 2'], size: Size) -> Bool[Array, ' n']:
-  """Which points lie in the frame [0, w) x [0, h), that is on some pixel."""
+  """Which points lie in the frame [0, w] x [0, h]: its border is part of it, so that flips keep what is inside."""
   h, w = size
-  return jnp.all((points >= 0) & (points < jnp.array([w, h])), axis=-1)
+  return jnp.all((points >= 0) & (points <= jnp.array([w, h])), axis=-1)
 
 
 def clip_boxes(boxes: Float[Array, 'n 4'], size: Size) -> tuple[Float[Array, 'n 4'], Bool[Array, ' n']]:

@@ -92,7 +92,8 @@ def gamma(image: Float[Array, 'h w c'], gamma: ScalarLike) -> Float[Array, 'h w 
   # A root is infinitely steep at black: below this value, which no 8-bit level but 0 is, the power is a line.
   foot = 1e-5
   power = jnp.exp(gamma * jnp.log(jnp.maximum(image, foot)))
-  return jnp.where(gamma == 1, image, power * jnp.minimum(image / foot, 1))
+  power = jnp.where(gamma == 0, 1.0, power * jnp.minimum(image / foot, 1))  # as NumPy's, also of black
+  return jnp.where(gamma == 1, image, power)
 
 
 @validated(

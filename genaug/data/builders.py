@@ -1,6 +1,5 @@
 """TFDS builders that need no TensorFlow: images travel as PNG bytes and are prepared as array_record."""
 
-import dataclasses
 import functools
 import gzip
 import hashlib
@@ -8,19 +7,18 @@ import importlib.util
 import io
 import json
 import pathlib
-import re
 import tarfile
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow_datasets as tfds
-from jaxtyping import Bool, Int, UInt8
-from PIL import Image, ImageOps
+from jaxtyping import UInt8
+from PIL import Image
 from tensorflow_datasets.image_classification import FashionMNIST
 from tqdm import tqdm
 
+from genaug.data import subsets
 from genaug.errors import InputError
 
 Examples = Iterator[tuple[str | int, dict[str, object]]]
@@ -35,11 +33,11 @@ class Mnist5k(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   VERSION = tfds.core.Version('1.0.0')
 
   def _info(self) -> tfds.core.DatasetInfo:
-    return _info(self, (28, 28, 1), tfds.features.ClassLabel(num_classes=10))
+    return dataset_info(self, (28, 28, 1), tfds.features.ClassLabel(num_classes=10))
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
     images, labels = read_mnist5k()
-    test = stratified_test(labels, 0.2)
+    test = subsets.stratified_test(labels, 0.2)
     return {
       'train': self._generate_examples(images[~test], labels[~test]),
       'test': self._generate_examples(images[test], labels[test]),
@@ -72,7 +70,7 @@ class FashionMnistFiles(tfds.core.GeneratorBasedBuilder, skip_registration=True)
   }
 
   def _info(self) -> tfds.core.DatasetInfo:
-    return _info(self, (28, 28, 1), tfds.features.ClassLabel(names=self.CLASS_NAMES))
+    return dataset_info(self, (28, 28, 1), tfds.features.ClassLabel(names=self.CLASS_NAMES))
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
     files = self._locate(dl_manager)
@@ -114,7 +112,7 @@ class Emoji64(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   )  # fmt: skip
 
   def _info(self) -> tfds.core.DatasetInfo:
-    return _info(
+    return dataset_info(
       self,
       (64, 64, 3),
       tfds.features.ClassLabel(names=self.CATEGORIES),
@@ -148,10 +146,10 @@ class Emoji64(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       for skin, variant in variants.items():
         if variant['image'] not in pngs:  # not every vendor draws every emoji
           continue
-        rgba = _open(io.BytesIO(pngs[variant['image']])).convert('RGBA')
+        rgba = open_image(io.BytesIO(pngs[variant['image']])).convert('RGBA')
         example = {
-          'image': _png(np.asarray(on_white(rgba))),
-          'mask': _png(np.asarray(rgba.getchannel('A'))[..., None]),
+          'image': encode_png(np.asarray(on_white(rgba))),
+          'mask': encode_png(np.asarray(rgba.getchannel('A'))[..., None]),
           'label': base['category'],
           'subcategory': base['subcategory'],
           'name': base['short_name'],
@@ -160,130 +158,9 @@ class Emoji64(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         yield variant['image'], example
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
-class ImageFolderConfig(tfds.core.BuilderConfig):
-  """What to read and how to fit it; make it with `image_folder_config`, which also names it."""
-
-  folder: pathlib.Path
-  image_size: int
-  channels: int
-  test_fraction: float
-
-
-class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """Your own images, one folder a class, cropped to the central square and resized."""
-
-  VERSION = tfds.core.Version('1.0.0')
-  EXTENSIONS = ('.png', '.jpg', '.jpeg', '.webp', '.bmp')
-
-  def _info(self) -> tfds.core.DatasetInfo:
-    c = self.builder_config
-    class_names = sorted(find_images(c.folder))
-    return _info(self, (c.image_size, c.image_size, c.channels), tfds.features.ClassLabel(names=class_names))
-
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
-    c = self.builder_config
-    classes = find_images(c.folder)
-    paths = [path for name in sorted(classes) for path in classes[name]]
-    labels = np.repeat(np.arange(len(classes)), [len(classes[name]) for name in sorted(classes)])
-    test = stratified_test(labels, c.test_fraction)
-    if not test.any():
-      problem = 'no class has two images, so none is left to test on'
-      raise InputError('data.folder', str(c.folder), problem, 'add a second image to a class')
-    # All of them before the first record: a broken file must not cost the hours before it.
-    read = lambda path: _png(read_image(path, c.image_size, c.channels))
-    with ThreadPoolExecutor() as pool:
-      pngs = list(progress(pool.map(read, paths), total=len(paths)))
-    rows = [
-      (str(path.relative_to(c.folder)), {'image': png, 'label': int(label)})
-      for path, png, label in zip(paths, pngs, labels)
-    ]
-    return {
-      'train': self._generate_examples([row for row, is_test in zip(rows, test) if not is_test]),
-      'test': self._generate_examples([row for row, is_test in zip(rows, test) if is_test]),
-    }
-
-  def _generate_examples(self, rows: list[tuple[str, dict[str, object]]]) -> Examples:
-    yield from rows
-
-
-def image_folder_config(folder: str, image_size: int, channels: int, test_fraction: float) -> ImageFolderConfig:
-  """Config whose name hashes the settings and every file's name, size and time: changes are prepared anew."""
-  if image_size < 1:
-    raise InputError('data.image_size', image_size, 'not a size in pixels', 'for example 64')
-  if channels not in (1, 3):
-    raise InputError('data.channels', channels, 'images have 1 or 3 channels', 'set 1 (grey) or 3 (colour)')
-  if not 0 < test_fraction < 1:
-    raise InputError('data.test_fraction', test_fraction, 'not inside (0, 1)', 'for example 0.2')
-  root = pathlib.Path(folder).expanduser().resolve()
-  paths = [path for images in find_images(root).values() for path in images]
-  stats = [(str(p.relative_to(root)), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
-  identity = json.dumps([str(root), image_size, channels, test_fraction, sorted(stats)])
-  digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
-  return ImageFolderConfig(
-    name=f'{re.sub(r"[^A-Za-z0-9_]", "_", root.name)}-{digest}',
-    folder=root,
-    image_size=image_size,
-    channels=channels,
-    test_fraction=test_fraction,
-  )
-
-
-def find_images(root: pathlib.Path) -> dict[str, list[pathlib.Path]]:
-  """Image files per class: root/class/file, or the one class 'all' where root has no sub-folders."""
-
-  def images(folder: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(
-      p for p in folder.iterdir()
-      if p.is_file() and p.suffix.lower() in ImageFolder.EXTENSIONS and not p.name.startswith('.')
-    )  # fmt: skip
-
-  layout = 'give a folder with one sub-folder of images per class, or a flat folder of images'
-  if not root.is_dir():
-    raise InputError('data.folder', str(root), 'is not a folder', layout)
-  classes = {d.name: images(d) for d in root.iterdir() if d.is_dir() and not d.name.startswith('.')}
-  classes = {name: found for name, found in classes.items() if found}
-  loose = images(root)
-  if classes and loose:
-    problem = f'has class folders and also loose images such as {loose[0].name}'
-    raise InputError('data.folder', str(root), problem, 'move the loose images into a class folder')
-  if not classes and not loose:
-    problem = f'holds no images ({", ".join(ImageFolder.EXTENSIONS)})'
-    raise InputError('data.folder', str(root), problem, layout)
-  return classes or {'all': loose}
-
-
-def read_image(path: pathlib.Path, size: int, channels: int) -> UInt8[np.ndarray, 'size size channels']:
-  """File as uint8: upright by its EXIF, on white, central square, antialiased (bicubic) to `size`."""
-  try:
-    image = ImageOps.exif_transpose(_open(path))
-  except Exception as e:  # every decoder of Pillow has its own exceptions
-    problem = f'{path} does not decode ({type(e).__name__}: {e})'
-    raise InputError('data.folder', str(path.parent), problem, 'repair or remove that file') from e
-  if image.mode.startswith('I'):  # 16-bit grey, which convert() would clip instead of scale
-    image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-  image = on_white(image.convert('RGBA')) if image.has_transparency_data else image
-  image = image.convert('L' if channels == 1 else 'RGB')
-  side = min(image.size)
-  left, top = (image.width - side) // 2, (image.height - side) // 2
-  square = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BICUBIC)
-  return np.asarray(square).reshape(size, size, channels)
-
-
 def on_white(rgba: Image.Image) -> Image.Image:
   """RGBA image composited on white, as RGB."""
   return Image.alpha_composite(Image.new('RGBA', rgba.size, 'white'), rgba).convert('RGB')
-
-
-def stratified_test(labels: Int[np.ndarray, ' n'], fraction: float) -> Bool[np.ndarray, ' n']:
-  """Which rows are test rows: `fraction` of each class, at least one, but never a class's last image."""
-  test = np.zeros(len(labels), bool)
-  for label in np.unique(labels):
-    rows = np.flatnonzero(labels == label)
-    n = min(max(1, round(fraction * len(rows))), len(rows) - 1)
-    # RandomState, because its stream is frozen for good: a new NumPy must not move the test set.
-    test[np.random.RandomState(label).permutation(rows)[:n]] = True
-  return test
 
 
 def read_mnist5k() -> tuple[UInt8[np.ndarray, '5000 28 28 1'], UInt8[np.ndarray, '5000']]:
@@ -300,12 +177,13 @@ def read_mnist5k() -> tuple[UInt8[np.ndarray, '5000 28 28 1'], UInt8[np.ndarray,
   return table[:, :-1].reshape(-1, 28, 28, 1), table[:, -1]
 
 
-def _info(
+def dataset_info(
   builder: tfds.core.DatasetBuilder,
   shape: tuple[int, int, int],
   label: tfds.features.ClassLabel,
   **features: tfds.features.FeatureConnector,
 ) -> tfds.core.DatasetInfo:
+  """Of a data set of images with a class label, and what else is named."""
   image = tfds.features.Image(shape=shape, dtype=np.uint8)
   return tfds.core.DatasetInfo(
     builder=builder,
@@ -317,17 +195,19 @@ def _info(
 
 def _examples(images: UInt8[np.ndarray, 'n h w c'], labels: UInt8[np.ndarray, ' n']) -> Examples:
   for i in progress(range(len(images))):
-    yield i, {'image': _png(images[i]), 'label': int(labels[i])}
+    yield i, {'image': encode_png(images[i]), 'label': int(labels[i])}
 
 
-def _png(x: UInt8[np.ndarray, 'h w c']) -> bytes:
+def encode_png(x: UInt8[np.ndarray, 'h w c']) -> bytes:
+  """The bytes of a PNG file."""
   # TFDS encodes arrays with TensorFlow, but lets bytes through untouched.
   buffer = io.BytesIO()
   Image.fromarray(x[..., 0] if x.shape[-1] == 1 else x).save(buffer, format='PNG')
   return buffer.getvalue()
 
 
-def _open(file: pathlib.Path | io.BytesIO) -> Image.Image:
+def open_image(file: pathlib.Path | io.BytesIO) -> Image.Image:
+  """Decoded as a whole, and closed."""
   with Image.open(file) as image:
     image.load()
   return image

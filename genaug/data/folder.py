@@ -1,7 +1,6 @@
 """A folder of images as it lies on disk, of any sizes and depth, with their masks: read and written without loss."""
 
 import contextlib
-import os
 import pathlib
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -10,11 +9,10 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 from PIL import ExifTags, Image, ImageOps
 
-from genaug.data import builders
+from genaug.data import builders, image_folder
 from genaug.errors import InputError
 
 MODES = {'L': 1, 'LA': 2, 'RGB': 3, 'RGBA': 4}  # Pillow's, of images as they are read: 8 bits a channel
-MASK = '_mask'  # NAME_mask.png is the mask of the NAME.jpg beside it
 
 
 class Item(NamedTuple):
@@ -50,20 +48,17 @@ class Picture(NamedTuple):
 def find(root: pathlib.Path, masks: pathlib.Path | None = None, key: str = 'input') -> list[Item]:
   """All images below a folder, sorted by name; hidden files and folders are left out.
 
-  Masks are PNG files: masks/NAME.png for every image or, without `masks`, the NAME_mask.png beside some of them.
+  Masks are masks/NAME.png for every image or, without `masks`, the NAME_mask.png (or .jpg, ...) beside some of them.
   Raises InputError, naming `key`, for a folder without images, and for images that `masks` has no mask of.
   """
   if not root.is_dir():
     raise InputError(key, str(root), 'is not a folder', f'--{key}=FOLDER, with images in it or in its sub-folders')
-  files = _files(root)
+  files, skipped = image_folder.walk(root)
   if masks is None:
-    beside = {path: path.with_name(f'{path.stem}{MASK}.png') for path in files}
-    taken = set(beside.values()) & set(files)
-    items = [
-      Item(path.relative_to(root).as_posix(), path, beside[path] if beside[path] in taken else None)
-      for path in files
-      if path not in taken
-    ]
+    by_stem = {path.with_suffix(''): path for path in files}
+    beside = {path: by_stem.get(path.with_name(path.stem + image_folder.MASK)) for path in files}
+    taken = set(beside.values())
+    items = [Item(path.relative_to(root).as_posix(), path, beside[path]) for path in files if path not in taken]
   else:
     names = [path.relative_to(root) for path in files]
     items = [Item(name.as_posix(), root / name, masks / name.with_suffix('.png')) for name in names]
@@ -71,17 +66,9 @@ def find(root: pathlib.Path, masks: pathlib.Path | None = None, key: str = 'inpu
       problem = f'no mask of {missing[0].name}' + (f' and {len(missing) - 1} more' if len(missing) > 1 else '')
       raise InputError('masks', str(masks), problem, f'put it at {missing[0].mask}')
   if not items:
-    problem = f'holds no images ({", ".join(builders.ImageFolder.EXTENSIONS)})'
+    problem = f'holds no images (.png, .jpg, .tif and what else Pillow decodes), but {len(skipped)} other files'
     raise InputError(key, str(root), problem, f'--{key}=FOLDER, with images in it or in its sub-folders')
   return items
-
-
-def _files(root: pathlib.Path) -> list[pathlib.Path]:
-  found = []
-  for folder, below, names in os.walk(root, followlinks=True):  # data sets are often put together from links
-    below[:] = [name for name in below if not name.startswith('.')]
-    found += [pathlib.Path(folder, name) for name in names if not name.startswith('.')]
-  return sorted(path for path in found if path.suffix.lower() in builders.ImageFolder.EXTENSIONS)
 
 
 def read_layout(item: Item) -> Layout:

@@ -6,7 +6,7 @@ import fcntl
 import io
 import pathlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from tensorflow_datasets.proto import tf_example_pb2
 
-from genaug.data import builders, subsets
+from genaug.data import builders, image_folder, subsets
 from genaug.errors import InputError
 
 BUILDERS: dict[str, Callable[[ml_collections.ConfigDict, pathlib.Path], tfds.core.DatasetBuilder]] = {
@@ -26,14 +26,17 @@ BUILDERS: dict[str, Callable[[ml_collections.ConfigDict, pathlib.Path], tfds.cor
   'fashion_mnist': lambda config, data_dir: builders.FashionMnistFiles(data_dir=data_dir),
   'emoji64/google': lambda config, data_dir: builders.Emoji64(data_dir=data_dir, config='google'),
   'emoji64/twitter': lambda config, data_dir: builders.Emoji64(data_dir=data_dir, config='twitter'),
-  'image_folder': lambda config, data_dir: builders.ImageFolder(
+  'image_folder': lambda config, data_dir: image_folder.ImageFolder(
     data_dir=data_dir,
-    config=builders.image_folder_config(config.folder, config.image_size, config.channels, config.test_fraction),
+    config=image_folder.image_folder_config(
+      config.folder, config.image_size, config.channels, config.test_fraction, config.skip_broken
+    ),
   ),
 }
 
 RAW_BYTES = tfds.decode.DeserializeMethod.RAW_BYTES
 MODES = {1: 'L', 3: 'RGB', 4: 'RGBA'}  # Pillow's, by number of channels
+_SHOWN = 20  # classes that a line lists
 CHUNK = 256  # records a thread reads and decodes at a time; one by one costs 80 us each
 
 
@@ -62,6 +65,27 @@ class Dataset(NamedTuple):
   def num_classes(self) -> int:
     return len(self.class_names)
 
+  @property
+  def summary(self) -> str:
+    """How many images there are, of which classes."""
+    counts = [np.bincount(split.arrays['label'], minlength=self.num_classes) for split in (self.train, self.test)]
+    each = [f'{name} {train:,} + {test:,}' for name, train, test in zip(self.class_names, *counts)]
+    more = f', and {len(each) - _SHOWN} more classes' * (len(each) > _SHOWN)
+    total = '{:,} training + {:,} test images'.format(*(count.sum() for count in counts))
+    return f'{self.name}: {total} ({", ".join(each[:_SHOWN])}{more})'
+
+  def of_classes(self, names: Sequence[str]) -> 'Dataset':
+    """Their images alone, numbered in the order of `names`."""
+    number = np.full(self.num_classes, -1, np.int32)
+    for new, name in enumerate(names):
+      number[self.class_names.index(name)] = new
+
+    def taken(split: Split) -> Split:
+      kept = split.take(np.flatnonzero(number[split.arrays['label']] >= 0))
+      return Split({**kept.arrays, 'label': number[kept.arrays['label']]})
+
+    return self._replace(train=taken(self.train), test=taken(self.test), class_names=tuple(names))
+
 
 def load(
   config: ml_collections.ConfigDict, data_dir: str | pathlib.Path, *, log: Callable[[str], None] = print
@@ -70,10 +94,10 @@ def load(
 
   Keys of `config`: name (a key of BUILDERS or any TFDS name[/config]), train_split, test_split (TFDS split
   names, slices such as 'train[:80%]' too), per_class, subset_seed, validation and fold (see `subsets.choose`); for
-  image_folder also folder, image_size, channels, test_fraction. With `validation` the images held out are the test
-  split, with test_split '' the training images are: either way the real one is not read.
-  A data set without class labels gets zeros and the one class name 'all'. Files that have to be fetched by
-  hand are looked for in data_dir/downloads.
+  image_folder also folder, image_size, channels, test_fraction, skip_broken. With `validation` the images held out are
+  the test split, with test_split '' the training images are: either way the real one is not read. A data set without
+  class labels gets zeros and the one class name 'all'. Files that have to be fetched by hand are looked for in
+  data_dir/downloads.
 
   Raises:
     InputError: unknown name or split, files missing or damaged, images absent or of unequal sizes, too few.
@@ -127,6 +151,8 @@ def _prepare(
         raise InputError('data_dir', str(builder.data_path), problem, remedy)
       log(f'preparing {config.name} in {data_dir}')
       _download_and_prepare(config.name, builder, downloads)
+      for note in getattr(builder, 'notes', ()):
+        log(note)
   return builder
 
 

@@ -1,7 +1,10 @@
-"""Few images of every class, and some of these held out: rows of a split, by their labels and a seed."""
+"""Which rows of a data set are trained on and which are held out."""
+
+import hashlib
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 Rows = Int[np.ndarray, ' n']
 
@@ -27,3 +30,36 @@ def choose(
     chosen.append(np.delete(subset, np.s_[first:last]))
     held_out.append(subset[first:last])
   return np.sort(np.concatenate(chosen)), np.sort(np.concatenate(held_out))
+
+
+def stratified_test(labels: Int[np.ndarray, ' n'], fraction: float) -> Bool[np.ndarray, ' n']:
+  """Which rows are test rows: `fraction` of each class, at least one, but never a class's last image."""
+  test = np.zeros(len(labels), bool)
+  for label in np.unique(labels):
+    rows = np.flatnonzero(labels == label)
+    n = min(max(1, round(fraction * len(rows))), len(rows) - 1)
+    # RandomState, because its stream is frozen for good: a new NumPy must not move the test set.
+    test[np.random.RandomState(label).permutation(rows)[:n]] = True
+  return test
+
+
+def test_by_identity(
+  identities: Sequence[bytes], labels: Int[np.ndarray, ' n'], fraction: float
+) -> Bool[np.ndarray, ' n']:
+  """Which rows are test rows: about `fraction` of each class, each row by its own identity, not by its neighbours.
+
+  Adding or removing a row moves no other across, and rows of one identity stay together. Only where a class would have
+  no test row, or nothing but test rows, is the identity nearest to the other side moved there.
+  """
+  share = np.array([int.from_bytes(hashlib.sha256(identity).digest()[:8]) for identity in identities]) / 2.0**64
+  test = share < fraction
+  for label in np.unique(labels):
+    rows = np.flatnonzero(labels == label)
+    values = np.unique(share[rows])
+    if len(values) == 1:
+      test[rows] = False
+    elif not test[rows].any():
+      test[rows[share[rows] == values[0]]] = True
+    elif test[rows].all():
+      test[rows[share[rows] == values[-1]]] = False
+  return test

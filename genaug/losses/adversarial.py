@@ -1,9 +1,31 @@
 """Adversarial losses: (real logits, fake logits) -> (discriminator loss, generator loss), both per example."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 Logits = Float[Array, ' b']
+
+
+class AdversarialLoss(NamedTuple):
+  """Called with the logits of real and generated images, it is (discriminator loss, generator loss)."""
+
+  losses: Callable[[Logits, Logits], tuple[Logits, Logits]]
+  boundary: float | None = 0.0
+  """The logit at which the discriminator can't tell; None: it is the other image's, where logits are compared."""
+
+  def __call__(self, real: Logits, fake: Logits) -> tuple[Logits, Logits]:
+    return self.losses(real, fake)
+
+  def real_sign(self, real: Logits, fake: Logits) -> Logits:
+    """1 where the discriminator takes a real image for real, -1 where not, 0 where it can't tell.
+
+    Its mean is r_t of Karras et al. 2020 (arXiv:2006.06676), eq. 1.
+    """
+    return jnp.sign(real - (fake if self.boundary is None else self.boundary))
 
 
 def minimax(real: Logits, fake: Logits) -> tuple[Logits, Logits]:
@@ -37,8 +59,8 @@ def _cross_entropy(real: Logits, fake: Logits) -> Logits:
 
 
 ADVERSARIAL_LOSSES = {
-  'minimax': minimax,
-  'non_saturating': non_saturating,
-  'least_squares': least_squares,
-  'relativistic': relativistic,
+  'minimax': AdversarialLoss(minimax),
+  'non_saturating': AdversarialLoss(non_saturating),
+  'least_squares': AdversarialLoss(least_squares, boundary=0.5),
+  'relativistic': AdversarialLoss(relativistic, boundary=None),
 }

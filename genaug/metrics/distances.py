@@ -19,7 +19,8 @@ def frechet_distance(a: Features, b: Features) -> float:
   values, vectors = np.linalg.eigh(cov_a)
   root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
   cross = np.sqrt(np.clip(np.linalg.eigvalsh(root @ cov_b @ root), 0, None)).sum()
-  return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * cross)
+  distance = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * cross
+  return max(float(distance), 0.0)  # rounding of the roots can take that of a set to itself below
 
 
 def kernel_distance(a: Features, b: Features, subsets: int = 100, size: int = 1000, seed: int = 0) -> float:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from genaug.augment import TARGETS, Pipeline, Target
 from genaug.augment.image import from_float
-from genaug.data import batches, builders, folder
+from genaug.data import batches, builders, folder, image_folder
 from genaug.errors import InputError
 from genaug.offline import captions
 from genaug.training import checks, workdir
@@ -142,7 +142,7 @@ def _by_layout(items: list[folder.Item], job: Job, pool: Executor) -> tuple[Grou
 def _copies(item: folder.Item, job: Job) -> Iterator[Copy]:
   for number in range(job.copies):
     name = f'{_stem(item)}_aug{number:03d}'
-    mask = job.output_masks / f'{name}.png' if job.masks else job.output / f'{name}{folder.MASK}.png'
+    mask = job.output_masks / f'{name}.png' if job.masks else job.output / f'{name}{image_folder.MASK}.png'
     yield Copy(item, number, job.output / f'{name}.{job.format}', mask if item.mask else None)
 
 

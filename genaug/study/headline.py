@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 
 from genaug.data import sources, subsets
 from genaug.data.sources import Dataset, Split
+from genaug.errors import InputError
 from genaug.metrics.registry import METRICS
 from genaug.study.intervals import bootstrap_interval
 from genaug.study.store import Store, code_of, fingerprint
@@ -72,7 +73,7 @@ class Table:
     if jax.default_backend() == 'cpu':
       self._data.device_mib = 0  # images that come with every step have one shape for all k: compiled once
     self._advance, self._log = advance, log
-    pool = sources.load(_only(data, data.train_split), data_dir, log=log)
+    pool = self._of_enough(sources.load(_only(data, data.train_split), data_dir, log=log))
     smallest = int(np.bincount(pool.train.arrays['label']).min())
     self.per_class = [k for k in config.per_class if k <= smallest] or [smallest]
     if len(self.per_class) < len(config.per_class):
@@ -93,6 +94,20 @@ class Table:
     self._score = METRICS[config.classifier.eval.metrics[0]].key.removeprefix('eval/')
     scored = assemble(self._classifier('none'), self._example)
     self._code, self._evaluator = code_of(scored.config, scored.spec), Evaluator(scored)
+
+  def _of_enough(self, pool: Dataset) -> Dataset:
+    """The classes that can be split into folds. Raises InputError where some can't, unless they may be left out."""
+    least = max(2, self._config.folds)
+    counts = np.bincount(pool.train.arrays['label'], minlength=pool.num_classes)
+    small = {name: int(n) for name, n in zip(pool.class_names, counts) if n < least}
+    listed = ', '.join(f'{name!r} has {n}' for name, n in small.items())
+    if small and not self._config.skip_small_classes:
+      problem = f'too few training images for {self._config.folds} folds: class {listed}'
+      remedy = f'at least {least} of every class, or --config.skip_small_classes=True, which leaves these out'
+      raise InputError('data', pool.name, problem, remedy)
+    if small:
+      self._log(f'{pool.name}: left out for fewer than {least} training images: class {listed}')
+    return pool.of_classes([name for name in pool.class_names if name not in small])
 
   def _cells(self, per_class: int) -> list[Cell]:
     first = self._config.first_seed
@@ -264,7 +279,8 @@ class Table:
 
   @cached_property
   def _test_images(self) -> tuple[str, Split]:
-    split = sources.load(_only(self._data, self._data.test_split), self._data_dir, log=self._log).train
+    test = sources.load(_only(self._data, self._data.test_split), self._data_dir, log=self._log)
+    split = test.of_classes(self._class_names).train
     return fingerprint(split.arrays), split
 
   def _sizes(self) -> dict[str, Any]:

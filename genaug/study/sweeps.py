@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import pathlib
+import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -134,7 +135,7 @@ class Record:
     if self._path.exists():
       there = json.loads(self._path.read_text())
       workdir.refuse_another(directory, {name: there[name] for name in head}, head)
-      self.trials = {trial['id']: trial for trial in there['trials']}
+      self.trials = {trial['id']: trial | {'overrides': _with_tuples(trial['overrides'])} for trial in there['trials']}
 
   def update(self, overrides: Overrides, **changes: object) -> None:
     name = identity(overrides)
@@ -158,7 +159,11 @@ class Record:
     return sorted(done, key=lambda trial: (trial['status'] != 'finished', sign * trial['mean']))
 
   def distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
-    return {key: optuna.distributions.json_to_distribution(text) for key, text in self.sweep.space.items()}
+    found = {key: optuna.distributions.json_to_distribution(text) for key, text in self.sweep.space.items()}
+    for key, distribution in found.items():
+      if isinstance(distribution, optuna.distributions.CategoricalDistribution):
+        found[key] = optuna.distributions.CategoricalDistribution(_with_tuples(list(distribution.choices)))
+    return found
 
   def study(self, storage: optuna.storages.BaseStorage | None = None) -> optuna.Study:
     """What Optuna learns from: the trials that have ended with a score."""
@@ -192,7 +197,14 @@ def running_means(scores: Sequence[float]) -> list[float]:
 
 def flags(overrides: Overrides) -> str:
   """To be pasted behind `experiments.train --config ...`."""
-  return ' '.join(f'--config.{key}={value}' for key, value in sorted(overrides.items()))
+  return ' '.join(shlex.quote(f'--config.{key}={value}') for key, value in sorted(overrides.items()))
+
+
+def _with_tuples(value):
+  """What was JSON, with tuples where it has lists: choices of a distribution, and so values of a trial, are tuples."""
+  if isinstance(value, dict):
+    return {key: _with_tuples(item) for key, item in value.items()}
+  return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def table(record: Record, rows: int = 10) -> str:

@@ -47,6 +47,13 @@ def connect(address: str | None) -> None:
     raise InputError('address', address, ' '.join(str(error).split()), remedy) from None
 
 
+def check_resources(settings: ConfigDict) -> None:
+  """Raises InputError unless each of `c.sweep` is a number of at least 0, or -1."""
+  for name, value in settings.items():
+    if value < 0 and value != -1:
+      raise InputError(f'sweep.{name}', value, 'out of range', 'a number of at least 0, or -1, see configs/base.py')
+
+
 def resources(settings: ConfigDict) -> dict[str, float]:
   """What a trial gets. By default one GPU, where there are any, and its share of the cores of the smallest node.
 

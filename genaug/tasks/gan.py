@@ -98,7 +98,8 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       real_logits = discriminate(params, part['real'], keys['real'], label)
       fake_logits = discriminate(params, part['fake'], keys['fake'], label)
       loss = adversarial_loss(real_logits, fake_logits)[0].mean()
-      metrics = {'d_real': real_logits.mean(), 'd_fake': fake_logits.mean(), 'r_t': jnp.sign(real_logits).mean()}
+      metrics = {'d_real': real_logits.mean(), 'd_fake': fake_logits.mean()}
+      metrics['r_t'] = adversarial_loss.real_sign(real_logits, fake_logits).mean()
       critic = lambda images, keys: discriminate(params, images, keys, label)
       for name, penalty in penalties.items():
         metrics[name] = penalty(critic, part['real'], part['fake'], keys['penalty']).mean()

@@ -69,6 +69,7 @@ _HYPERPARAMETERS = {
 SHAPES = {'constant', 'cosine', 'linear'}
 RANGES = {
   'optim.schedule': Choice(SHAPES),
+  'optim.schedule_steps': Number(),
   'optim.warmup_steps': Number(),
   **{f'optim.{name}': allowed for name, allowed in _HYPERPARAMETERS.items()},
 }
@@ -97,9 +98,14 @@ def schedule(
   return lambda step: last + (first - last) * cosine(step)
 
 
+def schedule_steps(config: ConfigDict) -> int:
+  """Steps from the beginning of `optim.schedule`, warm-up included, to its end."""
+  return config.optim.schedule_steps or config.train.steps
+
+
 def at_step(value: float | tuple[float, float], config: ConfigDict, step: Int[Array, '']) -> ScalarLike:
   """What a setting that may be a pair is at one step of the run."""
-  found = schedule(value, config.optim.schedule, config.train.steps)
+  found = schedule(value, config.optim.schedule, schedule_steps(config))
   return found(step) if callable(found) else found
 
 
@@ -109,7 +115,7 @@ def optimizers(config: ConfigDict, networks: Iterable[str]) -> dict[str, optax.G
 
 
 def _optimizer(config: ConfigDict, own) -> optax.GradientTransformation:
-  optim, steps = config.optim, config.train.steps
+  optim, steps = config.optim, schedule_steps(config)
   values = {name: own.get(name) if own.get(name) is not None else optim[name] for name in _HYPERPARAMETERS}
   lr = values.pop('lr')
   if optim.schedule != 'constant' or optim.warmup_steps:

@@ -78,6 +78,7 @@ class Checkpoints:
       except Exception as error:  # orbax and tensorstore raise many kinds for damaged files
         broken[candidate] = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         continue
+      self._check_leaves(candidate, template, restored)
       for bad, reason in broken.items():
         moved = '' if self._read_only else f'; moved to {self._set_aside(bad)}'
         warn(f'checkpoint of step {bad} cannot be read ({reason}){moved}; using step {candidate}')
@@ -87,6 +88,17 @@ class Checkpoints:
       remedy = 'another --checkpoint' if step is not None else 'name another --workdir, or remove its checkpoints/'
       raise InputError('workdir', str(self._workdir), problem, remedy)
     return None
+
+  def _check_leaves(self, step: int, expected: PyTree, restored: PyTree) -> None:
+    """Raises InputError for a leaf of another shape or dtype, which orbax restores without a word."""
+    pairs = zip(jax.tree_util.tree_leaves_with_path(expected), jax.tree.leaves(restored), strict=True)
+    for (path, leaf), found in pairs:
+      if (leaf.shape, leaf.dtype) != (found.shape, found.dtype):
+        name = jax.tree_util.keystr(path, simple=True, separator='.')
+        problem = f'{name} of its checkpoint of step {step} is {found.dtype}{list(found.shape)}, '
+        problem += f'but {leaf.dtype}{list(leaf.shape)} with this config and these data'
+        remedy = 'the config and data that it was trained with, or another --workdir'
+        raise InputError('workdir', str(self._workdir), problem, remedy)
 
   def _set_aside(self, step: int) -> pathlib.Path:
     directory = self._workdir / 'broken_checkpoints'

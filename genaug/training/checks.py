@@ -36,6 +36,7 @@ _RANGES = {  # of the keys of every run; tasks declare those of their own
   'train.checkpoints_kept': Number(1),
   'eval.every': Number(1),
   'eval.samples': Number(2),
+  'eval.labels': Choice(('training', 'balanced')),
   'eval.batch_size': Number(1),
 }
 
@@ -60,9 +61,10 @@ def check_config(config: ConfigDict) -> None:
     if isinstance(allowed, Number) and isinstance(value, tuple | list) and config.optim.schedule == 'constant':
       problem = 'changes over the steps, but optim.schedule is constant'
       raise InputError(key, value, problem, '--config.optim.schedule=cosine, or one number')
-  if config.optim.warmup_steps >= config.train.steps:
-    remedy = f'fewer than train.steps = {config.train.steps}'
-    raise InputError('optim.warmup_steps', config.optim.warmup_steps, 'is the whole run', remedy)
+  if config.optim.warmup_steps >= (length := updates.schedule_steps(config)):
+    key = 'optim.schedule_steps' if config.optim.schedule_steps else 'train.steps'
+    problem, remedy = 'is the whole schedule', f'fewer than {key} = {length}'
+    raise InputError('optim.warmup_steps', config.optim.warmup_steps, problem, remedy)
   mixes = _mixes(config.augment)
   if mixes and 'label' not in task.inputs:
     key, problem = f'augment.{mixes[0]}.p', f'task {config.task!r} has no use for mixed images'

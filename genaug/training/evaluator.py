@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, PyTree, UInt8
+from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 from genaug.data.sources import Split
 from genaug.metrics import Evaluated, Scores
@@ -34,7 +34,7 @@ class Evaluator:
       settings=self._config.eval,
       outputs=lambda: self.outputs(state, test),
       samplers=tuple(self._task.samplers),
-      samples=lambda name: self.samples(state, self._config.eval.samples, sampler=name),
+      samples=lambda name: self.samples(state, self._config.eval.samples, sampler=name, labels=self._labels),
       train=self._dataset.train.arrays,
       test=test.arrays,
       split=self._split,
@@ -47,22 +47,41 @@ class Evaluator:
     return scores
 
   def samples(
-    self, state: PyTree, count: int, key: Key[Array, ''] | None = None, sampler: str | None = None
+    self,
+    state: PyTree,
+    count: int,
+    key: Key[Array, ''] | None = None,
+    sampler: str | None = None,
+    labels: Int[np.ndarray, ' n'] | None = None,
   ) -> Iterator[UInt8[np.ndarray, 'b h w c']]:
-    """Batches of images of a sampler, `count` in all; labels, or the images that they are made from, take turns."""
+    """Batches of images of a sampler, `count` in all.
+
+    The images that they are made from take turns, and so do `labels`: by default every class once.
+    """
     name = sampler or next(iter(self._task.samplers))
     key, size = self._keys.eval if key is None else key, min(self._config.eval.batch_size, count)
     for first in range(0, count, size):
       index = np.arange(first, first + size)
-      batch = self._batch(name, index)
+      batch = self._batch(name, index, labels)
       images = self._sample(name, state, batch, _keys_of(key, index))
       yield np.round(np.asarray(images)[: count - first] * 255).astype(np.uint8)
 
-  def _batch(self, sampler: str, index: np.ndarray) -> dict[str, np.ndarray]:
+  @property
+  def _labels(self) -> Int[np.ndarray, ' n'] | None:
+    """Labels of the samples that are scored: those of the training images in a fixed random order, as `eval.labels`.
+
+    A distance to unbalanced images would count balanced classes as an error of the generator.
+    """
+    label = self._dataset.train.arrays['label']
+    training = self._config.eval.labels == 'training' and self._spec.num_classes
+    return np.random.default_rng(0).permutation(label) if training else None
+
+  def _batch(self, sampler: str, index: np.ndarray, labels: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """What a sampler reads: labels in turn and, where it makes images from others, those of its split in turn."""
     found = self._task.samplers[sampler]
     if not found.source:
-      return {'label': (index % max(self._spec.num_classes, 1)).astype(np.int32)}
+      labels = np.arange(max(self._spec.num_classes, 1)) if labels is None else labels
+      return {'label': labels[index % len(labels)].astype(np.int32)}
     arrays = (self._dataset.train if found.split == 'train' else self._dataset.test).arrays
     return {name: array[index % len(array)] for name, array in arrays.items()}
 

@@ -8,7 +8,7 @@ import jax
 from jaxtyping import Array, Key, PyTree
 from ml_collections import ConfigDict
 
-from genaug.data import sources
+from genaug.data import record, sources
 from genaug.errors import InputError
 from genaug.metrics.registry import METRICS
 from genaug.models import Spec
@@ -76,15 +76,23 @@ def prepare(
     checks.check_devices(config, jax.device_count(), steps_per_call(config))
   dataset = sources.load(config.data, data_dir, log=log)
   checks.check_data(config, dataset)
+  if training:
+    log(dataset.summary)
   return assemble(config, dataset)
 
 
 def trained(
-  directory: pathlib.Path, data_dir: pathlib.Path, which: str, log: Callable[[str], None] = print
+  directory: pathlib.Path,
+  data_dir: pathlib.Path,
+  which: str,
+  log: Callable[[str], None] = print,
+  images: bool = True,
 ) -> tuple[Experiment, PyTree]:
   """The experiment of a workdir with its state at the 'best', the 'latest' or the checkpoint of a given step.
 
-  Without any evaluation the best is the latest. Changes nothing in the workdir. Raises InputError.
+  Without any evaluation the best is the latest. Without `images` its data set is empty, and the files it was trained on
+  need not be there. Changes nothing in the workdir. Raises InputError, also for data of other classes; tells `log` of
+  other images.
   """
   config = ConfigDict(workdir.read_config(directory))
   saved = checkpoint.Checkpoints(directory, 1, *best_metric(config), read_only=True)
@@ -92,8 +100,23 @@ def trained(
   if not steps or which not in ('best', 'latest', *steps):
     problem = f'its checkpoints are of steps {", ".join(steps)}' if steps else 'it holds no checkpoint'
     raise InputError('checkpoint', which, f'not in {directory}: {problem}', 'best, latest or one of those steps')
-  experiment = prepare(config, data_dir, log, training=False)
+  recorded = workdir.read_data(directory)
+  if recorded and not images:
+    checks.check_config(config)
+    experiment = assemble(config, record.placeholder(recorded))
+  else:
+    experiment = prepare(config, data_dir, log, training=False)
+    _compare_data(directory, experiment.dataset, log)
   step = saved.best() if which == 'best' else int(which) if which in steps else None
   state = saved.restore(experiment.init(), log, step)
   saved.close()
   return experiment, state
+
+
+def _compare_data(directory: pathlib.Path, dataset: sources.Dataset, log: Callable[[str], None]) -> None:
+  found = workdir.data_differences(directory, dataset)
+  if found and found.names:
+    problem = f'has other classes than this run was trained on ({found})'
+    raise InputError('data', dataset.name, problem, 'give the folders their old names')
+  if found and found.images:
+    log(f'not the data that this run was trained on ({found}): scores are of what is there now')

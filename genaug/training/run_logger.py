@@ -27,7 +27,7 @@ class RunLogger:
     workdir.create(directory)
     with contextlib.ExitStack() as held:
       held.enter_context(workdir.lock(directory))
-      workdir.claim(directory, experiment.config)
+      workdir.claim(directory, experiment.config, experiment.dataset)
       self._closing = held.pop_all()
     self.saved = Checkpoints(directory, experiment.config.train.checkpoints_kept, *best_metric(experiment.config))
     self._closing.callback(self.saved.close)

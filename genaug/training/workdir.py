@@ -13,6 +13,8 @@ import jax
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
+from genaug.data import record
+from genaug.data.sources import Dataset
 from genaug.errors import InputError
 
 _MACHINE = {'train.steps_per_call', 'data.device_mib'}  # change no result, and the next machine may want others
@@ -44,17 +46,60 @@ def lock(workdir: pathlib.Path, flag: str = 'workdir', doing: str = 'training') 
   return file
 
 
-def claim(workdir: pathlib.Path, config: ConfigDict) -> None:
-  """Writes config.json and environment.json, or makes sure that the run here is of this very config.
+def claim(workdir: pathlib.Path, config: ConfigDict, dataset: Dataset) -> None:
+  """Writes config.json, data.json and environment.json, or makes sure that the run here is of this config and data.
 
-  Raises InputError with the differing keys for a workdir of another one.
+  `train.steps` may be larger than there if that changes no earlier step. Raises InputError with the differing keys,
+  or classes, for a workdir of another run.
   """
   path = workdir / 'config.json'
   mine = json.loads(config.to_json())
+  workdir.mkdir(parents=True, exist_ok=True)
   if path.exists():
-    refuse_another(workdir, read_config(workdir), mine)
+    there = read_config(workdir)
+    _refuse_other_rates(there, mine)
+    there_steps, steps = there['train']['steps'], mine['train']['steps']
+    longer = {'train': there['train'] | {'steps': max(there_steps, steps)}}
+    refuse_another(workdir, _deciding(there | longer, there_steps), _deciding(mine, steps))
+    if (differing := data_differences(workdir, dataset)) and any(differing):
+      problem = f'is not what this run was trained on ({differing})'
+      raise InputError('data', dataset.name, problem, 'restore those files, or name another --workdir')
+  else:
+    write_json(workdir / 'data.json', record.describe(dataset))
   write_json(path, mine)
   write_json(workdir / 'environment.json', environment())
+
+
+def _deciding(config: dict, steps: int) -> dict:
+  """What of a config decides the states of a run that is planned for so many steps."""
+  optim = dict(config['optim'])
+  length = optim.pop('schedule_steps', 0) or steps
+  if optim['schedule'] != 'constant':
+    optim['schedule_steps'] = length
+  return {name: value for name, value in config.items() if name != 'sweep'} | {'optim': optim}
+
+
+def _refuse_other_rates(there: dict, mine: dict) -> None:
+  """Raises InputError for more steps where the schedule is as long as the run, so that all rates would change."""
+  steps, optim = mine['train']['steps'], mine['optim']
+  old = there['train']['steps']
+  if steps > old and optim['schedule'] != 'constant' and not optim.get('schedule_steps'):
+    problem = f'this run was planned for {old}, and optim.schedule={optim["schedule"]} ends with it: more steps would '
+    problem += 'change the rates of those already done'
+    remedy = f'--config.optim.schedule_steps={old} keeps them and goes on with the last rate'
+    raise InputError('train.steps', steps, problem, remedy)
+
+
+def data_differences(workdir: pathlib.Path, dataset: Dataset) -> record.Differences | None:
+  """Of these data from what the run here was trained on; None where a run of an older version has not recorded it."""
+  there = read_data(workdir)
+  return there and record.differences(there, dataset)
+
+
+def read_data(workdir: pathlib.Path) -> dict | None:
+  """What `genaug.data.record` says of the data a workdir was trained on, if it is there."""
+  path = workdir / 'data.json'
+  return _read_json(workdir, path) if path.exists() else None
 
 
 def refuse_another(workdir: pathlib.Path, there: dict, now: dict, flag: str = 'workdir') -> None:
@@ -70,7 +115,10 @@ def refuse_another(workdir: pathlib.Path, there: dict, now: dict, flag: str = 'w
 
 def read_config(workdir: pathlib.Path) -> dict:
   """The config a workdir was trained with. Raises InputError if there is none."""
-  path = workdir / 'config.json'
+  return _read_json(workdir, workdir / 'config.json')
+
+
+def _read_json(workdir: pathlib.Path, path: pathlib.Path) -> dict:
   try:
     return json.loads(path.read_text())
   except (OSError, json.JSONDecodeError) as error:
