@@ -38,9 +38,7 @@ flags.adopt_module_key_flags(cli)
 def main() -> int:
   from genaug.offline import augment_folder
 
-  root, output, masks = (
-    flag.value and pathlib.Path(flag.value).expanduser().resolve() for flag in (_INPUT, _OUTPUT, _MASKS)
-  )
+  root, output, masks = (flag.value and pathlib.Path(flag.value).resolve() for flag in (_INPUT, _OUTPUT, _MASKS))
   job = augment_folder.Job(_CONFIG.value.augment, root, output, masks, _COPIES.value, _SEED.value, _FORMAT.value)
   written, there, failures = augment_folder.run(job)
   print(f'{written:,} images written to {output}' + (f', {there:,} were there' if there else ''))

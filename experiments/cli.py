@@ -79,8 +79,11 @@ def _complain(error: InputError) -> int:
 
 
 def _parse(argv: list[str], choices: tuple[str, ...], many: bool) -> list[str]:
-  """absl's parser, but --dry-run may be spelt with dashes and every mistake is told with its remedy."""
+  """absl's parser, but --dry-run may be spelt with dashes, ~ may begin a path behind `=`, where no shell expands it,
+  and every mistake is told with its remedy.
+  """
   argv = [re.sub(r'^--[^=]+', lambda name: '--' + name[0][2:].replace('-', '_'), a) for a in argv]
+  argv = [re.sub(r'^(--[^=]+=)(~.*)', lambda found: found[1] + os.path.expanduser(found[2]), a) for a in argv]
   try:
     rest = flags.FLAGS(argv)
     if not many and (len(rest) != 1 + bool(choices) or (choices and rest[1] not in choices)):

@@ -82,8 +82,8 @@ def _read_folder() -> tuple[list[str], list[Example]]:
   from genaug.data import folder
   from genaug.offline import contact_sheet
 
-  masks = pathlib.Path(_MASKS.value).expanduser() if _MASKS.value else None
-  items = folder.find(pathlib.Path(_IMAGES.value).expanduser(), masks, key='images')
+  masks = pathlib.Path(_MASKS.value) if _MASKS.value else None
+  items = folder.find(pathlib.Path(_IMAGES.value), masks, key='images')
   chosen = [items[i] for i in sorted({*np.linspace(0, len(items) - 1, _ROWS.value).astype(int)})]
   examples = []
   for item in chosen:

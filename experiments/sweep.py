@@ -74,8 +74,9 @@ def main() -> int:
 
   file = flags.FLAGS['config'].config_filename.partition(':')[0]
   directory = pathlib.Path(_WORKDIR.value or f'runs/{cli.config_name()}-sweep').absolute()
-  data_dir = pathlib.Path(_DATA_DIR.value).expanduser().absolute()
+  data_dir = pathlib.Path(_DATA_DIR.value).absolute()
   get_sweep = _get_sweep(file)
+  tuning.check_resources(_CONFIG.value.sweep)
   sweep = sweeps.define(_CONFIG.value, _FOLDS.value, get_sweep, data_dir, say)
   directory.mkdir(parents=True, exist_ok=True)
   with workdir.lock(directory):

@@ -41,6 +41,7 @@ REFUSED = {  # the entries of one example, and what the message says
   'bool': ({'image': IMAGE > 0}, r'image of bool: must be .*astype\(np.float32\)'),
   'channels first': ({'image': np.zeros((3, 28, 32))}, r'image of shape \(3, 28, 32\): .*np.moveaxis\(image, -3, -1\)'),
   'grey': ({'image': IMAGE[..., 0]}, r'image of shape \(28, 20\): must be \[h, w, c\].*image\[..., None\]'),
+  'no pixel': ({'image': np.zeros((0, 20, 3))}, r'image of shape \(0, 20, 3\): must hold at least one pixel'),
   'nothing': ({'image': np.zeros((4, 28, 20, 3))}, r'must be \[h, w, c\], for one key; jax.random.split\(key, 4\)'),
 }
 

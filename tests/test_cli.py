@@ -1,5 +1,6 @@
 """Wrong input ends in one message that names key, value and remedy, status 2, and before anything compiles."""
 
+import pathlib
 import statistics
 import subprocess
 import sys
@@ -77,6 +78,10 @@ CASES = {
     lambda t: [*_own(_folder(t)), '--config.data.image_size=30'],
     ['data.image_size', '30', '--config.data.image_size=64'],
   ),
+  'size before pixels': (
+    lambda t: [*_own(_broken_folder(t)), '--config.data.image_size=30'],
+    ['data.image_size', '30', '--config.data.image_size=64'],
+  ),
   'wrong channels': (lambda t: [*_own(_folder(t)), '--config.data.channels=2'], ['data.channels', '2', '1']),
   'unwritable workdir': (lambda t: ['--workdir=/proc/genaug'], ['workdir', '/proc/genaug', '--workdir']),
   'infinite': (lambda t: ['--config.optim.lr=inf'], ['optim.lr', 'inf', 'at least 0']),
@@ -125,6 +130,12 @@ def test_batch_not_divisible_by_devices(data_dir, tmp_path):
   assert done.returncode == 2, done.stderr
   assert 'train.batch_size = 15: not divisible by the 2 devices' in done.stderr
   assert 'Finished XLA compilation' not in done.stderr
+
+
+def test_a_path_behind_an_equals_sign_may_begin_at_home(forked):
+  done = forked('experiments.evaluate', '--workdir=~/of-nobody')
+  assert done.returncode == 2
+  assert f"workdir = '{pathlib.Path.home() / 'of-nobody'}'" in done.stderr
 
 
 def test_dry_run_says_what_would_happen_and_trains_nothing(data_dir, tmp_path):

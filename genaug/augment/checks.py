@@ -118,6 +118,8 @@ def _check_shape(name: str, target: Target, value: Array, size: int | None, give
     elif target.kind == 'image' and len(shape) == 2:
       remedy = '; a grey image has a channel: image[..., None]'
     raise ValueError(f'{name} of shape {shape}: must be {wanted}, for {given}{remedy}')
+  if target.kind in SPATIAL and 0 in shape[lead:]:
+    raise ValueError(f'{name} of shape {shape}: must hold at least one pixel')
   if target.kind == 'image':
     first, channels = shape[lead], shape[-1]
     if channels > MOST_CHANNELS and first in (1, 3):

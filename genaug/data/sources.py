@@ -69,7 +69,7 @@ class Dataset(NamedTuple):
   def summary(self) -> str:
     """How many images there are, of which classes."""
     counts = [np.bincount(split.arrays['label'], minlength=self.num_classes) for split in (self.train, self.test)]
-    each = [f'{name} {train:,} + {test:,}' for name, train, test in zip(self.class_names, *counts)]
+    each = [f'{name}: {train:,} + {test:,}' for name, train, test in zip(self.class_names, *counts)]
     more = f', and {len(each) - _SHOWN} more classes' * (len(each) > _SHOWN)
     total = '{:,} training + {:,} test images'.format(*(count.sum() for count in counts))
     return f'{self.name}: {total} ({", ".join(each[:_SHOWN])}{more})'
@@ -123,8 +123,21 @@ def load(
     test = train
   if train.arrays['image'].shape[1:] != test.arrays['image'].shape[1:]:
     raise _unequal(config.name, train.arrays['image'][0], test.arrays['image'][0])
+  return Dataset(config.name, train, test, _class_names(features))
+
+
+def expected(
+  config: ml_collections.ConfigDict, data_dir: str | pathlib.Path
+) -> tuple[tuple[int | None, ...], tuple[str, ...]]:
+  """(image shape, class names) of what `load` will find, known before a pixel is read; a side may be None."""
+  builder = _make_builder(config, pathlib.Path(data_dir).expanduser().absolute())
+  features = _check_features(config.name, builder)
+  return features['image'].shape, _class_names(features)
+
+
+def _class_names(features: dict[str, object]) -> tuple[str, ...]:
   label = features.get('label')
-  return Dataset(config.name, train, test, tuple(label.names) if label else ('all',))
+  return tuple(label.names) if label else ('all',)
 
 
 def is_prepared(config: ml_collections.ConfigDict, data_dir: str | pathlib.Path) -> bool:

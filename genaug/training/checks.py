@@ -78,12 +78,12 @@ def check_config(config: ConfigDict) -> None:
     METRICS[name].check()
 
 
-def check_data(config: ConfigDict, dataset: Dataset) -> None:
-  """Whether the model and the augmentation fit the images. Raises InputError."""
-  height, _, channels = dataset.image_shape
+def check_model(config: ConfigDict, image_shape: ImageShape, classes: int) -> None:
+  """Whether the model and the augmentation fit images of that shape, of so many classes. Raises InputError."""
+  height, _, channels = image_shape
   own = config.data.name == 'image_folder'
   try:
-    NETWORKS[config.model.network].check(dataset.image_shape)
+    NETWORKS[config.model.network].check(image_shape)
   except ValueError as error:
     raise InputError(
       'data.image_size' if own else 'data.name',
@@ -95,16 +95,21 @@ def check_data(config: ConfigDict, dataset: Dataset) -> None:
     raise InputError(
       'data.name', config.data.name, f'its images have {channels} channels', 'use images with 1 or 3 channels'
     )
+  if classes < 2 and reads_labels(config):
+    problem, remedy = f'{config.data.name} has only one class', '--config.model.conditional=False'
+    if 'label' in TASKS[config.task].inputs:
+      raise InputError('task', config.task, problem, 'use images of several classes')
+    raise InputError('model.conditional', True, problem, remedy)
+  check_augment(config.augment, image_shape, f'an image of {config.data.name}')
+
+
+def check_data(config: ConfigDict, dataset: Dataset) -> None:
+  """Whether there are images, and the model and the augmentation fit them. Raises InputError."""
   for key, split in (('data.train_split', dataset.train), ('data.test_split', dataset.test)):
     if len(split.arrays['label']) < 2:
       remedy = 'more images; for image_folder also a larger data.test_fraction'
       raise InputError(key, ranges.get(config, key), 'holds fewer than two images', remedy)
-  if dataset.num_classes < 2 and reads_labels(config):
-    problem, remedy = f'{dataset.name} has only one class', '--config.model.conditional=False'
-    if 'label' in TASKS[config.task].inputs:
-      raise InputError('task', config.task, problem, 'use images of several classes')
-    raise InputError('model.conditional', True, problem, remedy)
-  check_augment(config.augment, dataset.image_shape, f'an image of {config.data.name}')
+  check_model(config, dataset.image_shape, dataset.num_classes)
 
 
 def check_augment(augment: ConfigDict, image_shape: ImageShape | None = None, name: str = '') -> Pipeline:

@@ -74,6 +74,9 @@ def prepare(
   checks.check_config(config)
   if training:
     checks.check_devices(config, jax.device_count(), steps_per_call(config))
+  image_shape, class_names = sources.expected(config.data, data_dir)
+  if None not in image_shape:  # before the time that preparing the images takes
+    checks.check_model(config, image_shape, len(class_names))
   dataset = sources.load(config.data, data_dir, log=log)
   checks.check_data(config, dataset)
   if training:
