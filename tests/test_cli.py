@@ -133,9 +133,9 @@ def test_batch_not_divisible_by_devices(data_dir, tmp_path):
 
 
 def test_a_path_behind_an_equals_sign_may_begin_at_home(forked):
-  done = forked('experiments.evaluate', '--workdir=~/of-nobody')
+  done = forked('experiments.evaluate', '--workdir=~/missing')
   assert done.returncode == 2
-  assert f"workdir = '{pathlib.Path.home() / 'of-nobody'}'" in done.stderr
+  assert f"workdir = '{pathlib.Path.home() / 'missing'}'" in done.stderr
 
 
 def test_dry_run_says_what_would_happen_and_trains_nothing(data_dir, tmp_path):

@@ -55,10 +55,9 @@ def find(root: pathlib.Path, masks: pathlib.Path | None = None, key: str = 'inpu
     raise InputError(key, str(root), 'is not a folder', f'--{key}=FOLDER, with images in it or in its sub-folders')
   files, skipped = image_folder.walk(root)
   if masks is None:
-    by_stem = {path.with_suffix(''): path for path in files}
-    beside = {path: by_stem.get(path.with_name(path.stem + image_folder.MASK)) for path in files}
+    beside = image_folder.masks_beside(files)
     taken = set(beside.values())
-    items = [Item(path.relative_to(root).as_posix(), path, beside[path]) for path in files if path not in taken]
+    items = [Item(path.relative_to(root).as_posix(), path, beside.get(path)) for path in files if path not in taken]
   else:
     names = [path.relative_to(root) for path in files]
     items = [Item(name.as_posix(), root / name, masks / name.with_suffix('.png')) for name in names]

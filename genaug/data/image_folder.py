@@ -56,6 +56,7 @@ class ImageFolderConfig(tfds.core.BuilderConfig):
   """What to read and how to fit it; make it with `image_folder_config`, which also names it."""
 
   folder: pathlib.Path
+  found: Found
   image_size: int
   channels: int
   test_fraction: float
@@ -70,11 +71,11 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   def _info(self) -> tfds.core.DatasetInfo:
     c = self.builder_config
-    label = tfds.features.ClassLabel(names=find_images(c.folder).class_names)
+    label = tfds.features.ClassLabel(names=c.found.class_names)
     return dataset_info(self, (c.image_size, c.image_size, c.channels), label)
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
-    c, found = self.builder_config, find_images(self.builder_config.folder)
+    c, found = self.builder_config, self.builder_config.found
     paths, labels, given = [], [], []
     for split, classes in found.splits.items():
       for name, files in classes.items():
@@ -132,13 +133,15 @@ def image_folder_config(
   if not folder:
     raise InputError('data.folder', folder, 'names no folder', '--config.data.folder=PATH')
   root = pathlib.Path(folder).expanduser().resolve()
-  paths = [path for classes in find_images(root).splits.values() for files in classes.values() for path in files]
+  found = find_images(root)
+  paths = [path for classes in found.splits.values() for files in classes.values() for path in files]
   stats = [(os.fsencode(p.relative_to(root)).hex(), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
   settings = [os.fsencode(root).hex(), image_size, channels, test_fraction, skip_broken]
   digest = hashlib.sha256(json.dumps([*settings, sorted(stats)]).encode()).hexdigest()[:12]
   return ImageFolderConfig(
     name=f'{re.sub(r"[^A-Za-z0-9_]", "_", root.name)}-{digest}',
     folder=root,
+    found=found,
     image_size=image_size,
     channels=channels,
     test_fraction=test_fraction,
@@ -172,6 +175,13 @@ def walk(root: pathlib.Path) -> Walk:
   return Walk(sorted(images), skipped)
 
 
+def masks_beside(images: list[pathlib.Path]) -> dict[pathlib.Path, pathlib.Path]:
+  """The NAME_mask.png of every NAME.jpg among them that has one."""
+  by_stem = {path.with_suffix(''): path for path in images}
+  beside = {path: by_stem.get(path.with_name(path.stem + MASK)) for path in images}
+  return {path: mask for path, mask in beside.items() if mask}
+
+
 def find_images(root: pathlib.Path) -> Found:
   """Image files of root/CLASS and of folders in it, or of root alone; or of these in root/train, root/test, root/val.
 
@@ -182,8 +192,7 @@ def find_images(root: pathlib.Path) -> Found:
   if not root.is_dir():
     raise InputError('data.folder', str(root), 'is not a folder', layout)
   images, skipped = walk(root)
-  stems = {path.with_suffix('') for path in images}
-  masks = [p for p in images if p.stem.endswith(MASK) and p.with_name(p.stem.removesuffix(MASK)) in stems]
+  masks = masks_beside(images).values()
   skipped = skipped | dict.fromkeys(masks, 'the mask of the image beside it')
   images = sorted(set(images) - set(masks))
   if not images:
@@ -239,14 +248,13 @@ def _notes(
   for i, digest in enumerate(originals):
     groups.setdefault(digest, []).append(i)
   same = [rows for rows in groups.values() if len(rows) > 1]
-  across = [rows for rows in same if len({sides[i] for i in rows}) > 1]
-  for rows, words in (
-    (same if own_split else [], 'copies of one image are kept on one side of the split'),
-    ([] if own_split else across, 'the same image is in several splits, so scores count what was trained on'),
-  ):
-    if rows:
-      shown = '; '.join(' = '.join(_name(paths[i], root) for i in group) for group in rows[:3])
-      notes.append(f'{words}: {shown}' + f' and {len(rows) - 3} more such groups' * (len(rows) > 3))
+  words = 'copies of one image are kept on one side of the split'
+  if not own_split:
+    same = [rows for rows in same if len({sides[i] for i in rows}) > 1]
+    words = 'the same image is in several splits, so scores count what was trained on'
+  if same:
+    shown = '; '.join(' = '.join(_name(paths[i], root) for i in rows) for rows in same[:3])
+    notes.append(f'{words}: {shown}' + f' and {len(same) - 3} more such groups' * (len(same) > 3))
   return tuple(notes)
 
 

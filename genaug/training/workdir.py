@@ -54,7 +54,6 @@ def claim(workdir: pathlib.Path, config: ConfigDict, dataset: Dataset) -> None:
   """
   path = workdir / 'config.json'
   mine = json.loads(config.to_json())
-  workdir.mkdir(parents=True, exist_ok=True)
   if path.exists():
     there = read_config(workdir)
     _refuse_other_rates(there, mine)
