@@ -46,6 +46,9 @@ def get_config() -> ConfigDict:
   c.data.test_fraction = 0.2            # image_folder only: share of each class held out; folders train/class and
                                         # test/class (or val/class) are taken as they are
   c.data.skip_broken = False            # image_folder only: leave out files that don't decode, instead of refusing
+  c.data.load_truncated = False         # folders: read files that are cut short as far as they go
+  c.data.bits = 0                       # folders: of grey images with more than 8: 10, 12, 14, 16, or 1 for floats up
+                                        # to 1; 0 is as many as the brightest value of all of them needs
   c.data.device_mib = 512               # splits up to this size live on the accelerator, larger ones are streamed
 
   # Of training images: every operation with its probability p of each image to get it, and its parameters; a parameter

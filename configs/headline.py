@@ -42,6 +42,7 @@ def get_config(size='quick'):
   c.tuning_seed = 1000
   c.folds = 3
   c.skip_small_classes = False  # leave classes out that have fewer training images than there are folds
+  c.data = ConfigDict({'skip_broken': False, 'load_truncated': False, 'bits': 0})  # of --images, as in configs/base.py
 
   # Each is trained on the k images of a class alone. Of `candidates` generated images a class the share `kept` is used:
   # those to which row `none`'s classifier of the same images gives the highest confidence.

@@ -10,15 +10,16 @@ path below --input and the copy's number only. Nothing that exists is ever writt
 Masks move along and keep their labels: NAME_mask.png beside NAME.jpg, whose copies are NAME_aug000_mask.png; or
 NAME.png in --masks, whose copies go into a folder of their own, OUTPUT_masks. They are grey of 8 or 16 bits, have a
 palette or are RGB; what an image uncovers has label 0.
-Images come out upright (EXIF) with 8 bits a channel: grey stays grey, 16 bits are scaled, palettes and CMYK become RGB.
+Images come out upright (EXIF), in sRGB and with 8 bits a channel: grey stays grey, more bits are scaled by the range
+that all images together have (--config.data.bits), palettes and CMYK become RGB.
 Transparency moves like a mask and is put back; colours are augmented whether transparent or not. JPEG (--format=jpg)
 knows none and is put on white.
 
-Images of one size are computed together, and each size is compiled once. Exit status 1: some files were unreadable.
+Images of one size are computed together, and each size is compiled once. Files that are left out are listed; exit
+status 1: some of them may be images, such as unreadable ones.
 """
 
 import pathlib
-import sys
 
 from absl import flags
 
@@ -36,15 +37,14 @@ flags.adopt_module_key_flags(cli)
 
 
 def main() -> int:
-  from genaug.offline import augment_folder
+  from genaug.offline import augment_folder, reading
 
   root, output, masks = (flag.value and pathlib.Path(flag.value).resolve() for flag in (_INPUT, _OUTPUT, _MASKS))
-  job = augment_folder.Job(_CONFIG.value.augment, root, output, masks, _COPIES.value, _SEED.value, _FORMAT.value)
-  written, there, failures = augment_folder.run(job)
+  config = _CONFIG.value
+  settings = _COPIES.value, _SEED.value, _FORMAT.value, config.data.bits, config.data.load_truncated
+  written, there, skipped = augment_folder.run(augment_folder.Job(config.augment, root, output, masks, *settings))
   print(f'{written:,} images written to {output}' + (f', {there:,} were there' if there else ''))
-  for name, problem in sorted(failures.items()):
-    print(f'error: {name}: {problem}', file=sys.stderr)
-  return 1 if failures else 0
+  return reading.say_skipped(skipped, root)
 
 
 if __name__ == '__main__':

@@ -3,9 +3,11 @@
   python -m experiments.prepare --dataset mnist5k
   python -m experiments.prepare --dataset fashion_mnist,emoji64/google --data_dir .data
   python -m experiments.prepare --dataset all
+  python -m experiments.prepare --dataset image_folder --remove
 
 Only ordinary clients fetch (apt-get, npm, TFDS); nothing is installed, all files go to DATA_DIR/downloads.
-Any other name of tfds.list_builders() works too, where TFDS can prepare it.
+Any other name of tfds.list_builders() works too, where TFDS can prepare it. Every change of a folder of images is
+prepared anew, by the run that reads it; --remove deletes the old copies with the others.
 """
 
 import hashlib
@@ -30,6 +32,7 @@ EMOJI_SHA256 = {
 DATASET = flags.DEFINE_multi_string(
   'dataset', None, f"what to prepare, repeated or comma separated; 'all' is {', '.join(KNOWN)}", required=True
 )
+REMOVE = flags.DEFINE_bool('remove', False, 'Delete what is prepared: for image_folder, of all folders and settings.')
 DATA_DIR = cli.define_data_dir()
 flags.adopt_module_key_flags(cli)
 
@@ -92,7 +95,7 @@ def prepare(name: str, data_dir: pathlib.Path) -> str:
   config.name = name
   if name == 'image_folder':
     problem = 'is prepared by the experiment that names data.folder'
-    raise InputError('--dataset', name, problem, 'start that experiment')
+    raise InputError('--dataset', name, problem, 'start that experiment, or --remove what was prepared')
   if sources.is_prepared(config, data_dir):
     print(f'{name}: already prepared in {data_dir}')
   else:
@@ -112,7 +115,7 @@ def main() -> None:
   named = [name.strip() for value in DATASET.value for name in value.split(',') if name.strip()]
   names = [known for name in named for known in (KNOWN if name == 'all' else (name,))]
   for name in dict.fromkeys(names):
-    print(prepare(name, pathlib.Path(DATA_DIR.value)))
+    print((sources.remove if REMOVE.value else prepare)(name, pathlib.Path(DATA_DIR.value)))
 
 
 if __name__ == '__main__':

@@ -7,6 +7,7 @@ images of any sizes, its sub-folders too, with their masks: NAME_mask.png beside
 Of these, images with transparency are put on white, and those of more than 512 pixels are made smaller first.
 Where there is a mask, the box about what it covers is drawn as well and moves along. Where the config mixes, images
 of the same size are each other's partners. Beneath a draw is what happened to it, such as `rotate 12.3°`.
+Files of the folder that are left out are listed; exit status 1: some of them may be images, such as unreadable ones.
 """
 
 import os
@@ -33,13 +34,13 @@ _DRAWS = 8
 Example = dict[str, np.ndarray]
 
 
-def main() -> None:
+def main() -> int:
   from genaug.offline import captions, contact_sheet
   from genaug.training import checks, figures
 
   config, output = _CONFIG.value, pathlib.Path(_OUTPUT.value)
   _check_output(output)
-  names, examples = _read_folder() if _IMAGES.value else _read_data_set(config.data)
+  names, examples, status = _read_folder(config.data) if _IMAGES.value else (*_read_data_set(config.data), 0)
   for shape, name in {example['image'].shape: name for name, example in zip(names, examples)}.items():
     checks.check_augment(config.augment, shape, name if _IMAGES.value else f'an image of {config.data.name}')
   on = captions.turned_on(config.augment)
@@ -56,6 +57,7 @@ def main() -> None:
   heads = ['original', *(f'draw {i}' for i in range(1, _DRAWS + 1))]
   figures.save_png(output, contact_sheet.render(title, heads, rows))
   print(f'{len(rows)} images with {_DRAWS} draws each: {output}')
+  return status
 
 
 def _check_output(output: pathlib.Path) -> None:
@@ -78,23 +80,20 @@ def _read_data_set(data) -> tuple[list[str], list[Example]]:
   return [dataset.class_names[label] for label in labels], examples
 
 
-def _read_folder() -> tuple[list[str], list[Example]]:
-  from genaug.data import folder
-  from genaug.offline import contact_sheet
+def _read_folder(data) -> tuple[list[str], list[Example], int]:
+  """Names, examples, and the exit status that says whether an image was left out."""
+  from genaug.data import folder, image_file
+  from genaug.offline import reading
 
-  masks = pathlib.Path(_MASKS.value) if _MASKS.value else None
-  items = folder.find(pathlib.Path(_IMAGES.value), masks, key='images')
-  chosen = [items[i] for i in sorted({*np.linspace(0, len(items) - 1, _ROWS.value).astype(int)})]
-  examples = []
-  for item in chosen:
-    try:
-      folder.read_layout(item)
-      image = folder.on_white(folder.read_image(item.image)).pixels
-      example = {'image': image} | ({'mask': folder.read_mask(item.mask).pixels} if item.mask else {})
-    except ValueError as error:
-      raise InputError('images', _IMAGES.value, f'{item.name}: {error}', 'repair or remove that file') from None
-    examples.append(contact_sheet.reduced(example))
-  return [item.name for item in chosen], examples
+  root, masks = pathlib.Path(_IMAGES.value), pathlib.Path(_MASKS.value) if _MASKS.value else None
+  image_file.check_bits(data.bits)
+  items, skipped = folder.contents(root, masks, key='images')
+  with image_file.truncated_files(data.load_truncated):
+    examples = reading.examples(items, skipped, _ROWS.value, data.bits)
+  status = reading.say_skipped(skipped, root)
+  if not examples:
+    raise InputError('images', str(root), 'no image is readable', 'name another --images')
+  return list(examples), list(examples.values()), status
 
 
 if __name__ == '__main__':

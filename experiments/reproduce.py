@@ -37,13 +37,13 @@ _OUTPUT = flags.DEFINE_string('output', None, 'Directory of the results. Default
 flags.adopt_module_key_flags(cli)
 
 
-def _data_sets() -> dict:
+def _data_sets(reading: ConfigDict) -> dict:
   """The `data` of an experiment's config for every name; what is not there yet is fetched."""
   from configs import base
 
   if _IMAGES.value:
     data = base.get_config().data
-    data.update({'name': 'image_folder', 'folder': _IMAGES.value, 'image_size': _IMAGE_SIZE.value})
+    data.update({'name': 'image_folder', 'folder': _IMAGES.value, 'image_size': _IMAGE_SIZE.value, **reading})
     return {pathlib.Path(_IMAGES.value).resolve().name: data}
   data_sets = {name: base.get_config().data for name in _DATASET.value}
   for name, data in data_sets.items():
@@ -62,7 +62,7 @@ def _headline() -> None:
       '--full', True, 'says the same as --config', '--config=configs/headline.py:full --config.seeds=3 ...'
     )
   config = headline.get_config('full') if _FULL.value else _CONFIG.value
-  _study('headline', {name: (config, data) for name, data in _data_sets().items()})
+  _study('headline', {name: (config, data) for name, data in _data_sets(config.data).items()})
 
 
 def _confirm() -> None:

@@ -89,6 +89,15 @@ def test_every_row_has_every_seed_and_its_differences(finished):
   assert finished[2]['images']['test'] == 6
 
 
+def test_a_test_image_among_those_trained_on_is_refused(folder, tmp_path):
+  shutil.copytree(folder, tmp_path / 'leaky')
+  for name in ('dark', 'light'):
+    for path in (tmp_path / 'leaky' / 'train' / name).iterdir():
+      Image.open(tmp_path / 'leaky' / 'test' / name / '10.png').save(path.with_suffix('.tif'))
+  with pytest.raises(InputError, match=r'trained on \d+ images of the test split(?s:.*)remove the copies'):
+    _table(tmp_path / 'leaky', tmp_path).run(save=lambda _: None)
+
+
 def test_nothing_is_trained_on_a_test_image_or_one_outside_the_k(finished, folder, tmp_path, monkeypatch):
   """All other images turn to noise: every trained stage must be found under the hash of what it has seen."""
   directory, table, before = finished

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genaug.data import image_folder, sources, subsets
+from genaug.data import folder as folders
+from genaug.data import sources, subsets
 from genaug.errors import InputError
 from genaug.training import workdir
 from genaug.training.checkpoint import Checkpoints
@@ -142,7 +143,7 @@ def test_adding_and_removing_files_moves_no_other_file_across_the_split(folder):
 def test_about_the_fraction_is_held_out_and_every_class_has_both_sides():
   labels = np.repeat(np.arange(200), 20)
   identities = [str(i).encode() for i in range(len(labels))]
-  test = subsets.test_by_identity(identities, labels, 0.2)
+  test = subsets.split_by_identity(identities, labels, 0.2)
   assert abs(test.mean() - 0.2) < 4 * np.sqrt(0.2 * 0.8 / len(labels)) + 0.01
   per_class = test.reshape(200, 20).sum(1)
   assert per_class.min() >= 1
@@ -165,20 +166,45 @@ def test_copies_of_one_image_are_on_one_side(folder):
       assert len(held) == len(set(held)) + 1
   assert 'copies of one image are kept on one side of the split: ash/1.png = ash/again.png' in said
 
-  copies = image_folder.find_images(folder.parent / 'copies').splits['']
+  copies = folders.find_images(folder.parent / 'copies').splits['']
   paths = [path for name in CLASSES for path in copies[name]]
-  originals = [image_folder.original(path) for path in paths]
+  originals = [folders.original(path, path.read_bytes()) for path in paths]
   assert len(set(originals)) == 24
-  test = subsets.test_by_identity(originals, np.repeat(np.arange(3), 32), 0.3)
+  test = subsets.split_by_identity(originals, np.repeat(np.arange(3), 32), 0.3)
   assert not {originals[i] for i in np.flatnonzero(test)} & {originals[i] for i in np.flatnonzero(~test)}
 
   shutil.copy(folder.parent / 'copies/elm/2_aug001.png', folder / 'elm/2_aug001.png')
-  assert image_folder.original(folder / 'elm/2_aug001.png') == image_folder.original(folder / 'elm/2.png')
+  originals = [
+    folders.original(path, path.read_bytes()) for path in (folder / 'elm/2_aug001.png', folder / 'elm/2.png')
+  ]
+  assert originals[0] == originals[1]
 
 
 def test_masks_beside_images_are_no_images(folder):
   _save(folder / 'ash/0_mask.png', 1)
-  _save(folder / 'elm/lone_mask.png', 2)  # of no image: a picture by that name
-  found = image_folder.find_images(folder).splits['']
-  assert len(found['ash']) == 8
-  assert len(found['elm']) == 9
+  _save(folder / 'elm/gas_mask.png', 2)
+  found, skipped = folders.find_images(folder)
+  assert [len(images) for images in found[''].values()] == [8, 8, 8]
+  assert skipped[folder / 'elm/gas_mask.png'] == 'a mask without an image'
+  (folder / 'ash/0_mask.png').unlink()  # where no image has a mask, it is a picture by that name
+  assert [len(images) for images in folders.find_images(folder).splits[''].values()] == [8, 9, 8]
+
+
+@pytest.mark.parametrize(
+  ('image', 'mask'),
+  [
+    ('ash/a.jpg', 'ash/a_mask.PNG'),
+    ('ash/a.jpg', 'ash/masks/a.png'),
+    ('ash/a.jpg', 'masks/ash/a.png'),
+    ('images/ash/a.jpg', 'masks/ash/a_mask.tif'),
+    ('images/a.jpg', 'masks/a.png'),
+  ],
+)
+def test_masks_lie_beside_images_or_in_a_folder_of_their_own(image, mask, tmp_path):
+  for name in (image, mask, 'fir/1.jpg', 'masks/1.jpg'):  # the last one is of a class of its own
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / name)
+  items, skipped = folders.contents(tmp_path)
+  assert {item.name: item.mask for item in items if item.mask} == {image: tmp_path / mask}
+  assert skipped == {tmp_path / mask: folders.IS_A_MASK}
+  assert len(items) == 3

@@ -1,165 +1,202 @@
-"""A folder of images as it lies on disk, of any sizes and depth, with their masks: read and written without loss."""
+"""What lies in a folder of images: which files are images and of which class, which are masks, what is left out."""
 
-import contextlib
+import glob
+import hashlib
+import os
 import pathlib
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Iterable
 from typing import NamedTuple
 
-import numpy as np
-from jaxtyping import Integer, UInt8
-from PIL import ExifTags, Image, ImageOps
-
-from genaug.data import builders, image_folder
+from genaug.data.image_file import EXTENSIONS
 from genaug.errors import InputError
 
-MODES = {'L': 1, 'LA': 2, 'RGB': 3, 'RGBA': 4}  # Pillow's, of images as they are read: 8 bits a channel
+MASK = '_mask'  # NAME_mask.png is the mask of the NAME.jpg beside it
+COPY = re.compile(r'(.+)_aug\d{3,}')  # stem of an augmented copy
+SPLITS = {'train': 'train', 'test': 'test', 'val': 'validation', 'valid': 'validation', 'validation': 'validation'}
+NOT_AN_IMAGE, IS_A_MASK = 'not an image by its name', 'a mask'  # why a file is left out that need not be missed
+_SHOWN = 100  # files that a message lists, each in a line
+
+Path = pathlib.Path
+Skipped = dict[Path, str]  # files and why they are left out, as the end of a sentence about them
+Classes = dict[str, list[Path]]
 
 
 class Item(NamedTuple):
   """An image file and, where it has one, its mask."""
 
   name: str  # path relative to the folder, with '/'
-  image: pathlib.Path
-  mask: pathlib.Path | None
+  image: Path
+  mask: Path | None
 
 
-class Layout(NamedTuple):
-  """What images must have in common to share a batch."""
+class Contents(NamedTuple):
+  """Of a folder and all below it, hidden files left out: every file is in one of the two."""
 
-  height: int
-  width: int
-  mode: str  # a key of MODES
-  masked: bool
+  items: list[Item]  # sorted
+  skipped: Skipped
+
+
+class Found(NamedTuple):
+  """Image files by split and class. '' is the one split of a folder that has none; 'all' the class of one without."""
+
+  splits: dict[str, Classes]
+  skipped: Skipped
 
   @property
-  def image_shape(self) -> tuple[int, int, int]:
-    """[h, w, c], opacity left out."""
-    return self.height, self.width, MODES[self.mode.removesuffix('A')]
+  def class_names(self) -> list[str]:
+    return sorted({name for classes in self.splits.values() for name in classes})
 
 
-class Picture(NamedTuple):
-  """An image or a mask, and what it takes to write it as it was."""
+def contents(root: Path, masks: Path | None = None, key: str = 'input') -> Contents:
+  """All images below a folder, with their masks.
 
-  pixels: UInt8[np.ndarray, 'h w c'] | Integer[np.ndarray, 'h w 1']
-  mode: str
-  info: dict[str, bytes]  # palette of a mask, colour profile of an image
-
-
-def find(root: pathlib.Path, masks: pathlib.Path | None = None, key: str = 'input') -> list[Item]:
-  """All images below a folder, sorted by name; hidden files and folders are left out.
-
-  Masks are masks/NAME.png for every image or, without `masks`, the NAME_mask.png (or .jpg, ...) beside some of them.
+  Masks are masks/NAME.png for every image or, without `masks`, those of some: NAME_mask.png (or .jpg, ...) beside
+  NAME.jpg, or NAME.png in a folder masks beside NAME.jpg or beside a folder of it. Where there are such, a NAME_mask
+  of no image is left out as well.
   Raises InputError, naming `key`, for a folder without images, and for images that `masks` has no mask of.
   """
+  layout = f'--{key}=FOLDER, with images in it or in one sub-folder per class'
   if not root.is_dir():
-    raise InputError(key, str(root), 'is not a folder', f'--{key}=FOLDER, with images in it or in its sub-folders')
-  files, skipped = image_folder.walk(root)
+    raise InputError(key, str(root), 'is not a folder', layout)
+  images, skipped = _walk(root)
   if masks is None:
-    beside = image_folder.masks_beside(files)
-    taken = set(beside.values())
-    items = [Item(path.relative_to(root).as_posix(), path, beside.get(path)) for path in files if path not in taken]
+    mask_of = _masks_of(images)
+    taken = set(mask_of.values())
+    lone = {path for path in images if taken and path.stem.endswith(MASK)} - taken
+    skipped |= dict.fromkeys(taken, IS_A_MASK) | dict.fromkeys(lone, 'a mask without an image')
+    items = [Item(_posix(path, root), path, mask_of.get(path)) for path in images if path not in taken | lone]
   else:
-    names = [path.relative_to(root) for path in files]
-    items = [Item(name.as_posix(), root / name, masks / name.with_suffix('.png')) for name in names]
+    items = [Item(_posix(path, root), path, masks / path.relative_to(root).with_suffix('.png')) for path in images]
     if missing := [item for item in items if not item.mask.is_file()]:
-      problem = f'no mask of {missing[0].name}' + (f' and {len(missing) - 1} more' if len(missing) > 1 else '')
-      raise InputError('masks', str(masks), problem, f'put it at {missing[0].mask}')
+      more = f' and {len(missing) - 1} more' * (len(missing) > 1)
+      problem = f'no mask of {printable(missing[0].name)}{more}'
+      raise InputError('masks', str(masks), problem, f'put it at {printable(missing[0].mask)}')
   if not items:
-    problem = f'holds no images (.png, .jpg, .tif and what else Pillow decodes), but {len(skipped)} other files'
-    raise InputError(key, str(root), problem, f'--{key}=FOLDER, with images in it or in its sub-folders')
-  return items
+    raise InputError(key, str(root), f'holds no images{summary(skipped, root)}', layout)
+  return Contents(items, skipped)
 
 
-def read_layout(item: Item) -> Layout:
-  """From the headers of its files. Raises ValueError where they have none, or the mask is of another size."""
-  with _opened(item.image) as image:
-    turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # by a quarter
-    size, mode = image.size[::-1] if turned else image.size, _mode(image)
-  if item.mask:
-    with _opened(item.mask) as mask:
-      mask_size = mask.size
-    if mask_size != size:
-      raise ValueError('{} x {} pixels, but its mask has {} x {}'.format(*size, *mask_size))
-  return Layout(size[1], size[0], mode, item.mask is not None)
+def find_images(root: Path) -> Found:
+  """Image files of root/CLASS and of folders in it, or of root alone; or of these in root/train, root/test, root/val.
 
-
-def read_image(path: pathlib.Path) -> Picture:
-  """Upright by its EXIF; grey or RGB of 8 bits, with the opacity as last channel where there is any.
-
-  Raises ValueError where it does not decode.
+  The folders of splits are as they are given: `test`, or val where there is no other, is the test split.
   """
-  with _opened(path) as file:
-    mode, profile = _mode(file), file.info.get('icc_profile')
-    image = ImageOps.exif_transpose(file)
-    if image.mode.startswith('I'):  # 16-bit grey, which convert() would clip instead of scale
-      image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    pixels = np.asarray(image.convert(mode)).reshape(image.height, image.width, MODES[mode])
-    # What a profile says of CMYK is not true of RGB.
-    return Picture(pixels, mode, {'icc_profile': profile} if profile and file.mode == mode else {})
+  items, skipped = contents(root, key='config.data.folder')
+  images = [item.image for item in items]
+  tops = {path.relative_to(root).parts[0].lower() for path in images}
+  if 'train' not in tops or not tops - {'train'} <= SPLITS.keys() or len(tops) < 2:
+    return Found({'': _by_class(root, images)}, skipped)
+  splits: dict[str, Classes] = {}
+  for folder in sorted(folder for folder in root.iterdir() if folder.is_dir() and folder.name.lower() in tops):
+    below = [path for path in images if folder in path.parents]
+    splits[SPLITS[folder.name.lower()]] = _by_class(folder, below)
+  if 'test' not in splits:
+    splits['test'] = splits.pop('validation')
+  return Found(splits, skipped)
 
 
-def read_mask(path: pathlib.Path) -> Picture:
-  """Labels: grey values, indices of a palette, or colours as 0xRRGGBB. Raises ValueError for any other file."""
-  with _opened(path) as image:
-    mode = 'L' if image.mode == '1' else image.mode
-    palette = {'palette': image.getpalette('RGB')} if mode == 'P' else {}
-    labels = np.asarray(image.convert('L') if image.mode == '1' else image)
-  if mode == 'RGB':
-    red, green, blue = np.moveaxis(labels.astype(np.int32), -1, 0)
-    labels = red << 16 | green << 8 | blue
-  elif mode.startswith('I'):
-    mode, labels = 'I;16', labels.astype(np.int32)
-  elif mode not in ('L', 'P'):
-    raise ValueError(f'{path.name} is of mode {mode}: a mask is grey, RGB or has a palette')
-  return Picture(labels[..., None], mode, palette)
+def original(path: Path, content: bytes) -> bytes:
+  """Digest of what a file of that content shows, wherever it lies.
+
+  For a copy that `experiments.augment_folder` has made, of the original beside it, or else of the original's name.
+  """
+  if copied := COPY.fullmatch(path.stem):
+    beside = [p for p in path.parent.glob(f'{glob.escape(copied[1])}.*') if p.suffix.lower() in EXTENSIONS]
+    if beside:
+      content = min(beside).read_bytes()
+    elif made := next((folder for folder in path.parents[:3] if (folder / 'augment.json').is_file()), None):
+      content = os.fsencode(path.with_name(copied[1]).relative_to(made))
+  return hashlib.sha256(content).digest()
 
 
-def on_white(picture: Picture) -> Picture:
-  """The image without its opacity."""
-  mode = picture.mode.removesuffix('A')
-  if mode == picture.mode:
-    return picture
-  image = builders.on_white(_to_pillow(picture).convert('RGBA')).convert(mode)
-  return Picture(np.asarray(image).reshape(image.height, image.width, MODES[mode]), mode, picture.info)
+def missed(skipped: Skipped) -> Skipped:
+  """Of the files that are left out, those which may be images that somebody misses."""
+  return {path: why for path, why in skipped.items() if why not in (NOT_AN_IMAGE, IS_A_MASK)}
 
 
-def write(path: pathlib.Path, picture: Picture) -> None:
-  """PNG or JPEG by the path's suffix, whole or not at all. JPEG has quality 95; without opacity, it is on white."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  partial = path.with_name(f'.{path.name}.partial')
+def summary(skipped: Skipped, root: Path) -> str:
+  """How many files for each reason, with an example."""
+  counts = Counter(skipped.values())
+  example = {why: printable(path.relative_to(root)) for path, why in sorted(skipped.items(), reverse=True)}
+  listed = '; '.join(f'{n} {why}, such as {example[why]}' for why, n in counts.most_common())
+  return f' ({listed})' if listed else ''
+
+
+def listed(files: Skipped, root: Path) -> str:
+  """The files with what is wrong with them, a line each."""
+  shown = [f'{printable(path.relative_to(root))} {why}' for path, why in list(files.items())[:_SHOWN]]
+  return '\n  '.join(['', *shown, *[f'and {len(files) - _SHOWN} more'] * (len(files) > _SHOWN)])
+
+
+def printable(path: Path | str) -> str:
+  """Bytes that are no UTF-8 and control characters escaped."""
+  text = os.fsencode(path).decode(errors='backslashreplace')
+  return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)
+
+
+def _walk(root: Path) -> tuple[list[Path], Skipped]:
+  """Sorted images, and the rest; links are followed, but every real folder is read once, so that loops end."""
+  images, skipped, seen = [], {}, set()
+
+  def unreadable(error: OSError) -> None:
+    skipped[Path(error.filename)] = f'cannot be read ({error.strerror})'
+
+  for folder, below, names in os.walk(root, followlinks=True, onerror=unreadable):
+    status = os.stat(folder)
+    if (status.st_dev, status.st_ino) in seen:
+      below.clear()
+      continue
+    seen.add((status.st_dev, status.st_ino))
+    below[:] = sorted(name for name in below if not name.startswith('.'))
+    for path in (Path(folder, name) for name in names if not name.startswith('.')):
+      if path.suffix.lower() not in EXTENSIONS:
+        skipped[path] = NOT_AN_IMAGE
+      elif problem := _no_file(path):
+        skipped[path] = problem
+      else:
+        images.append(path)
+  return sorted(images), skipped
+
+
+def _no_file(path: Path) -> str:
   try:
-    if path.suffix == '.png':
-      _to_pillow(picture).save(partial, 'PNG', icc_profile=picture.info.get('icc_profile'))
-    else:
-      image = _to_pillow(on_white(picture))
-      image.save(partial, 'JPEG', quality=95, subsampling=0, icc_profile=picture.info.get('icc_profile'))
-    partial.replace(path)
-  finally:
-    partial.unlink(missing_ok=True)
+    if not path.exists():
+      return 'a link to nowhere'
+    return '' if path.is_file() else 'not a file'
+  except OSError as error:  # a folder that may be listed and not entered
+    return f'cannot be read ({error.strerror})'
 
 
-def _to_pillow(picture: Picture) -> Image.Image:
-  pixels, mode, info = picture
-  if pixels.shape[-1] > 1:
-    return Image.fromarray(pixels)
-  plane = pixels[..., 0]
-  if mode == 'RGB':  # the colours of a mask
-    return Image.fromarray(np.stack([plane >> 16, plane >> 8 & 255, plane & 255], -1).astype(np.uint8))
-  image = Image.fromarray(plane.astype(np.uint16 if mode == 'I;16' else np.uint8))
-  if mode == 'P':
-    image.putpalette(info['palette'])
-  return image
+def _masks_of(images: list[Path]) -> dict[Path, Path]:
+  by_stem = {path.with_suffix(''): path for path in images if path.stem.endswith(MASK) or 'masks' in path.parts}
+  if not by_stem:
+    return {}
+
+  def candidates(path: Path) -> Iterable[Path]:
+    yield path.with_name(path.stem + MASK)
+    for above in (path.parent, path.parent.parent):
+      places = [above / 'masks'] + [above.with_name('masks')] * (above.name == 'images')
+      for place in places:
+        beside = place / path.relative_to(above)
+        yield from (beside.with_suffix(''), beside.with_name(path.stem + MASK))
+
+  beside = {path: next((by_stem[stem] for stem in candidates(path) if stem in by_stem), None) for path in images}
+  return {path: mask for path, mask in beside.items() if mask}
 
 
-def _mode(image: Image.Image) -> str:
-  grey = image.mode in ('1', 'L', 'LA', 'F') or image.mode.startswith('I')
-  return ('L' if grey else 'RGB') + 'A' * image.has_transparency_data
+def _by_class(root: Path, images: list[Path]) -> Classes:
+  classes: Classes = {}
+  for path in images:
+    top, *below = path.relative_to(root).parts
+    classes.setdefault(printable(top) if below else '', []).append(path)
+  loose = classes.pop('', [])
+  if classes and loose:
+    problem = f'has class folders and also loose images such as {printable(loose[0].name)}'
+    raise InputError('data.folder', str(root), problem, 'move the loose images into a class folder')
+  return classes or {'all': loose}
 
 
-@contextlib.contextmanager
-def _opened(path: pathlib.Path) -> Iterator[Image.Image]:
-  try:
-    with Image.open(path) as image:
-      yield image
-  except Exception as e:  # every decoder of Pillow has its own exceptions
-    raise ValueError(f'{path.name} does not decode ({type(e).__name__}: {e})') from e
+def _posix(path: Path, root: Path) -> str:
+  return path.relative_to(root).as_posix()

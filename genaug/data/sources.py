@@ -2,9 +2,13 @@
 
 import contextlib
 import difflib
+import errno
 import fcntl
+import hashlib
 import io
+import json
 import pathlib
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +33,13 @@ BUILDERS: dict[str, Callable[[ml_collections.ConfigDict, pathlib.Path], tfds.cor
   'image_folder': lambda config, data_dir: image_folder.ImageFolder(
     data_dir=data_dir,
     config=image_folder.image_folder_config(
-      config.folder, config.image_size, config.channels, config.test_fraction, config.skip_broken
+      config.folder,
+      config.image_size,
+      config.channels,
+      config.test_fraction,
+      config.skip_broken,
+      config.load_truncated,
+      config.bits,
     ),
   ),
 }
@@ -37,6 +47,8 @@ BUILDERS: dict[str, Callable[[ml_collections.ConfigDict, pathlib.Path], tfds.cor
 RAW_BYTES = tfds.decode.DeserializeMethod.RAW_BYTES
 MODES = {1: 'L', 3: 'RGB', 4: 'RGBA'}  # Pillow's, by number of channels
 _SHOWN = 20  # classes that a line lists
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
+NOTES = 'notes.json'  # beside the records: what there is to say of the files they come from
 CHUNK = 256  # records a thread reads and decodes at a time; one by one costs 80 us each
 
 
@@ -47,6 +59,13 @@ class Split(NamedTuple):
 
   def take(self, rows: subsets.Rows) -> 'Split':
     return Split({name: array[rows] for name, array in self.arrays.items()})
+
+
+def copies(train: Split, test: Split) -> subsets.Rows:
+  """Rows of the test images that are among the training images, to the pixel."""
+  digest = lambda image: hashlib.blake2b(image, digest_size=16).digest()
+  seen = {digest(image) for image in train.arrays['image']}
+  return np.array([i for i, image in enumerate(test.arrays['image']) if digest(image) in seen], int)
 
 
 class Dataset(NamedTuple):
@@ -94,10 +113,10 @@ def load(
 
   Keys of `config`: name (a key of BUILDERS or any TFDS name[/config]), train_split, test_split (TFDS split
   names, slices such as 'train[:80%]' too), per_class, subset_seed, validation and fold (see `subsets.choose`); for
-  image_folder also folder, image_size, channels, test_fraction, skip_broken. With `validation` the images held out are
-  the test split, with test_split '' the training images are: either way the real one is not read. A data set without
-  class labels gets zeros and the one class name 'all'. Files that have to be fetched by hand are looked for in
-  data_dir/downloads.
+  image_folder also folder, image_size, channels, test_fraction, skip_broken, load_truncated, bits. With `validation`
+  the images held out are the test split, with test_split '' the training images are: either way the real one is not
+  read. A data set without class labels gets zeros and the one class name 'all'. Files that have to be fetched by hand
+  are looked for in data_dir/downloads.
 
   Raises:
     InputError: unknown name or split, files missing or damaged, images absent or of unequal sizes, too few.
@@ -145,11 +164,23 @@ def is_prepared(config: ml_collections.ConfigDict, data_dir: str | pathlib.Path)
   return _is_prepared(_make_builder(config, pathlib.Path(data_dir).expanduser().absolute()))
 
 
+def remove(name: str, data_dir: pathlib.Path) -> str:
+  """Deletes what is prepared of a data set of BUILDERS, of every version; returns what that was, for people."""
+  directory = data_dir / name
+  if name not in BUILDERS or not directory.is_dir():
+    raise InputError('data.name', name, f'nothing of it is prepared in {data_dir}', f'one of {", ".join(BUILDERS)}')
+  size = sum(path.stat().st_size for path in directory.rglob('*') if path.is_file())
+  prepared = len(list(directory.rglob('dataset_info.json')))
+  shutil.rmtree(directory)
+  return f'{name}: {prepared} prepared copies removed, {size / 2**20:,.0f} MiB'
+
+
 def _prepare(
   config: ml_collections.ConfigDict, data_dir: pathlib.Path, log: Callable[[str], None]
 ) -> tfds.core.DatasetBuilder:
   builder = _make_builder(config, data_dir)
   if _is_prepared(builder):
+    _say_notes(builder, log)
     return builder
   downloads = data_dir / 'downloads'
   downloads.mkdir(parents=True, exist_ok=True)
@@ -157,16 +188,24 @@ def _prepare(
   # the lock (freed by the system however its holder ends) keeps two processes of one job from doing it twice.
   with open(data_dir / f'.{config.name.replace("/", "-")}.lock', 'w') as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
-    builder = _make_builder(config, data_dir)  # anew: another process may have been faster
+    if builder.data_path.exists():  # another process has been faster
+      builder = _make_builder(config, data_dir)
     if not _is_prepared(builder):
       if builder.data_path.exists():  # TFDS renames only finished folders to this name: somebody else's copy
         problem, remedy = 'holds an incomplete copy of a data set', 'delete that folder'
         raise InputError('data_dir', str(builder.data_path), problem, remedy)
       log(f'preparing {config.name} in {data_dir}')
       _download_and_prepare(config.name, builder, downloads)
-      for note in getattr(builder, 'notes', ()):
-        log(note)
+      if notes := getattr(builder, 'notes', ()):
+        (builder.data_path / NOTES).write_text(json.dumps(notes))
+  _say_notes(builder, log)
   return builder
+
+
+def _say_notes(builder: tfds.core.DatasetBuilder, log: Callable[[str], None]) -> None:
+  path = builder.data_path / NOTES
+  for note in json.loads(path.read_text()) if path.exists() else ():
+    log(note)
 
 
 def _is_prepared(builder: tfds.core.DatasetBuilder) -> bool:
@@ -181,6 +220,9 @@ def _download_and_prepare(name: str, builder: tfds.core.DatasetBuilder, download
   except ImportError as e:
     raise _cannot_prepare(name, e) from e
   except (AssertionError, OSError, tfds.download.DownloadError) as e:
+    if (cause := e.__cause__ or e) and getattr(cause, 'errno', None) in _NO_ROOM:
+      remedy = 'make room, or name another --data_dir; the same command then begins anew'
+      raise InputError('data_dir', str(builder.data_path), f'cannot be written: {cause.strerror}', remedy) from e
     remedy = f'check the network; files that TFDS cannot fetch itself go into {downloads}'
     raise InputError('data.name', name, f'TFDS cannot prepare it: {e}', remedy) from e
 

@@ -43,7 +43,7 @@ def stratified_test(labels: Int[np.ndarray, ' n'], fraction: float) -> Bool[np.n
   return test
 
 
-def test_by_identity(
+def split_by_identity(
   identities: Sequence[bytes], labels: Int[np.ndarray, ' n'], fraction: float
 ) -> Bool[np.ndarray, ' n']:
   """Which rows are test rows: about `fraction` of each class, each row by its own identity, not by its neighbours.

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Iterator
@@ -18,15 +19,16 @@ from tqdm import tqdm
 
 from genaug.augment import TARGETS, Pipeline, Target
 from genaug.augment.image import from_float
-from genaug.data import batches, builders, folder, image_folder
+from genaug.data import batches, folder, image_file
 from genaug.errors import InputError
-from genaug.offline import captions
+from genaug.offline import captions, reading
 from genaug.training import checks, workdir
 from genaug.training.logs import say
 
 RECORD, LOCK = 'augment.json', '.lock'
 BATCH_PIXELS = 2**21  # computed at once: 32 images of 256 x 256
 MANY_SIZES = 20
+LONGEST_NAME = 255  # bytes, of most file systems
 
 
 class Job(NamedTuple):
@@ -39,6 +41,8 @@ class Job(NamedTuple):
   copies: int
   seed: int
   format: str  # png or jpg
+  bits: int = 0  # as config.data.bits
+  load_truncated: bool = False
 
   @property
   def output_masks(self) -> pathlib.Path | None:
@@ -54,6 +58,8 @@ class Job(NamedTuple):
       'format': self.format,
       'input': str(self.input),
       'masks': self.masks and str(self.masks),
+      **({'bits': self.bits} if self.bits else {}),
+      **({'load_truncated': True} if self.load_truncated else {}),
     }
 
 
@@ -69,27 +75,42 @@ class Copy(NamedTuple):
     return self.image.exists() and (self.mask is None or self.mask.exists())
 
 
-Loaded = tuple[Copy, folder.Picture, folder.Picture | None]  # with its image's and mask's pixels, before or after
-Groups = dict[folder.Layout, list[Copy]]
-Failures = dict[str, str]  # name of an image: what is wrong with it
+class Result(NamedTuple):
+  """Of a command."""
+
+  written: int
+  there: int  # copies that were there before
+  skipped: folder.Skipped  # files of the input that have no copies
 
 
-def run(job: Job) -> tuple[int, int, Failures]:
-  """Writes what is missing: (how many were written, how many were there, which images could not be read).
+Picture = image_file.Picture
+Loaded = tuple[Copy, Picture, Picture | None]  # with its image's and mask's pixels, before or after
+Groups = dict[reading.Layout, list[Copy]]
+
+
+def run(job: Job) -> Result:
+  """Writes what is missing.
 
   Raises InputError, before anything is computed, for what can't be done or would touch what is not its own.
   """
   _check_operations(job.augment)
   _check_places(job)
-  items = folder.find(job.input, job.masks)
+  image_file.check_bits(job.bits)
+  items, skipped = folder.contents(job.input, job.masks)
   _check_names(items, job)
-  with ThreadPoolExecutor() as pool:
-    groups, failures = _by_layout(items, job, pool)
+  with image_file.truncated_files(job.load_truncated), ThreadPoolExecutor() as pool:
+    layouts, bits = reading.layouts(items, skipped, job.bits, pool)
+    if not layouts:
+      problem = f'no image is readable:{folder.listed(folder.missed(skipped), job.input)}'
+      raise InputError('input', str(job.input), problem, 'name another --input')
+    job, groups = job._replace(bits=bits), {}
+    for item, layout in sorted(layouts.items(), key=lambda pair: pair[1]):  # smallest images first
+      groups.setdefault(layout, []).extend(_copies(item, job))
     for layout, copies in groups.items():
       checks.check_augment(job.augment, layout.image_shape, copies[0].item.name)
     with _claimed(job):
-      written, there = _write_all(groups, failures, job, pool)
-  return written, there, failures
+      written, there = _write_all(groups, skipped, job, pool)
+  return Result(written, there, skipped)
 
 
 # What is to be done, and whether it may be
@@ -113,36 +134,19 @@ def _check_places(job: Job) -> None:
 def _check_names(items: list[folder.Item], job: Job) -> None:
   stems = {}
   for item in items:
+    copy = next(_copies(item, job))
     if (other := stems.setdefault(_stem(item), item)) is not item:
       problem = f'{other.name} and {item.name} would both become {_stem(item)}_aug000.{job.format}'
       raise InputError('input', item.name, problem, 'rename one of them')
-
-
-def _by_layout(items: list[folder.Item], job: Job, pool: Executor) -> tuple[Groups, Failures]:
-  """The copies to make of all images that have a readable header, smallest images first."""
-
-  def look(item: folder.Item) -> folder.Layout | str:
-    try:
-      return folder.read_layout(item)
-    except ValueError as error:
-      return str(error)
-
-  groups, failures = {}, {}
-  for item, layout in zip(items, builders.progress(pool.map(look, items), total=len(items), desc='looking')):
-    if isinstance(layout, str):
-      failures[item.name] = layout
-    else:
-      groups.setdefault(layout, []).extend(_copies(item, job))
-  if not groups:
-    name, problem = next(iter(failures.items()))
-    raise InputError('input', str(job.input), f'no image is readable; {name}: {problem}', 'name another --input')
-  return dict(sorted(groups.items())), failures
+    for path in filter(None, (copy.image, copy.mask)):
+      if len(os.fsencode(image_file.partial_name(path.name))) > LONGEST_NAME:
+        raise InputError('input', item.name, 'its copies would have names too long for a file', 'rename it')
 
 
 def _copies(item: folder.Item, job: Job) -> Iterator[Copy]:
   for number in range(job.copies):
     name = f'{_stem(item)}_aug{number:03d}'
-    mask = job.output_masks / f'{name}.png' if job.masks else job.output / f'{name}{image_folder.MASK}.png'
+    mask = job.output_masks / f'{name}.png' if job.masks else job.output / f'{name}{folder.MASK}.png'
     yield Copy(item, number, job.output / f'{name}.{job.format}', mask if item.mask else None)
 
 
@@ -178,7 +182,7 @@ def _claimed(job: Job) -> Iterator[None]:
 # The work
 
 
-def _write_all(groups: Groups, failures: Failures, job: Job, pool: Executor) -> tuple[int, int]:
+def _write_all(groups: Groups, skipped: folder.Skipped, job: Job, pool: Executor) -> tuple[int, int]:
   """Makes all copies that are not there. Returns how many that were, and how many were there."""
   if len(groups) > MANY_SIZES:
     say(f'{len(groups)} different sizes, each of which takes seconds to compile: resize the images to fewer')
@@ -190,17 +194,19 @@ def _write_all(groups: Groups, failures: Failures, job: Job, pool: Executor) -> 
     for layout, copies in missing.items():
       # The same for all that a command makes, however often it is stopped.
       size = min(len(groups[layout]), max(1, BATCH_PIXELS // (layout.height * layout.width)))
-      for number in _write(_make_step(job, layout), copies, size, failures, pool):
+      for number in _write(_make_step(job, layout), copies, size, skipped, job.bits, pool):
         written += number
         bar.update(number)
   return written, there
 
 
-def _write(step: Callable, copies: list[Copy], size: int, failures: Failures, pool: Executor) -> Iterator[int]:
+def _write(
+  step: Callable, copies: list[Copy], size: int, skipped: folder.Skipped, bits: int, pool: Executor
+) -> Iterator[int]:
   """Copies of one layout in batches of `size`; yields how many are written. Reads ahead and writes behind."""
   chunks = [copies[start : start + size] for start in range(0, len(copies), size)]
   writing = []
-  load = lambda i: _load(chunks[i], failures, pool)
+  load = lambda i: _load(chunks[i], skipped, bits, pool)
   with contextlib.closing(batches.prefetch(load, range(len(chunks)))) as loaded:
     for rows in loaded:
       made = _compute(step, rows, size) if rows else []
@@ -209,14 +215,15 @@ def _write(step: Callable, copies: list[Copy], size: int, failures: Failures, po
   yield sum(done.result() for done in writing)
 
 
-def _load(copies: list[Copy], failures: Failures, pool: Executor) -> list[Loaded]:
+def _load(copies: list[Copy], skipped: folder.Skipped, bits: int, pool: Executor) -> list[Loaded]:
   """Every image once, however many copies there are of it; those that can't be read are left out."""
 
   def read(item: folder.Item) -> tuple | None:
     try:
-      return folder.read_image(item.image), folder.read_mask(item.mask) if item.mask else None
-    except ValueError as error:
-      failures[item.name] = str(error)
+      mask = image_file.read_mask(item.mask) if item.mask else None
+      return image_file.read_image(item.image, bits or 16), mask
+    except image_file.UnreadableError as error:
+      skipped[item.image] = str(error)
       return None
 
   items = {copy.item.name: copy.item for copy in copies}
@@ -224,7 +231,7 @@ def _load(copies: list[Copy], failures: Failures, pool: Executor) -> list[Loaded
   return [(copy, *pictures[copy.item.name]) for copy in copies if pictures[copy.item.name]]
 
 
-def _make_step(job: Job, layout: folder.Layout) -> Callable:
+def _make_step(job: Job, layout: reading.Layout) -> Callable:
   """(identities, images, masks) -> (images, masks)."""
   channels = layout.image_shape[-1]
   pipeline = Pipeline.from_config(job.augment, targets=TARGETS | {'opacity': Target('mask')})
@@ -255,13 +262,13 @@ def _compute(step: Callable, rows: list[Loaded], size: int) -> list[Loaded]:
 
 def _identity(copy: Copy) -> UInt32[np.ndarray, '3']:
   """Of the image's name and the copy's number, and of nothing else."""
-  digest = hashlib.sha256(copy.item.name.encode()).digest()
+  digest = hashlib.sha256(os.fsencode(copy.item.name)).digest()
   return np.array([*np.frombuffer(digest[:8], '<u4'), copy.number], np.uint32)
 
 
-def _save(copy: Copy, image: folder.Picture, mask: folder.Picture | None) -> int:
+def _save(copy: Copy, image: Picture, mask: Picture | None) -> int:
   # The mask first: an image that is there has its mask.
   for path, picture in ((copy.mask, mask), (copy.image, image)):
     if path and not path.exists():
-      folder.write(path, picture)
+      image_file.write(path, picture)
   return 1

@@ -281,6 +281,12 @@ class Table:
   def _test_images(self) -> tuple[str, Split]:
     test = sources.load(_only(self._data, self._data.test_split), self._data_dir, log=self._log)
     split = test.of_classes(self._class_names).train
+    if self._data.name == 'image_folder':
+      seen = sum(len(sources.copies(shots.train, split)) for shots in self._shots.values())
+      if seen:
+        problem = f'classifiers would be trained on {seen} images of the test split, to the pixel'
+        remedy = 'remove the copies from one of the two folders'
+        raise InputError('data.folder', self._data.folder, problem, remedy)
     return fingerprint(split.arrays), split
 
   def _sizes(self) -> dict[str, Any]:

@@ -1,0 +1,287 @@
+"""One image file: read as 8-bit sRGB, upright, whatever it holds; written whole or not at all."""
+
+import contextlib
+import functools
+import io
+import math
+import pathlib
+import warnings
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Integer, UInt8
+from PIL import ExifTags, Image, ImageCms, ImageFile
+
+from genaug.errors import InputError
+
+Image.preinit()  # first, as formats are tried in the order in which they became known
+Image.init()
+_NO_PHOTOGRAPHS = {'BUFR', 'EPS', 'GRIB', 'HDF5', 'MPEG', 'PDF', 'WMF'}  # containers and vectors, of other programs
+EXTENSIONS = {e for e, kind in Image.registered_extensions().items() if kind in Image.OPEN.keys() - _NO_PHOTOGRAPHS}
+"""Of the files that the installed Pillow decodes, in lower case."""
+
+MODES = {'L': 1, 'LA': 2, 'RGB': 3, 'RGBA': 4}  # Pillow's, of images as they are read: 8 bits a channel
+BITS = (1, 8, 10, 12, 14, 16)
+"""Of a grey value in a file with more than 8: white is 2**bits - 1. 1 is for floats between 0 and 1."""
+
+_DRAFT = 2  # a JPEG is decoded at no less than this many times the size that it is resized to
+_DARK = 64  # below it, 16-bit colours hold 14 bits at most
+
+_UPRIGHT = {
+  2: Image.Transpose.FLIP_LEFT_RIGHT,
+  3: Image.Transpose.ROTATE_180,
+  4: Image.Transpose.FLIP_TOP_BOTTOM,
+  5: Image.Transpose.TRANSPOSE,
+  6: Image.Transpose.ROTATE_270,
+  7: Image.Transpose.TRANSVERSE,
+  8: Image.Transpose.ROTATE_90,
+}  # by EXIF's orientation
+
+File = pathlib.Path | io.BytesIO
+
+
+class UnreadableError(ValueError):
+  """Why a file gives no image, as the end of a sentence about it."""
+
+
+class Picture(NamedTuple):
+  """An image or a mask, and what it takes to write it as it was."""
+
+  pixels: UInt8[np.ndarray, 'h w c'] | Integer[np.ndarray, 'h w 1']
+  mode: str
+  palette: bytes | None = None  # of a mask
+
+
+class Header(NamedTuple):
+  """What is known of an image before it is decoded: its size, upright, and its mode, a key of MODES."""
+
+  height: int
+  width: int
+  mode: str
+  is_deep: bool  # grey of more than 8 bits
+
+
+def read_header(file: File) -> Header:
+  """Raises UnreadableError where there is none."""
+  with _opened(file) as image:
+    turned = _orientation(image) in (5, 6, 7, 8)  # by a quarter
+    width, height = image.size[::-1] if turned else image.size
+    return Header(height, width, _mode(image), _is_deep(image))
+
+
+def brightest(file: File) -> float:
+  """The largest value of an image that `is_deep`; 0 for any other. Raises UnreadableError for what is no grey value."""
+  with _opened(file) as image:
+    if not _is_deep(image):
+      return 0.0
+    values = np.asarray(image)
+  peak = float(values.max())
+  if not (np.isfinite(values).all() and values.min() >= 0 and peak < 2 ** BITS[-1]):
+    raise UnreadableError(f'has values from {values.min()} to {peak:g}: save it with 8 or 16 bits a channel')
+  return peak
+
+
+def check_bits(bits: int) -> None:
+  """Raises InputError for what `data.bits` can't be."""
+  if bits not in (0, *BITS):
+    remedy = f'one of {", ".join(map(str, BITS))}, or 0: as many as the brightest value needs'
+    raise InputError('data.bits', bits, 'images do not have that many', remedy)
+
+
+def bits_of(peak: float) -> int:
+  """How many bits images have, of which the brightest value is `peak`: 12 for 3,871, as of many microscopes."""
+  return next(bits for bits in BITS if peak <= 2**bits - 1)
+
+
+def read_image(file: File, bits: int = 16) -> Picture:
+  """Grey or RGB, with the opacity as last channel where there is any; `bits` is what deep grey values have.
+
+  Raises UnreadableError where it does not decode.
+  """
+  with _opened(file) as image:
+    image = _decode(image, bits)
+  return Picture(np.asarray(image).reshape(image.height, image.width, MODES[image.mode]), image.mode)
+
+
+def read_square(file: File, size: int, channels: int, bits: int = 16) -> UInt8[np.ndarray, 'size size channels']:
+  """The central square of an image, on white where it is transparent, antialiased (bicubic) to `size`.
+
+  A far larger JPEG is decoded at a half, a quarter or an eighth of its size, still twice `size` or more: pixels differ
+  by 0.3 of 255 on average. Raises UnreadableError where it does not decode.
+  """
+  with _opened(file) as image:
+    scale = _DRAFT * size / min(image.size)
+    if scale < 1:
+      image.draft(None, tuple(math.ceil(side * scale) for side in image.size))
+    image = _decode(image, bits)
+  image = _converted(on_white(image), 'L' if channels == 1 else 'RGB')
+  side = min(image.size)
+  left, top = (image.width - side) // 2, (image.height - side) // 2
+  square = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BICUBIC)
+  return np.asarray(square).reshape(size, size, channels)
+
+
+def read_mask(path: pathlib.Path) -> Picture:
+  """Labels: grey values, indices of a palette, or colours as 0xRRGGBB. Raises UnreadableError for any other file."""
+  with _opened(path) as image:
+    mode = 'L' if image.mode == '1' else image.mode
+    palette = image.getpalette('RGB') if mode == 'P' else None
+    labels = np.asarray(image.convert('L') if image.mode == '1' else image)
+  if mode == 'RGB':
+    red, green, blue = np.moveaxis(labels.astype(np.int32), -1, 0)
+    labels = red << 16 | green << 8 | blue
+  elif mode.startswith('I'):
+    mode, labels = 'I;16', labels.astype(np.int32)
+  elif mode not in ('L', 'P'):
+    raise UnreadableError(f'is of mode {mode}: a mask is grey, RGB or has a palette')
+  return Picture(labels[..., None], mode, palette)
+
+
+def on_white(image: Image.Image) -> Image.Image:
+  """L or RGB, without the opacity of LA or RGBA."""
+  if not image.has_transparency_data:
+    return image
+  rgba = image.convert('RGBA')
+  return Image.alpha_composite(Image.new('RGBA', rgba.size, 'white'), rgba).convert(_mode(image)[:-1])
+
+
+def opaque(picture: Picture) -> Picture:
+  """The picture on white."""
+  image = on_white(_to_pillow(picture))
+  return Picture(np.asarray(image).reshape(*picture.pixels.shape[:2], MODES[image.mode]), image.mode)
+
+
+def write(path: pathlib.Path, picture: Picture) -> None:
+  """PNG or JPEG by the path's suffix, whole or not at all. JPEG has quality 95; without opacity, it is on white."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  partial = path.with_name(partial_name(path.name))
+  try:
+    if path.suffix == '.png':
+      _to_pillow(picture).save(partial, 'PNG')
+    else:
+      on_white(_to_pillow(picture)).save(partial, 'JPEG', quality=95, subsampling=0)
+    partial.replace(path)
+  finally:
+    partial.unlink(missing_ok=True)
+
+
+def partial_name(name: str) -> str:
+  """Of a file that is being written."""
+  return f'.{name}.partial'
+
+
+@contextlib.contextmanager
+def truncated_files(allowed: bool) -> Iterator[None]:
+  """Whether files that end too early are read as far as they go, the rest grey, in the whole process."""
+  before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, allowed
+  try:
+    yield
+  finally:
+    ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def _decode(image: Image.Image, bits: int) -> Image.Image:
+  """An opened image as one of MODES, upright."""
+  mode, tile = _mode(image), str(image.tile)
+  image.load()
+  orientation = _orientation(image)
+  halved = ';16' in tile and not _is_deep(image)  # Pillow keeps the upper 8 of 16 bits of a colour
+  if _is_deep(image):
+    image = _scaled(image, bits)
+  elif halved and max(high for _, high in image.getextrema()[:3]) < _DARK:
+    raise UnreadableError('has colours of 16 bits that use the lower ones only: save it with 8 bits a channel')
+  image = _to_srgb(image, mode)
+  return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def _scaled(image: Image.Image, bits: int) -> Image.Image:
+  values = np.asarray(image)
+  grey = Image.fromarray(np.clip(np.rint(values * (255 / (2**bits - 1))), 0, 255).astype(np.uint8))
+  if (transparent := image.info.get('transparency')) is not None:
+    grey = grey.convert('LA')
+    grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+  return grey
+
+
+def _to_srgb(image: Image.Image, mode: str) -> Image.Image:
+  """The image in that mode; colours by its profile, where it has one that can be used."""
+  opaque, profile = image, image.info.get('icc_profile')
+  if profile and (mode.endswith('A') or image.mode == 'P'):
+    opaque = image.convert(mode.removesuffix('A'))
+  transform = _transform(profile, opaque.mode) if profile else None
+  if transform is None:
+    return _converted(image, mode)
+  converted = _converted(ImageCms.applyTransform(opaque, transform), mode)
+  if mode.endswith('A'):
+    converted.putalpha(image.convert('RGBA').getchannel('A'))
+  return converted
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+  return image if image.mode == mode else image.convert(mode)  # which would copy it
+
+
+@functools.lru_cache(16)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+  try:
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    if ImageCms.getProfileDescription(source).startswith('sRGB'):
+      return None
+    # Grey profiles end in RGB: there is no grey one to convert to.
+    return ImageCms.buildTransform(source, ImageCms.createProfile('sRGB'), mode, 'RGB')
+  except (ImageCms.PyCMSError, OSError) as error:
+    warnings.warn(f'a colour profile cannot be used ({error}): its images are taken as sRGB', stacklevel=2)
+    return None
+
+
+def _orientation(image: Image.Image) -> int | None:
+  try:
+    return image.getexif().get(ExifTags.Base.Orientation)
+  except Exception:  # damaged EXIF of a whole image; Pillow raises whatever its parser meets
+    return None
+
+
+def _is_deep(image: Image.Image) -> bool:
+  return image.mode == 'F' or image.mode.startswith('I')
+
+
+def _mode(image: Image.Image) -> str:
+  grey = image.mode in ('1', 'L', 'LA', 'La') or _is_deep(image)
+  return ('L' if grey else 'RGB') + 'A' * image.has_transparency_data
+
+
+def _to_pillow(picture: Picture) -> Image.Image:
+  pixels, mode, palette = picture
+  if pixels.shape[-1] > 1:
+    return Image.fromarray(pixels)
+  plane = pixels[..., 0]
+  if mode == 'RGB':  # the colours of a mask
+    return Image.fromarray(np.stack([plane >> 16, plane >> 8 & 255, plane & 255], -1).astype(np.uint8))
+  image = Image.fromarray(plane.astype(np.uint16 if mode == 'I;16' else np.uint8))
+  if mode == 'P':
+    image.putpalette(palette)
+  return image
+
+
+@contextlib.contextmanager
+def _opened(file: File) -> Iterator[Image.Image]:
+  """Raises UnreadableError for all that goes wrong with it while it is open."""
+  try:
+    with Image.open(file) as image:
+      yield image
+  except UnreadableError:
+    raise
+  except Exception as error:  # every decoder of Pillow has its own exceptions
+    raise UnreadableError(_problem(error)) from error
+
+
+def _problem(error: Exception) -> str:
+  if isinstance(error, Image.DecompressionBombError):
+    most = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+    return f'has more than the {most:.0f} megapixels that Pillow opens: save it smaller'
+  if isinstance(error, OSError) and error.strerror:  # of the system, not of a decoder
+    return f'cannot be read ({error.strerror})'
+  cut = isinstance(error, OSError) and 'truncated' in str(error)
+  remedy = '; --config.data.load_truncated=True reads as far as it goes' if cut else ''
+  return f'does not decode ({type(error).__name__}: {error}{remedy})'

@@ -1,0 +1,97 @@
+"""What the programs read of a folder of images: how each is laid out, on one scale of brightness."""
+
+import sys
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from genaug.data import builders, folder, image_file
+from genaug.offline import contact_sheet
+from genaug.training.logs import say
+
+
+class Layout(NamedTuple):
+  """What images must have in common to share a batch."""
+
+  height: int
+  width: int
+  mode: str  # a key of image_file.MODES
+  masked: bool
+
+  @property
+  def image_shape(self) -> tuple[int, int, int]:
+    """[h, w, c], opacity left out."""
+    return self.height, self.width, image_file.MODES[self.mode.removesuffix('A')]
+
+
+def layouts(
+  items: list[folder.Item], skipped: folder.Skipped, bits: int, pool: Executor
+) -> tuple[dict[folder.Item, Layout], int]:
+  """Of all items that have a readable header, in their order; the others are added to `skipped`.
+
+  Also how many bits grey values have where they have more than 8: `bits`, or as many as the brightest of all needs.
+  """
+
+  def look(item: folder.Item) -> tuple[Layout, float] | str:
+    try:
+      return _layout(item)
+    except image_file.UnreadableError as error:
+      return str(error)
+
+  found, brightest = {}, 0.0
+  for item, looked in zip(items, builders.progress(pool.map(look, items), total=len(items), desc='looking')):
+    if isinstance(looked, str):
+      skipped[item.image] = looked
+    else:
+      found[item], peak = looked
+      brightest = max(brightest, peak)
+  if brightest and not bits:
+    bits = image_file.bits_of(brightest)
+    say(f'grey images of more than 8 bits: the brightest value is {brightest:g} (--config.data.bits={bits})')
+  return found, bits
+
+
+def _layout(item: folder.Item) -> tuple[Layout, float]:
+  height, width, mode, is_deep = image_file.read_header(item.image)
+  if item.mask:
+    mask = image_file.read_header(item.mask)
+    if (mask.height, mask.width) != (height, width):
+      sizes = f'has {width} x {height} pixels, but its mask {mask.width} x {mask.height}'
+      raise image_file.UnreadableError(sizes)
+  peak = image_file.brightest(item.image) if is_deep else 0.0
+  return Layout(height, width, mode, item.mask is not None), peak
+
+
+def examples(
+  items: list[folder.Item], skipped: folder.Skipped, number: int, bits: int
+) -> dict[str, contact_sheet.Example]:
+  """So many of the items, evenly over the list, by name: on white, of at most `contact_sheet.LARGEST` pixels a side.
+
+  Unreadable ones are added to `skipped`, and others take their places.
+  """
+  with ThreadPoolExecutor() as pool:
+    found, bits = layouts(items, skipped, bits, pool)
+  readable = list(found)
+  first = [readable[i] for i in dict.fromkeys(np.linspace(0, len(readable) - 1, number).astype(int)) if readable]
+  chosen = {}
+  for item in [*first, *(item for item in readable if item not in first)]:
+    if len(chosen) == number:
+      break
+    try:
+      image = image_file.opaque(image_file.read_image(item.image, bits or 16)).pixels
+      mask = {'mask': image_file.read_mask(item.mask).pixels} if item.mask else {}
+      chosen[folder.printable(item.name)] = contact_sheet.reduced({'image': image} | mask)
+    except image_file.UnreadableError as error:
+      skipped[item.image] = str(error)
+  return dict(sorted(chosen.items()))
+
+
+def say_skipped(skipped: folder.Skipped, root: folder.Path) -> int:
+  """Lists what is left out; returns the exit status: 1 where it may be images that somebody misses."""
+  missed = folder.missed(skipped)
+  if harmless := {path: why for path, why in skipped.items() if path not in missed}:
+    print(f'left out{folder.summary(harmless, root)}')
+  if missed:
+    print(f'error: {len(missed)} files are left out:{folder.listed(missed, root)}', file=sys.stderr)
+  return 1 if missed else 0
