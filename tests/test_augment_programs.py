@@ -172,6 +172,11 @@ def _foreign(root):
   return _job(root)
 
 
+def _long_name(root):
+  shutil.copy(root / 'cat' / 'tom.png', root / 'cat' / f'{"x" * 245}.png')
+  return _job(root)
+
+
 def _emptied(root):
   for path in root.rglob('*.png'):
     path.unlink()
@@ -199,6 +204,7 @@ REFUSED = {
   'out of range': (lambda t: _job(t, augment={'rotate.p': 2.0}), ['config.augment.rotate.p', '2.0', 'c.augment']),
   'not square': (lambda t: _job(t, augment={'rot90.p': 1.0}), ['config.augment.rot90', 'square', 'cat/tom.png']),
   'two of a name': (_two_of_a_name, ['tom.bmp', 'tom.png', 'rename']),
+  'a name at the limit': (_long_name, ['input', 'too long', 'rename']),
   'no masks': (lambda t: _job(t, masks=t.parent / 'masks'), ['masks', 'cat/tom.png', 'put it at']),
   'no folder': (lambda t: _job(t / 'none'), ['input', 'not a folder']),
   'no images': (_emptied, ['input', 'holds no images', 'sub-folder']),

@@ -1,5 +1,7 @@
 """Folders of one's own images: what is read, what is left out and said, how they are split and resized."""
 
+import errno
+import os
 import subprocess
 import sys
 
@@ -7,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from genaug.data import builders, sources
 from genaug.data import folder as folders
-from genaug.data import sources
 from genaug.errors import InputError
 from tests.conftest import ROOT, data_config, noise, png, rows
 
@@ -120,6 +122,36 @@ def test_broken_files_are_left_out_on_request(folder, tmp_path):
   data = sources.load(settings, tmp_path / 'data', log=said.append)
   assert len(data.train.arrays['label']) + len(data.test.arrays['label']) == 11
   assert any('left out\n  a/1.png does not decode' in line and '\n  b/3.png does not' in line for line in said)
+
+
+def test_a_full_disk_is_called_that_and_leaves_nothing(folder, tmp_path, monkeypatch):
+  def full(*_):
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+  load = lambda: sources.load(data_config('image_folder', folder=str(folder)), tmp_path / 'data', log=lambda _: None)
+  with monkeypatch.context() as patched:
+    patched.setattr(os, 'pwrite', full)
+    with pytest.raises(InputError, match=r'cannot be written: No space left(?s:.*)make room'):
+      load()
+  assert not [path for path in (tmp_path / 'data' / 'image_folder').rglob('*') if path.is_file()]
+  assert len(load().train.arrays['label']) > 0
+
+
+def test_old_copies_of_folders_are_removed_on_request(folder, tmp_path):
+  for size in (8, 9):
+    sources.load(data_config('image_folder', folder=str(folder), image_size=size), tmp_path, log=lambda _: None)
+  assert sources.remove('image_folder', tmp_path).startswith('image_folder: 2 prepared copies removed')
+  assert not (tmp_path / 'image_folder').exists()
+  with pytest.raises(InputError, match='nothing of it is prepared'):
+    sources.remove('image_folder', tmp_path)
+
+
+def test_progress_is_lines_in_a_log_file(capsys):
+  with builders.progress(total=40, desc='decoding') as bar:
+    bar.start_t = bar.last_print_t = bar.start_t - 60  # a minute ago
+    bar.update(10)
+  lines = capsys.readouterr().err.replace('\r', '').splitlines()
+  assert any('decoding' in line and '25%' in line and '10/40' in line for line in lines)
 
 
 @pytest.mark.parametrize('held_out', ['test', 'val'])

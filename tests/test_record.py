@@ -61,6 +61,7 @@ CHANGES = {
   'remove a file': (lambda folder: (folder / 'oak/3.png').unlink(), "class 'oak' has"),
   'remove a class': (lambda folder: shutil.rmtree(folder / 'elm'), "class 'elm' is gone"),
   'permute': (_permute, "class 'ash' has"),
+  'edit a file': (lambda folder: _save(folder / 'oak/3.png', 7), "class 'oak'"),
   'replace contents': (lambda folder: [_save(path, 5) for path in (folder / 'elm').iterdir()], "class 'elm'"),
 }
 
@@ -104,7 +105,15 @@ def test_scores_name_other_images_and_are_refused_other_classes(folder, finished
   (folder / 'ash').rename(folder / 'yew')
   with pytest.raises(InputError, match=r"other classes than this run was trained on \(class 'ash' is gone"):
     load()
+  (folder / 'yew').rename(folder / 'ash')
   shutil.rmtree(folder)
+  said.clear()
+  experiment, _ = load()  # from what was prepared of the folder
+  assert len(experiment.dataset.test.arrays['label']) > 0
+  assert not any('trained on' in line for line in said)
+  shutil.rmtree(folder.parent / 'prepared')
+  with pytest.raises(InputError, match='is not a folder'):
+    load()
   experiment, state = load(images=False)
   assert experiment.spec == ((28, 28, 1), 3)
   assert int(state.step) == 0

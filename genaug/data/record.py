@@ -28,6 +28,7 @@ def describe(dataset: Dataset) -> dict:
     'name': dataset.name,
     'image_shape': list(dataset.image_shape),
     'class_names': list(dataset.class_names),
+    'prepared': dataset.prepared,
     'train': _describe_split(dataset.train, dataset.class_names),
     'test': _describe_split(dataset.test, dataset.class_names),
   }

@@ -75,6 +75,7 @@ class Dataset(NamedTuple):
   train: Split
   test: Split
   class_names: tuple[str, ...]
+  prepared: str = ''  # where its records are, below the data_dir
 
   @property
   def image_shape(self) -> tuple[int, int, int]:
@@ -107,9 +108,15 @@ class Dataset(NamedTuple):
 
 
 def load(
-  config: ml_collections.ConfigDict, data_dir: str | pathlib.Path, *, log: Callable[[str], None] = print
+  config: ml_collections.ConfigDict,
+  data_dir: str | pathlib.Path,
+  *,
+  log: Callable[[str], None] = print,
+  prepared: str = '',
 ) -> Dataset:
   """The data set `config.name`, prepared under `data_dir` on first use.
+
+  `prepared` is what an earlier call has returned: it is read where a folder of images is gone.
 
   Keys of `config`: name (a key of BUILDERS or any TFDS name[/config]), train_split, test_split (TFDS split
   names, slices such as 'train[:80%]' too), per_class, subset_seed, validation and fold (see `subsets.choose`); for
@@ -122,7 +129,7 @@ def load(
     InputError: unknown name or split, files missing or damaged, images absent or of unequal sizes, too few.
   """
   data_dir = pathlib.Path(data_dir).expanduser().absolute()
-  builder = _prepare(config, data_dir, log)
+  builder = _prepare(config, data_dir, log, prepared)
   _hide_gpus_from_tensorflow()
   features = _check_features(config.name, builder)
   everything = _read_split(builder, features, config.name, 'data.train_split', config.train_split)
@@ -142,14 +149,15 @@ def load(
     test = train
   if train.arrays['image'].shape[1:] != test.arrays['image'].shape[1:]:
     raise _unequal(config.name, train.arrays['image'][0], test.arrays['image'][0])
-  return Dataset(config.name, train, test, _class_names(features))
+  where = builder.data_path.relative_to(data_dir) if builder.data_path.is_relative_to(data_dir) else ''
+  return Dataset(config.name, train, test, _class_names(features), str(where))
 
 
 def expected(
-  config: ml_collections.ConfigDict, data_dir: str | pathlib.Path
+  config: ml_collections.ConfigDict, data_dir: str | pathlib.Path, prepared: str = ''
 ) -> tuple[tuple[int | None, ...], tuple[str, ...]]:
   """(image shape, class names) of what `load` will find, known before a pixel is read; a side may be None."""
-  builder = _make_builder(config, pathlib.Path(data_dir).expanduser().absolute())
+  builder = _make_builder(config, pathlib.Path(data_dir).expanduser().absolute(), prepared)
   features = _check_features(config.name, builder)
   return features['image'].shape, _class_names(features)
 
@@ -176,9 +184,9 @@ def remove(name: str, data_dir: pathlib.Path) -> str:
 
 
 def _prepare(
-  config: ml_collections.ConfigDict, data_dir: pathlib.Path, log: Callable[[str], None]
+  config: ml_collections.ConfigDict, data_dir: pathlib.Path, log: Callable[[str], None], prepared: str = ''
 ) -> tfds.core.DatasetBuilder:
-  builder = _make_builder(config, data_dir)
+  builder = _make_builder(config, data_dir, prepared)
   if _is_prepared(builder):
     _say_notes(builder, log)
     return builder
@@ -227,9 +235,14 @@ def _download_and_prepare(name: str, builder: tfds.core.DatasetBuilder, download
     raise InputError('data.name', name, f'TFDS cannot prepare it: {e}', remedy) from e
 
 
-def _make_builder(config: ml_collections.ConfigDict, data_dir: pathlib.Path) -> tfds.core.DatasetBuilder:
+def _make_builder(
+  config: ml_collections.ConfigDict, data_dir: pathlib.Path, prepared: str = ''
+) -> tfds.core.DatasetBuilder:
   try:
     with _quiet():
+      gone = config.name == 'image_folder' and not pathlib.Path(config.folder).expanduser().is_dir()
+      if gone and prepared and (data_dir / prepared / 'dataset_info.json').is_file():
+        return tfds.builder_from_directory(data_dir / prepared)
       if config.name in BUILDERS:
         return BUILDERS[config.name](config, data_dir)
       return tfds.builder(config.name, data_dir=data_dir)

@@ -65,19 +65,23 @@ def assemble(config: ConfigDict, dataset: sources.Dataset) -> Experiment:
 
 
 def prepare(
-  config: ConfigDict, data_dir: pathlib.Path, log: Callable[[str], None] = print, training: bool = True
+  config: ConfigDict,
+  data_dir: pathlib.Path,
+  log: Callable[[str], None] = print,
+  training: bool = True,
+  prepared: str = '',
 ) -> Experiment:
   """Checks the config, loads its data, checks both against each other and, for training, the machine.
 
-  Raises InputError.
+  `prepared` is where the data were found before, for `sources.load`. Raises InputError.
   """
   checks.check_config(config)
   if training:
     checks.check_devices(config, jax.device_count(), steps_per_call(config))
-  image_shape, class_names = sources.expected(config.data, data_dir)
+  image_shape, class_names = sources.expected(config.data, data_dir, prepared)
   if None not in image_shape:  # before the time that preparing the images takes
     checks.check_model(config, image_shape, len(class_names))
-  dataset = sources.load(config.data, data_dir, log=log)
+  dataset = sources.load(config.data, data_dir, log=log, prepared=prepared)
   checks.check_data(config, dataset)
   if training:
     log(dataset.summary)
@@ -94,8 +98,8 @@ def trained(
   """The experiment of a workdir with its state at the 'best', the 'latest' or the checkpoint of a given step.
 
   Without any evaluation the best is the latest. Without `images` its data set is empty, and the files it was trained on
-  need not be there. Changes nothing in the workdir. Raises InputError, also for data of other classes; tells `log` of
-  other images.
+  need not be there; with them, what was prepared of a folder that is gone is enough. Changes nothing in the workdir.
+  Raises InputError, also for data of other classes; tells `log` of other images.
   """
   config = ConfigDict(workdir.read_config(directory))
   saved = checkpoint.Checkpoints(directory, 1, *best_metric(config), read_only=True)
@@ -108,7 +112,7 @@ def trained(
     checks.check_config(config)
     experiment = assemble(config, record.placeholder(recorded))
   else:
-    experiment = prepare(config, data_dir, log, training=False)
+    experiment = prepare(config, data_dir, log, training=False, prepared=(recorded or {}).get('prepared', ''))
     _compare_data(directory, experiment.dataset, log)
   step = saved.best() if which == 'best' else int(which) if which in steps else None
   state = saved.restore(experiment.init(), log, step)
