@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from genaug import augment
 from genaug.augment import OPS, TARGETS, Pipeline, Target
 
 KEY, KEYS = jax.random.key(0), jax.random.split(jax.random.key(0), 4)
@@ -84,6 +85,8 @@ def test_a_batch_that_does_not_suit_is_named(pipeline, keys, batch, message):
 
 SETTINGS = {
   'fill of bytes': (lambda: Pipeline({}, fill=128), r'fill = 128: must lie in \[0, 1\], whatever the dtype'),
+  'fill of a move': (lambda: augment.rotate(IMAGE, 30.0, fill=128), r'rotate: fill = 128: must lie in \[0, 1\]'),
+  'fill of a crop': (lambda: augment.resized_crop(IMAGE, 0, 0, 1, 1, fill=128), r'fill = 128: must lie in \[0, 1\]'),
   'border': (lambda: Pipeline({}, border='mirror'), "border = 'mirror': must be one of constant, edge, reflect, wrap"),
   'operation': (lambda: Pipeline({'rotation': {}}), "unknown operation 'rotation': did you mean 'rotate'"),
   'parameter': (lambda: Pipeline({'rotate': {'angle': 3}}), 'rotate: unknown .*: must be one of p, degrees'),

@@ -1,7 +1,9 @@
 """Folders as people have them: every program sees the same images, and says what it leaves out."""
 
+import errno
 import io
 import os
+import pathlib
 from collections import Counter
 
 import numpy as np
@@ -166,6 +168,32 @@ def test_the_exit_status_says_whether_images_were_left_out(name, tmp_path):
   done = run()
   assert done.returncode == 1
   assert 'bad.png does not decode' in done.stderr
+
+
+def test_what_may_not_be_entered_is_listed(tmp_path, monkeypatch):
+  _write(tmp_path / 'ash' / '1.png', _encoded('PNG'))
+  _write(tmp_path / 'elm' / '2.png', _encoded('PNG'))
+  exists = pathlib.Path.exists
+
+  def refused(path):
+    if path.name == '2.png':
+      raise PermissionError(errno.EACCES, 'Permission denied')
+    return exists(path)
+
+  monkeypatch.setattr(pathlib.Path, 'exists', refused)  # tests may run as root, whom nothing is refused
+  items, skipped = folders.contents(tmp_path)
+  assert [item.name for item in items] == ['ash/1.png']
+  assert folders.missed(skipped) == {tmp_path / 'elm' / '2.png': 'cannot be read (Permission denied)'}
+
+
+def test_class_folders_of_any_name(tmp_path):
+  for name in ('odd\udcff', 'two\nlines', '\u00e9t\u00e9'):
+    for i in range(3):
+      _write(tmp_path / 'in' / name / f'{i}.png', _encoded('PNG'))
+  settings = data_config('image_folder', folder=str(tmp_path / 'in'))
+  for _ in range(2):
+    data = sources.load(settings, tmp_path / 'data', log=lambda _: None)
+    assert data.class_names == ('odd\\xff', 'two\\nlines', '\u00e9t\u00e9')
 
 
 def _loaded(settings, data_dir):

@@ -129,6 +129,8 @@ def resized_crop(
   """
   for name, value, low in (('x', x, 0), ('y', y, 0), ('width', width, 0.001), ('height', height, 0.001)):
     check_range(f'resized_crop: {name}', value, low, 1)
+  if jnp.issubdtype(image.dtype, jnp.floating):  # of integers, which are masks, it is a label
+    check_range('resized_crop: fill', fill, 0, 1)
   size = size or image.shape[:2]
   matrix = resized_crop_matrix(image.shape[:2], x, y, width, height, size)
   shown = warp(image, matrix, size=size, interpolation=interpolation, border=border, fill=fill)

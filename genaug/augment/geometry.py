@@ -227,9 +227,12 @@ def perspective(
 
 
 def _move(image, matrix, params, interpolation, border, fill, projective=False):
+  operation = matrix.__name__.removesuffix('_matrix')
   for name, value in params.items():
     if name in LIMITS:
-      check_range(f'{matrix.__name__.removesuffix("_matrix")}: {name}', value, *LIMITS[name])
+      check_range(f'{operation}: {name}', value, *LIMITS[name])
+  if jnp.issubdtype(image.dtype, jnp.floating):  # of integers, which are masks, it is a label
+    check_range(f'{operation}: fill', fill, 0, 1)
   matrix = matrix(image.shape[:2], **params)
   moved = warp(image, matrix, projective=projective, interpolation=interpolation, border=border, fill=fill)
   return in_range(moved, interpolation)
