@@ -82,6 +82,8 @@ def test_values_that_are_no_grey_are_refused(value, tmp_path):
   Image.fromarray(np.full((4, 4), value, np.float32)).save(tmp_path / 'x.tif')
   with pytest.raises(image_file.UnreadableError, match='8 or 16 bits'):
     image_file.brightest(tmp_path / 'x.tif')
+  with pytest.raises(image_file.UnreadableError, match='8 or 16 bits'):
+    image_file.read_image(tmp_path / 'x.tif', bits=12)
 
 
 def test_one_transparent_value_of_deep_grey(tmp_path):

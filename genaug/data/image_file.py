@@ -73,13 +73,7 @@ def read_header(file: File) -> Header:
 def brightest(file: File) -> float:
   """The largest value of an image that `is_deep`; 0 for any other. Raises UnreadableError for what is no grey value."""
   with _opened(file) as image:
-    if not _is_deep(image):
-      return 0.0
-    values = np.asarray(image)
-  peak = float(values.max())
-  if not (np.isfinite(values).all() and values.min() >= 0 and peak < 2 ** BITS[-1]):
-    raise UnreadableError(f'has values from {values.min()} to {peak:g}: save it with 8 or 16 bits a channel')
-  return peak
+    return float(_deep_values(image).max()) if _is_deep(image) else 0.0
 
 
 def check_bits(bits: int) -> None:
@@ -195,8 +189,15 @@ def _decode(image: Image.Image, bits: int) -> Image.Image:
   return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
-def _scaled(image: Image.Image, bits: int) -> Image.Image:
+def _deep_values(image: Image.Image) -> np.ndarray:
   values = np.asarray(image)
+  if not (np.isfinite(values).all() and values.min() >= 0 and values.max() < 2 ** BITS[-1]):
+    raise UnreadableError(f'has values from {values.min()} to {values.max()}: save it with 8 or 16 bits a channel')
+  return values
+
+
+def _scaled(image: Image.Image, bits: int) -> Image.Image:
+  values = _deep_values(image)
   grey = Image.fromarray(np.clip(np.rint(values * (255 / (2**bits - 1))), 0, 255).astype(np.uint8))
   if (transparent := image.info.get('transparency')) is not None:
     grey = grey.convert('LA')

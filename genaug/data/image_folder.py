@@ -111,13 +111,8 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     size = int(np.prod(self._shape))
     for i, file in files:
       image = np.frombuffer(os.pread(self._spool.fileno(), size, i * size), np.uint8).reshape(self._shape)
-      yield (
-        os.fsencode(file.path.relative_to(self.builder_config.folder)).hex(),
-        {
-          'image': encode(image),
-          'label': file.label,
-        },
-      )
+      key = os.fsencode(file.path.relative_to(self.builder_config.folder)).hex()
+      yield key, {'image': encode(image), 'label': file.label}
 
   def _decode(self, files: list[_File]) -> tuple[list[_Decoded], list[str]]:
     """Writes the pixels of every file to its place in the spool; returns what else is known, and notes."""
