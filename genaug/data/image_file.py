@@ -88,8 +88,8 @@ def bits_of(peak: float) -> int:
   return next(bits for bits in BITS if peak <= 2**bits - 1)
 
 
-def read_image(file: File, bits: int = 16) -> Picture:
-  """Grey or RGB, with the opacity as last channel where there is any; `bits` is what deep grey values have.
+def read_image(file: File, bits: int = 0) -> Picture:
+  """Grey or RGB, with the opacity as last channel where there is any; `bits` is what deep grey values have, 0 is 16.
 
   Raises UnreadableError where it does not decode.
   """
@@ -98,7 +98,7 @@ def read_image(file: File, bits: int = 16) -> Picture:
   return Picture(np.asarray(image).reshape(image.height, image.width, MODES[image.mode]), image.mode)
 
 
-def read_square(file: File, size: int, channels: int, bits: int = 16) -> UInt8[np.ndarray, 'size size channels']:
+def read_square(file: File, size: int, channels: int, bits: int = 0) -> UInt8[np.ndarray, 'size size channels']:
   """The central square of an image, on white where it is transparent, antialiased (bicubic) to `size`.
 
   A far larger JPEG is decoded at a half, a quarter or an eighth of its size, still twice `size` or more: pixels differ
@@ -198,7 +198,7 @@ def _deep_values(image: Image.Image) -> np.ndarray:
 
 def _scaled(image: Image.Image, bits: int) -> Image.Image:
   values = _deep_values(image)
-  grey = Image.fromarray(np.clip(np.rint(values * (255 / (2**bits - 1))), 0, 255).astype(np.uint8))
+  grey = Image.fromarray(np.clip(np.rint(values * (255 / (2 ** (bits or BITS[-1]) - 1))), 0, 255).astype(np.uint8))
   if (transparent := image.info.get('transparency')) is not None:
     grey = grey.convert('LA')
     grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))

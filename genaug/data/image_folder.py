@@ -137,7 +137,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       content = path.read_bytes()
       original = folder.original(path, content)
       peak = 0.0 if bits else image_file.brightest(io.BytesIO(content))
-      square = None if peak else image_file.read_square(io.BytesIO(content), c.image_size, c.channels, bits or 16)
+      square = None if peak else image_file.read_square(io.BytesIO(content), c.image_size, c.channels, bits)
     except image_file.UnreadableError as error:
       return _Decoded(problem=str(error))
     except OSError as error:

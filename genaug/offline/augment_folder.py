@@ -221,7 +221,7 @@ def _load(copies: list[Copy], skipped: folder.Skipped, bits: int, pool: Executor
   def read(item: folder.Item) -> tuple | None:
     try:
       mask = image_file.read_mask(item.mask) if item.mask else None
-      return image_file.read_image(item.image, bits or 16), mask
+      return image_file.read_image(item.image, bits), mask
     except image_file.UnreadableError as error:
       skipped[item.image] = str(error)
       return None

@@ -1,6 +1,7 @@
 """What the programs read of a folder of images: how each is laid out, on one scale of brightness."""
 
 import sys
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -32,24 +33,58 @@ def layouts(
 
   Also how many bits grey values have where they have more than 8: `bits`, or as many as the brightest of all needs.
   """
+  found = _looked_at(items, skipped, _layout, pool)
+  return {item: layout for item, (layout, _) in found.items()}, _bits((peak for _, peak in found.values()), bits)
 
-  def look(item: folder.Item) -> tuple[Layout, float] | str:
+
+def examples(
+  items: list[folder.Item], skipped: folder.Skipped, number: int, bits: int
+) -> dict[str, contact_sheet.Example]:
+  """So many of the items, evenly over the list, by name: on white, of at most `contact_sheet.LARGEST` pixels a side.
+
+  Unreadable ones are added to `skipped`, and others take their places.
+  """
+  with ThreadPoolExecutor() as pool:
+    peaks = _looked_at(items, skipped, lambda item: image_file.brightest(item.image), pool)
+  bits, readable = _bits(peaks.values(), bits), list(peaks)
+  first = [readable[i] for i in dict.fromkeys(np.linspace(0, len(readable) - 1, number).astype(int)) if readable]
+  chosen = {}
+  for item in [*first, *(item for item in readable if item not in first)]:
+    if len(chosen) == number:
+      break
     try:
-      return _layout(item)
+      _layout(item)
+      image = image_file.opaque(image_file.read_image(item.image, bits)).pixels
+      mask = {'mask': image_file.read_mask(item.mask).pixels} if item.mask else {}
+      chosen[folder.printable(item.name)] = contact_sheet.reduced({'image': image} | mask)
     except image_file.UnreadableError as error:
-      return str(error)
+      skipped[item.image] = str(error)
+  return dict(sorted(chosen.items()))
 
-  found, brightest = {}, 0.0
-  for item, looked in zip(items, builders.progress(pool.map(look, items), total=len(items), desc='looking')):
-    if isinstance(looked, str):
-      skipped[item.image] = looked
+
+def _looked_at(items: list[folder.Item], skipped: folder.Skipped, look: Callable, pool: Executor) -> dict:
+  def try_to(item: folder.Item) -> object:
+    try:
+      return look(item)
+    except image_file.UnreadableError as error:
+      return error
+
+  found = {}
+  for item, one in zip(items, builders.progress(pool.map(try_to, items), total=len(items), desc='looking')):
+    if isinstance(one, image_file.UnreadableError):
+      skipped[item.image] = str(one)
     else:
-      found[item], peak = looked
-      brightest = max(brightest, peak)
-  if brightest and not bits:
-    bits = image_file.bits_of(brightest)
-    say(f'grey images of more than 8 bits: the brightest value is {brightest:g} (--config.data.bits={bits})')
-  return found, bits
+      found[item] = one
+  return found
+
+
+def _bits(peaks: Iterable[float], bits: int) -> int:
+  peak = max(peaks, default=0)
+  if not peak or bits:
+    return bits
+  bits = image_file.bits_of(peak)
+  say(f'grey images of more than 8 bits: the brightest value is {peak:g} (--config.data.bits={bits})')
+  return bits
 
 
 def _layout(item: folder.Item) -> tuple[Layout, float]:
@@ -61,30 +96,6 @@ def _layout(item: folder.Item) -> tuple[Layout, float]:
       raise image_file.UnreadableError(sizes)
   peak = image_file.brightest(item.image) if is_deep else 0.0
   return Layout(height, width, mode, item.mask is not None), peak
-
-
-def examples(
-  items: list[folder.Item], skipped: folder.Skipped, number: int, bits: int
-) -> dict[str, contact_sheet.Example]:
-  """So many of the items, evenly over the list, by name: on white, of at most `contact_sheet.LARGEST` pixels a side.
-
-  Unreadable ones are added to `skipped`, and others take their places.
-  """
-  with ThreadPoolExecutor() as pool:
-    found, bits = layouts(items, skipped, bits, pool)
-  readable = list(found)
-  first = [readable[i] for i in dict.fromkeys(np.linspace(0, len(readable) - 1, number).astype(int)) if readable]
-  chosen = {}
-  for item in [*first, *(item for item in readable if item not in first)]:
-    if len(chosen) == number:
-      break
-    try:
-      image = image_file.opaque(image_file.read_image(item.image, bits or 16)).pixels
-      mask = {'mask': image_file.read_mask(item.mask).pixels} if item.mask else {}
-      chosen[folder.printable(item.name)] = contact_sheet.reduced({'image': image} | mask)
-    except image_file.UnreadableError as error:
-      skipped[item.image] = str(error)
-  return dict(sorted(chosen.items()))
 
 
 def say_skipped(skipped: folder.Skipped, root: folder.Path) -> int:
