@@ -241,7 +241,7 @@ def _unbounded(image, sigma):
   h, w, _ = image.shape
   down, across = (_gaussian_matrix(side, sigma).astype(image.dtype) for side in (h, w))
   product = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
-  blurred = product('ij,kl,jlc->ikc', down, across, image, optimize='optimal')
+  blurred = clip(product('ij,kl,jlc->ikc', down, across, image, optimize='optimal'))  # rounding leaves the range
   return jnp.where(sigma > LEAST_SIGMA, blurred, image)
 
 
