@@ -63,7 +63,7 @@ def test_the_window_is_as_wide_as_the_largest_sigma_needs(sigma, sides):
   impulse = np.zeros(shape, np.float32)
   impulse[:, 80] = 1
   row = np.asarray(filters.gaussian_blur(impulse, sigma))[0, :, 0]
-  assert np.count_nonzero(row) == (sides or 160)
+  assert np.count_nonzero(row) == sides if sides else np.count_nonzero(row) > 8 * sigma
   np.testing.assert_allclose(np.sqrt(row @ (np.arange(160) - 80) ** 2), sigma, rtol=0.03)
 
 
