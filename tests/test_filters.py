@@ -40,7 +40,31 @@ def test_gaussian_blur_agrees_with_opencv(shape, sigma, ksize):
 def test_gaussian_blur_agrees_with_scipy(shape):
   image = noise(shape)
   expected = by_channel(lambda x: ndimage.gaussian_filter(x, 1.2, mode='mirror', radius=5), image)
-  np.testing.assert_allclose(gaussian_blur(image, 1.2), expected, atol=2e-6)
+  np.testing.assert_allclose(gaussian_blur(image, 1.2, ksize=11), expected, atol=2e-6)
+  np.testing.assert_allclose(filters.gaussian_blur(image, 1.2), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+@pytest.mark.parametrize('sigma', [0.1, 0.7, 3.0, 10.0, 64.0])
+def test_a_gaussian_of_any_width_agrees_with_scipy(shape, sigma):
+  image = noise(shape)
+  expected = by_channel(lambda x: ndimage.gaussian_filter(x, sigma, mode='mirror', truncate=8), image)
+  np.testing.assert_allclose(gaussian_blur(image, sigma), expected, atol=2e-6)  # traced
+  np.testing.assert_allclose(filters.gaussian_blur(image, sigma), expected, atol=2e-6)
+  np.testing.assert_allclose(
+    unsharp_mask(image, sigma, 0.1), np.clip(image + 0.1 * (image - expected), 0, 1), atol=2e-6
+  )
+
+
+@pytest.mark.parametrize(('sigma', 'sides'), [(1.0, 11), (2.0, 11), (5.0, 29), (6.0, 0)])
+def test_the_window_is_as_wide_as_the_largest_sigma_needs(sigma, sides):
+  shape = (8, 160, 1)
+  assert filters.sample_gaussian_blur(jax.random.key(0), shape, sigma)['ksize'] == sides
+  impulse = np.zeros(shape, np.float32)
+  impulse[:, 80] = 1
+  row = np.asarray(filters.gaussian_blur(impulse, sigma))[0, :, 0]
+  assert np.count_nonzero(row) == sides if sides else np.count_nonzero(row) > 8 * sigma
+  np.testing.assert_allclose(np.sqrt(row @ (np.arange(160) - 80) ** 2), sigma, rtol=0.03)
 
 
 @pytest.mark.parametrize('ksize', [3, 7])

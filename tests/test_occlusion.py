@@ -87,7 +87,7 @@ def test_random_erasing_has_the_areas_and_the_aspects_of_its_paper(shape):
     assert abs((draw[corner] / room)[some].mean() - 0.5) < 0.03  # uniform where there is room
   counted = jax.jit(jax.vmap(lambda d: (occlusion.erase(jnp.ones(shape), **d) == 0).mean()))(draw)
   np.testing.assert_allclose(counted, area, atol=(h + w + 1) / (h * w))  # up to a pixel each way
-  nothing = occlusion.sample_erase(KEYS[0], shape, max_area=0.0)
+  nothing = occlusion.sample_erase(KEYS[0], shape, max_area=0.0, min_area=0.0)
   np.testing.assert_array_equal(occlusion.erase(jnp.ones(shape), **nothing), 1)
 
 

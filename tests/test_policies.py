@@ -48,6 +48,12 @@ def test_fourteen_operations_with_equal_chances(draw):
     assert evenly(np.bincount(layer, minlength=14))
 
 
+def _threshold(level):
+  return (
+    (255 - 255 * level) / 255 if level else 2
+  )  # no value is above 1: at level 0 nothing is inverted, not even white
+
+
 def _moderate(level, shape):
   """Strength of every operation at a level in [0, 1], without its sign."""
   h, w, _ = shape
@@ -55,7 +61,7 @@ def _moderate(level, shape):
     'shear_x': 0.3 * level, 'shear_y': 0.3 * level, 'translate_x': int(150 / 331 * w * level),
     'translate_y': int(150 / 331 * h * level), 'rotate': 30 * level, 'brightness': 0.9 * level,
     'color': 0.9 * level, 'contrast': 0.9 * level, 'sharpness': 0.9 * level, 'posterize': 8 - round(4 * level),
-    'solarize': (255 - 255 * level) / 255,
+    'solarize': _threshold(level),
   }  # fmt: skip
 
 
@@ -64,7 +70,7 @@ def _wide(level, shape):
   return {
     'shear_x': 0.99 * level, 'shear_y': 0.99 * level, 'translate_x': int(32 * level), 'translate_y': int(32 * level),
     'rotate': 135 * level, 'brightness': 0.99 * level, 'color': 0.99 * level, 'contrast': 0.99 * level,
-    'sharpness': 0.99 * level, 'posterize': 8 - round(6 * level), 'solarize': (255 - 255 * level) / 255,
+    'sharpness': 0.99 * level, 'posterize': 8 - round(6 * level), 'solarize': _threshold(level),
   }  # fmt: skip
 
 

@@ -1,10 +1,12 @@
 """Blurring and sharpening: every pixel becomes a function of its neighbourhood.
 
 Kernels have a static odd size `ksize`, weights are traced. A filter is a sum of shifted slices of a padded image,
-one dimension after the other where it is separable: XLA turns that into one loop a pass, without im2col.
+one dimension after the other where it is separable: XLA turns that into one loop a pass, without im2col. Gaussians too
+wide for that are two matrix products.
 """
 
-from functools import reduce
+import math
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,7 @@ from genaug.augment.image import (
   Pair,
   Parameter,
   Params,
+  Static,
   check_image,
   check_range,
   clip,
@@ -31,15 +34,21 @@ from genaug.augment.image import (
 )
 
 MEDIANS = (3, 5)
+LEAST_SIGMA = 0.05  # in float32 it already has all its weight in the middle; 0 would divide by 0
+FEW_TAPS = 11  # of a Gaussian's window: with more, products with matrices are soon cheaper, and compile faster
 
 
 # Blurs
 
 
 @operation
-def gaussian_blur(image: Float[Array, 'h w c'], sigma: ScalarLike, *, ksize: int = 11) -> Float[Array, 'h w c']:
-  """Blurs by a Gaussian of `sigma` >= 0 pixels, cut off at ksize // 2 pixels; 0 changes nothing.
+def gaussian_blur(
+  image: Float[Array, 'h w c'], sigma: ScalarLike, *, ksize: int | None = None
+) -> Float[Array, 'h w c']:
+  """Blurs by a Gaussian of `sigma` >= 0 pixels; 0 changes nothing.
 
+  It is cut off at ksize // 2 pixels, or with a ksize of 0 nowhere; by default where less than 1 percent of its weight
+  is left, and nowhere for a sigma that is being traced and so has no size yet.
   The border mirrors about the outermost pixel, as OpenCV's BORDER_REFLECT_101 does.
   """
   check_range('gaussian_blur: sigma', sigma, 0, np.inf)
@@ -119,7 +128,12 @@ def sharpen(image: Float[Array, 'h w c'], amount: ScalarLike) -> Float[Array, 'h
 
 @operation
 def unsharp_mask(
-  image: Float[Array, 'h w c'], sigma: ScalarLike, amount: ScalarLike, *, threshold: ScalarLike = 0.0, ksize: int = 11
+  image: Float[Array, 'h w c'],
+  sigma: ScalarLike,
+  amount: ScalarLike,
+  *,
+  threshold: ScalarLike = 0.0,
+  ksize: int | None = None,
 ) -> Float[Array, 'h w c']:
   """Adds `amount` >= 0 times what `gaussian_blur` takes away, where that exceeds `threshold` in [0, 1].
 
@@ -141,9 +155,9 @@ _UP_TO = Parameter(0, 10, '', 'The amount is uniform in [0, amount] or the pair.
 
 @validated(sigma=Parameter(0, 64, 'pixels', 'Sigma is uniform in [0, sigma] or the pair.', (0, 64)))
 def sample_gaussian_blur(key: PRNGKeyArray, shape: ImageShape, sigma: ScalarLike | Pair = 2.0) -> Params:
-  """Samples sigma of `gaussian_blur`."""
-  del shape
-  return {'sigma': uniform(key, *interval(sigma, from_zero))}
+  """Samples sigma of `gaussian_blur`; the window is wide enough for the largest one."""
+  low, high = interval(sigma, from_zero)
+  return {'sigma': uniform(key, low, high), 'ksize': _window(high, shape)}
 
 
 @validated(amount=_AMOUNT)
@@ -186,9 +200,10 @@ def sample_sharpen(key: PRNGKeyArray, shape: ImageShape, amount: ScalarLike | Pa
 @validated(amount=_UP_TO._replace(doc=_UP_TO.doc[:-1] + ', sigma in [0.5, 2] pixels.'))
 def sample_unsharp_mask(key: PRNGKeyArray, shape: ImageShape, amount: ScalarLike | Pair = 1.0) -> Params:
   """Samples sigma and amount of `unsharp_mask`."""
-  del shape
   how_much, how_wide = jax.random.split(key)
-  return {'sigma': uniform(how_wide, 0.5, 2.0), 'amount': uniform(how_much, *interval(amount, from_zero))}
+  low, high = 0.5, 2.0
+  amount = uniform(how_much, *interval(amount, from_zero))
+  return {'sigma': uniform(how_wide, low, high), 'amount': amount, 'ksize': _window(high, shape)}
 
 
 random_gaussian_blur = randomly(gaussian_blur, sample_gaussian_blur)
@@ -203,12 +218,42 @@ random_unsharp_mask = randomly(unsharp_mask, sample_unsharp_mask)
 # Sums of shifted slices
 
 
+def _window(sigma: ScalarLike, shape: ImageShape) -> Static:
+  """The `ksize` for all sigmas up to this one; 0 where `_unbounded` is cheaper than a window."""
+  if isinstance(sigma, jax.core.Tracer):
+    return Static(0)
+  ksize = max(FEW_TAPS, 2 * math.ceil(3 * float(sigma) - 1) + 1)
+  return Static(ksize if ksize <= max(FEW_TAPS, max(shape[:2]) // 5) else 0)
+
+
 def _blurred(name, image, sigma, ksize):
+  ksize = _window(sigma, image.shape) if ksize is None else ksize
+  sigma = jnp.maximum(sigma, LEAST_SIGMA)
+  if ksize == 0:
+    return _unbounded(image, sigma)
   _check_ksize(name, ksize)
-  # In float32 a sigma of 0.05 already has all its weight in the middle; 0 would divide by 0.
-  distance = (jnp.arange(ksize) - ksize // 2) / jnp.maximum(sigma, 0.05)
-  weights = jnp.exp(-0.5 * distance**2).astype(image.dtype)
+  weights = jnp.exp(-0.5 * ((jnp.arange(ksize) - ksize // 2) / sigma) ** 2).astype(image.dtype)
   return _separable(image, weights / weights.sum())
+
+
+def _unbounded(image, sigma):
+  """The whole Gaussian, however often it is mirrored at the border."""
+  h, w, _ = image.shape
+  down, across = (_gaussian_matrix(side, sigma).astype(image.dtype) for side in (h, w))
+  product = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
+  blurred = clip(product('ij,kl,jlc->ikc', down, across, image, optimize='optimal'))  # rounding leaves the range
+  return jnp.where(sigma > LEAST_SIGMA, blurred, image)
+
+
+def _gaussian_matrix(side: int, sigma: ScalarLike) -> Float[Array, 'side side']:
+  """Filters a mirrored line of pixels: cosine waves of whole half periods stay, and keep a share `gain` each."""
+  # Of the samples of a Gaussian, the spectrum is its own repeated (Poisson); three of 20 repeats are left at 0.05.
+  frequency = np.pi * np.arange(side) / max(side - 1, 1)
+  repeats = frequency + 2 * np.pi * np.arange(-20, 21)[:, None]
+  gain = jnp.exp(-0.5 * (sigma * repeats) ** 2).sum(0)
+  waves = np.cos(np.arange(side)[:, None] * frequency)
+  back = jnp.asarray(np.linalg.inv(waves), jnp.float32)
+  return jnp.matmul(waves.astype(np.float32) * (gain / gain[0]), back, precision=jax.lax.Precision.HIGHEST)
 
 
 def _separable(image, weights):

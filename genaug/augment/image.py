@@ -73,6 +73,11 @@ def check_order(name: str, low: ScalarLike, high: ScalarLike) -> None:
     raise ValueError(f'{name} = {(low, high)!r}: must not be reversed')
 
 
+@jax.tree_util.register_static
+class Static(int):
+  """A whole number among what is sampled that decides a shape: jit, vmap and grad leave it as it is."""
+
+
 class Parameter(NamedTuple):
   """A number that a random operation takes: what it may be, and what it means."""
 
@@ -236,7 +241,8 @@ def randomly(op: Callable, sample_params: Callable[..., Params]) -> Callable[...
   def apply(key, image, parameters, p, **options):
     image = check_image(image, name, masks=options.get('interpolation') == 'nearest')
     on, how = jax.random.split(key)
-    changed = op(image, **sample_params(how, image.shape, **parameters), **options)
+    options = {key: value for key, value in options.items() if value is not None}
+    changed = op(image, **sample_params(how, image.shape, **parameters) | options)
     if isinstance(p, (int, float)) and p == 1:  # XLA would work out most of `changed` twice for a choice
       return changed
     return jnp.where(jax.random.bernoulli(on, p * 1.0), changed, image)
@@ -252,7 +258,7 @@ KEYWORDS = {
   'fill': 'what shows where nothing is left of the image, in [0, 1]: a number, or one a channel.',
   'centre': 'the fixed point (x, y), in fractions of width and height.',
   'size': 'of the output, (height, width) in pixels; that of the input by default.',
-  'ksize': 'side of the window in pixels, odd and static.',
+  'ksize': 'side of the window in pixels, odd and static; for Gaussians, None is wide enough for sigma, 0 all.',
   'cutoff': 'percent of the pixels in [0, 50) that may saturate at either end.',
   'grid': 'tiles as (rows, columns).',
   'threshold': 'differences up to it, in [0, 1], are not sharpened.',

@@ -31,6 +31,7 @@ from genaug.augment.image import (
   ImageShape,
   Parameter,
   Params,
+  check_order,
   check_range,
   clip,
   random_form,
@@ -53,7 +54,7 @@ from genaug.augment.targets import (
 Batch = dict[str, Any]
 
 GROUP = 4  # examples that mix with each other only
-MAX_SIDE = Parameter(0, 1, 'of the side', 'Largest side; the side is uniform. Below min_side it wins.')
+MAX_SIDE = Parameter(0, 1, 'of the side', 'Largest side; in between it is uniform.')
 ROUNDS = 12  # of bisection, for a threshold to 1 / 4096 of the range
 
 
@@ -284,10 +285,11 @@ def sample_cutmix(key: PRNGKeyArray, shape: ImageShape, alpha: ScalarLike = 1.0)
 def sample_resizemix(
   key: PRNGKeyArray, shape: ImageShape, max_side: ScalarLike = 0.8, min_side: ScalarLike = 0.1
 ) -> Params:
-  """a box inside the image, both sides the same fraction uniform in [min_side, max_side]; max_side wins."""
+  """a box inside the image, both sides the same fraction uniform in [min_side, max_side]."""
+  check_order('resizemix: (min_side, max_side)', min_side, max_side)
   del shape
   size, where = jax.random.split(key)
-  side = uniform(size, jnp.minimum(min_side, max_side), max_side)
+  side = uniform(size, min_side, max_side)
   corner = uniform(where, 0, 1, (2,)) * (1 - side)
   return {'box': jnp.concatenate([corner, corner + side])}
 

@@ -86,7 +86,7 @@ def erase(
 
 
 @validated(
-  max_area=Parameter(0, 1, 'of the image', 'Largest area; the area is uniform. Below min_area it wins.'),
+  max_area=Parameter(0, 1, 'of the image', 'Largest area; in between it is uniform.'),
   min_area=Parameter(0, 1, 'of the image', 'Least area.'),
   max_aspect=Parameter(1, 100, '', 'Largest ratio of the sides, either way; the ratio is log-uniform.'),
 )
@@ -98,9 +98,10 @@ def sample_erase(
   max_aspect: ScalarLike = MAX_ASPECT,
 ) -> Params:
   """Samples a rectangle uniformly in the image, its ratio of the sides among those that fit: nothing is rejected."""
+  check_order('erase: (min_area, max_area)', min_area, max_area)
   h, w, _ = shape
   keys = jax.random.split(key, 5)
-  area = uniform(keys[0], jnp.minimum(min_area, max_area), max_area)
+  area = uniform(keys[0], min_area, max_area)
   # Both sides fit into the image where the relation of the two fractions is in [area, 1 / area].
   limit = 1 / jnp.maximum(area, 1e-6)
   low, high = (jnp.clip(aspect * w / h, 1 / limit, limit) for aspect in (1 / max_aspect, max_aspect))
@@ -141,7 +142,7 @@ def grid_mask(
 
 @validated(
   ratio=Parameter(0, 1, 'of the unit', 'Side of a square; uniform in a pair.', (0, 1)),
-  min_unit=Parameter(0.01, 1, 'of the shorter side', 'Least unit.'),
+  min_unit=Parameter(0.01, 1, 'of the shorter side', 'Least unit; at least 2 pixels.'),
   max_unit=Parameter(0.01, 1, 'of the shorter side', 'Largest unit; in between it is uniform.'),
   max_degrees=Parameter(
     0, 180, 'degrees', 'The angle is uniform in [-max_degrees, max_degrees] or the pair.', (-180, 180)
@@ -157,7 +158,9 @@ def sample_grid_mask(
 ) -> Params:
   """Samples unit, ratio, offset and angle of `grid_mask`."""
   check_order('grid_mask: (min_unit, max_unit)', min_unit, max_unit)
-  del shape
+  h, w, _ = shape
+  # Of finer grids, pixels show squares that are not there, or hide the image as a whole.
+  check_range(f'grid_mask: min_unit for an image of {h} x {w}', min_unit, min(1, 2 / min(h, w)), 1)
   keys = jax.random.split(key, 3)
   return {
     'unit': uniform(keys[0], min_unit, max_unit),

@@ -64,7 +64,14 @@ class Ranges(NamedTuple):
 
 @validated(
   num_ops=Parameter(1, 16, 'operations', 'How many, static.'),
-  magnitude=Parameter(0, 30, '', "Magnitude of all operations (the paper's 10 is 30); uniform in a pair.", (0, 30)),
+  magnitude=Parameter(
+    0,
+    30,
+    '',
+    "Magnitude of all operations (the paper's 10 is 30); uniform in a pair. At 0 only autocontrast and equalize, which "
+    'have none, change anything.',
+    (0, 30),
+  ),
 )
 def sample_rand_augment(
   key: PRNGKeyArray, shape: ImageShape, num_ops: int = 2, magnitude: ScalarLike | Pair = 9.0
@@ -167,7 +174,8 @@ def _parameter(
     'contrast': factor,
     'sharpness': factor,
     'posterize': 8 - jnp.round(level * ranges.bits),
-    'solarize': 1 - level,
+    # At a threshold of 1, white would still be inverted.
+    'solarize': jnp.where(level > 0, 1 - level, 2.0),
   }
   table = jnp.stack([parameters.get(name, jnp.zeros_like(level)) for name in OPERATIONS])
   return jnp.take_along_axis(table, op[None], 0)[0]
@@ -217,7 +225,7 @@ def apply_three_augment(
 def recolor_three(image, which, sigma, factors, flip):
   """`apply_three_augment` without its flip."""
   del flip
-  for i, change in enumerate((_grayscale, _solarize, filters.gaussian_blur)):
+  for i, change in enumerate((_grayscale, _solarize, _blur)):
     image = when(which == i, change, image, sigma)
   return color.color_jitter(image, *factors)
 
@@ -230,6 +238,10 @@ def _grayscale(image, params):
 def _solarize(image, params):
   del params
   return tone.solarize(image, 128 / 255)
+
+
+def _blur(image, sigma):
+  return filters.gaussian_blur(image, sigma, ksize=11)
 
 
 def three_matrix(size: matrices.Size, flip: Bool[Array, ''], **colors) -> matrices.Matrix:

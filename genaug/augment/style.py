@@ -14,6 +14,7 @@ from genaug.augment.image import (
   Parameter,
   Params,
   check_image,
+  check_order,
   check_range,
   clip,
   from_zero,
@@ -44,15 +45,16 @@ def histogram_match(
 
 
 @validated(
-  max_amount=Parameter(0, 1, '', 'Largest amount; the amount is uniform. Below min_amount it wins.'),
+  max_amount=Parameter(0, 1, '', 'Largest amount; in between it is uniform.'),
   min_amount=Parameter(0, 1, '', 'Least amount.'),
 )
 def sample_histogram_match(
   key: PRNGKeyArray, shape: ImageShape, max_amount: ScalarLike = 1.0, min_amount: ScalarLike = 0.5
 ) -> Params:
   """Samples the amount of `histogram_match`."""
+  check_order('histogram_match: (min_amount, max_amount)', min_amount, max_amount)
   del shape
-  return {'amount': uniform(key, jnp.minimum(min_amount, max_amount), max_amount)}
+  return {'amount': uniform(key, min_amount, max_amount)}
 
 
 @operation

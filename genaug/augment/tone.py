@@ -147,7 +147,11 @@ def solarize(image: Float[Array, 'h w c'], threshold: ScalarLike) -> Float[Array
   return jnp.where(image >= threshold - 5e-7, 1 - image, image)
 
 
-@validated(threshold=Parameter(0, 1, '', 'The threshold is uniform in [threshold, 1] or the pair.', (0, 1)))
+@validated(
+  threshold=Parameter(
+    0, 1, '', 'The threshold is uniform in [threshold, 1] or the pair; 1 inverts white alone.', (0, 1)
+  )
+)
 def sample_solarize(key: PRNGKeyArray, shape: ImageShape, threshold: ScalarLike | Pair = 0.5) -> Params:
   """Samples the threshold of `solarize`."""
   del shape
@@ -337,7 +341,14 @@ def _neighbours(side: int, tile: int, tiles: int) -> tuple[np.ndarray, np.ndarra
 
 
 @validated(
-  clip_limit=Parameter(1, 256, 'mean counts', 'The limit is uniform in [1, clip_limit] or the pair.', (1, 256))
+  clip_limit=Parameter(
+    1,
+    256,
+    'mean counts',
+    'The limit is uniform in [1, clip_limit] or the pair. One of less than two pixels of a tile is one pixel, as in '
+    'OpenCV: below 32 all are alike on images of 32 x 32.',
+    (1, 256),
+  )
 )
 def sample_clahe(key: PRNGKeyArray, shape: ImageShape, clip_limit: ScalarLike | Pair = 4.0) -> Params:
   """Samples the limit of `clahe`."""

@@ -139,11 +139,16 @@ def _at(field: Field, point: Float[Array, '2']) -> tuple[Float[Array, '2'], Floa
 def elastic_field(size: Size, control: Float[Array, 'rows columns 2'], sigma: ScalarLike = 0.1) -> Field:
   """See `elastic`."""
   rows, columns, _ = np.shape(control)
-  least = 1 / (3**0.5 * (min(rows, columns) - 3)) if min(rows, columns) > 3 else np.inf
   check_range('elastic: control', control, -1, 1)
-  check_range(f'elastic: sigma with {rows} x {columns} control points', sigma, least, np.inf)
+  _check_sigma(sigma, rows, columns, np.inf)
   h, w = size
   return _field('hr,rcd,wc->dhw', _splines(h, rows, sigma), _pixels(control, size), _splines(w, columns, sigma))
+
+
+def _check_sigma(sigma: ScalarLike, rows: int, columns: int, most: float) -> None:
+  """Raises ValueError where the control points, sqrt(3) sigma apart, do not cover the image."""
+  least = 1 / (3**0.5 * (min(rows, columns) - 3)) if min(rows, columns) > 3 else np.inf
+  check_range(f'elastic: sigma with {rows} x {columns} control points', sigma, least, most)
 
 
 def _splines(side: int, count: int, sigma: ScalarLike) -> Float[Array, 'side count']:
@@ -179,7 +184,9 @@ def elastic(
   alpha=Parameter(
     0, 1, 'of the side', 'Control displacements are uniform in [-alpha, alpha] or the pair, before smoothing.', (-1, 1)
   ),
-  sigma=Parameter(0.001, 1, 'of the side', 'Standard deviation of the smoothing.'),
+  sigma=Parameter(
+    0.0025, 1, 'of the side', 'Standard deviation of the smoothing; at least 0.577 / (size - 3), 0.045 for 16 points.'
+  ),
   size=Parameter(4, 256, 'points', 'Control points a side, static.'),
 )
 def sample_elastic(
@@ -191,6 +198,7 @@ def sample_elastic(
   smoothed by a Gaussian of `sigma` and multiplied by A, has this deviation for A = 1.7 alpha sigma (A and sigma in
   pixels for alpha in pixels).
   """
+  _check_sigma(sigma, size, size, 1)
   del shape
   return {
     'control': uniform(key, *interval(alpha, symmetric), (size, size, 2)),
@@ -239,7 +247,7 @@ def grid_distort(
 
 @validated(
   limit=Parameter(0, 0.99, '', 'The stretch is uniform in [-limit, limit] or the pair.', (-0.99, 0.99)),
-  steps=Parameter(1, 256, 'cells', 'Columns and rows of the grid, static.'),
+  steps=Parameter(1, 256, 'cells', 'Columns and rows of the grid, static; 1 changes nothing.'),
 )
 def sample_grid_distort(key: PRNGKeyArray, shape: ImageShape, limit: ScalarLike | Pair = 0.3, steps: int = 5) -> Params:
   """Samples the stretch of `steps` columns and rows of `grid_distort`."""
