@@ -41,15 +41,7 @@ from genaug.augment.image import (
   validated,
 )
 from genaug.augment.style import fourier_mix, histogram_match, sample_fourier_mix, sample_histogram_match
-from genaug.augment.targets import (
-  SPATIAL,
-  Example,
-  Targets,
-  entries,
-  joined_objects,
-  moved,
-  with_flags,
-)
+from genaug.augment.targets import SPATIAL, Example, Targets, entries, joined_objects, moved, with_flags
 
 Batch = dict[str, Any]
 
