@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import base, classify_mnist5k, gan_mnist5k, vae_mnist5k
+from configs import base, classify_mnist5k, flow_mnist5k, gan_mnist5k, vae_mnist5k
 from genaug.data import sources
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -79,7 +79,9 @@ def slow_but(fast: Collection[str], names: Iterable[str]) -> list:
 
 def tiny_config(task: str, **overrides):
   """A config that trains in milliseconds; overrides spell dots as double underscores."""
-  config = {'gan': gan_mnist5k, 'vae': vae_mnist5k, 'classify': classify_mnist5k}[task].get_config()
+  config = {'gan': gan_mnist5k, 'vae': vae_mnist5k, 'flow': flow_mnist5k, 'classify': classify_mnist5k}[
+    task
+  ].get_config()
   config.update_from_flattened_dict(_tiny(overrides))
   return config
 

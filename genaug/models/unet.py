@@ -1,0 +1,166 @@
+"""U-Net of diffusion and flow models: residual blocks that are told a time, a class and what was done to the image.
+
+Blocks and modulation after Ho et al. 2020 (arXiv:2006.11239), appendix B, and Dhariwal and Nichol 2021
+(arXiv:2105.05233), section 3; pixels are folded into channels first, so that no layer works at full resolution.
+"""
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from genaug.models import ImageShape, Network, Spec, settings
+from genaug.models.layers import ConvDown, ConvUp
+
+_FREQUENCIES = 16  # of the features of time
+_HEAD = 32  # channels of an attention head
+
+
+def fold(x: Float[Array, 'b H W c'], patch: int) -> Float[Array, 'b h w d']:
+  """Space to depth: every patch x patch pixels as the channels of one."""
+  b, h, w, c = x.shape
+  x = x.reshape(b, h // patch, patch, w // patch, patch, c)
+  return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // patch, w // patch, -1)
+
+
+def unfold(x: Float[Array, 'b h w d'], patch: int) -> Float[Array, 'b H W c']:
+  """Depth to space, the inverse of `fold`."""
+  b, h, w, d = x.shape
+  x = x.reshape(b, h, w, patch, patch, d // patch**2)
+  return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * patch, w * patch, -1)
+
+
+def levels(shape: ImageShape) -> tuple[int, int]:
+  """(patch, number of resolutions) for images of that shape: patches of 2 pixels, of 4 from a side of 48.
+
+  The folded image is halved once, and again while a side is more than 8: 28 -> 14, 7; 64 -> 16, 8. Raises ValueError
+  for sides that don't divide so.
+  """
+  height, width, _ = shape
+  patch = 2 if max(height, width) < 48 else 4
+  count = 2
+  while max(height, width) > 8 * patch * 2 ** (count - 1):
+    count += 1
+  if height != width or height < 2 * patch or height % (patch * 2 ** (count - 1)):
+    need = patch * 2 ** (count - 1)
+    raise ValueError(f'images of {height} x {width} pixels: must be square, of a side that is a multiple of {need}')
+  return patch, count
+
+
+class UNet(nn.Module):
+  """(noisy images in about [-1, 1], time in [0, 1], label, augmentation) -> what is to be predicted, of their shape.
+
+  With classes, `label` may also be `spec.num_classes`, which is no class: for classifier-free guidance. `augment` is
+  [b, n] numbers that are 0 where nothing was done, which then is as if they were not there. `keys`, one an image, are
+  those of dropout; None is no dropout. The last convolution starts at zero.
+  """
+
+  spec: Spec
+  width: int = 32
+  blocks: int = 1  # at each resolution, on the way down and on the way up
+  dropout: float = 0.0
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self,
+    x: Float[Array, 'b h w c'],
+    t: Float[Array, ' b'],
+    label: Int[Array, ' b'],
+    augment: Float[Array, 'b n'],
+    keys: Key[Array, ' b'] | None = None,
+  ) -> Float[Array, 'b h w c']:
+    patch, count = levels(self.spec.image_shape)
+    condition = nn.Dense(4 * self.width, name='time')(_time_features(t))
+    if self.spec.num_classes:
+      condition += nn.Embed(self.spec.num_classes + 1, 4 * self.width, name='label')(label)
+    if augment.shape[-1]:
+      condition += nn.Dense(4 * self.width, use_bias=False, name='augment')(augment)
+    condition = nn.silu(nn.Dense(4 * self.width, name='condition')(nn.silu(condition)))
+    made = 0
+
+    def block(x, features, attention=False):
+      nonlocal made
+      made += 1
+      own = None if keys is None else jax.vmap(lambda key: jax.random.fold_in(key, made))(keys)
+      x = _Block(features, self.dropout, self.dtype)(x, condition, own)
+      return _Attention(self.dtype)(x) if attention else x
+
+    widths = [self.width * 2**i for i in range(count)]
+    x = nn.Conv(self.width, (3, 3), dtype=self.dtype, name='first')(fold(x, patch))
+    skips = []
+    for i, features in enumerate(widths):
+      lowest = i == count - 1
+      for _ in range(self.blocks):
+        x = block(x, features, attention=lowest)
+        skips.append(x)  # [b, side / patch / 2^i, ..., width * 2^i]
+      if not lowest:
+        x = ConvDown(widths[i + 1], dtype=self.dtype)(x)
+    x = block(block(x, widths[-1], attention=True), widths[-1])
+    for i, features in reversed(list(enumerate(widths))):
+      for _ in range(self.blocks):
+        x = block(jnp.concatenate([x, skips.pop()], axis=-1), features, attention=i == count - 1)
+      if i:
+        x = ConvUp(widths[i - 1], dtype=self.dtype)(x)
+    x = nn.silu(_norm(x, self.dtype))
+    channels = self.spec.image_shape[-1] * patch**2
+    x = nn.Conv(channels, (3, 3), kernel_init=nn.initializers.zeros, dtype=self.dtype, name='last')(x)
+    return unfold(x.astype(jnp.float32), patch)
+
+
+class _Block(nn.Module):
+  """x + two 3x3 convolutions, modulated in between by the condition."""
+
+  features: int
+  dropout: float
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x, condition, keys):
+    h = nn.Conv(self.features, (3, 3), dtype=self.dtype)(nn.silu(_norm(x, self.dtype)))
+    film = nn.Dense(2 * self.features, dtype=self.dtype)(condition)
+    scale, shift = jnp.split(film[:, None, None], 2, axis=-1)
+    h = nn.silu(_norm(h, self.dtype) * (1 + scale) + shift)
+    if keys is not None and self.dropout:
+      kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - self.dropout, h.shape[1:]))(keys)
+      h = jnp.where(kept, h / (1 - self.dropout), 0)
+    h = nn.Conv(self.features, (3, 3), kernel_init=nn.initializers.zeros, dtype=self.dtype)(h)
+    if x.shape[-1] != self.features:
+      x = nn.Conv(self.features, (1, 1), dtype=self.dtype)(x)
+    return x + h
+
+
+class _Attention(nn.Module):
+  """x + self-attention over its pixels (Vaswani et al. 2017, arXiv:1706.03762, section 3.2.2)."""
+
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x):
+    b, h, w, c = x.shape
+    heads = max(1, c // _HEAD) if c % _HEAD == 0 else 1
+    qkv = nn.Dense(3 * c, dtype=self.dtype)(_norm(x, self.dtype)).reshape(b, h * w, 3, heads, -1)
+    attended = jax.nn.dot_product_attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2])
+    out = nn.Dense(c, kernel_init=nn.initializers.zeros, dtype=self.dtype)(attended.reshape(b, h, w, c))
+    return x + out
+
+
+def _norm(x, dtype):
+  return nn.GroupNorm(math.gcd(8, x.shape[-1]), epsilon=1e-5, dtype=dtype)(x)
+
+
+def _time_features(t):
+  """Fourier features of half a period to 16 periods in [0, 1]."""
+  angles = 2 * jnp.pi * t[:, None] * jnp.geomspace(0.5, 16, _FREQUENCIES)
+  return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
+
+
+def _build(config, spec: Spec, axis_name: str | None):
+  del axis_name  # no batch norm
+  shared = settings(config, spec) | {'width': config.model.width}
+  return {'velocity': UNet(**shared, blocks=config.model.blocks, dropout=config.model.dropout)}
+
+
+UNET = Network(('velocity',), _build, lambda shape: levels(shape) and None)
