@@ -27,6 +27,7 @@ jax.config.update('jax_compilation_cache_dir', COMPILED)
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
 TINY = {
   'model.width': 4,
+  'optim.warmup_steps': 0,
   'train.batch_size': 16,
   'train.log_every': 5,
   'train.checkpoint_every': 5,
@@ -40,6 +41,15 @@ TINY = {
   'augment.cutout.size': 0.2,
 }
 ADA = {'gan__d_augment': 'ada', 'gan__ada_p': 0.5, 'gan__ada_kimg': 1.0}  # p moves within a few steps
+EXTRA = {  # what runs are resumed and spread over devices with
+  'gan': ADA,
+  'flow': {
+    'flow__augment': ('hflip', 'translate'),
+    'flow__augment_p': 0.5,
+    'flow__label_dropout': 0.5,
+    'model__dropout': 0.3,
+  },
+}
 
 
 @pytest.fixture(scope='session')

@@ -19,7 +19,7 @@ from genaug.training import figures, loop, workdir
 from genaug.training.checkpoint import Checkpoints
 from genaug.training.experiment import prepare
 from genaug.training.logs import Log, Window
-from tests.conftest import ADA, ROOT, environment, program, tiny_config, tiny_flags
+from tests.conftest import EXTRA, ROOT, environment, program, slow_but, tiny_config, tiny_flags
 
 STEPS = 120
 
@@ -62,11 +62,11 @@ def _metrics(directory: pathlib.Path) -> list[dict]:
   return [{k: v for k, v in line.items() if k != 'train/images_per_second'} for line in lines]
 
 
-@pytest.mark.parametrize('task', ['vae', pytest.param('gan', marks=pytest.mark.slow)])
+@pytest.mark.parametrize('task', slow_but(('vae',), ('vae', 'gan', 'flow')))
 def test_a_run_killed_at_a_random_moment_ends_bit_identical(task, data_dir, tmp_path):
   """SIGKILL, then a damaged newest checkpoint, then SIGTERM; against a run that nothing happened to."""
   whole, broken = tmp_path / 'whole', tmp_path / 'broken'
-  extra = ADA if task == 'gan' else {}
+  extra = EXTRA.get(task, {})
   arguments = _arguments(task, broken, data_dir, **extra)
 
   killed = _start(*arguments)

@@ -148,7 +148,8 @@ class _Attention(nn.Module):
 
 
 def _norm(x, dtype):
-  return nn.GroupNorm(math.gcd(8, x.shape[-1]), epsilon=1e-5, dtype=dtype)(x)
+  channels = x.shape[-1]  # at least 4 in a group: normalising one alone would lose what it says of the whole image
+  return nn.GroupNorm(min(32, math.gcd(channels, max(1, channels // 4))), epsilon=1e-5, dtype=dtype)(x)
 
 
 def _time_features(t):
