@@ -1,4 +1,4 @@
-"""Flow matching on 3,415 emoji of 64x64 pixels in colour, mirrored half the time (Lipman et al. 2023, arXiv:2210.02747).
+"""Flow matching on 3,415 emoji of 64x64 pixels in colour (Lipman et al. 2023, arXiv:2210.02747).
 
 make data DATASET=emoji64/google && make train CONFIG=configs/flow_emoji64.py
 

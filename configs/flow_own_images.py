@@ -1,4 +1,4 @@
-"""Flow matching on your own images, with non-leaky augmentation (Karras et al. 2022, arXiv:2206.00364, appendix F).
+"""Flow matching on your own images, with non-leaky augmentation (Karras et al. 2022, appendix F, arXiv:2206.00364).
 
 make train CONFIG=configs/flow_own_images.py ARGS="--config.data.folder=PATH --workdir runs/NAME"
 
