@@ -15,7 +15,7 @@ from genaug.models import ImageShape, Network, Spec, settings
 from genaug.models.layers import ConvDown, ConvUp
 
 _FREQUENCIES = 16  # of the features of time
-_HEAD = 32  # channels of an attention head
+_HEAD = 64  # channels of an attention head
 
 
 def fold(x: Float[Array, 'b H W c'], patch: int) -> Float[Array, 'b h w d']:
@@ -81,27 +81,25 @@ class UNet(nn.Module):
     condition = nn.silu(nn.Dense(4 * self.width, name='condition')(nn.silu(condition)))
     made = 0
 
-    def block(x, features, attention=False):
+    def block(x, features):
       nonlocal made
       made += 1
       own = None if keys is None else jax.vmap(lambda key: jax.random.fold_in(key, made))(keys)
-      x = _Block(features, self.dropout, self.dtype)(x, condition, own)
-      return _Attention(self.dtype)(x) if attention else x
+      return _Block(features, self.dropout, self.dtype)(x, condition, own)
 
     widths = [self.width * 2**i for i in range(count)]
     x = nn.Conv(self.width, (3, 3), dtype=self.dtype, name='first')(fold(x, patch))
     skips = []
     for i, features in enumerate(widths):
-      lowest = i == count - 1
       for _ in range(self.blocks):
-        x = block(x, features, attention=lowest)
+        x = block(x, features)
         skips.append(x)  # [b, side / patch / 2^i, ..., width * 2^i]
-      if not lowest:
+      if i < count - 1:
         x = ConvDown(widths[i + 1], dtype=self.dtype)(x)
-    x = block(block(x, widths[-1], attention=True), widths[-1])
+    x = block(_Attention(self.dtype)(block(x, widths[-1])), widths[-1])
     for i, features in reversed(list(enumerate(widths))):
       for _ in range(self.blocks):
-        x = block(jnp.concatenate([x, skips.pop()], axis=-1), features, attention=i == count - 1)
+        x = block(jnp.concatenate([x, skips.pop()], axis=-1), features)
       if i:
         x = ConvUp(widths[i - 1], dtype=self.dtype)(x)
     x = nn.silu(_norm(x, self.dtype))
@@ -128,7 +126,7 @@ class _Block(nn.Module):
       h = jnp.where(kept, h / (1 - self.dropout), 0)
     h = nn.Conv(self.features, (3, 3), kernel_init=nn.initializers.zeros, dtype=self.dtype)(h)
     if x.shape[-1] != self.features:
-      x = nn.Conv(self.features, (1, 1), dtype=self.dtype)(x)
+      x = nn.Dense(self.features, dtype=self.dtype)(x)
     return x + h
 
 
@@ -140,7 +138,7 @@ class _Attention(nn.Module):
   @nn.compact
   def __call__(self, x):
     b, h, w, c = x.shape
-    heads = max(1, c // _HEAD) if c % _HEAD == 0 else 1
+    heads = 1 if c % _HEAD else c // _HEAD
     qkv = nn.Dense(3 * c, dtype=self.dtype)(_norm(x, self.dtype)).reshape(b, h * w, 3, heads, -1)
     attended = jax.nn.dot_product_attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2])
     out = nn.Dense(c, kernel_init=nn.initializers.zeros, dtype=self.dtype)(attended.reshape(b, h, w, c))
