@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from genaug.models import ImageShape, Network, Spec, settings
-from genaug.models.layers import ConvDown, ConvUp
+from genaug.models.layers import Conv3x3, ConvDown, ConvUp
 
 _FREQUENCIES = 16  # of the features of time
 _HEAD = 64  # channels of an attention head
@@ -88,7 +88,7 @@ class UNet(nn.Module):
       return _Block(features, self.dropout, self.dtype)(x, condition, own)
 
     widths = [self.width * 2**i for i in range(count)]
-    x = nn.Conv(self.width, (3, 3), dtype=self.dtype, name='first')(fold(x, patch))
+    x = Conv3x3(self.width, dtype=self.dtype, name='first')(fold(x, patch))
     skips = []
     for i, features in enumerate(widths):
       for _ in range(self.blocks):
@@ -104,7 +104,7 @@ class UNet(nn.Module):
         x = ConvUp(widths[i - 1], dtype=self.dtype)(x)
     x = nn.silu(_norm(x, self.dtype))
     channels = self.spec.image_shape[-1] * patch**2
-    x = nn.Conv(channels, (3, 3), kernel_init=nn.initializers.zeros, dtype=self.dtype, name='last')(x)
+    x = Conv3x3(channels, kernel_init=nn.initializers.zeros, dtype=self.dtype, name='last')(x)
     return unfold(x.astype(jnp.float32), patch)
 
 
@@ -117,14 +117,14 @@ class _Block(nn.Module):
 
   @nn.compact
   def __call__(self, x, condition, keys):
-    h = nn.Conv(self.features, (3, 3), dtype=self.dtype)(nn.silu(_norm(x, self.dtype)))
+    h = Conv3x3(self.features, dtype=self.dtype)(nn.silu(_norm(x, self.dtype)))
     film = nn.Dense(2 * self.features, dtype=self.dtype)(condition)
     scale, shift = jnp.split(film[:, None, None], 2, axis=-1)
     h = nn.silu(_norm(h, self.dtype) * (1 + scale) + shift)
     if keys is not None and self.dropout:
       kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - self.dropout, h.shape[1:]))(keys)
       h = jnp.where(kept, h / (1 - self.dropout), 0)
-    h = nn.Conv(self.features, (3, 3), kernel_init=nn.initializers.zeros, dtype=self.dtype)(h)
+    h = Conv3x3(self.features, kernel_init=nn.initializers.zeros, dtype=self.dtype)(h)
     if x.shape[-1] != self.features:
       x = nn.Dense(self.features, dtype=self.dtype)(x)
     return x + h
