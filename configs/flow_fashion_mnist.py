@@ -1,4 +1,4 @@
-"""Flow matching on Fashion-MNIST, told its classes (Lipman et al. 2023, arXiv:2210.02747).
+"""Class-conditional flow matching on Fashion-MNIST (Lipman et al. 2023, arXiv:2210.02747).
 
 make data DATASET=fashion_mnist && make train CONFIG=configs/flow_fashion_mnist.py
 

@@ -1,4 +1,4 @@
-"""Flow matching on 4,000 MNIST digits, told their classes (Lipman et al. 2023, arXiv:2210.02747).
+"""Class-conditional flow matching on 4,000 MNIST digits (Lipman et al. 2023, arXiv:2210.02747).
 
 make train CONFIG=configs/flow_mnist5k.py
 

@@ -13,7 +13,7 @@ def get_config():
   c.data.name = 'image_folder'
   c.augment.hflip.p = 0.5
   c.augment.border = 'reflect'
-  c.model.conditional = False  # True: told the names of the folders
+  c.model.conditional = False  # True: a class for each folder
   c.model.dropout = 0.2
   c.flow.augment = ('translate', 'zoom', 'rotate', 'brightness', 'contrast')
   c.eval.samples = 1000

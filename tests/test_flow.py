@@ -18,7 +18,7 @@ from genaug.losses.flow import flow_matching, heun, interpolate, logit_normal_ti
 from genaug.metrics import Evaluated
 from genaug.metrics.registry import METRICS, describe
 from genaug.models import Spec
-from genaug.models.unet import UNet, fold, levels, unfold
+from genaug.models.unet import UNet, depth_to_space, levels, space_to_depth
 from genaug.tasks.registry import TASKS
 from genaug.training import loop
 from genaug.training.evaluator import Evaluator
@@ -104,7 +104,7 @@ def test_the_known_flow_between_gaussians_is_followed():
 
 
 @pytest.mark.parametrize('name', ENCODINGS)
-def test_numbers_are_zero_exactly_where_nothing_was_done(name):
+def test_encodings_are_zero_exactly_where_nothing_was_done(name):
   images = jax.random.uniform(jax.random.key(1), (32, 8, 8, 3))
   pipeline = Pipeline({name: {'p': 0.5}})
   params = pipeline.sample(jax.random.split(jax.random.key(0), 32), {'image': images})
@@ -129,12 +129,12 @@ def test_images_that_do_not_divide_are_refused(shape):
     levels(shape)
 
 
-def test_folding_keeps_every_pixel_of_a_patch_together():
+def test_space_to_depth_keeps_every_pixel_of_a_patch_together():
   x = jnp.arange(2 * 4 * 8 * 3).reshape(2, 4, 8, 3)
-  folded = fold(x, 2)
-  assert folded.shape == (2, 2, 4, 12)
-  np.testing.assert_array_equal(folded[1, 1, 2].reshape(2, 2, 3), x[1, 2:4, 4:6])
-  np.testing.assert_array_equal(unfold(folded, 2), x)
+  patches = space_to_depth(x, 2)
+  assert patches.shape == (2, 2, 4, 12)
+  np.testing.assert_array_equal(patches[1, 1, 2].reshape(2, 2, 3), x[1, 2:4, 4:6])
+  np.testing.assert_array_equal(depth_to_space(patches, 2), x)
 
 
 @functools.cache
@@ -166,7 +166,7 @@ def test_at_the_default_width_it_is_small():
   assert 500_000 < sum(leaf.size for leaf in jax.tree.leaves(state.params)) < 750_000
 
 
-def test_time_and_label_matter_and_no_class_is_a_label_too():
+def test_time_and_label_matter_and_the_null_class_is_a_label_too():
   apply, params = _network()
   x, none = _random(4, 8, 8, 1), jnp.zeros((4, 0))
   of = lambda t, label: apply(params, x, jnp.full(4, t), jnp.full(4, label), none)
@@ -175,7 +175,7 @@ def test_time_and_label_matter_and_no_class_is_a_label_too():
     assert all((np.abs(a - b) > 1e-4).any((1, 2, 3)).all() for b in outputs[:i])
 
 
-def test_numbers_of_zero_are_as_no_numbers():
+def test_augmentation_parameters_of_zero_are_as_none():
   apply, params = _network(numbers=5)
   x, t = _random(4, 8, 8, 1), jnp.full(4, 0.5)
   with_zeros, with_ones = (apply(params, x, t, LABELS, jnp.full((4, 5), value)) for value in (0.0, 1.0))
@@ -211,8 +211,8 @@ def _state(task):
 
 
 @pytest.mark.parametrize(('guidance', 'augment', 'numbers'), [(1.0, (), 0), (2.5, ('hflip', 'translate'), 3)])
-def test_guidance_moves_the_velocity_away_from_that_of_no_class(guidance, augment, numbers):
-  """1 is that of the class. Nothing was done to samples: the numbers of non-leaky augmentation are zeros."""
+def test_guidance_moves_the_velocity_away_from_that_of_the_null_class(guidance, augment, numbers):
+  """1 is that of the class. Nothing was done to samples: the parameters of non-leaky augmentation are zeros."""
   task = _task(flow__sample_steps=1, flow__guidance=guidance, flow__augment=augment)
   state = _state(task)
   noise, t, zeros = jax.vmap(lambda key: jax.random.normal(key, (8, 8, 1)))(KEYS), jnp.zeros(4), jnp.zeros((4, numbers))
@@ -225,7 +225,7 @@ def test_guidance_moves_the_velocity_away_from_that_of_no_class(guidance, augmen
     np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
-def test_guidance_needs_labels_of_which_some_are_hidden():
+def test_guidance_needs_labels_and_their_dropout():
   for spec, overrides in ((Spec((8, 8, 1), 0), {}), (SPEC, {'flow__label_dropout': 0.0})):
     with pytest.raises(InputError, match=r'flow\.guidance = 2\.0: needs a network .* with labels and without'):
       _task(spec, flow__guidance=2.0, **overrides)
@@ -238,7 +238,7 @@ def _batch(count=8):
 
 
 @pytest.mark.parametrize(('share', 'rows'), [(1.0, [3]), pytest.param(0.0, [0, 1, 2], marks=pytest.mark.slow)])
-def test_hidden_labels_are_of_no_class(share, rows):
+def test_dropped_labels_are_of_the_null_class(share, rows):
   task = _task(
     flow__label_dropout=share, model__dropout=0.3, flow__augment=('hflip', 'brightness'), flow__augment_p=0.5
   )

@@ -24,14 +24,15 @@ def get_config() -> ConfigDict:
 
   c.flow = ConfigDict()
   c.flow.ema = 0.999                    # decay of the averaged network, per step
-  c.flow.label_dropout = 0.1            # share of labels that are hidden in training; 0 rules guidance out
+  c.flow.label_dropout = 0.1            # share of labels that are dropped in training; without any no guidance
 
-  # Augmentation whose parameters the network is given, so that augmented images never come out: any of hflip, vflip,
-  # rot90, rotate, translate, scale, zoom, shear, brightness, contrast, saturation, hue; parameters as in c.augment.
+  # Non-leaky augmentation: its parameters are an input of the network, so that augmented images never come out. Any of
+  # hflip, vflip, rot90, rotate, translate, scale, zoom, shear, brightness, contrast, saturation and hue, with the
+  # parameters of c.augment.
   c.flow.augment = ()
   c.flow.augment_p = 0.15               # probability of each
 
-  c.flow.sample_steps = 12              # of the ODE solver, two evaluations of the network each
-  c.flow.guidance = 1.0                 # how far samples are moved towards their class: 1 is as trained, 0 of any class
+  c.flow.sample_steps = 12              # of Heun's method, two evaluations of the network each
+  c.flow.guidance = 1.0                 # classifier-free: 1 is none, more is truer to the class and less diverse
   # fmt: on
   return c.lock()

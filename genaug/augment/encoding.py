@@ -1,8 +1,7 @@
-"""Sampled parameters as numbers that a network is given, so that it learns images as they are from augmented ones.
+"""Sampled parameters as a vector for a network: non-leaky augmentation of generative models.
 
-Non-leaky augmentation of a generative model (Karras et al. 2022, arXiv:2206.00364, appendix F.2): the network sees what
-was done to every training image, and samples are made with zeros, which say that nothing was. Thus augmented images
-never come out.
+The network is conditioned on what was done to every training image, and samples are made with zeros, which stand for
+nothing, so that augmented images never come out (Karras et al. 2022, arXiv:2206.00364, appendix F.2).
 """
 
 from collections.abc import Callable, Sequence

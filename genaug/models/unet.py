@@ -1,7 +1,7 @@
-"""U-Net of diffusion and flow models: residual blocks that are told a time, a class and what was done to the image.
+"""U-Net of diffusion and flow models, conditioned on time, class and the parameters of augmentation.
 
 Blocks and modulation after Ho et al. 2020 (arXiv:2006.11239), appendix B, and Dhariwal and Nichol 2021
-(arXiv:2105.05233), section 3; pixels are folded into channels first, so that no layer works at full resolution.
+(arXiv:2105.05233), section 3. Pixels become channels first (space to depth), so that no layer works at full resolution.
 """
 
 import math
@@ -18,15 +18,15 @@ _FREQUENCIES = 16  # of the features of time
 _HEAD = 64  # channels of an attention head
 
 
-def fold(x: Float[Array, 'b H W c'], patch: int) -> Float[Array, 'b h w d']:
-  """Space to depth: every patch x patch pixels as the channels of one."""
+def space_to_depth(x: Float[Array, 'b H W c'], patch: int) -> Float[Array, 'b h w d']:
+  """Every patch x patch pixels as the channels of one."""
   b, h, w, c = x.shape
   x = x.reshape(b, h // patch, patch, w // patch, patch, c)
   return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // patch, w // patch, -1)
 
 
-def unfold(x: Float[Array, 'b h w d'], patch: int) -> Float[Array, 'b H W c']:
-  """Depth to space, the inverse of `fold`."""
+def depth_to_space(x: Float[Array, 'b h w d'], patch: int) -> Float[Array, 'b H W c']:
+  """The inverse of `space_to_depth`."""
   b, h, w, d = x.shape
   x = x.reshape(b, h, w, patch, patch, d // patch**2)
   return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * patch, w * patch, -1)
@@ -35,26 +35,26 @@ def unfold(x: Float[Array, 'b h w d'], patch: int) -> Float[Array, 'b H W c']:
 def levels(shape: ImageShape) -> tuple[int, int]:
   """(patch, number of resolutions) for images of that shape: patches of 2 pixels, of 4 from a side of 48.
 
-  The folded image is halved once, and again while a side is more than 8: 28 -> 14, 7; 64 -> 16, 8. Raises ValueError
-  for sides that don't divide so.
+  Their sides are halved once, and again while more than 8: 28 -> 14, 7; 64 -> 16, 8. Raises ValueError for images that
+  are not square or don't divide so.
   """
   height, width, _ = shape
-  patch = 2 if max(height, width) < 48 else 4
+  patch = 2 if height < 48 else 4
   count = 2
-  while max(height, width) > 8 * patch * 2 ** (count - 1):
+  while height > 8 * patch * 2 ** (count - 1):
     count += 1
-  if height != width or height < 2 * patch or height % (patch * 2 ** (count - 1)):
-    need = patch * 2 ** (count - 1)
-    raise ValueError(f'images of {height} x {width} pixels: must be square, of a side that is a multiple of {need}')
+  multiple = patch * 2 ** (count - 1)
+  if height != width or not height or height % multiple:
+    raise ValueError(f'images of {height} x {width} pixels: must be square, of a side that is a multiple of {multiple}')
   return patch, count
 
 
 class UNet(nn.Module):
   """(noisy images in about [-1, 1], time in [0, 1], label, augmentation) -> what is to be predicted, of their shape.
 
-  With classes, `label` may also be `spec.num_classes`, which is no class: for classifier-free guidance. `augment` is
-  [b, n] numbers that are 0 where nothing was done, which then is as if they were not there. `keys`, one an image, are
-  those of dropout; None is no dropout. The last convolution starts at zero.
+  With classes, `label` may also be `spec.num_classes`, the null class of classifier-free guidance. `augment` holds the
+  parameters of non-leaky augmentation, n may be 0; zeros are as if there were none. `keys`, one an image, are those of
+  dropout; None is no dropout. The last convolution starts at zero.
   """
 
   spec: Spec
@@ -88,7 +88,7 @@ class UNet(nn.Module):
       return _Block(features, self.dropout, self.dtype)(x, condition, own)
 
     widths = [self.width * 2**i for i in range(count)]
-    x = Conv3x3(self.width, dtype=self.dtype, name='first')(fold(x, patch))
+    x = Conv3x3(self.width, dtype=self.dtype, name='first')(space_to_depth(x, patch))
     skips = []
     for i, features in enumerate(widths):
       for _ in range(self.blocks):
@@ -105,7 +105,7 @@ class UNet(nn.Module):
     x = nn.silu(_norm(x, self.dtype))
     channels = self.spec.image_shape[-1] * patch**2
     x = Conv3x3(channels, kernel_init=nn.initializers.zeros, dtype=self.dtype, name='last')(x)
-    return unfold(x.astype(jnp.float32), patch)
+    return depth_to_space(x.astype(jnp.float32), patch)
 
 
 class _Block(nn.Module):
@@ -162,4 +162,8 @@ def _build(config, spec: Spec, axis_name: str | None):
   return {'velocity': UNet(**shared, blocks=config.model.blocks, dropout=config.model.dropout)}
 
 
-UNET = Network(('velocity',), _build, lambda shape: levels(shape) and None)
+def _check(shape: ImageShape) -> None:
+  levels(shape)
+
+
+UNET = Network(('velocity',), _build, _check)

@@ -1,8 +1,8 @@
 """Flow matching: a network learns the velocity from noise to images, an ODE solver follows it (Lipman et al. 2023).
 
-With classes, a share of the labels is hidden in training, for classifier-free guidance (Ho and Salimans 2022,
-arXiv:2207.12598). Operations of `flow.augment` are non-leaky: the network is given their parameters, zeros when it
-makes samples (see `augment.encoding`). Those of `config.augment` are not, and come out again.
+With classes, a share of the labels is dropped in training, for classifier-free guidance (Ho and Salimans 2022,
+arXiv:2207.12598). Operations of `flow.augment` are non-leaky: the network is conditioned on their parameters, which are
+zeros when it samples (see `augment.encoding`). Those of `config.augment` leak into samples.
 """
 
 import jax
@@ -34,13 +34,13 @@ _TIMES = 4  # at which the loss of a held-out image is taken
 
 def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   if config.flow.guidance != 1 and not (spec.num_classes and config.flow.label_dropout):
-    problem = 'needs a network that was trained with labels and without'
+    problem = 'needs a network that is trained with labels and without'
     remedy = '--config.model.conditional=True --config.flow.label_dropout=0.1'
     raise InputError('flow.guidance', config.flow.guidance, problem, remedy)
   network = NETWORKS[config.model.network].build(config, spec, axis_name)['velocity']
   optimizer = optimizers(config, ('velocity',))
   pipeline, non_leaky = Pipeline.from_config(config.augment), _non_leaky(config)
-  no_class = spec.num_classes
+  null_class = spec.num_classes
 
   def augmented(keys, images) -> tuple[Float[Array, 'b h w c'], Float[Array, 'b n']]:
     """Images in [0, 1] under the operations of `flow.augment`, and their parameters."""
@@ -76,11 +76,11 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   def train_step(state, batch, keys):
     streams = split_keys(keys, ('augment', 'non_leaky', 'noise', 'time', 'label', 'dropout'))
     images, parameters = augmented(streams['non_leaky'], pipeline(streams['augment'], batch)['image'])
-    hidden = jax.vmap(lambda key: jax.random.bernoulli(key, config.flow.label_dropout))(streams['label'])
+    dropped = jax.vmap(lambda key: jax.random.bernoulli(key, config.flow.label_dropout))(streams['label'])
     examples = {
       'images': 2 * images - 1,
       'keys': streams,
-      'label': jnp.where(hidden, no_class, batch['label']),
+      'label': jnp.where(dropped, null_class, batch['label']),
       'parameters': parameters,
     }
 
@@ -114,11 +114,11 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       noise, none = noise_of(keys), unaugmented(len(keys))
 
       def velocity(x, t):
-        towards = network.apply(variables, x, t, batch['label'], none)
+        conditional = network.apply(variables, x, t, batch['label'], none)
         if guidance == 1:
-          return towards
-        anywhere = network.apply(variables, x, t, jnp.full(len(keys), no_class), none)
-        return anywhere + guidance * (towards - anywhere)
+          return conditional
+        unconditional = network.apply(variables, x, t, jnp.full(len(keys), null_class), none)
+        return unconditional + guidance * (conditional - unconditional)
 
       return jnp.clip((heun(velocity, noise, config.flow.sample_steps) + 1) / 2, 0, 1)
 
