@@ -26,7 +26,7 @@ def augment_off() -> ConfigDict:
 def get_config() -> ConfigDict:
   # fmt: off
   c = ConfigDict()
-  c.task = ''                           # set by configs/families: gan | vae | classify
+  c.task = ''                           # set by configs/families: gan | vae | flow | classify
   c.seed = 0                            # of initialisation, batches, augmentation and latents
   c.dtype = 'float32'                   # networks compute in float32 | bfloat16; parameters stay float32
 
@@ -62,7 +62,8 @@ def get_config() -> ConfigDict:
   c.augment.some_of = ()                # ((p, 2, ('rotate', 'shear', 'zoom')), ...): with probability p two of these
 
   c.model = ConfigDict()
-  c.model.network = ''                  # of genaug/models/registry.py: dcgan | conv_vae | cnn | resnet20 | wrn16_4
+  c.model.network = ''                  # of genaug/models/registry.py: dcgan | conv_vae | unet |
+                                        # cnn | resnet20 | wrn16_4
   c.model.width = 64                    # channels of the widest-resolution layer; doubles with every halving
   c.model.conditional = False           # tell generative networks the class label
 
@@ -72,6 +73,7 @@ def get_config() -> ConfigDict:
   c.optim.b1 = number_or_pair(0.5)
   c.optim.b2 = number_or_pair(0.999)
   c.optim.weight_decay = number_or_pair(0.0)  # decoupled from the gradient; 0 is Adam
+  c.optim.clip = 0.0                    # largest norm of a network's gradient, longer ones are shortened; 0 is any
   c.optim.schedule = 'constant'         # constant | cosine | linear
   c.optim.schedule_steps = 0            # its length, after which the last value stays; 0 is train.steps
   c.optim.warmup_steps = 0              # steps in which the learning rate rises from zero
@@ -88,8 +90,8 @@ def get_config() -> ConfigDict:
   c.train.checkpoints_kept = 2          # newest ones kept, beside the best
 
   c.eval = ConfigDict()
-  c.eval.metrics = ()                   # any of: distances (gan, vae), elbo (vae), accuracy (classify); the best
-                                        # checkpoint is the first one's
+  c.eval.metrics = ()                   # any of: distances (gan, vae, flow), elbo (vae), held_out (flow), accuracy
+                                        # (classify); the best checkpoint is the first one's
   c.eval.every = 2000                   # steps between evaluations; always at the end
   c.eval.samples = 10_000               # generated images
   c.eval.labels = 'training'            # of which classes, where the network is told: as many of each as among the

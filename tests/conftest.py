@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import base, classify_mnist5k, gan_mnist5k, vae_mnist5k
+from configs import base, classify_mnist5k, flow_mnist5k, gan_mnist5k, vae_mnist5k
 from genaug.data import sources
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -27,6 +27,7 @@ jax.config.update('jax_compilation_cache_dir', COMPILED)
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
 TINY = {
   'model.width': 4,
+  'optim.warmup_steps': 0,
   'train.batch_size': 16,
   'train.log_every': 5,
   'train.checkpoint_every': 5,
@@ -40,6 +41,15 @@ TINY = {
   'augment.cutout.size': 0.2,
 }
 ADA = {'gan__d_augment': 'ada', 'gan__ada_p': 0.5, 'gan__ada_kimg': 1.0}  # p moves within a few steps
+EXTRA = {  # what runs are resumed and spread over devices with
+  'gan': ADA,
+  'flow': {
+    'flow__augment': ('hflip', 'translate'),
+    'flow__augment_p': 0.5,
+    'flow__label_dropout': 0.5,
+    'model__dropout': 0.3,
+  },
+}
 
 
 @pytest.fixture(scope='session')
@@ -79,7 +89,9 @@ def slow_but(fast: Collection[str], names: Iterable[str]) -> list:
 
 def tiny_config(task: str, **overrides):
   """A config that trains in milliseconds; overrides spell dots as double underscores."""
-  config = {'gan': gan_mnist5k, 'vae': vae_mnist5k, 'classify': classify_mnist5k}[task].get_config()
+  config = {'gan': gan_mnist5k, 'vae': vae_mnist5k, 'flow': flow_mnist5k, 'classify': classify_mnist5k}[
+    task
+  ].get_config()
   config.update_from_flattened_dict(_tiny(overrides))
   return config
 

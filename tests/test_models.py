@@ -44,6 +44,20 @@ def test_conv_down_gradients_are_the_native_ones(shape, features):
     np.testing.assert_allclose(a, b, atol=2e-5 * float(jnp.abs(b).max()))
 
 
+@pytest.mark.parametrize(
+  ('shape', 'features'), [((3, 9, 14, 16), 20), ((1, 12, 12, 33), 16), ((2, 7, 16, 16), 16), ((2, 12, 12, 3), 16)]
+)
+def test_conv3x3_is_the_native_convolution(shape, features):
+  """Of odd sides, of many channels, and where few pixels or channels make it the native one itself."""
+  x, kernel = _random(shape), _random((3, 3, shape[-1], features), 1)
+  expected, pull_expected = jax.vjp(layers._conv3x3_native, x, kernel)
+  actual, pull_actual = jax.vjp(layers.conv3x3, x, kernel)
+  cotangent = _random(expected.shape, 2)
+  np.testing.assert_allclose(actual, expected, atol=1e-5 * float(jnp.abs(expected).max()))
+  for a, b in zip(pull_actual(cotangent), pull_expected(cotangent)):
+    np.testing.assert_allclose(a, b, atol=1e-5 * float(jnp.abs(b).max()))
+
+
 def test_up_is_the_transpose_of_down():
   x, y, kernel = _random((2, 8, 8, 3)), _random((2, 4, 4, 5), 1), _random((4, 4, 3, 5), 2)
   flipped = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
@@ -160,11 +174,18 @@ def test_gradient_penalties_have_the_gradient_of_finite_differences(name, augmen
     np.testing.assert_allclose((ahead - behind) / 2e-6, norm, rtol=1e-3)
 
 
-@pytest.mark.parametrize('op', [layers.conv_down, layers.conv_up])
-def test_strided_convolutions_have_derivatives_of_every_mode(op):
+@pytest.mark.parametrize('op', [layers.conv_down, layers.conv_up, layers.conv3x3])
+def test_convolutions_have_derivatives_of_every_mode(op):
   """Forward, forward over reverse, reverse over reverse and batched ones are those of the native operations."""
-  native = {layers.conv_down: layers._conv_down_native, layers.conv_up: layers._conv_up_native}[op]
-  x, kernel = _random((2, 6, 8, 3)), _random((4, 4, 3, 5), 1)
+  natives = {
+    layers.conv_down: layers._conv_down_native,
+    layers.conv_up: layers._conv_up_native,
+    layers.conv3x3: layers._conv3x3_native,
+  }
+  native, size, shape = natives[op], 4, (2, 6, 8, 3)
+  if op is layers.conv3x3:
+    size, shape = 3, (2, 9, 10, 16)
+  x, kernel = _random(shape), _random((size, size, shape[-1], 16), 1) / shape[-1]
 
   def derivatives(op):
     f = lambda x, kernel: (jnp.tanh(op(x, kernel)) ** 2).sum()

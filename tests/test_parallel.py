@@ -26,7 +26,9 @@ def _assert_close(a, b):
     np.testing.assert_allclose(a[name], b[name], atol=1e-5, rtol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize('task', ['vae', *(pytest.param(task, marks=pytest.mark.slow) for task in ('gan', 'classify'))])
+@pytest.mark.parametrize(
+  'task', ['vae', *(pytest.param(task, marks=pytest.mark.slow) for task in ('gan', 'flow', 'classify'))]
+)
 def test_one_device_and_two_agree(task, data_dir, tmp_path):
   one = _three_steps(task, data_dir, tmp_path / 'one.npz')
   two = _three_steps(task, data_dir, tmp_path / 'two.npz', 2)
@@ -38,7 +40,7 @@ def test_one_device_and_two_agree(task, data_dir, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('task', ['vae', 'gan', 'classify'])
+@pytest.mark.parametrize('task', ['vae', 'gan', 'flow', 'classify'])
 def test_two_devices_and_two_processes_agree(task, data_dir, tmp_path):
   two = _three_steps(task, data_dir, tmp_path / 'two.npz', 2)
   address = f'127.0.0.1:{free_port()}'

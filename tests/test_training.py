@@ -19,7 +19,7 @@ from genaug.training import figures, loop, workdir
 from genaug.training.checkpoint import Checkpoints
 from genaug.training.experiment import prepare
 from genaug.training.logs import Log, Window
-from tests.conftest import ADA, ROOT, environment, program, tiny_config, tiny_flags
+from tests.conftest import EXTRA, ROOT, environment, program, slow_but, tiny_config, tiny_flags
 
 STEPS = 120
 
@@ -62,11 +62,11 @@ def _metrics(directory: pathlib.Path) -> list[dict]:
   return [{k: v for k, v in line.items() if k != 'train/images_per_second'} for line in lines]
 
 
-@pytest.mark.parametrize('task', ['vae', pytest.param('gan', marks=pytest.mark.slow)])
+@pytest.mark.parametrize('task', slow_but(('vae',), ('vae', 'gan', 'flow')))
 def test_a_run_killed_at_a_random_moment_ends_bit_identical(task, data_dir, tmp_path):
   """SIGKILL, then a damaged newest checkpoint, then SIGTERM; against a run that nothing happened to."""
   whole, broken = tmp_path / 'whole', tmp_path / 'broken'
-  extra = ADA if task == 'gan' else {}
+  extra = EXTRA.get(task, {})
   arguments = _arguments(task, broken, data_dir, **extra)
 
   killed = _start(*arguments)
@@ -229,17 +229,19 @@ def test_a_run_may_become_longer_where_its_schedule_does_not(tmp_path):
     _claim(tmp_path / 'cosine', train__steps=300, optim__schedule='cosine', optim__schedule_steps=300)
 
 
-def test_a_lengthened_run_is_bit_identical_to_a_long_one(data_dir, tmp_path):
+@pytest.mark.parametrize('task', slow_but(('classify',), ('classify', 'flow')))
+def test_a_lengthened_run_is_bit_identical_to_a_long_one(task, data_dir, tmp_path):
   keys = {
     'optim__schedule': 'cosine',
     'optim__schedule_steps': 9,
     'optim__warmup_steps': 2,
     'train__snapshot_every': 99,
+    **EXTRA.get(task, {}),
   }
   states = {}
   for name, lengths in {'long': (12,), 'lengthened': (4, 12)}.items():
     for steps in lengths:
-      experiment = prepare(tiny_config('classify', train__steps=steps, **keys), data_dir, log=lambda _: None)
+      experiment = prepare(tiny_config(task, train__steps=steps, **keys), data_dir, log=lambda _: None)
       loop.train(experiment, tmp_path / name, log=lambda _: None)
     saved = Checkpoints(tmp_path / name, 1, None, 'min')
     states[name] = saved.restore(experiment.init(), warn=pytest.fail)

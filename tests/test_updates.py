@@ -78,3 +78,15 @@ def test_other_settings_change_over_the_steps_too():
   config = _config(schedule='linear')
   assert at_step(10.0, config, jnp.array(3)) == 10.0
   np.testing.assert_allclose(at_step((10.0, 0.0), config, jnp.array(3)), 7.0, rtol=1e-6)
+
+
+def test_a_long_gradient_is_shortened_to_the_norm_that_is_allowed():
+  clipped, plain = (optimizers(_config(lr=1e-3, clip=clip), ('generator',))['generator'] for clip in (2.0, 0.0))
+  params = {'a': jnp.zeros(2), 'b': jnp.zeros(())}
+  opt, expected = clipped.init(params), plain.init(params)
+  # Norms of 13 and 1.3: by Adam, which forgets the length of a gradient, told apart only one after another.
+  for gradient, factor in (((3.0, 4.0, 12.0), 2 / 13), ((0.3, -0.4, 1.2), 1.0), ((-3.0, 4.0, 12.0), 2 / 13)):
+    grads = {'a': jnp.array(gradient[:2]), 'b': jnp.array(gradient[2])}
+    update, opt = clipped.update(grads, opt, params)
+    other, expected = plain.update(jax.tree.map(lambda g, f=factor: f * g, grads), expected, params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), update, other)

@@ -12,7 +12,7 @@ import numpy as np
 from genaug.augment import Pipeline
 from genaug.training.experiment import DEVICES, prepare
 from genaug.training.loop import make_batches, make_step
-from tests.conftest import ADA, tiny_config
+from tests.conftest import EXTRA, tiny_config
 
 
 def _recorded(call, seen):
@@ -39,13 +39,10 @@ def main(task: str, data_dir: str, output: str, *distributed: str) -> None:
   if distributed:
     coordinator, processes, process = distributed
     jax.distributed.initialize(coordinator, int(processes), int(process))
-  extra = {'augment__cutmix__p': 0.5, 'train__accumulate': 2} if task == 'classify' else {}
-  ada = ADA if task == 'gan' else {}
+  extra = {'augment__cutmix__p': 0.5, 'train__accumulate': 2} if task == 'classify' else EXTRA.get(task, {})
   seen: list = []
   Pipeline.__call__ = _recorded(Pipeline.__call__, seen)
-  experiment = prepare(
-    tiny_config(task, data__device_mib=512 * (task != 'vae'), **ada, **extra), pathlib.Path(data_dir)
-  )
+  experiment = prepare(tiny_config(task, data__device_mib=512 * (task != 'vae'), **extra), pathlib.Path(data_dir))
   task_ = experiment.task
   experiment = experiment._replace(task=task_._replace(train_step=_with_inputs(task_.train_step, seen)))
   state, step = experiment.init(), make_step(experiment)

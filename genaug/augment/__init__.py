@@ -17,6 +17,7 @@ gradient. Operations that mix take batches, policies take a key.
   policies              RandAugment, TrivialAugment, AutoAugment, AugMix, 3-Augment
   diff_augment, ada     what a discriminator sees, in [-1, 1]
   pipeline, choice      operations and their probabilities as one fused augmentation of examples and batches
+  encoding              sampled parameters as a vector, for non-leaky augmentation
   targets               what moves, is recoloured and is mixed with an image
 """
 

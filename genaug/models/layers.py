@@ -1,9 +1,9 @@
-"""The two strided convolutions every model here is made of, fast on CPU, GPU and TPU.
+"""The convolutions that models here are made of, fast on CPU, GPU and TPU.
 
-Both have 4x4 kernels and stride 2 and are each other's transpose: `conv_down` halves the sides, `conv_up` doubles them.
+Two have 4x4 kernels and stride 2 and are each other's transpose: `conv_down` halves the sides, `conv_up` doubles them.
 XLA's CPU backend runs the transposed convolution as a dilated one, and its weight gradient ten times slower than need
 be, so on CPU going up is spelled as a matrix product (`_conv_up_matmul`) and every gradient in terms of the two ops.
-Parameters and results are those of the native ops.
+`conv3x3` keeps the sides and is Winograd's there. Parameters and results are those of the native ops.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
-from genaug.models import ImageShape
+from genaug.models import ImageShape, winograd
 
 _LAYOUT = ('NHWC', 'HWIO', 'NHWC')
 
@@ -27,6 +27,10 @@ def _conv_down_native(x, kernel):
 
 def _conv_up_native(x, kernel):
   return lax.conv_transpose(x, kernel, (2, 2), ((2, 2), (2, 2)), dimension_numbers=_LAYOUT)
+
+
+def _conv3x3_native(x, kernel):
+  return lax.conv_general_dilated(x, kernel, (1, 1), 'SAME', dimension_numbers=_LAYOUT)
 
 
 def _conv_up_matmul(x, kernel):
@@ -115,6 +119,15 @@ _conv_up_cpu = _bilinear(
 )
 
 
+_conv3x3_cpu = _bilinear(
+  'conv3x3',
+  winograd.convolve,
+  _conv3x3_native,
+  lambda ct, kernel: _conv3x3_cpu.bind(ct, _transposed(kernel)),
+  lambda ct, x, shape: winograd.kernel_gradient(x, ct),
+)
+
+
 def conv_down(x: Float[Array, 'n h w c'], kernel: Float[Array, '4 4 c d']) -> Float[Array, 'n h/2 w/2 d']:
   """4x4 convolution with stride 2 and one pixel of zero padding. Sides must be even."""
   return _conv_down_cpu.bind(x, kernel) if _on_cpu(x, kernel) else _conv_down_native(x, kernel)
@@ -123,6 +136,13 @@ def conv_down(x: Float[Array, 'n h w c'], kernel: Float[Array, '4 4 c d']) -> Fl
 def conv_up(x: Float[Array, 'n h w c'], kernel: Float[Array, '4 4 c d']) -> Float[Array, 'n 2*h 2*w d']:
   """4x4 transposed convolution with stride 2, cropped to exactly twice the sides."""
   return _conv_up_cpu.bind(x, kernel) if _on_cpu(x, kernel) else _conv_up_native(x, kernel)
+
+
+def conv3x3(x: Float[Array, 'n h w c'], kernel: Float[Array, '3 3 c d']) -> Float[Array, 'n h w d']:
+  """3x3 convolution with one pixel of zero padding."""
+  # Few pixels or channels are not worth the transforms; narrow floats would lose digits in them.
+  suits = min(x.shape[1:3]) > 8 and min(kernel.shape[2:]) >= 16 and x.dtype in (jnp.float32, jnp.float64)
+  return _conv3x3_cpu.bind(x, kernel) if suits and _on_cpu(x, kernel) else _conv3x3_native(x, kernel)
 
 
 def _on_cpu(*arrays: Array) -> bool:
@@ -156,7 +176,7 @@ def check_square(shape: ImageShape) -> None:
   stages(height)
 
 
-class _Strided(nn.Module):
+class _Convolution(nn.Module):
   features: int
   use_bias: bool = True
   kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
@@ -164,20 +184,29 @@ class _Strided(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    kernel = self.param('kernel', self.kernel_init, (4, 4, x.shape[-1], self.features))
+    kernel = self.param('kernel', self.kernel_init, (self.size, self.size, x.shape[-1], self.features))
     y = self.convolve(x.astype(self.dtype), kernel.astype(self.dtype))
     if self.use_bias:
       y = y + self.param('bias', nn.initializers.zeros, (self.features,)).astype(self.dtype)
     return y
 
 
-class ConvDown(_Strided):
+class ConvDown(_Convolution):
   """Halves the sides: [n, h, w, c] -> [n, h/2, w/2, features]."""
 
+  size = 4
   convolve = staticmethod(conv_down)
 
 
-class ConvUp(_Strided):
+class ConvUp(_Convolution):
   """Doubles the sides: [n, h, w, c] -> [n, 2h, 2w, features]."""
 
+  size = 4
   convolve = staticmethod(conv_up)
+
+
+class Conv3x3(_Convolution):
+  """Keeps the sides: [n, h, w, c] -> [n, h, w, features]."""
+
+  size = 3
+  convolve = staticmethod(conv3x3)

@@ -1,7 +1,8 @@
 """Every task that a config can name."""
 
 from genaug.tasks.classify import CLASSIFY
+from genaug.tasks.flow import FLOW
 from genaug.tasks.gan import GAN
 from genaug.tasks.vae import VAE
 
-TASKS = {'gan': GAN, 'vae': VAE, 'classify': CLASSIFY}
+TASKS = {'gan': GAN, 'vae': VAE, 'flow': FLOW, 'classify': CLASSIFY}

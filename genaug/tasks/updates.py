@@ -59,15 +59,16 @@ def average(tree: PyTree, axis_name: str | None) -> PyTree:
 
 # ---------------------------------------------------------------- optimisers
 
-_BELOW_ONE = 1 - 2**-53  # at 1 Adam's bias correction divides by zero
+BELOW_ONE = 1 - 2**-53  # at 1 Adam's bias correction divides by zero
 _HYPERPARAMETERS = {
   'lr': Number(schedule=True),
-  'b1': Number(0, _BELOW_ONE, schedule=True),
-  'b2': Number(0, _BELOW_ONE, schedule=True),
+  'b1': Number(0, BELOW_ONE, schedule=True),
+  'b2': Number(0, BELOW_ONE, schedule=True),
   'weight_decay': Number(schedule=True),
 }
 SHAPES = {'constant', 'cosine', 'linear'}
 RANGES = {
+  'optim.clip': Number(),
   'optim.schedule': Choice(SHAPES),
   'optim.schedule_steps': Number(),
   'optim.warmup_steps': Number(),
@@ -124,9 +125,9 @@ def _optimizer(config: ConfigDict, own) -> optax.GradientTransformation:
   if not values['weight_decay']:
     del values['weight_decay']
   make = optax.adamw if 'weight_decay' in values else optax.adam
-  if any(map(callable, values.values())):
-    return optax.inject_hyperparams(make)(lr, **values)
-  return make(lr, **values)
+  make = optax.inject_hyperparams(make) if any(map(callable, values.values())) else make
+  optimizer = make(lr, **values)
+  return optax.chain(optax.clip_by_global_norm(optim.clip), optimizer) if optim.clip else optimizer
 
 
 def _learning_rate(lr, shape: str, steps: int, warmup: int):

@@ -1,0 +1,20 @@
+"""Flow matching on your own images, with non-leaky augmentation (Karras et al. 2022, appendix F, arXiv:2206.00364).
+
+make train CONFIG=configs/flow_own_images.py ARGS="--config.data.folder=PATH --workdir runs/NAME"
+
+A folder of class/file.png (or .jpg, ...), cropped square and resized to 64x64. Time and score: not yet measured.
+"""
+
+from configs.families import flow
+
+
+def get_config():
+  c = flow.get_config()
+  c.data.name = 'image_folder'
+  c.augment.hflip.p = 0.5
+  c.augment.border = 'reflect'
+  c.model.conditional = False  # True: a class for each folder
+  c.model.dropout = 0.2
+  c.flow.augment = ('translate', 'zoom', 'rotate', 'brightness', 'contrast')
+  c.eval.samples = 1000
+  return c

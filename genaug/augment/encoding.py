@@ -1,0 +1,48 @@
+"""Sampled parameters as a vector for a network: non-leaky augmentation of generative models.
+
+The network is conditioned on what was done to every training image, and samples are made with zeros, which stand for
+nothing, so that augmented images never come out (Karras et al. 2022, arXiv:2206.00364, appendix F.2).
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from genaug.augment.image import Params
+from genaug.augment.stages import Sampled
+
+
+def _angle(degrees) -> tuple:
+  """Where a full turn is none."""
+  radians = jnp.deg2rad(degrees)
+  return jnp.cos(radians) - 1, jnp.sin(radians)
+
+
+# The arguments of an operation as numbers of order 1 for its default parameters, 0 where it changes nothing.
+ENCODINGS: dict[str, Callable[[Params], tuple]] = {
+  'hflip': lambda params: (1.0,),
+  'vflip': lambda params: (1.0,),
+  'rot90': lambda params: _angle(90 * params['k']),
+  'rotate': lambda params: _angle(params['angle']),
+  'translate': lambda params: (8 * params['dx'], 8 * params['dy']),
+  'scale': lambda params: (4 * jnp.log(params['sx']), 4 * jnp.log(params['sy'])),
+  'zoom': lambda params: (4 * jnp.log(params['factor']),),
+  'shear': lambda params: (4 * jnp.tan(jnp.deg2rad(params['x'])), 4 * jnp.tan(jnp.deg2rad(params['y']))),
+  'brightness': lambda params: (2 * (params['factor'] - 1),),
+  'contrast': lambda params: (2 * (params['factor'] - 1),),
+  'saturation': lambda params: (2 * (params['factor'] - 1),),
+  'hue': lambda params: _angle(params['degrees']),
+}
+
+
+def encode(params: Sampled, names: Sequence[str]) -> Float[Array, '*b n']:
+  """What `Pipeline.sample` gave for an example or a batch as numbers, zeros where an operation does not happen.
+
+  names: one or more operations of ENCODINGS, whose numbers follow in this order.
+  """
+  numbers = []
+  for name in names:
+    on, values = params[name]
+    numbers += [jnp.where(on, number, 0.0) for number in ENCODINGS[name](values)]
+  return jnp.stack(numbers, axis=-1)

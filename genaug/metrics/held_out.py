@@ -1,0 +1,24 @@
+"""The loss of flow matching on images that were not trained on: where it rises again, training images are copied."""
+
+import numpy as np
+
+from genaug.metrics import Evaluated, Metric, Scores
+
+
+def _held_out(run: Evaluated) -> Scores:
+  losses = run.outputs()['flow_loss']
+  return {
+    'eval/flow_loss': float(losses.mean(dtype=np.float64)),
+    'eval/flow_loss_images': len(losses),
+    'eval/flow_loss_split': run.split,
+  }
+
+
+def _held_out_text(scores: Scores) -> str:
+  return (
+    f'flow loss {scores["eval/flow_loss"]:.4f}'
+    f' [{scores["eval/flow_loss_images"]:,} images of {scores["eval/flow_loss_split"]}]'
+  )
+
+
+HELD_OUT = Metric(_held_out, 'eval/flow_loss', 'min', 'flow_loss', _held_out_text)

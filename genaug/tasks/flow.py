@@ -1,0 +1,157 @@
+"""Flow matching: a network learns the velocity from noise to images, an ODE solver follows it (Lipman et al. 2023).
+
+With classes, a share of the labels is dropped in training, for classifier-free guidance (Ho and Salimans 2022,
+arXiv:2207.12598). Operations of `flow.augment` are non-leaky: the network is conditioned on their parameters, which are
+zeros when it samples (see `augment.encoding`). Those of `config.augment` leak into samples.
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Key
+
+from genaug.augment import Pipeline
+from genaug.augment.encoding import ENCODINGS, encode
+from genaug.augment.registry import OPS
+from genaug.errors import InputError
+from genaug.losses.flow import flow_matching, heun, interpolate, logit_normal_times, stratified_times
+from genaug.models import Spec
+from genaug.models.registry import NETWORKS
+from genaug.ranges import Number, Subset
+from genaug.tasks import Definition, Sampler, Task, TrainState
+from genaug.tasks.updates import (
+  BELOW_ONE,
+  apply_gradients,
+  gradients,
+  moving_average,
+  optimizers,
+  ranges_of,
+  split_keys,
+)
+
+_TIMES = 4  # at which the loss of a held-out image is taken
+
+
+def build(config, spec: Spec, axis_name: str | None = None) -> Task:
+  if config.flow.guidance != 1 and not (spec.num_classes and config.flow.label_dropout):
+    problem = 'needs a network that is trained with labels and without'
+    remedy = '--config.model.conditional=True --config.flow.label_dropout=0.1'
+    raise InputError('flow.guidance', config.flow.guidance, problem, remedy)
+  network = NETWORKS[config.model.network].build(config, spec, axis_name)['velocity']
+  optimizer = optimizers(config, ('velocity',))
+  pipeline, non_leaky = Pipeline.from_config(config.augment), _non_leaky(config)
+  null_class = spec.num_classes
+
+  def augmented(keys, images) -> tuple[Float[Array, 'b h w c'], Float[Array, 'b n']]:
+    """Images in [0, 1] under the operations of `flow.augment`, and their parameters."""
+    if not non_leaky.operations:
+      return images, jnp.zeros((len(images), 0))
+    params = non_leaky.sample(keys, {'image': images})
+    return non_leaky.apply(params, {'image': images})['image'], encode(params, non_leaky.operations)
+
+  def unaugmented(count: int) -> Float[Array, 'b n']:
+    one = jnp.zeros((1, *spec.image_shape))
+    _, params = jax.eval_shape(augmented, jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1)), one)
+    return jnp.zeros((count, params.shape[-1]))
+
+  def init(key):
+    one = jnp.zeros((1, *spec.image_shape))
+    params = {'velocity': network.init(key, one, jnp.zeros(1), jnp.zeros(1, jnp.int32), unaugmented(1))['params']}
+    return TrainState(
+      step=jnp.zeros((), jnp.int32),
+      params=params,
+      stats={},
+      ema=jax.tree.map(jnp.copy, params),  # two leaves of a donated state must not share one buffer
+      opt={'velocity': optimizer['velocity'].init(params['velocity'])},
+      extra={},
+    )
+
+  def noise_of(keys: Key[Array, ' b']) -> Float[Array, 'b h w c']:
+    return jax.vmap(lambda key: jax.random.normal(key, spec.image_shape))(keys)
+
+  def losses(params, images, noise, t, *condition) -> Float[Array, ' b']:
+    x = interpolate(noise, images, t)
+    return flow_matching(network.apply({'params': params}, x, t, *condition), noise, images)
+
+  def train_step(state, batch, keys):
+    streams = split_keys(keys, ('augment', 'non_leaky', 'noise', 'time', 'label', 'dropout'))
+    images, parameters = augmented(streams['non_leaky'], pipeline(streams['augment'], batch)['image'])
+    dropped = jax.vmap(lambda key: jax.random.bernoulli(key, config.flow.label_dropout))(streams['label'])
+    examples = {
+      'images': 2 * images - 1,
+      'keys': streams,
+      'label': jnp.where(dropped, null_class, batch['label']),
+      'parameters': parameters,
+    }
+
+    def objective(params, part):
+      noise, t = noise_of(part['keys']['noise']), logit_normal_times(part['keys']['time'])
+      condition = part['label'], part['parameters'], part['keys']['dropout']
+      loss = losses(params, part['images'], noise, t, *condition).mean()
+      return loss, {'loss': loss}
+
+    grads, metrics = gradients(objective, state.params['velocity'], examples, config.train.accumulate, axis_name)
+    params, opt = apply_gradients(optimizer, {'velocity': grads}, state.opt, state.params)
+    metrics['grad_norm'] = optax.tree.norm(grads)
+    ema = moving_average(state.ema, params, config.flow.ema, state.step)
+    return state.replace(step=state.step + 1, params=params, opt=opt, ema=ema), metrics
+
+  def eval_step(state, batch, keys):
+    """Loss of the averaged network on unaugmented images, at times and with noise that are the same for every state."""
+    images, label = 2 * batch['image'].astype(jnp.float32) / 255 - 1, batch['label']
+
+    def at(i, t):
+      noise = noise_of(jax.vmap(lambda key: jax.random.fold_in(key, i))(keys))
+      return losses(state.ema['velocity'], images, noise, jnp.full(len(images), t), label, unaugmented(len(images)))
+
+    return {'flow_loss': jax.lax.map(lambda i_t: at(*i_t), (jnp.arange(_TIMES), stratified_times(_TIMES))).mean(0)}
+
+  def sampler(params):
+    """Images in [0, 1] of the network with these parameters of the state, of the classes that the batch names."""
+
+    def sample(state, batch, keys):
+      variables, guidance = {'params': params(state)['velocity']}, config.flow.guidance
+      noise, none = noise_of(keys), unaugmented(len(keys))
+
+      def velocity(x, t):
+        conditional = network.apply(variables, x, t, batch['label'], none)
+        if guidance == 1:
+          return conditional
+        unconditional = network.apply(variables, x, t, jnp.full(len(keys), null_class), none)
+        return unconditional + guidance * (conditional - unconditional)
+
+      return jnp.clip((heun(velocity, noise, config.flow.sample_steps) + 1) / 2, 0, 1)
+
+    return Sampler(sample)
+
+  samplers = {'samples': sampler(lambda state: state.ema), 'samples_raw': sampler(lambda state: state.params)}
+  return Task(init, train_step, eval_step, samplers)
+
+
+def _non_leaky(config) -> Pipeline:
+  """The operations of `flow.augment`, each with `flow.augment_p` and its parameters of `config.augment`."""
+  settings = config.augment.to_dict() | {'one_of': (), 'some_of': ()}
+  for name in OPS:
+    settings[name] |= {'p': config.flow.augment_p if name in config.flow.augment else 0.0}
+  return Pipeline.from_config(settings)
+
+
+FLOW = Definition(
+  build,
+  roles=('velocity',),
+  inputs=('image',),
+  provides=('samples', 'samples_raw', 'flow_loss'),
+  ranges={
+    'model.blocks': Number(1),
+    'model.dropout': Number(0, BELOW_ONE),
+    'flow.ema': Number(0, 1),
+    'flow.label_dropout': Number(0, 1),
+    'flow.augment': Subset(ENCODINGS),
+    'flow.augment_p': Number(0, 1),
+    'flow.sample_steps': Number(1),
+    'flow.guidance': Number(),
+    **ranges_of(('velocity',)),
+  },
+  progress=('loss',),
+  cost=26,
+)
