@@ -2,12 +2,22 @@
 
 from genaug.metrics import Scores
 from genaug.metrics.classification import ACCURACY
+from genaug.metrics.coverage import COVERAGE
 from genaug.metrics.distances import DISTANCES
+from genaug.metrics.diversity import DIVERSITY
 from genaug.metrics.likelihood import ELBO
+from genaug.metrics.memorisation import MEMORISATION
 
-METRICS = {'distances': DISTANCES, 'elbo': ELBO, 'accuracy': ACCURACY}
+METRICS = {
+  'distances': DISTANCES,
+  'coverage': COVERAGE,
+  'memorisation': MEMORISATION,
+  'diversity': DIVERSITY,
+  'elbo': ELBO,
+  'accuracy': ACCURACY,
+}
 
 
 def describe(scores: Scores) -> str:
-  """Scores as one line for people."""
-  return '; '.join(metric.text(scores) for metric in METRICS.values() if metric.key in scores)
+  """Scores for people, a line a metric."""
+  return '\n  '.join(metric.text(scores) for metric in METRICS.values() if metric.key in scores)

@@ -1,5 +1,6 @@
 """What a trained state makes of data: scores, samples, outputs of single images, pictures for a snapshot."""
 
+import functools
 from collections.abc import Iterator
 
 import jax
@@ -29,17 +30,19 @@ class Evaluator:
   def __call__(self, state: PyTree, split: Split | None = None) -> Scores:
     """All of `eval.metrics`, on the test split or on other images of the data set's classes."""
     state = jax.device_put(jax.device_get(state), jax.local_devices()[0])
-    test = split or self._dataset.test
+    test, count = split or self._dataset.test, self._config.eval.samples
     run = Evaluated(
       settings=self._config.eval,
       outputs=lambda: self.outputs(state, test),
       samplers=tuple(self._task.samplers),
-      samples=lambda name: self.samples(state, self._config.eval.samples, sampler=name, labels=self._labels),
+      samples=functools.cache(lambda name: np.concatenate(list(self.samples(state, count, None, name, self._labels)))),
+      labels=self._turns(self._labels, np.arange(count)) if self._spec.num_classes else None,
       train=self._dataset.train.arrays,
       test=test.arrays,
       split=self._split,
       class_names=self._dataset.class_names,
       cache=self._cache if split is None else {},
+      generated={},
     )
     scores: Scores = {}
     for name in self._config.eval.metrics:
@@ -80,10 +83,14 @@ class Evaluator:
     """What a sampler reads: labels in turn and, where it makes images from others, those of its split in turn."""
     found = self._task.samplers[sampler]
     if not found.source:
-      labels = np.arange(max(self._spec.num_classes, 1)) if labels is None else labels
-      return {'label': labels[index % len(labels)].astype(np.int32)}
+      return {'label': self._turns(labels, index)}
     arrays = (self._dataset.train if found.split == 'train' else self._dataset.test).arrays
     return {name: array[index % len(array)] for name, array in arrays.items()}
+
+  def _turns(self, labels: np.ndarray | None, index: np.ndarray) -> Int[np.ndarray, ' b']:
+    """Labels of samples of these numbers; without any, every class in turn."""
+    labels = np.arange(max(self._spec.num_classes, 1)) if labels is None else labels
+    return labels[index % len(labels)].astype(np.int32)
 
   def outputs(self, state: PyTree, split: Split) -> dict[str, Float[np.ndarray, 'n ...']]:
     """What the task's `eval_step` says of every image."""
