@@ -1,5 +1,7 @@
 """Scores of samples against their definitions, written as loops, and against generators that try to fool them."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -8,10 +10,10 @@ from scipy.spatial.distance import cdist
 
 from genaug.data import sources
 from genaug.errors import InputError
-from genaug.metrics import coverage, diversity, features, memorisation, neighbours, weights
+from genaug.metrics import coverage, distances, diversity, features, memorisation, neighbours, weights
 from genaug.metrics.registry import METRICS, describe
 from genaug.tasks import Sampler
-from genaug.training import checks
+from genaug.training import checks, figures
 from genaug.training.evaluator import Evaluator
 from genaug.training.experiment import assemble
 from tests.conftest import noise, tiny_config
@@ -218,6 +220,57 @@ def test_too_few_images_are_said_or_refused(score, digits):
   config.eval.samples = 5
   with pytest.raises(InputError, match=r'(?s)eval.samples = 5: too few for coverage.*at least 6'):
     checks.check_config(config)
+
+
+def test_every_sample_is_shown_above_its_nearest_training_image(digits):
+  train = digits.train.arrays['image'][:50]
+  experiment = assemble(tiny_config('gan'), digits._replace(train=digits.train.take(np.arange(50))))
+  evaluator = Evaluator(experiment)
+  samples = np.clip(train[::3] + np.float32(3), 0, 255).astype(np.uint8)  # close to every third
+  expected = figures.grid(figures.beside(samples / np.float32(255), train[::3] / np.float32(255)))
+  np.testing.assert_array_equal(evaluator.nearest(samples), expected)
+
+
+def _saved(path, **arrays):
+  np.savez(path / 'all.npz', **arrays)
+  return ['experiments.score', f'--arrays={path / "all.npz"}']
+
+
+def test_samples_of_another_program_are_scored_as_our_own(score, digits, tmp_path, forked):
+  train, test, samples = (digits.train.arrays['image'][first : first + 60] for first in (0, 60, 120))
+  done = forked(*_saved(tmp_path, samples=samples, train=train, test=test), f'--output={tmp_path / "scores.json"}')
+  assert done.returncode == 0, done.stderr
+  found = json.loads((tmp_path / 'scores.json').read_text())
+  taken = lambda first: digits.train.take(np.arange(first, first + 60))
+  fixed = jax.numpy.asarray(samples)
+  ours, _ = score(lambda images, labels, keys: fixed, digits._replace(train=taken(0), test=taken(60)), count=60)
+  assert {k: v for k, v in found.items() if isinstance(v, float)} == pytest.approx(
+    {k: v for k, v in ours.items() if isinstance(v, float)}, rel=1e-3, abs=1e-3
+  )
+  assert 'real-vs-real baseline of 60 training images' in done.stdout
+
+
+def test_features_from_a_file_are_scored_as_they_are(tmp_path, forked):
+  rng = np.random.default_rng(0)
+  arrays = {name: rng.normal(size=(80, 6)) for name in ('samples', 'train', 'test')}
+  labels = {f'{name}_label': np.arange(80) % 2 for name in arrays}
+  start = _saved(tmp_path, **arrays, **labels)
+  done = forked(*start, f'--output={tmp_path / "scores.json"}', '--metrics=distances,coverage,memorisation')
+  assert done.returncode == 0, done.stderr
+  found = json.loads((tmp_path / 'scores.json').read_text())
+  assert found['eval/fd'] == pytest.approx(distances.frechet_distance(arrays['samples'], arrays['test']), rel=1e-9)
+  assert found['eval/authpct'] == memorisation.authenticity(arrays['samples'], arrays['train'])[0]
+  halves = [distances.frechet_distance(arrays['samples'][i::2], arrays['test'][i::2]) for i in (0, 1)]
+  assert found['eval/fd_within_classes'] == pytest.approx(np.mean(halves), rel=1e-9)
+  assert 'given features' in done.stdout
+  for flag, problem in (('--metrics=diversity', 'compares images'), ('--metrics=elbo', 'no such metric of samples')):
+    refused = forked(*start, flag)
+    assert refused.returncode == 2
+    assert problem in refused.stderr
+  for wrong in ({'test': arrays['test'][:, :5]}, {'train': arrays['train'][:1]}, {'samples': np.zeros((9, 4, 4, 3))}):
+    refused = forked(*_saved(tmp_path, **{**arrays, **wrong}))
+    assert refused.returncode == 2
+    assert 'numpy.savez' in refused.stderr
 
 
 def test_without_held_out_images_there_is_no_baseline_of_copies(score, digits):

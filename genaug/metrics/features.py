@@ -54,6 +54,7 @@ FEATURES: dict[str, Callable[[ConfigDict], FeatureNetwork]] = {
   'alexnet': lambda settings: _pooled('alexnet', 'alexnet relu5'),  # 256 values an image
   'vgg16': lambda settings: _pooled('vgg16', 'vgg16 relu5_3'),  # 512
   'inception': lambda settings: FeatureNetwork(inception.LABEL, inception.extractor(settings.inception_weights)),
+  'given': lambda settings: FeatureNetwork('given features', lambda x: x.reshape(len(x), -1)),  # of images: pixels
 }
 
 
@@ -72,7 +73,7 @@ def extract(settings: ConfigDict, images: UInt8[np.ndarray, 'n h w c']) -> Featu
   rows, size = [], min(settings.batch_size, len(images))
   for first in range(0, len(images), size):
     batch = images[first : first + size]
-    padding = ((0, size - len(batch)), (0, 0), (0, 0), (0, 0))  # one shape, one compilation
+    padding = ((0, size - len(batch)), *((0, 0),) * (images.ndim - 1))  # one shape, one compilation
     rows.append(np.asarray(network(settings).extract(np.pad(batch, padding)))[: len(batch)])
   return np.concatenate(rows)
 

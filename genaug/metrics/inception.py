@@ -96,7 +96,7 @@ _BLOCKS = {
   'Mixed_7b': _e('average'),
   'Mixed_7c': _e('max'),  # an oversight of the original graph that its figures depend on
 }
-_POOLS = {
+POOLS = {
   'average': lambda x: nn.avg_pool(x, (3, 3), (1, 1), 'SAME', count_include_pad=False),
   'max': lambda x: nn.max_pool(x, (3, 3), (1, 1), 'SAME'),
   'halve': lambda x: nn.max_pool(x, (3, 3), (2, 2)),
@@ -126,7 +126,7 @@ class _Mixed(nn.Module):
 
     def apply(x, step):
       if isinstance(step, str):
-        return _POOLS[step](x)
+        return POOLS[step](x)
       side_by_side = step if isinstance(step[0], tuple) else (step,)
       return jnp.concatenate([layer(x, *one) for one in side_by_side], -1)
 
@@ -140,12 +140,17 @@ class InceptionV3(nn.Module):
   def __call__(self, x: Float[Array, 'n 299 299 3']) -> Float[Array, 'n 2048']:
     x = _Conv(32, (3, 3), 2, 'VALID', name='Conv2d_1a_3x3')(x)
     x = _Conv(32, (3, 3), 1, 'VALID', name='Conv2d_2a_3x3')(x)
-    x = _POOLS['halve'](_Conv(64, (3, 3), name='Conv2d_2b_3x3')(x))
+    x = POOLS['halve'](_Conv(64, (3, 3), name='Conv2d_2b_3x3')(x))
     x = _Conv(80, (1, 1), name='Conv2d_3b_1x1')(x)
-    x = _POOLS['halve'](_Conv(192, (3, 3), 1, 'VALID', name='Conv2d_4a_3x3')(x))
+    x = POOLS['halve'](_Conv(192, (3, 3), 1, 'VALID', name='Conv2d_4a_3x3')(x))
     for name, branches in _BLOCKS.items():
       x = _Mixed(branches, name=name)(x)
     return x.mean((1, 2))
+
+
+@functools.cache
+def _shapes() -> dict[tuple[str, ...], jax.ShapeDtypeStruct]:
+  return flatten_dict(jax.eval_shape(InceptionV3().init, jax.random.key(0), jnp.zeros((1, 299, 299, 3))))
 
 
 def read(path: pathlib.Path) -> PyTree:
@@ -154,11 +159,10 @@ def read(path: pathlib.Path) -> PyTree:
   Raises InputError for what is no such file.
   """
   remedy = 'convert the weights as genaug/metrics/inception.py says'
-  shapes = flatten_dict(jax.eval_shape(InceptionV3().init, jax.random.key(0), jnp.zeros((1, 299, 299, 3))))
   found = {}
   try:
     with np.load(path) as arrays:  # refuses pickled objects
-      for (collection, *place, leaf), expected in shapes.items():
+      for (collection, *place, leaf), expected in _shapes().items():
         name = '.'.join((*place, _NAMES[collection, leaf]))
         value = arrays[name].astype(np.float32)
         value = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 from genaug.data.sources import Split
-from genaug.metrics import Evaluated, Scores
+from genaug.metrics import Evaluated, Scores, features, neighbours
 from genaug.metrics.registry import METRICS
 from genaug.training import figures
 from genaug.training.experiment import Experiment
@@ -116,6 +116,12 @@ class Evaluator:
         images = figures.beside(batch[sampler.source] / np.float32(255), images)
       grids[name] = figures.grid(images)
     return grids
+
+  def nearest(self, images: UInt8[np.ndarray, 'n h w c']) -> UInt8[np.ndarray, 'H W c']:
+    """A grid of the first images, each above the training image that is nearest by `eval.features`."""
+    shown, train = images[: _SNAPSHOT // 2], self._dataset.train.arrays['image']
+    index, _ = neighbours.nearest(*(features.extract(self._config.eval, x) for x in (shown, train)))
+    return figures.grid(figures.beside(shown / np.float32(255), train[index] / np.float32(255)))
 
   @property
   def _split(self) -> str:
