@@ -85,8 +85,9 @@ def get_config() -> ConfigDict:
   c.train.checkpoints_kept = 2          # newest ones kept, beside the best
 
   c.eval = ConfigDict()
-  c.eval.metrics = ()                   # any of: distances, coverage, memorisation, diversity (gan, vae), elbo (vae),
-                                        # accuracy (classify); the best checkpoint is the first one's
+  c.eval.metrics = ()                   # any of: distances, coverage, memorisation, diversity (gan, vae), cas (those
+                                        # told the class), elbo (vae), accuracy (classify); the best checkpoint is
+                                        # the first one's
   c.eval.features = 'alexnet'           # that images are compared by: alexnet | vgg16 | inception (then it is the FID)
                                         # or package.module:function of your own, uint8 [b, h, w, c] -> [b, d]
   c.eval.inception_weights = ''         # .npz of them, see genaug/metrics/inception.py

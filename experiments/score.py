@@ -15,23 +15,24 @@ from experiments import cli
 _ARRAYS = flags.DEFINE_string('arrays', None, 'The .npz file.', required=True)
 _FEATURES = flags.DEFINE_string('features', 'alexnet', 'What images are compared by, as in configs/base.py.')
 _WEIGHTS = flags.DEFINE_string('inception_weights', '', 'With --features=inception: the .npz file of its weights.')
-_METRICS = flags.DEFINE_list('metrics', None, 'Any that need only samples. Default: all of these.')
+_METRICS = flags.DEFINE_list('metrics', None, 'Any of samples. Default: eval.metrics of configs/families/gan.py.')
 _OUTPUT = flags.DEFINE_string('output', None, 'JSON file to write as well.')
 flags.adopt_module_key_flags(cli)
 
 
 def main() -> None:
-  from configs import base
+  from configs.families import gan
   from genaug.errors import InputError
   from genaug.metrics import arrays
   from genaug.metrics.registry import METRICS, describe
   from genaug.training import workdir
 
-  config = base.get_config()
+  config = gan.get_config()
   config.eval.features, config.eval.inception_weights = _FEATURES.value, _WEIGHTS.value
   run = arrays.read(pathlib.Path(_ARRAYS.value), config.eval)
+  config.model.conditional = run.labels is not None
   able = [name for name, metric in METRICS.items() if metric.needs in run.samplers]
-  names = _METRICS.value or able
+  names = _METRICS.value or config.eval.metrics
   for name in names:
     if name not in able:
       raise InputError('metrics', name, 'no such metric of samples', f'any of {", ".join(able)}')

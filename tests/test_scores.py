@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 
 from genaug.data import sources
 from genaug.errors import InputError
-from genaug.metrics import coverage, distances, diversity, features, memorisation, neighbours, weights
+from genaug.metrics import cas, coverage, distances, diversity, features, memorisation, neighbours, weights
 from genaug.metrics.registry import METRICS, describe
 from genaug.tasks import Sampler
 from genaug.training import checks, figures
@@ -126,7 +126,7 @@ def digits(data_dir):
 def score(digits):
   def of(generate, dataset=None, count=200, **overrides):
     """Scores of a generator that returns `generate(training images, labels, keys)`, [0, 255], as if it were trained."""
-    config = tiny_config('gan', eval__metrics=SCORES, eval__samples=count, **overrides)
+    config = tiny_config('gan', **{'eval__metrics': SCORES, 'eval__samples': count, **overrides})
     rows = np.random.default_rng(0)
     train, test = (
       s.take(rows.permutation(len(s.arrays['label']))[:n]) for s, n in zip(digits[1:3], (count * 3 // 2, count))
@@ -210,6 +210,25 @@ def test_classes_are_scored_apart_where_the_task_is_told_them(score, digits):
   assert 'FD within classes' in text
 
 
+def test_a_classifier_learns_from_samples_what_their_classes_are(score, digits, monkeypatch):
+  monkeypatch.setattr(cas, 'STEPS', 50)
+  two = digits.of_classes(('0', '1'))
+  by_class = jax.numpy.asarray(np.argsort(two.train.arrays['label'], kind='stable').reshape(2, 400))
+
+  def of_class(images, labels, keys):
+    return images[jax.vmap(lambda label, key: by_class[label, jax.random.choice(key, 400)])(labels, keys)]
+
+  of_the_other = lambda images, labels, keys: of_class(images, 1 - labels, keys)
+  right, text = score(of_class, two, model__conditional=True, eval__metrics=('cas',))
+  wrong, _ = score(of_the_other, two, model__conditional=True, eval__metrics=('cas',))
+  assert right['eval/cas'] > 0.9
+  assert right['eval/cas_baseline'] > 0.9
+  assert wrong['eval/cas'] < 0.1
+  assert '50 steps on 200 samples, accuracy on 200 of test' in text
+  with pytest.raises(InputError, match='samples have no class'):
+    checks.check_config(tiny_config('gan', eval__metrics=('cas',)))
+
+
 def test_too_few_images_are_said_or_refused(score, digits):
   few = digits._replace(train=digits.train.take(np.arange(20)), test=digits.test.take(np.arange(30)))
   _, text = score(_copies, few)
@@ -263,7 +282,11 @@ def test_features_from_a_file_are_scored_as_they_are(tmp_path, forked):
   halves = [distances.frechet_distance(arrays['samples'][i::2], arrays['test'][i::2]) for i in (0, 1)]
   assert found['eval/fd_within_classes'] == pytest.approx(np.mean(halves), rel=1e-9)
   assert 'given features' in done.stdout
-  for flag, problem in (('--metrics=diversity', 'compares images'), ('--metrics=elbo', 'no such metric of samples')):
+  for flag, problem in (
+    ('--metrics=diversity', 'compares images'),
+    ('--metrics=cas', 'compares images'),
+    ('--metrics=elbo', 'no such metric of samples'),
+  ):
     refused = forked(*start, flag)
     assert refused.returncode == 2
     assert problem in refused.stderr

@@ -64,11 +64,11 @@ def _text(scores: Scores) -> str:
 
 
 def _warning(scores: Scores) -> str:
-  """Half of what real images reach is far from what seeds differ by."""
-  low = {name for name in Prdc._fields if scores[f'eval/{name}'] < scores[f'eval/{name}_baseline'] / 2}
-  if 'precision' in low:
+  """Samples early in training are neither real nor do they cover much; few modes are real and cover little."""
+  precision, coverage = scores['eval/precision'], scores['eval/coverage']
+  if precision < scores['eval/precision_baseline'] / 2:
     return ' WARNING: unlike the real images; train longer, or look at the losses for one that diverges'
-  if 'coverage' in low:
+  if coverage * scores['eval/precision_baseline'] < precision * scores['eval/coverage_baseline'] / 2:
     return ' WARNING: few modes; for a GAN try a relativistic loss with R1 and R2, or DiffAugment'
   return ''
 

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree, UInt8
 
-from genaug.errors import InputError
-from genaug.metrics import Evaluated, Metric, Scores, networks, weights
+from genaug.metrics import Evaluated, Metric, Scores, features, networks, weights
 
 _COUNT = 64  # images, all pairs of which are compared
 Images = UInt8[np.ndarray, 'n h w c'] | Float[Array, 'n h w c']
@@ -61,8 +60,7 @@ def mean_pairwise_lpips(images: UInt8[np.ndarray, 'n h w c']) -> float:
 
 def _diversity(run: Evaluated) -> Scores:
   """Of the first samples and of as many test images; samples have the same keys in every evaluation."""
-  if run.test['image'].ndim != 4:
-    raise InputError('eval.metrics', 'diversity', 'compares images, and these are features', 'leave it out')
+  features.check_images(run, 'diversity')
   if 'diversity' not in run.cache:
     rows = np.random.default_rng(0).permutation(len(run.test['image']))[:_COUNT]
     run.cache['diversity'] = mean_pairwise_lpips(run.test['image'][rows]), len(rows)

@@ -1,6 +1,7 @@
 """Every metric that a config can name."""
 
 from genaug.metrics import Scores
+from genaug.metrics.cas import CAS
 from genaug.metrics.classification import ACCURACY
 from genaug.metrics.coverage import COVERAGE
 from genaug.metrics.distances import DISTANCES
@@ -13,6 +14,7 @@ METRICS = {
   'coverage': COVERAGE,
   'memorisation': MEMORISATION,
   'diversity': DIVERSITY,
+  'cas': CAS,
   'elbo': ELBO,
   'accuracy': ACCURACY,
 }
