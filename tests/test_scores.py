@@ -211,7 +211,7 @@ def test_classes_are_scored_apart_where_the_task_is_told_them(score, digits):
 
 
 def test_a_classifier_learns_from_samples_what_their_classes_are(score, digits, monkeypatch):
-  monkeypatch.setattr(cas, 'STEPS', 50)
+  monkeypatch.setattr(cas, 'STEPS', 30)
   two = digits.of_classes(('0', '1'))
   by_class = jax.numpy.asarray(np.argsort(two.train.arrays['label'], kind='stable').reshape(2, 400))
 
@@ -224,7 +224,7 @@ def test_a_classifier_learns_from_samples_what_their_classes_are(score, digits, 
   assert right['eval/cas'] > 0.9
   assert right['eval/cas_baseline'] > 0.9
   assert wrong['eval/cas'] < 0.1
-  assert '50 steps on 200 samples, accuracy on 200 of test' in text
+  assert '30 steps on 200 samples, accuracy on 200 of test' in text
   with pytest.raises(InputError, match='samples have no class'):
     checks.check_config(tiny_config('gan', eval__metrics=('cas',)))
 

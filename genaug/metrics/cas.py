@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from genaug.errors import InputError
 from genaug.metrics import Evaluated, Metric, Scores, features
 
-STEPS = 1000  # of a batch of 64: seconds at 28 px, a minute at 64 px on two cores
+STEPS = 1000  # of a batch of 64; at 28 px half a minute on two cores
 _BATCH = 64
 
 

@@ -27,13 +27,13 @@ def prdc(real: neighbours.Features, generated: neighbours.Features, k: int = K) 
   So identical real images have empty balls: k or more copies of one are never covered. Raises ValueError for sets of
   at most k images.
   """
-  real_radii, generated_radii = neighbours.radii(real, k), neighbours.radii(generated, k)
+  real_radii, generated_radii = neighbours.squared_radii(real, k), neighbours.squared_radii(generated, k)
   inside, recalled, covered = np.zeros(len(generated), int), 0, 0
   for rows, squared in neighbours.blocks(real, generated):
-    distance, radius = np.sqrt(squared), real_radii[rows, None]
-    inside += (distance < radius).sum(0)
-    covered += (distance.min(1) < radius[:, 0]).sum()
-    recalled += (distance < generated_radii).any(1).sum()
+    in_real = squared < real_radii[rows, None]
+    inside += in_real.sum(0)
+    covered += in_real.any(1).sum()
+    recalled += (squared < generated_radii).any(1).sum()
   return Prdc(
     precision=float((inside > 0).mean()),
     recall=float(recalled / len(real)),

@@ -90,10 +90,8 @@ def _class_distances(run: Evaluated) -> Scores:
   if 'class distances' not in run.cache:
     real_label = run.train['label'][features.baseline_rows(run)]
     run.cache['class distances'] = _within_classes(features.of_baseline(run), real_label, reference, label)
-  found, baseline = (
-    _within_classes(features.of_samples(run), run.labels, reference, label),
-    run.cache['class distances'],
-  )
+  baseline = run.cache['class distances']
+  found = _within_classes(features.of_samples(run), run.labels, reference, label)
   if found is None or baseline is None:
     return {}
   names = ('eval/fd_within_classes', 'eval/smallest_class', 'eval/fd_within_classes_baseline')
@@ -101,8 +99,7 @@ def _class_distances(run: Evaluated) -> Scores:
 
 
 def _distances_text(scores: Scores) -> str:
-  fid = scores['eval/network'] == inception.LABEL
-  name = 'FID' if fid else 'FD'
+  name = 'FID' if scores['eval/network'] == inception.LABEL else 'FD'
   raw = f', raw weights {scores["eval/fd_raw"]:.2f}' if 'eval/fd_raw' in scores else ''
   within = ''
   if 'eval/fd_within_classes' in scores:

@@ -5,7 +5,7 @@ from jaxtyping import Float
 
 from genaug.metrics import Evaluated, Metric, Scores, features, neighbours
 
-_FAR = 15  # points of AuthPct; seeds and splits of 200 images differ by 5
+_FAR = 15  # points of AuthPct: of 200 digits, GANs were within 7 of held-out images, flows that copy up to 41 below
 
 
 def authenticity(

@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 
 Features = Float[np.ndarray, 'n d']
 
-_BLOCK = 2**23  # distances held at once, 64 MiB
-_SAME = 1e-10  # of the squared norms: less apart than float32 features of one image, computed twice, can be
+_BLOCK = 2**21  # distances held at once, 16 MiB
+_SAME = 2e-10  # of the squared norm: less apart than float32 features of one image, computed twice, can be
 
 
 def blocks(a: Features, b: Features) -> Iterator[tuple[slice, Float[np.ndarray, 'r m']]]:
@@ -16,12 +16,13 @@ def blocks(a: Features, b: Features) -> Iterator[tuple[slice, Float[np.ndarray, 
   centre = np.mean(b, 0, dtype=np.float64)
   a, b = a - centre, b - centre
   norms_a, norms_b = (a**2).sum(1), (b**2).sum(1)
-  step = max(1, _BLOCK // len(b))
+  columns, step = -2 * b.T, max(1, _BLOCK // len(b))
   for first in range(0, len(a), step):
     rows = slice(first, min(first + step, len(a)))
-    norms = norms_a[rows, None] + norms_b
-    squared = norms - 2 * (a[rows] @ b.T)
-    squared[squared <= _SAME * norms] = 0
+    squared = a[rows] @ columns
+    squared += norms_a[rows, None]
+    squared += norms_b
+    squared *= squared > _SAME * norms_a[rows, None]
     yield rows, squared
 
 
@@ -36,10 +37,15 @@ def nearest(a: Features, b: Features) -> tuple[Int[np.ndarray, ' n'], Float[np.n
 
 def radii(a: Features, k: int) -> Float[np.ndarray, ' n']:
   """From every row to its k-th nearest other row. Raises ValueError where there are not more than k rows."""
+  return np.sqrt(squared_radii(a, k))
+
+
+def squared_radii(a: Features, k: int) -> Float[np.ndarray, ' n']:
   if len(a) <= k:
     raise ValueError(f'{len(a)} images have no {k}-th nearest other')
   distance = np.empty(len(a))
   for rows, squared in blocks(a, a):
     squared[np.arange(len(squared)), np.arange(rows.start, rows.stop)] = np.inf
-    distance[rows] = np.sqrt(np.partition(squared, k - 1, axis=1)[:, k - 1])
+    squared.partition(k - 1, axis=1)
+    distance[rows] = squared[:, k - 1]
   return distance
