@@ -7,7 +7,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from genaug.errors import InputError
-from genaug.metrics import inception
+from genaug.metrics import inception, registry
 from genaug.training import checks
 from tests.conftest import noise, tiny_config
 
@@ -79,6 +79,17 @@ def test_the_average_leaves_out_what_is_beyond_the_image():
   x = np.random.default_rng(0).normal(size=(1, 4, 5, 2)).astype(np.float32)
   expected = [[x[0, max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2].mean((0, 1)) for j in range(5)] for i in range(4)]
   np.testing.assert_allclose(inception.POOLS['average'](x)[0], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ('network', 'name'), [(inception.LABEL, 'FID'), ('alexnet relu5', 'FD'), ('my.module:f', 'FD')]
+)
+def test_only_its_distance_is_called_fid(network, name):
+  sizes = {f'eval/{n}': 5000 for n in ('samples', 'reference_samples', 'baseline_samples')}
+  figures = {f'eval/{n}{end}': 1.0 for n in ('fd', 'kid') for end in ('', '_baseline')}
+  labels = {'eval/network': network, 'eval/reference_split': 'test', 'eval/features': 2048}
+  text = registry.describe({**sizes, **figures, **labels})
+  assert text.startswith(f'{name} 1.00, KID 1.0000 [5,000 samples v 5,000 of test, {network}; real-vs-real baseline')
 
 
 def test_a_file_of_other_weights_is_refused(arrays, tmp_path):

@@ -115,7 +115,8 @@ def check_data(config: ConfigDict, dataset: Dataset) -> None:
     for name in config.eval.metrics:
       if count < (least := METRICS[name].at_least):
         problem = f'holds {count} images, and {name} needs {least}'
-        raise InputError(key, ranges.get(config, key), problem, f'more images, or eval.metrics without {name}')
+        remedy = f'more images, for image_folder a larger data.test_fraction, or eval.metrics without {name}'
+        raise InputError(key, ranges.get(config, key), problem, remedy)
   check_model(config, dataset.image_shape, dataset.num_classes)
 
 
