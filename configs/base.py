@@ -90,8 +90,12 @@ def get_config() -> ConfigDict:
   c.train.checkpoints_kept = 2          # newest ones kept, beside the best
 
   c.eval = ConfigDict()
-  c.eval.metrics = ()                   # any of: distances (gan, vae, flow), elbo (vae), held_out (flow), accuracy
-                                        # (classify); the best checkpoint is the first one's
+  c.eval.metrics = ()                   # any of: distances, coverage, memorisation, diversity (gan, vae, flow), cas
+                                        # (those told the class), elbo (vae), held_out (flow), accuracy (classify);
+                                        # the best checkpoint is the first one's
+  c.eval.features = 'alexnet'           # that images are compared by: alexnet | vgg16 | inception (then it is the FID)
+                                        # or package.module:function of your own, uint8 [b, h, w, c] -> [b, d]
+  c.eval.inception_weights = ''         # .npz of them, see genaug/metrics/inception.py
   c.eval.every = 2000                   # steps between evaluations; always at the end
   c.eval.samples = 10_000               # generated images
   c.eval.labels = 'training'            # of which classes, where the network is told: as many of each as among the

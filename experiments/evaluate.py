@@ -1,8 +1,9 @@
 """Scores a trained run by metrics of genaug/metrics/registry.py, with n, split and real-vs-real baseline.
 
 python -m experiments.evaluate --workdir runs/gan_mnist5k [--checkpoint latest] [--samples 10000] [--metrics distances]
+  [--features vgg16]
 
-Prints one line for people and writes WORKDIR/evaluation_<step>.json.
+Prints a line for people a metric and writes WORKDIR/evaluation_<step>.json, or evaluation_<step>_<features>.json.
 """
 
 import pathlib
@@ -15,6 +16,7 @@ _DATA_DIR = cli.define_data_dir()
 _WORKDIR, _CHECKPOINT = cli.define_trained()
 _SAMPLES = flags.DEFINE_integer('samples', None, 'Generated images. Default: eval.samples of the run.', lower_bound=2)
 _METRICS = flags.DEFINE_list('metrics', None, 'Of genaug/metrics/registry.py. Default: eval.metrics of the run.')
+_FEATURES = flags.DEFINE_string('features', None, 'What images are compared by. Default: eval.features of the run.')
 flags.adopt_module_key_flags(cli)
 
 
@@ -28,10 +30,12 @@ def main() -> None:
   config = experiment.config.copy_and_resolve_references()
   config.eval.samples = _SAMPLES.value or config.eval.samples
   config.eval.metrics = _METRICS.value or config.eval.metrics
+  config.eval.features = _FEATURES.value or config.eval.features
   checks.check_config(config)
   scores = evaluator.Evaluator(experiment._replace(config=config))(state)
   step = int(state.step)
-  workdir.write_json(directory / f'evaluation_{step:06d}.json', {'step': step, **scores})
+  name = '_'.join(filter(None, (f'evaluation_{step:06d}', _FEATURES.value)))
+  workdir.write_json(directory / f'{name.replace(":", ".")}.json', {'step': step, **scores})
   print(f'step {step:,}: {describe(scores)}')
 
 

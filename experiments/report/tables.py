@@ -65,7 +65,7 @@ def _time(result: dict) -> str:
 
 
 def _score(result: dict) -> str:
-  named = (('eval/fd_alexnet', 'FD', 2), ('eval/elbo_nats', 'ELBO, nats', 1))
+  named = (('eval/fd', 'FD', 2), ('eval/elbo_nats', 'ELBO, nats', 1))
   return ', '.join(
     f'{name} {_interval(result, key, digits)}' for key, name, digits in named if key in result['summary']
   )
@@ -144,7 +144,7 @@ def _quality(trained: dict[str, dict]) -> str:
   for name, result in trained.items():
     run, config = result['runs'][0], result['config']
     counts = [f'{run[key]:,}' for key in ('eval/samples', 'eval/reference_samples') if key in run]
-    scores = [('fd_alexnet', 2), ('fd_alexnet_baseline', 2), ('kid_alexnet', 3), ('elbo_nats', 1)]
+    scores = [('fd', 2), ('fd_baseline', 2), ('kid', 3), ('elbo_nats', 1)]
     images = ' v '.join(counts) or f'{run["eval/elbo_images"]:,}'
     start = [f'[`{name}`](../../configs/{name}.py)', f'{config["train"]["steps"]:,}', f'{len(result["runs"])}']
     rows.append([*start, *(_interval(result, f'eval/{key}', n) for key, n in scores), images, _time(result)])

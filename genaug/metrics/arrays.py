@@ -1,0 +1,53 @@
+"""Samples that another program made, with the images that they are compared with, as metrics see them."""
+
+import pathlib
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from genaug.errors import InputError
+from genaug.metrics import Evaluated
+
+_REMEDY = 'numpy.savez of samples, train, test: uint8 images [n, h, w, 1 or 3] all, or features [n, d] all'
+
+
+def read(path: pathlib.Path, settings: ConfigDict) -> Evaluated:
+  """The .npz file of arrays `samples`, `train` and `test`, uint8 images or features of one's own.
+
+  With `samples_label`, `train_label` and `test_label`, integers, they are also compared within classes. `settings` is
+  `config.eval`; its `samples` becomes the number in the file, and its `features` are 'given' where the file has them.
+  Raises InputError.
+  """
+  try:
+    with np.load(path) as file:  # refuses pickled objects
+      arrays = dict(file)
+  except (OSError, ValueError, EOFError) as error:
+    raise InputError('arrays', str(path), f'no such file of arrays ({error})', _REMEDY) from error
+  for name in ('samples', 'train', 'test'):
+    array, first = arrays.get(name), arrays.get('samples')
+    if array is None or array.ndim not in (2, 4) or array.shape[1:] != first.shape[1:] or len(array) < 2:
+      found = 'missing' if array is None else f'of shape {array.shape}'
+      raise InputError('arrays', str(path), f'{name} is {found}', _REMEDY)
+    if array.ndim == 4 and (array.dtype != np.uint8 or array.shape[-1] not in (1, 3)):
+      raise InputError('arrays', str(path), f'{name} is {array.dtype}, of shape {array.shape}', _REMEDY)
+  settings = settings.copy_and_resolve_references()
+  settings.samples = len(arrays['samples'])
+  if arrays['samples'].ndim == 2:
+    settings.features = 'given'
+  labelled = all(f'{name}_label' in arrays for name in ('samples', 'train', 'test'))
+  real = {
+    name: {'image': arrays[name], **({'label': arrays[f'{name}_label']} if labelled else {})}
+    for name in ('train', 'test')
+  }
+  return Evaluated(
+    settings=settings,
+    outputs=dict,
+    samplers=('samples',),
+    samples=lambda name: arrays[name],
+    labels=arrays['samples_label'] if labelled else None,
+    **real,
+    split='test',
+    class_names=(),
+    cache={},
+    generated={},
+  )

@@ -1,0 +1,66 @@
+"""Whether samples are copies of training images, which distances between distributions reward."""
+
+import numpy as np
+from jaxtyping import Float
+
+from genaug.metrics import Evaluated, Metric, Scores, features, neighbours
+
+_FAR = 15  # points of AuthPct: of 200 digits, GANs were within 7 of held-out images, flows that copy up to 41 below
+
+
+def authenticity(
+  samples: neighbours.Features, train: neighbours.Features, own: Float[np.ndarray, ' n'] | None = None
+) -> tuple[float, Float[np.ndarray, ' m']]:
+  """AuthPct, and the distance of every sample to its nearest training image.
+
+  AuthPct is the percentage of samples that are farther from their nearest training image than that is from its own
+  nearest other (Alaa et al. 2022, "How Faithful is your Synthetic Data?", arXiv:2102.08921, section 4.3; the name is of
+  Stein et al. 2023, arXiv:2306.04675). `own` are the latter distances, `neighbours.radii(train, 1)`, if known.
+  """
+  own = neighbours.radii(train, 1) if own is None else own
+  index, distance = neighbours.nearest(samples, train)
+  return 100 * float((distance > own[index]).mean()), distance
+
+
+def copying_test(samples: Float[np.ndarray, ' m'], held_out: Float[np.ndarray, ' n']) -> float:
+  """z-score of the Mann-Whitney U test that samples are farther from training images than held-out real images are.
+
+  Both are distances to the nearest training image. Far below 0 samples are copies, far above 0 they are unlike the
+  data. It grows with the square root of n. The C_T of Meehan et al. 2020, arXiv:2004.05675, with one cell.
+  """
+  held_out, m, n = np.sort(held_out), len(samples), len(held_out)
+  below, up_to = (np.searchsorted(held_out, samples, side).sum() for side in ('left', 'right'))
+  return float(((below + up_to) / 2 - m * n / 2) / np.sqrt(m * n * (m + n + 1) / 12))
+
+
+def _memorisation(run: Evaluated) -> Scores:
+  """Held-out figures are left out where the test images are the training images."""
+  samples, train = features.of_samples(run), features.of_train(run)
+  if 'own' not in run.cache:
+    run.cache['own'] = neighbours.radii(train, 1)
+  own = run.cache['own']
+  authpct, distances = authenticity(samples, train, own)
+  scores: Scores = {**features.protocol(run), 'eval/authpct': authpct, 'eval/train_samples': len(train)}
+  if run.test['image'] is run.train['image']:
+    return scores
+  if 'held out' not in run.cache:
+    run.cache['held out'] = authenticity(features.of_test(run), train, own)
+  baseline, held_out = run.cache['held out']
+  return {**scores, 'eval/authpct_baseline': baseline, 'eval/c_t': copying_test(distances, held_out)}
+
+
+def _text(scores: Scores) -> str:
+  authpct, warning = scores['eval/authpct'], ''
+  if 'eval/authpct_baseline' in scores:
+    baseline = f'held-out real images {scores["eval/authpct_baseline"]:.1f}; C_T {scores["eval/c_t"]:.1f}'
+    if authpct < scores['eval/authpct_baseline'] - _FAR:
+      warning = ' WARNING: copies training images; train for fewer steps, augment, or use a smaller network'
+  else:
+    baseline = 'no held-out images to compare it with: the test images are the training images'
+  return (
+    f'AuthPct {authpct:.1f} ({baseline}) [to {scores["eval/train_samples"]:,} training images;'
+    f' {features.sizes_text(scores)}]{warning}'
+  )
+
+
+MEMORISATION = Metric(_memorisation, 'eval/authpct', 'max', 'samples', _text, features.check)

@@ -1,0 +1,75 @@
+"""AlexNet and VGG16 up to their last convolution, as LPIPS and the features of scores see images."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, PyTree
+
+from genaug.metrics import weights
+
+SIDE = 64
+"""Pixels to which images are resized."""
+
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet; those of LPIPS are the same
+Taps = list[Float[Array, 'n h w c']]
+
+
+def _conv(features: int, size: int, stride: int, padding: int, number: int) -> nn.Conv:
+  sizes = (size, size), stride, padding
+  return nn.Conv(features, *sizes, name=f'Conv_{number}', precision=lax.Precision.HIGHEST)
+
+
+class AlexNet(nn.Module):
+  """Krizhevsky 2014 (arXiv:1404.5997): normalised images of at least 31 pixels -> all five ReLUs."""
+
+  @nn.compact
+  def __call__(self, x: Float[Array, 'n h w 3']) -> Taps:
+    taps = []
+    layers = [(64, 11, 4, 2), (192, 5, 1, 2), (384, 3, 1, 1), (256, 3, 1, 1), (256, 3, 1, 1)]
+    for i, layer in enumerate(layers):
+      if i in (1, 2):
+        x = nn.max_pool(x, (3, 3), (2, 2))
+      x = nn.relu(_conv(*layer, i)(x))
+      taps.append(x)
+    return taps
+
+
+class VGG16(nn.Module):
+  """Simonyan and Zisserman 2015 (arXiv:1409.1556): normalised images -> the last ReLU of each of five blocks."""
+
+  @nn.compact
+  def __call__(self, x: Float[Array, 'n h w 3']) -> Taps:
+    taps, number = [], 0
+    for convolutions, features in [(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)]:
+      if number:
+        x = nn.max_pool(x, (2, 2), (2, 2))
+      for _ in range(convolutions):
+        x = nn.relu(_conv(features, 3, 1, 1, number)(x))
+        number += 1
+      taps.append(x)
+    return taps
+
+
+def resized(images: Float[Array, 'n h w c']) -> Float[Array, 'n 64 64 c']:
+  """Bilinear, antialiased where that shrinks."""
+  return jax.image.resize(images, (len(images), SIDE, SIDE, images.shape[-1]), 'bilinear')
+
+
+def rgb(images: Float[Array, 'n h w c']) -> Float[Array, 'n h w 3']:
+  """Grey repeated to three channels."""
+  return jnp.broadcast_to(images, (*images.shape[:3], 3))
+
+
+def variables(network: str) -> PyTree:
+  """Of 'alexnet' or 'vgg16', trained on ImageNet. Raises InputError."""
+  return {'params': weights.load(network)[_NETWORKS[network][1]]}
+
+
+def taps(network: str, variables: PyTree, images: Float[Array, 'n h w c']) -> Taps:
+  """Activations of images in [0, 255], grey or RGB, at their own size."""
+  x = (rgb(images) / 255 - jnp.array(_MEAN)) / jnp.array(_STD)
+  return _NETWORKS[network][0].apply(variables, x)
+
+
+_NETWORKS = {'alexnet': (AlexNet(), 'AlexNet_0'), 'vgg16': (VGG16(), 'VGG16_0')}
