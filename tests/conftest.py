@@ -41,6 +41,29 @@ TINY = {
 }
 ADA = {'gan__d_augment': 'ada', 'gan__ada_p': 0.5, 'gan__ada_kimg': 1.0}  # p moves within a few steps
 
+# Variants of a family's tiny config that tests of whole runs go through, beside the family itself.
+VARIANTS = {
+  'r3': {
+    'model__network': 'r3',
+    'model__conditional': True,
+    'model__blocks': 1,
+    'gan__loss': 'relativistic',
+    'gan__r1': 0.5,
+    'gan__r2': 0.5,
+    'gan__penalty_every': 2,
+    **ADA,
+  },
+  'resnet': {
+    'model__network': 'resnet',
+    'model__conditional': True,
+    'model__d_norm': 'spectral',
+    'model__minibatch_stddev': True,
+    'gan__loss': 'hinge',
+    'gan__lecam': 0.1,
+    'gan__d_steps': 2,
+  },
+}
+
 
 @pytest.fixture(scope='session')
 def data_dir(tmp_path_factory) -> pathlib.Path:

@@ -17,7 +17,7 @@ ROOMS = {  # room of genaug -> the rooms it may use
   'models': set(),
   'data': {'errors'},
   'metrics': {'errors'},
-  'tasks': {'models', 'losses', 'augment', 'ranges'},
+  'tasks': {'models', 'losses', 'augment', 'ranges', 'errors'},
   'training': {'tasks', 'models', 'losses', 'augment', 'data', 'metrics', 'ranges', 'errors'},
   'offline': {'training', 'augment', 'data', 'errors'},
   'study': {'training', 'tasks', 'models', 'data', 'metrics', 'errors'},

@@ -1,6 +1,6 @@
 """Run by test_parallel.py: a few training steps through the real feed and step; their states and inputs in a file.
 
-python -m tests.three_steps TASK DATA_DIR OUTPUT [COORDINATOR NUM_PROCESSES PROCESS_ID]
+python -m tests.three_steps TASK_OR_VARIANT DATA_DIR OUTPUT [COORDINATOR NUM_PROCESSES PROCESS_ID]
 """
 
 import pathlib
@@ -12,7 +12,7 @@ import numpy as np
 from genaug.augment import Pipeline
 from genaug.training.experiment import DEVICES, prepare
 from genaug.training.loop import make_batches, make_step
-from tests.conftest import ADA, tiny_config
+from tests.conftest import ADA, VARIANTS, tiny_config
 
 
 def _recorded(call, seen):
@@ -35,12 +35,13 @@ def _with_inputs(train_step, seen):
   return step
 
 
-def main(task: str, data_dir: str, output: str, *distributed: str) -> None:
+def main(name: str, data_dir: str, output: str, *distributed: str) -> None:
   if distributed:
     coordinator, processes, process = distributed
     jax.distributed.initialize(coordinator, int(processes), int(process))
-  extra = {'augment__cutmix__p': 0.5, 'train__accumulate': 2} if task == 'classify' else {}
-  ada = ADA if task == 'gan' else {}
+  task = 'gan' if name in VARIANTS else name
+  extra = VARIANTS.get(name, {'augment__cutmix__p': 0.5, 'train__accumulate': 2} if task == 'classify' else {})
+  ada = ADA if name == 'gan' else {}
   seen: list = []
   Pipeline.__call__ = _recorded(Pipeline.__call__, seen)
   experiment = prepare(

@@ -161,10 +161,11 @@ class _Strided(nn.Module):
   use_bias: bool = True
   kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
   dtype: jnp.dtype = jnp.float32
+  side = 4  # of the kernel
 
   @nn.compact
   def __call__(self, x):
-    kernel = self.param('kernel', self.kernel_init, (4, 4, x.shape[-1], self.features))
+    kernel = self.param('kernel', self.kernel_init, (self.side, self.side, x.shape[-1], self.features))
     y = self.convolve(x.astype(self.dtype), kernel.astype(self.dtype))
     if self.use_bias:
       y = y + self.param('bias', nn.initializers.zeros, (self.features,)).astype(self.dtype)
@@ -181,3 +182,22 @@ class ConvUp(_Strided):
   """Doubles the sides: [n, h, w, c] -> [n, 2h, 2w, features]."""
 
   convolve = staticmethod(conv_up)
+
+
+def _shifts_added(kernel: Float[Array, '3 3 c d']) -> Float[Array, '4 4 c d']:
+  """The kernel convolved with 2 x 2 ones."""
+  return sum(jnp.pad(kernel, ((i, 1 - i), (j, 1 - j), (0, 0), (0, 0))) for i in (0, 1) for j in (0, 1))
+
+
+class ConvPool(_Strided):
+  """3x3 convolution, then means of 2x2 pixels, as one strided convolution: [n, h, w, c] -> [n, h/2, w/2, features]."""
+
+  side = 3
+  convolve = staticmethod(lambda x, kernel: conv_down(x, _shifts_added(kernel) / 4))
+
+
+class UpsampleConv(_Strided):
+  """Every pixel four times, then 3x3 convolution, as one transposed one: [n, h, w, c] -> [n, 2h, 2w, features]."""
+
+  side = 3
+  convolve = staticmethod(lambda x, kernel: conv_up(x, _shifts_added(kernel)))
