@@ -62,7 +62,7 @@ def get_config() -> ConfigDict:
   c.augment.some_of = ()                # ((p, 2, ('rotate', 'shear', 'zoom')), ...): with probability p two of these
 
   c.model = ConfigDict()
-  c.model.network = ''                  # of genaug/models/registry.py: dcgan | conv_vae | cnn | resnet20 | wrn16_4
+  c.model.network = ''                  # of genaug/models/registry.py: dcgan | resnet | r3 | conv_vae | cnn | ...
   c.model.width = 64                    # channels of the widest-resolution layer; doubles with every halving
   c.model.conditional = False           # tell generative networks the class label
 
@@ -88,8 +88,8 @@ def get_config() -> ConfigDict:
   c.train.checkpoints_kept = 2          # newest ones kept, beside the best
 
   c.eval = ConfigDict()
-  c.eval.metrics = ()                   # any of: distances (gan, vae), elbo (vae), accuracy (classify); the best
-                                        # checkpoint is the first one's
+  c.eval.metrics = ()                   # any of: distances (gan, vae), discriminator (gan), elbo (vae),
+                                        # accuracy (classify); the best checkpoint is the first one's
   c.eval.every = 2000                   # steps between evaluations; always at the end
   c.eval.samples = 10_000               # generated images
   c.eval.labels = 'training'            # of which classes, where the network is told: as many of each as among the

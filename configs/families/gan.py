@@ -22,7 +22,7 @@ def get_config(variant: str = '') -> ConfigDict:
   c.model.d_norm = 'batch'              # of the discriminator: batch (dcgan's; the others have none) | none | spectral
   c.model.minibatch_stddev = False      # show the discriminator how much the images of a group differ
   c.optim.update(base.own_optimizers('generator', 'discriminator'))
-  c.eval.metrics = ('distances',)
+  c.eval.metrics = ('distances', 'discriminator')
 
   c.gan = ConfigDict()
   c.gan.loss = 'non_saturating'         # minimax | non_saturating | least_squares | hinge | wasserstein
@@ -46,3 +46,12 @@ def get_config(variant: str = '') -> ConfigDict:
   c.gan.ada_p = 0.0                     # probability to start with
   # fmt: on
   return c.lock()
+
+
+def r3(variant: str = '') -> ConfigDict:
+  """With what is common to all R3GANs (Huang et al. 2024, arXiv:2501.05441, section 4 and appendix D)."""
+  c = get_config(variant)
+  c.model.update({'network': 'r3', 'd_norm': 'none', 'z_dim': 64})
+  c.optim.update({'lr': (2e-4, 5e-5), 'b1': 0.0, 'b2': (0.9, 0.99), 'schedule': 'cosine'})
+  c.gan.update({'loss': 'relativistic', 'r1': 1.0, 'r2': 1.0, 'penalty_every': 4})
+  return c

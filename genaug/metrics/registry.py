@@ -2,10 +2,11 @@
 
 from genaug.metrics import Scores
 from genaug.metrics.classification import ACCURACY
+from genaug.metrics.discriminator import DISCRIMINATOR
 from genaug.metrics.distances import DISTANCES
 from genaug.metrics.likelihood import ELBO
 
-METRICS = {'distances': DISTANCES, 'elbo': ELBO, 'accuracy': ACCURACY}
+METRICS = {'distances': DISTANCES, 'elbo': ELBO, 'accuracy': ACCURACY, 'discriminator': DISCRIMINATOR}
 
 
 def describe(scores: Scores) -> str:

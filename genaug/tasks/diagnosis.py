@@ -3,6 +3,7 @@
 from genaug.tasks import History
 
 _LINES = 10  # of the log, for which a condition must hold
+_FIRST_STEPS = 1000  # in which a generator's samples may not differ yet
 
 
 def _values(history: History, name: str) -> list[float]:
@@ -20,8 +21,9 @@ def diagnose_gan(history: History) -> dict[str, str]:
       'the log, and the generator learns little from it; try gan.d_augment=diff_augment, gan.r1=1, '
       'a lower optim.discriminator.lr or model.d_norm=spectral'
     )
-  diversity = _values(history, 'diversity/samples')[-2:]
-  if len(diversity) == 2 and max(diversity) < 0.3:
+  diversity = _values(history, 'diversity/samples')
+  trained = history[-1]['step'] >= _FIRST_STEPS or max(diversity, default=0) > 0.5 if history else False
+  if trained and len(diversity) >= 2 and max(diversity[-2:]) < 0.3:
     found['generator collapsed'] = (
       f'the generator has collapsed: its samples differ {diversity[-1]:.2f} times as much as real images do; try '
       'an earlier checkpoint with a lower optim.generator.lr, gan.loss=relativistic with gan.r1=1 and gan.r2=1, or '

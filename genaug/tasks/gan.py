@@ -47,6 +47,7 @@ D_AUGMENT = {
 def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   networks = NETWORKS[config.model.network].build(config, spec, axis_name)
   generator, discriminator = (networks[role] for role in _ROLES)
+  unmapped = NETWORKS[config.model.network].build(config, spec, None)['discriminator']  # for `eval_step`
   optimizer = optimizers(config, _ROLES)
   pipeline = Pipeline.from_config(config.augment)
   adversarial_loss = ADVERSARIAL_LOSSES[config.gan.loss]
@@ -89,12 +90,12 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   def raw_generator(state):
     return {'params': state.params['generator'], 'batch_stats': state.stats['generator']}
 
-  def discriminate(params, vectors, images, keys, label, p):
+  def discriminate(network, params, vectors, images, keys, label, p):
     """Logits of images in [-1, 1], real and generated ones augmented alike."""
     d_augment = D_AUGMENT[config.gan.d_augment]
     images = jax.vmap(lambda key, image: d_augment(config, key, image, p))(keys, images)
     params = spectral.normalized(params, vectors)
-    return discriminator.apply({'params': params}, images, label, mutable='batch_stats')[0]
+    return network.apply({'params': params}, images, label, mutable='batch_stats')[0]
 
   def train_step(state, batch, keys, due=None):
     """One update of the discriminator by all slices of the batch, then one of the generator against the new one.
@@ -128,7 +129,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       return images, stats
 
     def logits(params, images, keys, label):
-      return discriminate(params, vectors, images, keys, label, controller.p)
+      return discriminate(discriminator, params, vectors, images, keys, label, controller.p)
 
     def discriminator_objective(params, part):
       keys, label = part['keys'], part['label']
@@ -217,9 +218,9 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       'real': 2 * batch['image'].astype(jnp.float32) / 255 - 1,
       'fake': generated(raw_generator(state), batch, streams['latent']),
     }
-    params, vectors = state.params['discriminator'], state.stats.get('discriminator', {})
+    variables = state.params['discriminator'], state.stats.get('discriminator', {})
     real, fake = (
-      discriminate(params, vectors, images[name], streams[name], batch['label'], state.extra['controller'].p)
+      discriminate(unmapped, *variables, images[name], streams[name], batch['label'], state.extra['controller'].p)
       for name in ('real', 'fake')
     )
     return {'taken_for_real': 0.5 + 0.5 * adversarial_loss.real_sign(real, fake)}
