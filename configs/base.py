@@ -62,7 +62,7 @@ def get_config() -> ConfigDict:
   c.augment.some_of = ()                # ((p, 2, ('rotate', 'shear', 'zoom')), ...): with probability p two of these
 
   c.model = ConfigDict()
-  c.model.network = ''                  # of genaug/models/registry.py: dcgan | conv_vae | unet |
+  c.model.network = ''                  # of genaug/models/registry.py: dcgan | resnet | r3 | unet | conv_vae |
                                         # cnn | resnet20 | wrn16_4
   c.model.width = 64                    # channels of the widest-resolution layer; doubles with every halving
   c.model.conditional = False           # tell generative networks the class label
@@ -91,8 +91,8 @@ def get_config() -> ConfigDict:
 
   c.eval = ConfigDict()
   c.eval.metrics = ()                   # any of: distances, coverage, memorisation, diversity (gan, vae, flow), cas
-                                        # (those told the class), elbo (vae), held_out (flow), accuracy (classify);
-                                        # the best checkpoint is the first one's
+                                        # (those told the class), discriminator (gan), elbo (vae), held_out
+                                        # (flow), accuracy (classify); the best checkpoint is the first one's
   c.eval.features = 'alexnet'           # that images are compared by: alexnet | vgg16 | inception (then it is the FID)
                                         # or package.module:function of your own, uint8 [b, h, w, c] -> [b, d]
   c.eval.inception_weights = ''         # .npz of them, see genaug/metrics/inception.py

@@ -49,7 +49,27 @@ EXTRA = {  # what runs are resumed and spread over devices with
     'flow__label_dropout': 0.5,
     'model__dropout': 0.3,
   },
+  'r3': {
+    'model__network': 'r3',
+    'model__conditional': True,
+    'model__blocks': 1,
+    'gan__loss': 'relativistic',
+    'gan__r1': 0.5,
+    'gan__r2': 0.5,
+    'gan__penalty_every': 2,
+    **ADA,
+  },
+  'resnet': {
+    'model__network': 'resnet',
+    'model__conditional': True,
+    'model__d_norm': 'spectral',
+    'model__minibatch_stddev': True,
+    'gan__loss': 'hinge',
+    'gan__lecam': 0.1,
+    'gan__d_steps': 2,
+  },
 }
+VARIANTS = {'r3': 'gan', 'resnet': 'gan'}  # that whole runs are tested of, beside the tasks as they are
 
 
 @pytest.fixture(scope='session')

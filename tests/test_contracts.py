@@ -26,7 +26,7 @@ from genaug.tasks.registry import TASKS
 from genaug.tasks.updates import apply_gradients, gradients, optimizers, ranges_of
 from genaug.training import checks, dry_run, loop
 from genaug.training.experiment import prepare
-from tests.conftest import tiny_config
+from tests.conftest import EXTRA, VARIANTS, tiny_config
 
 quiet = lambda _: None
 
@@ -169,19 +169,24 @@ def test_a_new_operation_is_in_configs_in_their_table_and_in_training(data_dir, 
     checks.check_config(config)
 
 
-@pytest.mark.parametrize('task', TASKS)
-def test_a_task_provides_what_it_declares(task, data_dir):
+@pytest.mark.parametrize(('task', 'variant'), [*((task, '') for task in TASKS), *(('gan', name) for name in VARIANTS)])
+def test_a_task_provides_what_it_declares(task, variant, data_dir):
   """And its train step runs under plain jit, without a mapped axis."""
-  experiment = prepare(tiny_config(task), data_dir, quiet)
+  experiment = prepare(tiny_config(task, **(EXTRA[variant] if variant else {})), data_dir, quiet)
   built = TASKS[task].build(experiment.config, experiment.spec)
   batch = {name: array[:8] for name, array in experiment.dataset.train.arrays.items()}
   keys = jax.random.split(jax.random.key(0), 8)
   state = jax.eval_shape(built.init, jax.random.key(0))
-  new_state, metrics = jax.eval_shape(built.train_step, state, batch, keys)
-  assert jax.tree.structure(new_state) == jax.tree.structure(state)
-  assert [x.shape for x in jax.tree.leaves(new_state)] == [x.shape for x in jax.tree.leaves(state)]
+  dues = [built.due(step) for step in (0, 1)] if built.due else []
+  for due in [(), *((due,) for due in dues)]:  # decided while it runs, and before it is traced
+    new_state, metrics = jax.eval_shape(built.train_step, state, batch, keys, *due)
+    assert jax.tree.structure(new_state) == jax.tree.structure(state)
+    assert [(x.shape, x.dtype) for x in jax.tree.leaves(new_state)] == [
+      (x.shape, x.dtype) for x in jax.tree.leaves(state)
+    ]
   assert set(TASKS[task].progress) <= metrics.keys()
-  outputs = jax.eval_shape(built.eval_step, state, batch, keys) if built.eval_step else {}
+  eval_step = experiment.task.eval_step  # never mapped, whatever axis the task was built with
+  outputs = jax.eval_shape(eval_step, state, batch, keys) if eval_step else {}
   assert {*built.samplers, *outputs} == set(TASKS[task].provides)
   for sampler in built.samplers.values():
     assert jax.eval_shape(sampler.sample, state, batch, keys).shape == batch['image'].shape

@@ -8,7 +8,7 @@ import scipy.special
 import scipy.stats
 
 from genaug.losses import likelihood as losses
-from genaug.losses.adversarial import ADVERSARIAL_LOSSES
+from genaug.losses.adversarial import ADVERSARIAL_LOSSES, lecam
 from genaug.losses.penalties import PENALTIES
 
 REAL, FAKE = np.array([-2.0, 0.0, 3.0, 40.0]), np.array([1.5, -0.5, 0.0, -40.0])
@@ -24,6 +24,8 @@ EXPECTED = {
     -scipy.special.log_expit(FAKE),
   ),
   'least_squares': ((REAL - 1) ** 2 / 2 + FAKE**2 / 2, (FAKE - 1) ** 2 / 2),
+  'hinge': (np.maximum(0, 1 - REAL) + np.maximum(0, 1 + FAKE), -FAKE),
+  'wasserstein': (FAKE - REAL, -FAKE),
   'relativistic': (-scipy.special.log_expit(REAL - FAKE), -scipy.special.log_expit(FAKE - REAL)),
 }
 
@@ -37,12 +39,30 @@ def test_adversarial_losses_are_the_papers(name):
 
 @pytest.mark.parametrize('name', ADVERSARIAL_LOSSES)
 def test_the_sign_is_about_the_logit_at_which_the_discriminator_can_not_tell(name):
-  """There, by symmetry of real and generated images, the loss of one logit for all of them is the least."""
+  """There, by symmetry of real and generated images, the loss of one logit for all of them is the least.
+
+  Where a range of logits has the least loss, in its middle.
+  """
   loss = ADVERSARIAL_LOSSES[name]
   logits = jnp.linspace(-2, 2, 401)
-  undecided = logits[jnp.argmin(loss(logits, logits)[0])]
+  losses_of_one = loss(logits, logits)[0]
+  undecided = jnp.round(logits[losses_of_one < losses_of_one.min() + 1e-6].mean(), 2)
   assert loss.real_sign(jnp.full(8, undecided), jnp.full(8, undecided)).mean() == 0
   np.testing.assert_array_equal(loss.real_sign(undecided + jnp.array([-0.1, 0.1]), jnp.full(2, undecided)), [-1, 1])
+
+
+@pytest.mark.parametrize('name', ADVERSARIAL_LOSSES)
+def test_accuracy_is_that_of_two_classes_or_of_pairs(name):
+  loss = ADVERSARIAL_LOSSES[name]
+  real, fake = jnp.array([2.0, -1.0, 2.0, -2.0]), jnp.array([-1.0, -2.0, 3.0, 2.0])
+  expected = [1, 1, 0, 0] if loss.boundary is None else [1, 0.5, 0.5, 0]
+  np.testing.assert_array_equal(loss.accuracy(real, fake), expected)
+
+
+def test_lecam_is_the_papers():
+  expected = (REAL - 0.5) ** 2 + (FAKE + 2.0) ** 2
+  actual = lecam(jnp.array(REAL), jnp.array(FAKE), average_real=-2.0, average_fake=0.5)
+  np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize('name', ADVERSARIAL_LOSSES)

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT, environment, free_port, program, tiny_flags
+from tests.conftest import ROOT, VARIANTS, environment, free_port, program, slow_but, tiny_flags
 
 
 def _three_steps(task, data_dir, output, devices=1, *distributed):
@@ -26,9 +26,7 @@ def _assert_close(a, b):
     np.testing.assert_allclose(a[name], b[name], atol=1e-5, rtol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize(
-  'task', ['vae', *(pytest.param(task, marks=pytest.mark.slow) for task in ('gan', 'flow', 'classify'))]
-)
+@pytest.mark.parametrize('task', slow_but(('vae',), ('vae', 'gan', 'flow', 'classify', *VARIANTS)))
 def test_one_device_and_two_agree(task, data_dir, tmp_path):
   one = _three_steps(task, data_dir, tmp_path / 'one.npz')
   two = _three_steps(task, data_dir, tmp_path / 'two.npz', 2)
@@ -57,7 +55,8 @@ def test_two_devices_and_two_processes_agree(task, data_dir, tmp_path):
 
 def _losses(directory) -> dict[int, float]:
   lines = [json.loads(line) for line in (directory / 'metrics.jsonl').read_text().splitlines()]
-  return {line['step']: line.get('train/loss', line.get('train/d_loss')) for line in lines}
+  names = ('train/loss', 'train/d_loss')
+  return {line['step']: line[name] for line in lines for name in names if name in line}
 
 
 @pytest.mark.slow

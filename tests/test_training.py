@@ -19,7 +19,7 @@ from genaug.training import figures, loop, workdir
 from genaug.training.checkpoint import Checkpoints
 from genaug.training.experiment import prepare
 from genaug.training.logs import Log, Window
-from tests.conftest import EXTRA, ROOT, environment, program, slow_but, tiny_config, tiny_flags
+from tests.conftest import EXTRA, ROOT, VARIANTS, environment, program, slow_but, tiny_config, tiny_flags
 
 STEPS = 120
 
@@ -48,8 +48,9 @@ def _wait_until(condition, seconds=120):
     time.sleep(0.02)
 
 
-def _leaves(directory: pathlib.Path, task: str, data_dir: pathlib.Path):
-  experiment = prepare(tiny_config(task, train__steps=STEPS, train__checkpoint_every=15), data_dir, log=lambda _: None)
+def _leaves(directory: pathlib.Path, task: str, data_dir: pathlib.Path, **overrides):
+  config = tiny_config(task, train__steps=STEPS, train__checkpoint_every=15, **overrides)
+  experiment = prepare(config, data_dir, log=lambda _: None)
   saved = Checkpoints(directory, 1, None, 'min')
   state = saved.restore(experiment.init(), warn=pytest.fail)
   saved.close()
@@ -62,11 +63,11 @@ def _metrics(directory: pathlib.Path) -> list[dict]:
   return [{k: v for k, v in line.items() if k != 'train/images_per_second'} for line in lines]
 
 
-@pytest.mark.parametrize('task', slow_but(('vae',), ('vae', 'gan', 'flow')))
-def test_a_run_killed_at_a_random_moment_ends_bit_identical(task, data_dir, tmp_path):
+@pytest.mark.parametrize('name', slow_but(('vae',), ('vae', 'gan', 'flow', *VARIANTS)))
+def test_a_run_killed_at_a_random_moment_ends_bit_identical(name, data_dir, tmp_path):
   """SIGKILL, then a damaged newest checkpoint, then SIGTERM; against a run that nothing happened to."""
   whole, broken = tmp_path / 'whole', tmp_path / 'broken'
-  extra = EXTRA.get(task, {})
+  task, extra = VARIANTS.get(name, name), EXTRA.get(name, {})
   arguments = _arguments(task, broken, data_dir, **extra)
 
   killed = _start(*arguments)
@@ -94,7 +95,7 @@ def test_a_run_killed_at_a_random_moment_ends_bit_identical(task, data_dir, tmp_
   for directory in (broken, whole):
     done = program('experiments.train', *_arguments(task, directory, data_dir, **extra))
     assert done.returncode == 0, done.stderr
-  for (path, a), (_, b) in zip(_leaves(whole, task, data_dir), _leaves(broken, task, data_dir)):
+  for (path, a), (_, b) in zip(*(_leaves(directory, task, data_dir, **extra) for directory in (whole, broken))):
     np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
   # A stop between two lines of the log adds a line of its own; those at the usual steps agree.
   at_stops = {line['step'] for line in _metrics(broken)} - {line['step'] for line in _metrics(whole)}
@@ -105,9 +106,10 @@ def test_a_run_killed_at_a_random_moment_ends_bit_identical(task, data_dir, tmp_
 
 
 @pytest.mark.slow
-def test_steps_per_call_changes_nothing(data_dir, tmp_path):
+@pytest.mark.parametrize('variant', ['', *VARIANTS])
+def test_steps_per_call_changes_nothing(variant, data_dir):
   """Three steps scanned in one call, as on an accelerator, and three calls of one step."""
-  experiment = prepare(tiny_config('gan'), data_dir, log=lambda _: None)
+  experiment = prepare(tiny_config('gan', **(EXTRA[variant] if variant else {})), data_dir, log=lambda _: None)
   scanned = experiment._replace(steps_per_call=3)
   device_data, batch = loop.make_batches(experiment)
   _, batch3 = loop.make_batches(scanned)

@@ -1,6 +1,6 @@
 """Run by test_parallel.py: a few training steps through the real feed and step; their states and inputs in a file.
 
-python -m tests.three_steps TASK DATA_DIR OUTPUT [COORDINATOR NUM_PROCESSES PROCESS_ID]
+python -m tests.three_steps TASK_OR_VARIANT DATA_DIR OUTPUT [COORDINATOR NUM_PROCESSES PROCESS_ID]
 """
 
 import pathlib
@@ -12,7 +12,7 @@ import numpy as np
 from genaug.augment import Pipeline
 from genaug.training.experiment import DEVICES, prepare
 from genaug.training.loop import make_batches, make_step
-from tests.conftest import EXTRA, tiny_config
+from tests.conftest import EXTRA, VARIANTS, tiny_config
 
 
 def _recorded(call, seen):
@@ -35,11 +35,12 @@ def _with_inputs(train_step, seen):
   return step
 
 
-def main(task: str, data_dir: str, output: str, *distributed: str) -> None:
+def main(name: str, data_dir: str, output: str, *distributed: str) -> None:
   if distributed:
     coordinator, processes, process = distributed
     jax.distributed.initialize(coordinator, int(processes), int(process))
-  extra = {'augment__cutmix__p': 0.5, 'train__accumulate': 2} if task == 'classify' else EXTRA.get(task, {})
+  task = VARIANTS.get(name, name)
+  extra = {'augment__cutmix__p': 0.5, 'train__accumulate': 2} if task == 'classify' else EXTRA.get(name, {})
   seen: list = []
   Pipeline.__call__ = _recorded(Pipeline.__call__, seen)
   experiment = prepare(tiny_config(task, data__device_mib=512 * (task != 'vae'), **extra), pathlib.Path(data_dir))

@@ -17,18 +17,26 @@ def get_config(variant: str = '') -> ConfigDict:
   c.task = 'gan'
   c.model.network = 'dcgan'
   c.model.z_dim = 100                   # size of the latent vector
+  c.model.max_width = 512               # resnet, r3: where the doubling of channels with every halving stops
+  c.model.blocks = 2                    # r3: residual blocks at every resolution
+  c.model.d_norm = 'batch'              # of the discriminator: batch (dcgan's; the others have none) | none | spectral
+  c.model.minibatch_stddev = False      # show the discriminator how much the images of a group differ
   c.optim.update(base.own_optimizers('generator', 'discriminator'))
-  c.eval.metrics = ('distances', 'coverage', 'memorisation', 'diversity')
+  c.eval.metrics = ('distances', 'coverage', 'memorisation', 'diversity', 'discriminator')
 
   c.gan = ConfigDict()
-  c.gan.loss = 'non_saturating'         # minimax | non_saturating | least_squares | relativistic
+  c.gan.loss = 'non_saturating'         # minimax | non_saturating | least_squares | hinge | wasserstein
+                                        # | relativistic
   c.gan.z_prior = 'normal'              # normal | uniform (in -1..1)
   c.gan.ema = 0.999                     # decay of the averaged generator, per step
+  c.gan.d_steps = 1                     # of the discriminator, which train.steps counts, for one of the generator
 
   # Weights of gradient penalties on the discriminator, 0 is off; pairs follow optim.schedule.
   c.gan.r1 = base.number_or_pair(0.0)   # half the squared gradient norm at real images
   c.gan.r2 = base.number_or_pair(0.0)   # and at generated ones
   c.gan.gradient_penalty = base.number_or_pair(0.0)  # squared distance of its norm from 1 in between (WGAN-GP: 10)
+  c.gan.penalty_every = 1               # steps between penalties, which then weigh as many times as much
+  c.gan.lecam = base.number_or_pair(0.0)  # of LeCam regularisation (paper: 0.3); not for relativistic
 
   c.gan.d_augment = VARIANTS[variant]   # augmentation of all that the discriminator sees: none | diff_augment | ada
   c.gan.diff_augment = ('color', 'translation', 'cutout')      # any of these
@@ -38,3 +46,12 @@ def get_config(variant: str = '') -> ConfigDict:
   c.gan.ada_p = 0.0                     # probability to start with
   # fmt: on
   return c.lock()
+
+
+def r3(variant: str = '') -> ConfigDict:
+  """With what is common to all R3GANs (Huang et al. 2024, arXiv:2501.05441, section 4 and appendix D)."""
+  c = get_config(variant)
+  c.model.update({'network': 'r3', 'd_norm': 'none', 'z_dim': 64})
+  c.optim.update({'lr': (2e-4, 5e-5), 'b1': 0.0, 'b2': (0.9, 0.99), 'schedule': 'cosine'})
+  c.gan.update({'loss': 'relativistic', 'r1': 1.0, 'r2': 1.0, 'penalty_every': 4})
+  return c

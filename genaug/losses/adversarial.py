@@ -27,6 +27,12 @@ class AdversarialLoss(NamedTuple):
     """
     return jnp.sign(real - (fake if self.boundary is None else self.boundary))
 
+  def accuracy(self, real: Logits, fake: Logits) -> Logits:
+    """Share of the two images of each pair that the discriminator tells right; where logits are compared, of pairs."""
+    if self.boundary is None:
+      return (real > fake).astype(real.dtype)
+    return 0.5 * ((real > self.boundary).astype(real.dtype) + (fake < self.boundary))
+
 
 def minimax(real: Logits, fake: Logits) -> tuple[Logits, Logits]:
   """-log D(x) - log(1 - D(G(z))), and log(1 - D(G(z))), whose gradient vanishes while D wins.
@@ -46,12 +52,33 @@ def least_squares(real: Logits, fake: Logits) -> tuple[Logits, Logits]:
   return 0.5 * (real - 1) ** 2 + 0.5 * fake**2, 0.5 * (fake - 1) ** 2
 
 
+def hinge(real: Logits, fake: Logits) -> tuple[Logits, Logits]:
+  """max(0, 1 - D(x)) + max(0, 1 + D(G(z))), and -D(G(z)).
+
+  Lim and Ye 2017 (arXiv:1705.02894); Miyato et al. 2018 (arXiv:1802.05957), eq. 16 and 17.
+  """
+  return jax.nn.relu(1 - real) + jax.nn.relu(1 + fake), -fake
+
+
+def wasserstein(real: Logits, fake: Logits) -> tuple[Logits, Logits]:
+  """D(G(z)) - D(x), and -D(G(z)): Arjovsky et al. 2017 (arXiv:1701.07875), eq. 3. Wants `gan.gradient_penalty`."""
+  return fake - real, -fake
+
+
 def relativistic(real: Logits, fake: Logits) -> tuple[Logits, Logits]:
   """Logits of real and generated images compared pair by pair: softplus(D(G(z)) - D(x)), and the same turned round.
 
   Jolicoeur-Martineau 2018 (arXiv:1807.00734), eq. 4; Huang et al. 2024 (R3GAN, arXiv:2501.05441), eq. 2.
   """
   return jax.nn.softplus(fake - real), jax.nn.softplus(real - fake)
+
+
+def lecam(real: Logits, fake: Logits, average_real: Float[Array, ''], average_fake: Float[Array, '']) -> Logits:
+  """(D(x) - average of D(G(z)))^2 + (D(G(z)) - average of D(x))^2, with moving averages of earlier steps.
+
+  Tseng et al. 2021 (LeCam, arXiv:2104.03310), eq. 5.
+  """
+  return (real - average_fake) ** 2 + (fake - average_real) ** 2
 
 
 def _cross_entropy(real: Logits, fake: Logits) -> Logits:
@@ -62,5 +89,7 @@ ADVERSARIAL_LOSSES = {
   'minimax': AdversarialLoss(minimax),
   'non_saturating': AdversarialLoss(non_saturating),
   'least_squares': AdversarialLoss(least_squares, boundary=0.5),
+  'hinge': AdversarialLoss(hinge),
+  'wasserstein': AdversarialLoss(wasserstein, boundary=None),
   'relativistic': AdversarialLoss(relativistic, boundary=None),
 }

@@ -4,6 +4,7 @@ from genaug.metrics import Scores
 from genaug.metrics.cas import CAS
 from genaug.metrics.classification import ACCURACY
 from genaug.metrics.coverage import COVERAGE
+from genaug.metrics.discriminator import DISCRIMINATOR
 from genaug.metrics.distances import DISTANCES
 from genaug.metrics.diversity import DIVERSITY
 from genaug.metrics.held_out import HELD_OUT
@@ -16,6 +17,7 @@ METRICS = {
   'memorisation': MEMORISATION,
   'diversity': DIVERSITY,
   'cas': CAS,
+  'discriminator': DISCRIMINATOR,
   'elbo': ELBO,
   'held_out': HELD_OUT,
   'accuracy': ACCURACY,

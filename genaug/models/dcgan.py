@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from genaug.models import Network, Spec, settings
+from genaug.models.gan_layers import minibatch_stddev
 from genaug.models.layers import ConvDown, ConvUp, check_square, stages
 
 _init = nn.initializers.normal(0.02)
@@ -57,14 +58,20 @@ class Discriminator(nn.Module):
   width: int = 64
   dtype: jnp.dtype = jnp.float32
   axis_name: str | None = None
+  batch_norm: bool = True
+  minibatch_stddev: bool = False
 
   @nn.compact
   def __call__(self, x: Float[Array, 'b h w c'], label: Int[Array, ' b']) -> Float[Array, ' b']:
     _, doublings = stages(self.spec.image_shape[0])
     x = nn.leaky_relu(ConvDown(self.width, kernel_init=_init, dtype=self.dtype)(x), 0.2)
     for i in range(1, doublings):
-      x = ConvDown(self.width * 2**i, use_bias=False, kernel_init=_init, dtype=self.dtype)(x)
-      x = nn.leaky_relu(_batch_norm(True, self.dtype, self.axis_name)(x), 0.2)  # [b, side / 2^(i+1), ..., width * 2^i]
+      x = ConvDown(self.width * 2**i, use_bias=not self.batch_norm, kernel_init=_init, dtype=self.dtype)(x)
+      if self.batch_norm:
+        x = _batch_norm(True, self.dtype, self.axis_name)(x)
+      x = nn.leaky_relu(x, 0.2)  # [b, side / 2^(i+1), ..., width * 2^i]
+    if self.minibatch_stddev:
+      x = minibatch_stddev(x)
     h = x.reshape(x.shape[0], -1).astype(jnp.float32)
     logit = nn.Dense(1, kernel_init=_init)(h)[:, 0]
     if self.spec.num_classes:
@@ -74,7 +81,8 @@ class Discriminator(nn.Module):
 
 def _build(config, spec: Spec, axis_name: str | None):
   shared = settings(config, spec) | {'width': config.model.width, 'axis_name': axis_name}
-  return {'generator': Generator(**shared), 'discriminator': Discriminator(**shared)}
+  own = {'batch_norm': config.model.d_norm == 'batch', 'minibatch_stddev': config.model.minibatch_stddev}
+  return {'generator': Generator(**shared), 'discriminator': Discriminator(**shared, **own)}
 
 
 DCGAN = Network(('generator', 'discriminator'), _build, check_square)

@@ -181,10 +181,11 @@ class _Convolution(nn.Module):
   use_bias: bool = True
   kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
   dtype: jnp.dtype = jnp.float32
+  side = 4  # of the kernel
 
   @nn.compact
   def __call__(self, x):
-    kernel = self.param('kernel', self.kernel_init, (self.size, self.size, x.shape[-1], self.features))
+    kernel = self.param('kernel', self.kernel_init, (self.side, self.side, x.shape[-1], self.features))
     y = self.convolve(x.astype(self.dtype), kernel.astype(self.dtype))
     if self.use_bias:
       y = y + self.param('bias', nn.initializers.zeros, (self.features,)).astype(self.dtype)
@@ -194,19 +195,36 @@ class _Convolution(nn.Module):
 class ConvDown(_Convolution):
   """Halves the sides: [n, h, w, c] -> [n, h/2, w/2, features]."""
 
-  size = 4
   convolve = staticmethod(conv_down)
 
 
 class ConvUp(_Convolution):
   """Doubles the sides: [n, h, w, c] -> [n, 2h, 2w, features]."""
 
-  size = 4
   convolve = staticmethod(conv_up)
 
 
 class Conv3x3(_Convolution):
   """Keeps the sides: [n, h, w, c] -> [n, h, w, features]."""
 
-  size = 3
+  side = 3
   convolve = staticmethod(conv3x3)
+
+
+def _shifts_added(kernel: Float[Array, '3 3 c d']) -> Float[Array, '4 4 c d']:
+  """The kernel convolved with 2 x 2 ones."""
+  return sum(jnp.pad(kernel, ((i, 1 - i), (j, 1 - j), (0, 0), (0, 0))) for i in (0, 1) for j in (0, 1))
+
+
+class ConvPool(_Convolution):
+  """3x3 convolution, then means of 2x2 pixels, as one strided convolution: [n, h, w, c] -> [n, h/2, w/2, features]."""
+
+  side = 3
+  convolve = staticmethod(lambda x, kernel: conv_down(x, _shifts_added(kernel) / 4))
+
+
+class UpsampleConv(_Convolution):
+  """Every pixel four times, then 3x3 convolution, as one transposed one: [n, h, w, c] -> [n, 2h, 2w, features]."""
+
+  side = 3
+  convolve = staticmethod(lambda x, kernel: conv_up(x, _shifts_added(kernel)))

@@ -1,9 +1,11 @@
 """Every network that a config can name as `model.network`."""
 
-from genaug.models import classifiers, dcgan, unet, vae
+from genaug.models import classifiers, dcgan, r3gan, resnet_gan, unet, vae
 
 NETWORKS = {
   'dcgan': dcgan.DCGAN,
+  'resnet': resnet_gan.RESNET_GAN,
+  'r3': r3gan.R3GAN,
   'conv_vae': vae.CONV_VAE,
   'unet': unet.UNET,
   'cnn': classifiers.SMALL_CNN,

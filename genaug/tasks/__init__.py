@@ -1,10 +1,13 @@
 """What is trained: a task turns a config and the shape of the data into functions. `registry.TASKS` lists them."""
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import flax
+import jax
 from jaxtyping import Array, Float, Int, Key, PyTree
+from ml_collections import ConfigDict
 
 from genaug.ranges import Range
 
@@ -23,6 +26,17 @@ class TrainState(flax.struct.PyTreeNode):
   extra: dict[str, PyTree]  # what else a task keeps
 
 
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Due:
+  """Names of what is computed at this step and not at every; a constant of the program, without a branch.
+
+  XLA's CPU backend computes gradients of convolutions inside `lax.cond` ten times slower than outside.
+  """
+
+  names: frozenset[str]
+
+
 class Sampler(NamedTuple):
   """A way to make images, for snapshots, scores and `experiments.sample`."""
 
@@ -35,13 +49,19 @@ class Task(NamedTuple):
   """The functions of one experiment; its networks and optimisers are built once.
 
   `train_step` sees one device's share of the batch, with one key an example, and returns the same state on every
-  device of the mapped axis that the task was built with.
+  device of the mapped axis that the task was built with. A task with `due` takes its value as a fourth argument where
+  the step is known before it is traced.
   """
 
   init: Callable[[Key[Array, '']], TrainState]
-  train_step: Callable[[TrainState, Batch, Keys], tuple[TrainState, dict[str, Float[Array, '']]]]
+  train_step: Callable[..., tuple[TrainState, dict[str, Float[Array, '']]]]  # (state, batch, keys, [due])
   eval_step: Callable[[TrainState, Batch, Keys], dict[str, Float[Array, 'b ...']]] | None
   samplers: dict[str, Sampler]  # the first one is what the task is shown by
+  due: Callable[[int], Due] | None = None  # of a step; None: all steps compute the same
+
+
+History = Sequence[Mapping[str, float | int | str]]
+"""The lines of a run's log, oldest first."""
 
 
 class Definition(NamedTuple):
@@ -54,3 +74,5 @@ class Definition(NamedTuple):
   ranges: dict[str, Range]  # of the config keys that are its own
   progress: tuple[str, ...]  # training metrics shown while it runs
   cost: float  # of a step, about, in steps of the cheapest task: for the time that a study has left
+  check: Callable[[ConfigDict], None] = lambda config: None  # raises InputError for settings that exclude each other
+  diagnose: Callable[[History], dict[str, str]] = lambda history: {}  # condition -> what is wrong and what to try

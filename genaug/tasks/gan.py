@@ -8,12 +8,14 @@ from jaxtyping import Array, Float
 from genaug.augment import Pipeline
 from genaug.augment.ada import GROUPS, init_controller, random_ada, update_controller
 from genaug.augment.diff_augment import POLICIES, random_diff_augment
-from genaug.losses.adversarial import ADVERSARIAL_LOSSES
+from genaug.errors import InputError
+from genaug.losses.adversarial import ADVERSARIAL_LOSSES, lecam
 from genaug.losses.penalties import PENALTIES
-from genaug.models import Spec
+from genaug.models import Spec, spectral
 from genaug.models.registry import NETWORKS
 from genaug.ranges import Choice, Number, Subset
-from genaug.tasks import Definition, Keys, Sampler, Task, TrainState
+from genaug.tasks import Definition, Due, Keys, Sampler, Task, TrainState
+from genaug.tasks.diagnosis import diagnose_gan
 from genaug.tasks.updates import (
   apply_gradients,
   at_step,
@@ -27,6 +29,7 @@ from genaug.tasks.updates import (
 )
 
 _ROLES = ('generator', 'discriminator')
+_LECAM_DECAY = 0.99  # of the averages of logits
 
 PRIORS = {
   'normal': jax.random.normal,
@@ -44,11 +47,19 @@ D_AUGMENT = {
 def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   networks = NETWORKS[config.model.network].build(config, spec, axis_name)
   generator, discriminator = (networks[role] for role in _ROLES)
+  unmapped = NETWORKS[config.model.network].build(config, spec, None)['discriminator']  # for `eval_step`
   optimizer = optimizers(config, _ROLES)
   pipeline = Pipeline.from_config(config.augment)
   adversarial_loss = ADVERSARIAL_LOSSES[config.gan.loss]
   penalties = {name: penalty for name, penalty in PENALTIES.items() if config.gan[name]}
   slices = config.train.accumulate
+  # What is computed at every so many steps only, and its metrics, which in between keep their last values.
+  intervals = {'penalties': config.gan.penalty_every if penalties else 1, 'generator': config.gan.d_steps}
+  intervals = {name: interval for name, interval in intervals.items() if interval > 1}
+  metrics_of = {'penalties': tuple(penalties), 'generator': ('g_loss', 'g_grad_norm')}
+
+  def due(step: int) -> Due:
+    return Due(frozenset(name for name, interval in intervals.items() if step % interval == 0))
 
   def init(key):
     g_key, d_key = jax.random.split(key)
@@ -56,25 +67,55 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     g = generator.init(g_key, jnp.zeros((2, config.model.z_dim)), label, train=True)
     d = discriminator.init(d_key, jnp.zeros((2, *spec.image_shape)), label)
     params = {'generator': g['params'], 'discriminator': d['params']}
+    stats, extra = {'generator': g.get('batch_stats', {})}, {'controller': init_controller(config.gan.ada_p)}
+    if config.model.d_norm == 'spectral':
+      stats['discriminator'] = spectral.init_vectors(jax.random.fold_in(d_key, 1), d['params'])
+    if config.gan.lecam:
+      extra['lecam'] = {'real': jnp.zeros(()), 'fake': jnp.zeros(())}
+    if intervals:
+      extra['metrics'] = {name: {metric: jnp.zeros(()) for metric in metrics_of[name]} for name in intervals}
     return TrainState(
       step=jnp.zeros((), jnp.int32),
       params=params,
-      stats={'generator': g.get('batch_stats', {})},
+      stats=stats,
       # The average starts as a copy: two leaves of a donated state must not share one buffer.
       ema={'generator': jax.tree.map(jnp.copy, g)},
       opt={role: optimizer[role].init(params[role]) for role in _ROLES},
-      extra={'controller': init_controller(config.gan.ada_p)},  # at rest without ADA
+      extra=extra,  # the controller is at rest without ADA
     )
 
   def latents(keys: Keys) -> Float[Array, 'b z']:
     return jax.vmap(lambda key: PRIORS[config.gan.z_prior](key, (config.model.z_dim,)))(keys)
 
-  def train_step(state, batch, keys):
-    """One update of the discriminator by all slices of the batch, then one of the generator against the new one."""
+  def raw_generator(state):
+    return {'params': state.params['generator'], 'batch_stats': state.stats['generator']}
+
+  def discriminate(network, params, vectors, images, keys, label, p):
+    """Logits of images in [-1, 1], real and generated ones augmented alike."""
+    d_augment = D_AUGMENT[config.gan.d_augment]
+    images = jax.vmap(lambda key, image: d_augment(config, key, image, p))(keys, images)
+    params = spectral.normalized(params, vectors)
+    return network.apply({'params': params}, images, label, mutable='batch_stats')[0]
+
+  def train_step(state, batch, keys, due=None):
+    """One update of the discriminator by all slices of the batch, then one of the generator against the new one.
+
+    `due` says which of `intervals` end at this step; None: the step itself does.
+    """
     streams = split_keys(keys, ('augment', 'latent', 'real', 'fake', 'generated', 'penalty'))
     real = 2 * pipeline(streams['augment'], batch)['image'] - 1
     examples = {'real': real, 'z': latents(streams['latent']), 'label': batch['label'], 'keys': streams}
     controller = state.extra['controller']
+    vectors = state.stats.get('discriminator', {})
+    vectors = spectral.power_iteration(state.params['discriminator'], vectors) if vectors else {}
+
+    def at_interval(name, compute, otherwise):
+      """compute() at the steps at which that is due, else otherwise()."""
+      if name not in intervals:
+        return compute()
+      if due is not None:
+        return compute() if name in due.names else otherwise()
+      return jax.lax.cond(state.step % intervals[name] == 0, compute, otherwise)
 
     def generate(params):
       def generate_slice(part):
@@ -87,87 +128,133 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       stats, images = over_slices(forward, {name: examples[name] for name in ('z', 'label')}, slices)
       return images, stats
 
-    def discriminate(params, images, keys, label):
-      """Logits of images in [-1, 1], real and generated ones augmented alike."""
-      d_augment = D_AUGMENT[config.gan.d_augment]
-      images = jax.vmap(lambda key, image: d_augment(config, key, image, controller.p))(keys, images)
-      return discriminator.apply({'params': params}, images, label, mutable='batch_stats')[0]
+    def logits(params, images, keys, label):
+      return discriminate(discriminator, params, vectors, images, keys, label, controller.p)
 
     def discriminator_objective(params, part):
       keys, label = part['keys'], part['label']
-      real_logits = discriminate(params, part['real'], keys['real'], label)
-      fake_logits = discriminate(params, part['fake'], keys['fake'], label)
+      real_logits = logits(params, part['real'], keys['real'], label)
+      fake_logits = logits(params, part['fake'], keys['fake'], label)
       loss = adversarial_loss(real_logits, fake_logits)[0].mean()
       metrics = {'d_real': real_logits.mean(), 'd_fake': fake_logits.mean()}
       metrics['r_t'] = adversarial_loss.real_sign(real_logits, fake_logits).mean()
-      critic = lambda images, keys: discriminate(params, images, keys, label)
-      for name, penalty in penalties.items():
-        metrics[name] = penalty(critic, part['real'], part['fake'], keys['penalty']).mean()
-        loss += at_step(config.gan[name], config, state.step) * metrics[name]
+      metrics['d_accuracy'] = adversarial_loss.accuracy(real_logits, fake_logits).mean()
+      if config.gan.lecam:
+        averages = state.extra['lecam']
+        metrics['lecam'] = lecam(real_logits, fake_logits, averages['real'], averages['fake']).mean()
+        loss += weight('lecam') * metrics['lecam']
       return loss, metrics | {'d_loss': loss}
 
-    def generator_objective(images, part):
-      keys, label = part['keys'], part['label']
-      real_logits = discriminate(params['discriminator'], part['real'], keys['real'], label)
-      fake_logits = discriminate(params['discriminator'], images, keys['generated'], label)
-      return adversarial_loss(real_logits, fake_logits)[1].mean()
+    def weight(name):
+      return at_step(config.gan[name], config, state.step)
+
+    def penalty_objective(params, part):
+      critic = lambda images, keys: logits(params, images, keys, part['label'])
+      values = {
+        name: penalty(critic, part['real'], part['fake'], part['keys']['penalty']).mean()
+        for name, penalty in penalties.items()
+      }
+      loss = sum(weight(name) * value for name, value in values.items())
+      return intervals.get('penalties', 1) * loss, values
+
+    def penalise():
+      return gradients(penalty_objective, state.params['discriminator'], examples, slices, axis_name)
+
+    def update_generator():
+      def objective(images, part):
+        keys, label = part['keys'], part['label']
+        real_logits = logits(params['discriminator'], part['real'], keys['real'], label)
+        fake_logits = logits(params['discriminator'], images, keys['generated'], label)
+        return adversarial_loss(real_logits, fake_logits)[1].mean()
+
+      loss, image_grads = over_slices(lambda part: jax.value_and_grad(objective)(part['fake'], part), examples, slices)
+      grads, loss = average((pull_back(image_grads / slices)[0], loss), axis_name)
+      updated = apply_gradients(optimizer, {'generator': grads}, opt, params)
+      return *updated, {'g_loss': loss, 'g_grad_norm': optax.tree.norm(grads)}
 
     fake, pull_back, stats = jax.vjp(generate, state.params['generator'], has_aux=True)
     examples['fake'] = fake
     d_grads, metrics = gradients(discriminator_objective, state.params['discriminator'], examples, slices, axis_name)
+    extra = dict(state.extra)
+    if penalties:
+      nothing = jax.tree.map(jnp.zeros_like, state.params['discriminator'])
+      penalty_grads, values = at_interval('penalties', penalise, lambda: (nothing, extra['metrics']['penalties']))
+      d_grads = jax.tree.map(jnp.add, d_grads, penalty_grads)
+      metrics |= values
+      metrics['d_loss'] += sum(weight(name) * value for name, value in values.items())
     params, opt = apply_gradients(optimizer, {'discriminator': d_grads}, state.opt, state.params)
-
-    g_loss, image_grads = over_slices(
-      lambda part: jax.value_and_grad(generator_objective)(part['fake'], part), examples, slices
+    params, opt, values = at_interval(
+      'generator', update_generator, lambda: (params, opt, extra['metrics']['generator'])
     )
-    g_grads, g_loss = average((pull_back(image_grads / slices)[0], g_loss), axis_name)
-    params, opt = apply_gradients(optimizer, {'generator': g_grads}, opt, params)
+    metrics |= values | {'d_grad_norm': optax.tree.norm(d_grads)}
 
     if config.gan.d_augment == 'ada':
       metrics['ada_p'] = controller.p
       batch_size, kimg = config.train.batch_size, config.gan.ada_kimg
-      controller = update_controller(controller, metrics['r_t'], batch_size, config.gan.ada_target, kimg)
-    metrics |= {
-      'g_loss': g_loss,
-      'd_grad_norm': optax.tree.norm(d_grads),
-      'g_grad_norm': optax.tree.norm(g_grads),
-    }
+      extra['controller'] = update_controller(controller, metrics['r_t'], batch_size, config.gan.ada_target, kimg)
+    if config.gan.lecam:
+      latest = {'real': metrics['d_real'], 'fake': metrics['d_fake']}
+      extra['lecam'] = moving_average(extra['lecam'], latest, _LECAM_DECAY, state.step)
+    if intervals:
+      extra['metrics'] = {name: {metric: metrics[metric] for metric in metrics_of[name]} for name in intervals}
     variables = {'params': params['generator']} | ({'batch_stats': stats} if stats else {})
     new_state = TrainState(
       step=state.step + 1,
       params=params,
-      stats={'generator': stats},
+      stats={'generator': stats} | ({'discriminator': vectors} if vectors else {}),
       ema=moving_average(state.ema, {'generator': variables}, config.gan.ema, state.step),
       opt=opt,
-      extra={'controller': controller},
+      extra=extra,
     )
     return new_state, metrics
 
+  def generated(variables, batch, keys):
+    return generator.apply(variables, latents(keys), batch['label'], train=False)
+
+  def eval_step(state, batch, keys):
+    """Whether the discriminator takes a test image, augmented as in training, for real: 1, 0, 1/2 if it can't tell."""
+    streams = split_keys(keys, ('latent', 'real', 'fake'))
+    images = {
+      'real': 2 * batch['image'].astype(jnp.float32) / 255 - 1,
+      'fake': generated(raw_generator(state), batch, streams['latent']),
+    }
+    variables = state.params['discriminator'], state.stats.get('discriminator', {})
+    real, fake = (
+      discriminate(unmapped, *variables, images[name], streams[name], batch['label'], state.extra['controller'].p)
+      for name in ('real', 'fake')
+    )
+    return {'taken_for_real': 0.5 + 0.5 * adversarial_loss.real_sign(real, fake)}
+
   def sampler(variables):
     """Images in [0, 1] of the generator with these variables of the state, batch norm in inference mode."""
-    return Sampler(
-      lambda state, batch, keys: (generator.apply(variables(state), latents(keys), batch['label'], train=False) + 1) / 2
-    )
+    return Sampler(lambda state, batch, keys: jnp.clip((generated(variables(state), batch, keys) + 1) / 2, 0, 1))
 
-  samplers = {
-    'samples': sampler(lambda state: state.ema['generator']),
-    'samples_raw': sampler(
-      lambda state: {'params': state.params['generator'], 'batch_stats': state.stats['generator']}
-    ),
-  }
-  return Task(init, train_step, None, samplers)  # no score of one example, only distances between sets of samples
+  samplers = {'samples': sampler(lambda state: state.ema['generator']), 'samples_raw': sampler(raw_generator)}
+  return Task(init, train_step, eval_step, samplers, due if intervals else None)
+
+
+def _check(config) -> None:
+  if config.gan.lecam and config.gan.loss == 'relativistic':
+    problem = 'LeCam anchors each logit, but gan.loss = relativistic compares them only'
+    raise InputError('gan.lecam', config.gan.lecam, problem, '--config.gan.lecam=0, or --config.gan.loss=hinge')
 
 
 GAN = Definition(
   build,
   roles=_ROLES,
   inputs=('image',),
-  provides=('samples', 'samples_raw'),
+  provides=('samples', 'samples_raw', 'taken_for_real'),
   ranges={
     'model.z_dim': Number(1),
+    'model.max_width': Number(1),
+    'model.blocks': Number(1),
+    'model.d_norm': Choice(('batch', 'none', 'spectral')),
     'gan.z_prior': Choice(PRIORS),
     'gan.loss': Choice(ADVERSARIAL_LOSSES),
     **{f'gan.{name}': Number(schedule=True) for name in PENALTIES},
+    'gan.penalty_every': Number(1),
+    'gan.lecam': Number(schedule=True),
+    'gan.d_steps': Number(1),
     'gan.ema': Number(0, 1),
     'gan.d_augment': Choice(D_AUGMENT),
     'gan.diff_augment': Subset(POLICIES),
@@ -179,4 +266,6 @@ GAN = Definition(
   },
   progress=('d_loss', 'g_loss'),
   cost=4,
+  check=_check,
+  diagnose=diagnose_gan,
 )

@@ -51,6 +51,7 @@ def check_config(config: ConfigDict) -> None:
   ranges.check(config, _RANGES)
   task = TASKS[config.task]
   ranges.check(config, task.ranges)
+  task.check(config)
   network = config.model.network
   if missing := set(task.roles) - set(NETWORKS[network].roles):
     fitting = ', '.join(name for name, other in NETWORKS.items() if set(task.roles) <= set(other.roles))

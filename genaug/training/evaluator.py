@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterator
+from functools import cached_property
 
 import jax
 import jax.numpy as jnp
@@ -104,18 +105,28 @@ class Evaluator:
         values.setdefault(name, []).append(np.asarray(value)[: count - first])
     return {name: np.concatenate(parts) for name, parts in values.items()}
 
-  def snapshot(self, state: PyTree) -> dict[str, UInt8[np.ndarray, 'H W c']]:
-    """A grid of every sampler's images, of the same keys each time; beneath their sources where they have one."""
+  def snapshot(self, state: PyTree) -> tuple[dict[str, UInt8[np.ndarray, 'H W c']], dict[str, float]]:
+    """(pictures, diversity): a grid of every sampler's images, of the same keys each time, beneath any sources.
+
+    The diversity of images made from noise is that of as many real ones times diversity/SAMPLER.
+    """
     state = jax.device_get(state)
-    grids = {}
+    grids, diversity = {}, {}
     for name, sampler in self._task.samplers.items():
       index = np.arange(_SNAPSHOT // 2 if sampler.source else _SNAPSHOT)
       batch = self._batch(name, index)
       images = np.asarray(self._sample(name, state, batch, _keys_of(self._keys.snapshot, index)))
       if sampler.source:
         images = figures.beside(batch[sampler.source] / np.float32(255), images)
+      else:
+        diversity[f'diversity/{name}'] = mean_distance(images) / max(self._real_distance, 1e-6)
       grids[name] = figures.grid(images)
-    return grids
+    return grids, diversity
+
+  @cached_property
+  def _real_distance(self) -> float:
+    real = self._dataset.train.arrays['image']
+    return mean_distance(real[np.random.default_rng(0).permutation(len(real))[:_SNAPSHOT]] / np.float32(255))
 
   def nearest(self, images: UInt8[np.ndarray, 'n h w c']) -> UInt8[np.ndarray, 'H W c']:
     """A grid of the first images, each above the training image that is nearest by `eval.features`."""
@@ -128,6 +139,14 @@ class Evaluator:
     data = self._config.data
     held_out = f'{data.validation} of {data.per_class or "all"} a class of {data.train_split}, fold {data.fold}'
     return held_out if data.validation else data.test_split or data.train_split
+
+
+def mean_distance(images: Float[np.ndarray, 'n h w c']) -> float:
+  """Root mean squared difference of pixels, averaged over all pairs of the images."""
+  flat = images.reshape(len(images), -1).astype(np.float64)
+  squared = (flat**2).mean(1)
+  distances = squared[:, None] + squared - 2 * flat @ flat.T / flat.shape[1]
+  return float(np.sqrt(np.maximum(distances, 0))[np.triu_indices(len(flat), 1)].mean())
 
 
 def _keys_of(key: Key[Array, ''], index: np.ndarray) -> Key[Array, ' b']:

@@ -54,11 +54,14 @@ class Window:
 
 
 class Log:
-  """metrics.jsonl and TensorBoard events in a workdir. Lines beyond `start` are of a run that was cut off."""
+  """metrics.jsonl and TensorBoard events in a workdir. Lines beyond `start` are of a run that was cut off.
+
+  `history` holds the lines.
+  """
 
   def __init__(self, workdir: pathlib.Path, start: int):
     path = workdir / 'metrics.jsonl'
-    kept = [line for line in _read(path) if line['step'] <= start]
+    self.history = kept = [line for line in _read(path) if line['step'] <= start]
     partial = path.with_suffix('.partial')
     partial.write_text(''.join(json.dumps(line) + '\n' for line in kept))
     partial.replace(path)
@@ -66,7 +69,8 @@ class Log:
     self._events = SummaryWriter(str(workdir / 'tensorboard'), purge_step=start + 1 if start else None)
 
   def write(self, step: int, values: Mapping[str, float | int | str]) -> None:
-    self._file.write(json.dumps({'step': step, **values}, allow_nan=False) + '\n')
+    self.history.append({'step': step, **values})
+    self._file.write(json.dumps(self.history[-1], allow_nan=False) + '\n')
     self._file.flush()
     for name, value in values.items():
       if not isinstance(value, str):

@@ -32,13 +32,15 @@ def make_step(experiment: Experiment, models: int = 0) -> Callable:
   task = experiment.task
 
   def one_step(state, device_data, batch):
+    batch = dict(batch)
+    due = [batch.pop('due')] if 'due' in batch else []
     if 'row' in batch:
       batch = jax.tree.map(lambda array: array[batch['row']], device_data['split'])
     share = len(batch['label'])
     index = jax.lax.axis_index(DEVICES) * share + jnp.arange(share)
     step_key = jax.random.fold_in(device_data['key'], state.step)
     example_keys = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(index)
-    return task.train_step(state, batch, example_keys)
+    return task.train_step(state, batch, example_keys, *due)
 
   def call(state, device_data, batch):
     if experiment.steps_per_call == 1:
@@ -54,7 +56,7 @@ def make_batches(experiment: Experiment) -> tuple[PyTree, Callable[[int], PyTree
 
   On the devices are the run's key and, if it is small, the training split, of which a batch then holds rows,
   [devices, steps, batch/devices]; of a large split it holds the images themselves. A step that takes its key as an
-  argument is compiled once for all seeds.
+  argument is compiled once for all seeds. Where a call is one step, the batch also says what is due at it.
   """
   config, arrays = experiment.config, experiment.dataset.train.arrays
   size, total = len(arrays['label']), sum(array.nbytes for array in arrays.values())
@@ -70,7 +72,12 @@ def make_batches(experiment: Experiment) -> tuple[PyTree, Callable[[int], PyTree
 
   small = total <= config.data.device_mib * 2**20
   device_data = {'key': experiment.keys.train, 'split': arrays if small else {}}
-  batch = lambda step: {'row': rows(step)} if small else {name: array[rows(step)] for name, array in arrays.items()}
+  due = experiment.task.due if experiment.steps_per_call == 1 else None
+
+  def batch(step: int) -> PyTree:
+    found = {'row': rows(step)} if small else {name: array[rows(step)] for name, array in arrays.items()}
+    return found | ({'due': due(step)} if due else {})
+
   return jax.device_put(device_data, everywhere), batch
 
 

@@ -38,9 +38,10 @@ class RunLogger:
     self._start = start
     self._log = Log(self._directory, start)
     self._closing.callback(self._log.close)
+    self._warned = set(self._diagnose(self._log.history))
 
   def log_metrics(self, step: int, means: Mapping[str, float], bar: tqdm) -> None:
-    self._log.write(step, means)
+    self._write(step, means)
     shown = {name: f'{means[f"train/{name}"]:.3f}' for name in TASKS[self._experiment.config.task].progress}
     bar.set_postfix({'images/s': f'{means["train/images_per_second"]:,.0f}', **shown}, refresh=False)
 
@@ -50,9 +51,21 @@ class RunLogger:
     for name, value in scores.items():
       if not isinstance(value, str) and not math.isfinite(value):
         raise DivergedError(step, name, value)
-    self._log.write(step, scores)
     self._print(f'step {step:,}: {describe(scores)}')
+    self._write(step, scores)
     return scores
+
+  @property
+  def _diagnose(self):
+    return TASKS[self._experiment.config.task].diagnose
+
+  def _write(self, step: int, values: Mapping[str, float | int | str]) -> None:
+    """A line of the log, and in words what the log then says is wrong, each once in a run."""
+    self._log.write(step, values)
+    for condition, sentence in self._diagnose(self._log.history).items():
+      if condition not in self._warned:
+        self._warned.add(condition)
+        self._print(f'step {step:,}: warning: {sentence}')
 
   def save(self, step: int, state: PyTree, evaluating: bool) -> Scores:
     """A checkpoint, with its scores if it is to be evaluated; one without, should evaluating fail."""
@@ -65,8 +78,11 @@ class RunLogger:
     return scores
 
   def snapshot(self, step: int, state: PyTree) -> None:
-    """A picture of every sampler's images."""
-    for name, picture in self._evaluator.snapshot(state).items():
+    """A picture of every sampler's images, and how diverse they are."""
+    pictures, diversity = self._evaluator.snapshot(state)
+    if diversity:
+      self._write(step, diversity)
+    for name, picture in pictures.items():
       figures.save_png(self._directory / 'figures' / f'{name}_{step:06d}.png', picture)
       self._log.image(step, name, picture)
 

@@ -1,0 +1,15 @@
+"""R3GAN on Fashion-MNIST, small enough for a CPU (Huang et al. 2024, arXiv:2501.05441).
+
+make data DATASET=fashion_mnist && make train CONFIG=configs/r3_fashion_mnist.py
+
+Penalties are computed every 4th step. Time and score: not yet measured.
+"""
+
+from configs.families import gan
+
+
+def get_config(variant=''):
+  c = gan.r3(variant)
+  c.data.name = 'fashion_mnist'
+  c.model.update({'width': 16, 'max_width': 64, 'blocks': 1})
+  return c

@@ -1,0 +1,16 @@
+"""R3GAN on 4,000 MNIST digits, small enough for a CPU (Huang et al. 2024, arXiv:2501.05441).
+
+make train CONFIG=configs/r3_mnist5k.py
+
+Penalties are computed every 4th step. Time and score: not yet measured.
+"""
+
+from configs.families import gan
+
+
+def get_config(variant=''):
+  c = gan.r3(variant)
+  c.model.update({'width': 16, 'max_width': 64, 'blocks': 1})
+  c.train.steps = 3000
+  c.eval.update({'every': 1000, 'samples': 1000})  # as many as there are test images
+  return c

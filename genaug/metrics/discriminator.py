@@ -1,0 +1,22 @@
+"""Whether a discriminator knows real images, or only those it was trained on."""
+
+from genaug.metrics import Evaluated, Metric, Scores
+
+
+def _discriminator(run: Evaluated) -> Scores:
+  taken = run.outputs()['taken_for_real']
+  return {
+    'eval/taken_for_real': float(taken.mean()),
+    'eval/held_out_images': len(taken),
+    'eval/held_out_split': run.split,
+  }
+
+
+def _discriminator_text(scores: Scores) -> str:
+  return (
+    f'the discriminator takes {scores["eval/taken_for_real"]:.1%} of'
+    f' {scores["eval/held_out_images"]:,} images of {scores["eval/held_out_split"]} for real'
+  )
+
+
+DISCRIMINATOR = Metric(_discriminator, 'eval/taken_for_real', 'max', 'taken_for_real', _discriminator_text)

@@ -1,0 +1,111 @@
+"""R3GAN (Huang et al. 2024, arXiv:2501.05441, section 3 and appendix B) for square images of any `stages` side.
+
+No normalisation in either network; made for the relativistic loss with R1 and R2.
+"""
+
+import math
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from genaug.models import Network, Spec, settings
+from genaug.models.gan_layers import Logit, minibatch_stddev, smooth_down, smooth_up, widths
+from genaug.models.layers import check_square, stages
+
+_SLOPE = 0.2  # of the leaky ReLU
+_GROUP = 16  # channels of a group of the 3x3 convolution
+_EXPANSION = 2  # of the channels inside a block
+
+_linear = nn.initializers.variance_scaling(1.0, 'fan_in', 'normal')
+
+
+class _Block(nn.Module):
+  """x + 1x1, grouped 3x3, 1x1 convolution, the last one zero at first; the others start smaller the more blocks."""
+
+  blocks: int  # in the whole network
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x):
+    features = x.shape[-1]
+    inside = features * _EXPANSION
+    init = nn.initializers.variance_scaling(2 / (1 + _SLOPE**2) / math.sqrt(self.blocks), 'fan_in', 'normal')
+    h = nn.leaky_relu(nn.Dense(inside, kernel_init=init, dtype=self.dtype)(x), _SLOPE)
+    groups = max(1, inside // _GROUP) if inside % _GROUP == 0 else 1
+    h = nn.Conv(inside, (3, 3), feature_group_count=groups, kernel_init=init, dtype=self.dtype)(h)
+    h = nn.leaky_relu(h, _SLOPE)
+    return x + nn.Dense(features, use_bias=False, kernel_init=nn.initializers.zeros, dtype=self.dtype)(h)
+
+
+class Generator(nn.Module):
+  """z -> images about [-1, 1], not limited to it. With classes, a learned embedding of the label is appended to z."""
+
+  spec: Spec
+  width: int = 64
+  max_width: int = 512
+  blocks: int = 2
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, z: Float[Array, 'b d'], label: Int[Array, ' b'], train: bool) -> Float[Array, 'b h w c']:
+    del train
+    side, _, channels = self.spec.image_shape
+    base, doublings = stages(side)
+    *upwards, lowest = widths(side, self.width, self.max_width)
+    if self.spec.num_classes:
+      z = jnp.concatenate([z, nn.Embed(self.spec.num_classes, z.shape[-1], name='label')(label)], axis=-1)
+
+    def stage(x):
+      for _ in range(self.blocks):
+        x = _Block(self.blocks * (doublings + 1), self.dtype)(x)
+      return x
+
+    basis = self.param('basis', nn.initializers.normal(1.0), (base, base, lowest))
+    z = nn.Dense(lowest, use_bias=False, kernel_init=_linear, dtype=self.dtype)(z)
+    x = stage(basis.astype(self.dtype) * z[:, None, None])
+    for features in reversed(upwards):
+      if features != x.shape[-1]:
+        x = nn.Dense(features, use_bias=False, kernel_init=_linear, dtype=self.dtype)(x)
+      x = stage(smooth_up(x))  # [b, base * 2^i, ..., features]
+    return nn.Dense(channels, use_bias=False, kernel_init=_linear, dtype=self.dtype)(x).astype(jnp.float32)
+
+
+class Discriminator(nn.Module):
+  """Images -> one logit each."""
+
+  spec: Spec
+  width: int = 64
+  max_width: int = 512
+  blocks: int = 2
+  minibatch_stddev: bool = False
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Float[Array, 'b h w c'], label: Int[Array, ' b']) -> Float[Array, ' b']:
+    channels = widths(self.spec.image_shape[0], self.width, self.max_width)
+    x = nn.Dense(channels[0], use_bias=False, kernel_init=_linear, dtype=self.dtype)(x.astype(self.dtype))
+    for i, features in enumerate(channels):
+      if i:
+        x = smooth_down(x)
+      if features != x.shape[-1]:
+        x = nn.Dense(features, use_bias=False, kernel_init=_linear, dtype=self.dtype)(x)
+      for _ in range(self.blocks):
+        x = _Block(self.blocks * len(channels), self.dtype)(x)  # [b, side / 2^i, ..., features]
+    if self.minibatch_stddev:
+      x = minibatch_stddev(x)
+    basis = self.param('basis', nn.initializers.normal(1 / math.sqrt(math.prod(x.shape[1:3]))), x.shape[1:])
+    return Logit(self.spec.num_classes)(jnp.einsum('bhwc,hwc->bc', x, basis.astype(x.dtype)), label)
+
+
+def _build(config, spec: Spec, axis_name: str | None):
+  del axis_name  # nothing is averaged over the batch
+  model = config.model
+  shared = settings(config, spec) | {'width': model.width, 'max_width': model.max_width, 'blocks': model.blocks}
+  return {
+    'generator': Generator(**shared),
+    'discriminator': Discriminator(**shared, minibatch_stddev=model.minibatch_stddev),
+  }
+
+
+R3GAN = Network(('generator', 'discriminator'), _build, check_square)

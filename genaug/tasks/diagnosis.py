@@ -1,0 +1,46 @@
+"""What the log of a run says is going wrong, in words, with what to try: history -> {condition: sentence}."""
+
+from genaug.tasks import History
+
+_LINES = 10  # of the log, for which a condition must hold
+_FIRST_STEPS = 1000  # in which a generator's samples may not differ yet
+
+
+def _values(history: History, name: str) -> list[float]:
+  """All that was logged under that name, oldest first."""
+  return [float(line[name]) for line in history if name in line]
+
+
+def diagnose_gan(history: History) -> dict[str, str]:
+  """Reads d_accuracy, r_t, gradient norms and losses, the held-out images taken for real, the samples' diversity."""
+  found = {}
+  accuracy = _values(history, 'train/d_accuracy')[-_LINES:]
+  if len(accuracy) == _LINES and min(accuracy) > 0.998:
+    found['discriminator won'] = (
+      f'the discriminator has won: it has told {min(accuracy):.1%} or more of all images right for {_LINES} lines of '
+      'the log, and the generator learns little from it; try gan.d_augment=diff_augment, gan.r1=1, '
+      'a lower optim.discriminator.lr or model.d_norm=spectral'
+    )
+  diversity = _values(history, 'diversity/samples')
+  trained = history[-1]['step'] >= _FIRST_STEPS or max(diversity, default=0) > 0.5 if history else False
+  if trained and len(diversity) >= 2 and max(diversity[-2:]) < 0.3:
+    found['generator collapsed'] = (
+      f'the generator has collapsed: its samples differ {diversity[-1]:.2f} times as much as real images do; try '
+      'an earlier checkpoint with a lower optim.generator.lr, gan.loss=relativistic with gan.r1=1 and gan.r2=1, or '
+      'model.minibatch_stddev=True'
+    )
+  held_out, r_t = _values(history, 'eval/taken_for_real'), _values(history, 'train/r_t')
+  if held_out and r_t and (train := 0.5 + 0.5 * r_t[-1]) - held_out[-1] > 0.3:
+    found['discriminator memorises'] = (
+      f'the discriminator memorises its training images: it takes {train:.0%} of them for real, but {held_out[-1]:.0%} '
+      'of held-out ones; try gan.d_augment=diff_augment or ada, more images, or the checkpoint of the best score'
+    )
+  for name in ('train/d_grad_norm', 'train/g_grad_norm', 'train/d_loss', 'train/g_loss'):
+    sizes = [abs(value) for value in _values(history, name)]
+    earlier, latest = sorted(sizes[:-3]), sizes[-3:]
+    if len(earlier) >= _LINES and min(latest) > max(30 * earlier[len(earlier) // 2], 100):
+      found['diverges'] = (
+        f'the training diverges: {name.removeprefix("train/")} has risen to {latest[-1]:,.0f}; try a lower optim.lr, '
+        'optim.warmup_steps, or a penalty (gan.r1, gan.gradient_penalty)'
+      )
+  return found

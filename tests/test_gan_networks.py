@@ -1,0 +1,130 @@
+"""Generators and discriminators: shapes, labels, resampling, statistics of a minibatch, spectral normalisation."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from genaug.models import Spec, gan_layers, layers, spectral
+from genaug.models.registry import NETWORKS
+from tests.conftest import tiny_config
+
+GANS = [name for name, network in NETWORKS.items() if 'discriminator' in network.roles]
+
+
+def _random(shape, seed=0):
+  return jax.random.normal(jax.random.key(seed), shape)
+
+
+def _build(name, spec, axis_name=None, **settings):
+  config = tiny_config('gan', model__network=name, model__z_dim=6, model__minibatch_stddev=True, **settings)
+  return NETWORKS[name].build(config, spec, axis_name)
+
+
+@pytest.mark.parametrize('side', [28, 32, 64, 128])
+@pytest.mark.parametrize('classes', [0, 5])
+@pytest.mark.parametrize('name', GANS)
+def test_every_network_has_the_shapes_it_says(name, classes, side):
+  networks, key = _build(name, Spec((side, side, 3), classes), dtype='bfloat16'), jax.random.key(0)
+  images = jax.ShapeDtypeStruct((4, side, side, 3), jnp.float32)
+  z, label = jax.ShapeDtypeStruct((4, 6), jnp.float32), jax.ShapeDtypeStruct((4,), jnp.int32)
+  fake, g = jax.eval_shape(functools.partial(networks['generator'].init_with_output, train=True), key, z, label)
+  logit, d = jax.eval_shape(networks['discriminator'].init_with_output, key, images, label)
+  assert (fake.shape, fake.dtype) == (images.shape, jnp.float32)
+  assert (logit.shape, logit.dtype) == ((4,), jnp.float32)
+  assert {leaf.dtype for leaf in jax.tree.leaves((g, d))} == {jnp.dtype('float32')}
+
+
+@pytest.mark.parametrize('name', ['resnet', 'r3'])
+def test_labels_change_what_conditional_networks_say(name):
+  """Once their parameters have moved: the zeros and ones that they begin with say nothing of a label."""
+  networks, key = _build(name, Spec((28, 28, 1), 3)), jax.random.key(0)
+  inputs = {'generator': _random((4, 6)), 'discriminator': _random((4, 28, 28, 1))}
+  for role, network in networks.items():
+    train = {'train': False} if role == 'generator' else {}
+
+    @jax.jit
+    def outputs(label, network=network, x=inputs[role], train=train):
+      variables = network.init(key, x, label, **train)
+      leaves, tree = jax.tree.flatten(variables['params'])
+      leaves = [leaf + 0.1 * _random(leaf.shape, i) for i, leaf in enumerate(leaves)]
+      return network.apply(variables | {'params': jax.tree.unflatten(tree, leaves)}, x, label, **train)
+
+    a, b = outputs(jnp.array([0, 1, 0, 0])), outputs(jnp.array([0, 2, 0, 0]))
+    np.testing.assert_array_equal(a[0], b[0])
+    assert bool((a[1] != b[1]).any())
+
+
+@pytest.mark.parametrize('axis_name', [None, 'batch'])
+def test_conditional_batch_norm_averages_over_the_axis_that_it_is_given(axis_name):
+  spec, z, label = Spec((28, 28, 1), 3), _random((4, 6)), jnp.array([0, 1, 2, 0])
+  variables = jax.jit(lambda: _build('resnet', spec)['generator'].init(jax.random.key(0), z, label, train=True))()
+  network = _build('resnet', spec, axis_name)['generator']
+  run = lambda z, label: network.apply(variables, z, label, train=True, mutable='batch_stats')[0]
+  if axis_name:
+    halves = jax.vmap(run, axis_name=axis_name)
+    run = lambda z, label: halves(z.reshape(2, 2, 6), label.reshape(2, 2)).reshape(4, 28, 28, 1)
+  alone = _build('resnet', spec)['generator']
+  expected = jax.jit(lambda: alone.apply(variables, z, label, train=True, mutable='batch_stats')[0])()
+  np.testing.assert_allclose(jax.jit(run)(z, label), expected, atol=1e-4)
+
+
+def test_strided_convolutions_are_a_convolution_and_a_mean_or_repeated_pixels():
+  x, kernel = _random((2, 6, 8, 3)), _random((3, 3, 3, 5), 1)
+  convolve = lambda x: jax.lax.conv_general_dilated(x, kernel, (1, 1), 'SAME', dimension_numbers=layers._LAYOUT)
+  variables = {'params': {'kernel': kernel, 'bias': jnp.zeros(5)}}
+  pooled = layers.ConvPool(5).apply(variables, x)
+  np.testing.assert_allclose(pooled, nn.avg_pool(convolve(x), (2, 2), (2, 2)), atol=1e-5)
+  upsampled = layers.UpsampleConv(5).apply(variables, x)
+  np.testing.assert_allclose(upsampled, convolve(x.repeat(2, 1).repeat(2, 2)), atol=1e-5)
+
+
+def test_smooth_resampling_is_the_filter_of_1_2_1():
+  x = np.asarray(_random((2, 6, 8, 3)))
+  padded = np.pad(x, ((0, 0), (1, 0), (1, 0), (0, 0)))
+  weights = np.outer([1, 2, 1], [1, 2, 1]) / 16
+  expected = sum(weights[i, j] * padded[:, i : i + 5 : 2, j : j + 7 : 2] for i in range(3) for j in range(3))
+  np.testing.assert_allclose(gan_layers.smooth_down(x), expected, atol=1e-6)
+  small = _random((2, 3, 4, 3), 1)
+  np.testing.assert_allclose(
+    4 * jnp.vdot(gan_layers.smooth_down(x), small), jnp.vdot(x, gan_layers.smooth_up(small)), rtol=1e-4
+  )
+  np.testing.assert_array_equal(gan_layers.smooth_up(jnp.ones((1, 3, 4, 1)))[0, :5, :7], 1)
+
+
+@pytest.mark.parametrize(('batch', 'group'), [(8, 4), (6, 2), (3, 1)])
+def test_minibatch_stddev_is_that_of_each_group(batch, group):
+  x = np.asarray(_random((batch, 5, 5, 2)))
+  feature = gan_layers.minibatch_stddev(x)[..., -1]
+  expected = [x[i : i + group].std(0).mean() for i in range(0, batch, group)]
+  np.testing.assert_allclose(feature, np.repeat(expected, group)[:, None, None] * np.ones((1, 5, 5)), atol=2e-4)
+
+
+def test_spectral_normalisation_divides_by_the_largest_singular_value():
+  """Whose derivative is that of the quotient, W / largest singular value of W."""
+  params = {
+    'conv': {'kernel': _random((3, 3, 2, 7)), 'bias': _random((7,), 1)},
+    'label': {'embedding': _random((4, 5))},
+  }
+  other = jax.tree.map(lambda x: _random(x.shape, 2), params)
+
+  def exactly(path, leaf):
+    return leaf if path[-1].key == 'bias' else leaf / jnp.linalg.norm(leaf.reshape(-1, leaf.shape[-1]), 2)
+
+  def product(normalized):
+    return sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(normalized), jax.tree.leaves(other)))
+
+  @jax.jit
+  def both(params):
+    vectors = spectral.init_vectors(jax.random.key(1), params)
+    vectors = jax.lax.fori_loop(0, 300, lambda i, v: spectral.power_iteration(params, v), vectors)
+    by_svd = lambda params: jax.tree_util.tree_map_with_path(exactly, params)
+    by_vectors = lambda params: spectral.normalized(params, vectors)
+    return [(f(params), jax.grad(lambda p, f=f: product(f(p)))(params)) for f in (by_vectors, by_svd)]
+
+  actual, expected = both(params)
+  for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-4)
