@@ -32,7 +32,7 @@ def main() -> None:
   run = arrays.read(pathlib.Path(_ARRAYS.value), config.eval)
   config.model.conditional = run.labels is not None
   able = [name for name, metric in METRICS.items() if metric.needs in run.samplers]
-  names = _METRICS.value or config.eval.metrics
+  names = _METRICS.value or [name for name in config.eval.metrics if name in able]
   for name in names:
     if name not in able:
       raise InputError('metrics', name, 'no such metric of samples', f'any of {", ".join(able)}')

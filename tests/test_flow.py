@@ -296,7 +296,8 @@ def test_a_short_run_ends_with_its_held_out_loss(data_dir, tmp_path):
 
 def test_the_best_checkpoint_is_that_of_the_least_held_out_loss():
   losses = np.array([1.0, 2.0, 6.0], np.float32)
-  run = Evaluated(None, lambda: {'flow_loss': losses}, (), None, {}, {}, 'test', (), {})
+  nothing = dict.fromkeys(Evaluated._fields)
+  run = Evaluated(**nothing | {'outputs': lambda: {'flow_loss': losses}, 'split': 'test'})
   scores = METRICS['held_out'].compute(run)
   assert describe(scores) == 'flow loss 3.0000 [3 images of test]'
   assert best_metric(tiny_config('flow', eval__metrics=('held_out', 'distances'))) == ('eval/flow_loss', 'min')
