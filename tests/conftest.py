@@ -58,6 +58,7 @@ EXTRA = {  # what runs are resumed and spread over devices with
     'gan__r2': 0.5,
     'gan__penalty_every': 2,
     **ADA,
+    'gan__ada_transforms': ('blit',),  # more of them take long to compile
   },
   'resnet': {
     'model__network': 'resnet',

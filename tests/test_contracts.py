@@ -72,7 +72,12 @@ def _build(config, spec, axis_name=None):
 def toy(monkeypatch):
   """The registries with an entry more each, and the config of the toy task."""
   ranges = {'toy.gain': Number(0, 4), **ranges_of(('filter',))}
-  definition = Definition(_build, ('filter',), ('image',), ('filtered', 'toy_error'), ranges, ('toy_loss',), 1)
+  trained = lambda history: (
+    {'trained': 'try more; try less'} if any('train/toy_loss' in line for line in history) else {}
+  )
+  definition = Definition(
+    _build, ('filter',), ('image',), ('filtered', 'toy_error'), ranges, ('toy_loss',), 1, diagnose=trained
+  )
   monkeypatch.setitem(TASKS, 'toy', definition)
   monkeypatch.setitem(NETWORKS, 'blur', Network(('filter',), lambda config, spec, axis_name: {'filter': _Blur()}))
   metric = Metric(
@@ -97,6 +102,7 @@ def test_a_new_task_network_and_metric_train_report_resume_and_are_checked(toy, 
   said = []
   scores = loop.train(experiment, tmp_path, said.append)
   assert describe(scores) in '\n'.join(said)
+  assert [line for line in said if 'warning' in line] == ['step 5: warning: try more; try less']
   assert 0 < scores['eval/toy_error'] < 0.25
   assert (tmp_path / 'figures' / 'filtered_000010.png').exists()
   lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
@@ -104,6 +110,7 @@ def test_a_new_task_network_and_metric_train_report_resume_and_are_checked(toy, 
   said.clear()
   loop.train(experiment, tmp_path, said.append)
   assert 'is trained to step 10 already' in said[0]
+  assert not any('warning' in line for line in said)
   described = dry_run.describe(experiment)
   assert 'filter: 10 parameters' in described
   assert 'filtered: float32[16, 28, 28, 1]' in described

@@ -39,6 +39,7 @@ def _history(**changes):
     ({}, ''),
     ({'d_accuracy': lambda i: 1.0 if i >= 20 else 0.9}, 'discriminator won'),
     ({'d_accuracy': lambda i: 1.0 if i < 20 else 0.9}, ''),  # earlier, not any more
+    ({'d_accuracy': lambda i: 1.0, 'd_loss': lambda i: -1.0}, ''),  # a Wasserstein critic
     ({'samples': lambda i: 0.05}, 'generator collapsed'),
     ({'samples': lambda i: 0.8 if i < 20 else 0.1}, 'generator collapsed'),
     ({'samples': lambda i: 0.05 if i < 20 else 0.8}, ''),
@@ -70,14 +71,16 @@ def test_mean_distance_is_over_all_pairs():
 
 
 def _warnings(directory, data_dir, **settings):
-  settings = {'train__steps': 60, 'train__log_every': 3, 'train__snapshot_every': 30} | settings
-  config = tiny_config('gan', eval__metrics=('discriminator',), eval__every=30, **settings)
+  settings = {'train__steps': 1000, 'train__log_every': 50, 'train__snapshot_every': 250} | settings
+  settings |= {'train__checkpoint_every': 500}
+  config = tiny_config('gan', eval__metrics=('discriminator',), eval__every=500, **settings)
   said = []
   loop.train(prepare(config, data_dir, lambda _: None), directory, said.append)
   loop.train(prepare(config, data_dir, lambda _: None), directory, said.append)  # goes on: nothing is said again
   return [line.partition('warning: ')[2] for line in said if 'warning' in line]
 
 
+@pytest.mark.slow
 def test_a_run_made_to_go_wrong_is_warned_of_once_and_a_healthy_one_not_at_all(data_dir, tmp_path):
   assert _warnings(tmp_path / 'healthy', data_dir) == []
   strong = {'optim__discriminator__lr': 1e-2, 'optim__generator__lr': 0.0}

@@ -58,12 +58,13 @@ class Generator(nn.Module):
     norm = partial(_BatchNorm, self.spec.num_classes, self.dtype, self.axis_name)
     options = {'kernel_init': _init, 'dtype': self.dtype}
     x = nn.Dense(base * base * lowest, **options)(z).reshape(-1, base, base, lowest)
+    unbiased = options | {'use_bias': False}  # batch norm follows, which takes any shift of a channel away again
     for features in reversed(upwards):
       h = nn.relu(norm()(x, label, train))
-      h = nn.relu(norm()(UpsampleConv(features, **options)(h), label, train))
-      h = nn.Conv(features, (3, 3), **options)(h)
+      h = nn.relu(norm()(UpsampleConv(features, **unbiased)(h), label, train))
+      h = nn.Conv(features, (3, 3), **unbiased)(h)
       # A 1x1 convolution and nearest upsampling commute; this way round it has a quarter of the pixels.
-      x = h + nn.Dense(features, **options)(x).repeat(2, 1).repeat(2, 2)  # [b, base * 2^i, ..., features]
+      x = h + nn.Dense(features, **unbiased)(x).repeat(2, 1).repeat(2, 2)  # [b, base * 2^i, ..., features]
     x = nn.relu(norm()(x, label, train))
     return jnp.tanh(nn.Conv(channels, (3, 3), **options)(x).astype(jnp.float32))
 

@@ -3,7 +3,7 @@
 from genaug.tasks import History
 
 _LINES = 10  # of the log, for which a condition must hold
-_FIRST_STEPS = 1000  # in which a generator's samples may not differ yet
+_FIRST_STEPS = 1000  # in which a discriminator is often ahead for a while, and a generator's samples hardly differ
 
 
 def _values(history: History, name: str) -> list[float]:
@@ -14,16 +14,18 @@ def _values(history: History, name: str) -> list[float]:
 def diagnose_gan(history: History) -> dict[str, str]:
   """Reads d_accuracy, r_t, gradient norms and losses, the held-out images taken for real, the samples' diversity."""
   found = {}
-  accuracy = _values(history, 'train/d_accuracy')[-_LINES:]
-  if len(accuracy) == _LINES and min(accuracy) > 0.998:
+  trained = bool(history) and history[-1]['step'] >= _FIRST_STEPS
+  accuracy, d_loss = (_values(history, f'train/{name}')[-_LINES:] for name in ('d_accuracy', 'd_loss'))
+  # A Wasserstein critic may tell all right, and its loss is then below zero.
+  if trained and len(accuracy) == _LINES and min(accuracy) > 0.998 and min(d_loss) >= 0:
     found['discriminator won'] = (
       f'the discriminator has won: it has told {min(accuracy):.1%} or more of all images right for {_LINES} lines of '
       'the log, and the generator learns little from it; try gan.d_augment=diff_augment, gan.r1=1, '
       'a lower optim.discriminator.lr or model.d_norm=spectral'
     )
   diversity = _values(history, 'diversity/samples')
-  trained = history[-1]['step'] >= _FIRST_STEPS or max(diversity, default=0) > 0.5 if history else False
-  if trained and len(diversity) >= 2 and max(diversity[-2:]) < 0.3:
+  began = trained or max(diversity, default=0) > 0.5
+  if began and len(diversity) >= 2 and max(diversity[-2:]) < 0.3:
     found['generator collapsed'] = (
       f'the generator has collapsed: its samples differ {diversity[-1]:.2f} times as much as real images do; try '
       'an earlier checkpoint with a lower optim.generator.lr, gan.loss=relativistic with gan.r1=1 and gan.r2=1, or '
@@ -35,12 +37,12 @@ def diagnose_gan(history: History) -> dict[str, str]:
       f'the discriminator memorises its training images: it takes {train:.0%} of them for real, but {held_out[-1]:.0%} '
       'of held-out ones; try gan.d_augment=diff_augment or ada, more images, or the checkpoint of the best score'
     )
-  for name in ('train/d_grad_norm', 'train/g_grad_norm', 'train/d_loss', 'train/g_loss'):
-    sizes = [abs(value) for value in _values(history, name)]
+  for name, least in (('d_loss', 100), ('g_loss', 100), ('d_grad_norm', 1000), ('g_grad_norm', 1000)):
+    sizes = [abs(value) for value in _values(history, f'train/{name}')]
     earlier, latest = sorted(sizes[:-3]), sizes[-3:]
-    if len(earlier) >= _LINES and min(latest) > max(30 * earlier[len(earlier) // 2], 100):
+    if len(earlier) >= _LINES and min(latest) > max(100 * earlier[len(earlier) // 2], least):
       found['diverges'] = (
-        f'the training diverges: {name.removeprefix("train/")} has risen to {latest[-1]:,.0f}; try a lower optim.lr, '
+        f'the training diverges: {name} has risen to {latest[-1]:,.0f}; try a lower optim.lr, '
         'optim.warmup_steps, or a penalty (gan.r1, gan.gradient_penalty)'
       )
   return found
