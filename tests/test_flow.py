@@ -308,7 +308,7 @@ def test_the_best_checkpoint_is_that_of_the_least_held_out_loss():
 def test_samples_are_of_the_class_that_was_asked_for(data_dir):
   """At least 90 % of 500 digits in the eyes of a classifier of real ones. Minutes on two quiet cores."""
   off = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
-  training = {'train__steps': 600, 'train__batch_size': 64, 'optim__warmup_steps': 50, 'flow__ema': 0.99}
+  training = {'train__steps': 1000, 'train__batch_size': 64, 'optim__warmup_steps': 50, 'flow__ema': 0.99}
   config = tiny_config('flow', model__width=32, flow__guidance=2.0, **training, **off)
   experiment = prepare(config, data_dir, lambda _: None)
   step, state = loop.make_step(experiment), experiment.init()

@@ -75,7 +75,9 @@ class UNet(nn.Module):
     patch, count = levels(self.spec.image_shape)
     condition = nn.Dense(4 * self.width, name='time')(_time_features(t))
     if self.spec.num_classes:
-      condition += nn.Embed(self.spec.num_classes + 1, 4 * self.width, name='label')(label)
+      # As large as the features of time; Flax's default is an eighth of that, and hardly heeded at first.
+      init = nn.initializers.normal(1.0)
+      condition += nn.Embed(self.spec.num_classes + 1, 4 * self.width, embedding_init=init, name='label')(label)
     if augment.shape[-1]:
       condition += nn.Dense(4 * self.width, use_bias=False, name='augment')(augment)
     condition = nn.silu(nn.Dense(4 * self.width, name='condition')(nn.silu(condition)))
