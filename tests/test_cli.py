@@ -49,6 +49,10 @@ CASES = {
   'pair of a constant': (lambda t: ['--config.optim.b2=(0.9, 0.99)'], ['optim.b2', '(0.9, 0.99)', 'schedule=cosine']),
   'own optimiser': (lambda t: ['--config.optim.generator.b1=1.5'], ['optim.generator.b1', '1.5', 'out of range']),
   'no such network': (lambda t: ['--config.model.network=vgg'], ['model.network', "'vgg'", 'dcgan']),
+  'LeCam of pairs': (
+    lambda t: ['--config.gan.lecam=0.3', '--config.gan.loss=relativistic'],
+    ['gan.lecam', '0.3', 'relativistic', '--config.gan.lecam=0'],
+  ),
   'network of another task': (lambda t: ['--config.model.network=cnn'], ['model.network', "'cnn'", 'one of dcgan']),
   'no such choice': (lambda t: ['--config.gan.loss=wgan'], ['gan.loss', "'wgan'", 'least_squares']),
   'out of range': (lambda t: ['--config.optim.lr=-1.0'], ['optim.lr', '-1.0', 'at least 0']),

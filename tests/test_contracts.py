@@ -1,5 +1,6 @@
 """A new task, network, loss, penalty, metric and operation: one entry each, and every shared part works with it."""
 
+import importlib
 import json
 
 import flax.linen as nn
@@ -26,7 +27,7 @@ from genaug.tasks.registry import TASKS
 from genaug.tasks.updates import apply_gradients, gradients, optimizers, ranges_of
 from genaug.training import checks, dry_run, loop
 from genaug.training.experiment import prepare
-from tests.conftest import EXTRA, VARIANTS, tiny_config
+from tests.conftest import EXTRA, ROOT, VARIANTS, tiny_config
 
 quiet = lambda _: None
 
@@ -197,3 +198,11 @@ def test_a_task_provides_what_it_declares(task, variant, data_dir):
   assert {*built.samplers, *outputs} == set(TASKS[task].provides)
   for sampler in built.samplers.values():
     assert jax.eval_shape(sampler.sample, state, batch, keys).shape == batch['image'].shape
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'configs').glob('[a-z]*_*.py')), ids=lambda path: path.stem)
+def test_every_config_passes_its_checks_and_is_short(path):
+  config = importlib.import_module(f'configs.{path.stem}').get_config()
+  checks.check_config(config)
+  checks.check_model(config, (64, 64, 3), 10)
+  assert len(path.read_text().splitlines()) <= 20

@@ -85,4 +85,7 @@ def test_a_run_made_to_go_wrong_is_warned_of_once_and_a_healthy_one_not_at_all(d
   assert _warnings(tmp_path / 'healthy', data_dir) == []
   strong = {'optim__discriminator__lr': 1e-2, 'optim__generator__lr': 0.0}
   found = _warnings(tmp_path / 'strong', data_dir, **strong)
-  assert [sentence.partition(':')[0] for sentence in found] == ['the discriminator has won']
+  assert [sentence.partition(':')[0] for sentence in found] == [
+    'the discriminator has won',
+    'the generator has collapsed',
+  ]

@@ -119,7 +119,7 @@ def test_steps_per_call_changes_nothing(variant, data_dir):
     a, metrics = step(a, device_data, batch(i))
   b, stacked = loop.make_step(scanned)(experiment.init(), device_data, batch3(0))
   for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)):
-    np.testing.assert_allclose(x, y, atol=1e-5)
+    np.testing.assert_allclose(x, y, atol=1e-5, rtol=1e-5)
   np.testing.assert_allclose(stacked['d_loss'][-1], metrics['d_loss'], rtol=1e-4)
 
 

@@ -55,7 +55,7 @@ class Logit(nn.Module):
 
   @nn.compact
   def __call__(self, h: Float[Array, 'b d'], label: Int[Array, ' b']) -> Float[Array, ' b']:
-    h = h.astype(jnp.float32)
+    h = h.astype(jnp.promote_types(h.dtype, jnp.float32))
     logit = nn.Dense(1)(h)[:, 0]
     if self.num_classes:
       embedding = nn.Embed(self.num_classes, h.shape[-1], name='label')(label)
