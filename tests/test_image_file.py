@@ -124,7 +124,7 @@ def test_a_large_jpeg_is_decoded_smaller_with_little_difference(tmp_path):
 def test_files_that_are_cut_short_are_read_on_request(tmp_path):
   path = tmp_path / 'x.jpg'
   Image.fromarray(noise(64, 64, 3)).save(path)
-  path.write_bytes(path.read_bytes()[:-2])
+  path.write_bytes(path.read_bytes()[:-500])
   with pytest.raises(image_file.UnreadableError, match=r'truncated.*--config.data.load_truncated=True'):
     image_file.read_image(path)
   with image_file.truncated_files(True):

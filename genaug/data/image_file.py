@@ -98,13 +98,19 @@ def read_image(file: File, bits: int = 0) -> Picture:
   return Picture(np.asarray(image).reshape(image.height, image.width, MODES[image.mode]), image.mode)
 
 
-def read_square(file: File, size: int, channels: int, bits: int = 0) -> UInt8[np.ndarray, 'size size channels']:
+def read_square(
+  file: File, size: int, channels: int, bits: int | None = 0
+) -> UInt8[np.ndarray, 'size size channels'] | float:
   """The central square of an image, on white where it is transparent, antialiased (bicubic) to `size`.
+
+  `bits` is what deep grey values have, 0 is 16; None: of deep images the brightest value comes instead.
 
   A far larger JPEG is decoded at a half, a quarter or an eighth of its size, still twice `size` or more: pixels differ
   by 0.3 of 255 on average. Raises UnreadableError where it does not decode.
   """
   with _opened(file) as image:
+    if bits is None and _is_deep(image):
+      return float(_deep_values(image).max())
     scale = _DRAFT * size / min(image.size)
     if scale < 1:
       image.draft(None, tuple(math.ceil(side * scale) for side in image.size))

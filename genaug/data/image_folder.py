@@ -18,6 +18,9 @@ from genaug.data import folder, image_file, subsets
 from genaug.data.builders import Examples, dataset_info, encode, progress
 from genaug.errors import InputError
 
+# One more than there are cores, as one waits for the disk; yet more only wait for Python's lock.
+_WORKERS = (os.cpu_count() or 1) + 1
+
 
 class _File(NamedTuple):
   path: pathlib.Path
@@ -30,7 +33,8 @@ class _Decoded(NamedTuple):
 
   original: bytes = b''
   pixels: bytes = b''  # their digest
-  peak: float = 0.0  # the brightest value, of grey of more than 8 bits
+  deep: bool = False  # grey of more than 8 bits, of which only the brightest value is known yet
+  peak: float = 0.0
   problem: str = ''  # why there are no pixels
 
 
@@ -117,14 +121,14 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   def _decode(self, files: list[_File]) -> tuple[list[_Decoded], list[str]]:
     """Writes the pixels of every file to its place in the spool; returns what else is known, and notes."""
     c = self.builder_config
-    with image_file.truncated_files(c.load_truncated), ThreadPoolExecutor() as pool:
+    with image_file.truncated_files(c.load_truncated), ThreadPoolExecutor(_WORKERS) as pool:
       work = pool.map(lambda i: self._decode_one(files[i].path, i, c.bits), range(len(files)))
       decoded = list(progress(work, total=len(files), desc='decoding'))
-      deep = [i for i, one in enumerate(decoded) if one.peak]
+      deep = [i for i, one in enumerate(decoded) if one.deep]
       peak = max((decoded[i].peak for i in deep), default=0)
-      if not deep or c.bits:
+      if not deep:
         return decoded, []
-      bits = image_file.bits_of(peak)  # one scale for all: how bright they are beside each other is kept
+      bits = c.bits or image_file.bits_of(peak)  # one scale for all: how bright they are beside each other is kept
       again = pool.map(lambda i: self._decode_one(files[i].path, i, bits), deep)
       for i, one in zip(deep, progress(again, total=len(deep), desc='scaling')):
         decoded[i] = one
@@ -136,14 +140,13 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     try:
       content = path.read_bytes()
       original = folder.original(path, content)
-      peak = 0.0 if bits else image_file.brightest(io.BytesIO(content))
-      square = None if peak else image_file.read_square(io.BytesIO(content), c.image_size, c.channels, bits)
+      square = image_file.read_square(io.BytesIO(content), c.image_size, c.channels, bits or None)
     except image_file.UnreadableError as error:
       return _Decoded(problem=str(error))
     except OSError as error:
       return _Decoded(problem=f'cannot be read ({error.strerror})')
-    if square is None:
-      return _Decoded(original, peak=peak)
+    if isinstance(square, float):
+      return _Decoded(original, deep=True, peak=square)
     os.pwrite(self._spool.fileno(), square, row * square.size)
     return _Decoded(original, hashlib.sha256(square).digest())
 
