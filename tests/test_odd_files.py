@@ -180,7 +180,7 @@ def test_what_may_not_be_entered_is_listed(tmp_path, monkeypatch):
       raise PermissionError(errno.EACCES, 'Permission denied')
     return exists(path)
 
-  monkeypatch.setattr(pathlib.Path, 'exists', refused)  # tests may run as root, whom nothing is refused
+  monkeypatch.setattr(pathlib.Path, 'exists', refused)  # root, as whom tests may run, may enter everything
   items, skipped = folders.contents(tmp_path)
   assert [item.name for item in items] == ['ash/1.png']
   assert folders.missed(skipped) == {tmp_path / 'elm' / '2.png': 'cannot be read (Permission denied)'}
