@@ -12,6 +12,6 @@ def get_config(variant='diffaug'):
   c = gan.r3(variant)
   c.data.name = 'image_folder'
   c.augment.hflip.p = 0.5
-  c.model.update({'width': 16, 'max_width': 128, 'blocks': 1})
+  c.model.update({'width': 32, 'max_width': 128, 'blocks': 1, 'patch': 2})
   c.eval.samples = 1000
   return c

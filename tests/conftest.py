@@ -53,6 +53,7 @@ EXTRA = {  # what runs are resumed and spread over devices with
     'model__network': 'r3',
     'model__conditional': True,
     'model__blocks': 1,
+    'model__patch': 2,
     'gan__loss': 'relativistic',
     'gan__r1': 0.5,
     'gan__r2': 0.5,

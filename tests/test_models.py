@@ -45,11 +45,19 @@ def test_conv_down_gradients_are_the_native_ones(shape, features):
 
 
 @pytest.mark.parametrize(
-  ('shape', 'features'), [((3, 9, 14, 16), 20), ((1, 12, 12, 33), 16), ((2, 7, 16, 16), 16), ((2, 12, 12, 3), 16)]
+  ('shape', 'features', 'groups'),
+  [
+    ((3, 9, 14, 16), 20, 1),
+    ((1, 12, 12, 33), 16, 1),
+    ((2, 7, 16, 16), 16, 1),
+    ((2, 12, 12, 3), 16, 1),
+    ((2, 10, 9, 32), 48, 2),
+    ((2, 6, 6, 8), 4, 4),
+  ],
 )
-def test_conv3x3_is_the_native_convolution(shape, features):
-  """Of odd sides, of many channels, and where few pixels or channels make it the native one itself."""
-  x, kernel = _random(shape), _random((3, 3, shape[-1], features), 1)
+def test_conv3x3_is_the_native_convolution(shape, features, groups):
+  """Of odd sides, of many channels, in groups, and where few pixels or channels make it the native one itself."""
+  x, kernel = _random(shape), _random((3, 3, shape[-1] // groups, features), 1)
   expected, pull_expected = jax.vjp(layers._conv3x3_native, x, kernel)
   actual, pull_actual = jax.vjp(layers.conv3x3, x, kernel)
   cotangent = _random(expected.shape, 2)

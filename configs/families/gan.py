@@ -19,6 +19,7 @@ def get_config(variant: str = '') -> ConfigDict:
   c.model.z_dim = 100                   # size of the latent vector
   c.model.max_width = 512               # resnet, r3: where the doubling of channels with every halving stops
   c.model.blocks = 2                    # r3: residual blocks at every resolution
+  c.model.patch = 1                     # r3: side of the squares of pixels that are one to its networks; 2 is faster
   c.model.d_norm = 'batch'              # of the discriminator: batch (dcgan's; the others have none) | none | spectral
   c.model.minibatch_stddev = False      # show the discriminator how much the images of a group differ
   c.optim.update(base.own_optimizers('generator', 'discriminator'))

@@ -26,7 +26,8 @@ class Network(NamedTuple):
 
   roles: tuple[str, ...]
   build: Callable[[ConfigDict, Spec, str | None], Mapping[str, nn.Module]]  # (config, spec, axis_name)
-  check: Callable[[ImageShape], None] = lambda shape: None  # raises ValueError for images that it can't take
+  # (config.model, image shape), raises ValueError for images that it can't take.
+  check: Callable[[ConfigDict, ImageShape], None] = lambda model, shape: None
 
 
 def settings(config: ConfigDict, spec: Spec) -> dict[str, Any]:

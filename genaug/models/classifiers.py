@@ -88,7 +88,8 @@ def _cnn(config, spec: Spec, axis_name: str | None):
   return {'classifier': CNN(**settings(config, spec), width=config.model.width, axis_name=axis_name)}
 
 
-def _check_sides(shape: ImageShape) -> None:
+def _check_sides(model, shape: ImageShape) -> None:
+  del model
   for side in shape[:2]:
     stages(side)
 

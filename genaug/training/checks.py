@@ -86,7 +86,7 @@ def check_model(config: ConfigDict, image_shape: ImageShape, classes: int) -> No
   height, _, channels = image_shape
   own = config.data.name == 'image_folder'
   try:
-    NETWORKS[config.model.network].check(image_shape)
+    NETWORKS[config.model.network].check(config.model, image_shape)
   except ValueError as error:
     raise InputError(
       'data.image_size' if own else 'data.name',
