@@ -31,8 +31,8 @@ def get_config() -> ConfigDict:
   c.dtype = 'float32'                   # networks compute in float32 | bfloat16; parameters stay float32
 
   c.data = ConfigDict()
-  c.data.name = 'mnist5k'               # mnist5k | fashion_mnist | emoji64/google | emoji64/twitter | image_folder
-                                        # or any name of TFDS
+  c.data.name = 'mnist5k'               # mnist5k | stacked_mnist | fashion_mnist | emoji64/google | emoji64/twitter
+                                        # | image_folder or any name of TFDS
   c.data.train_split = 'train'          # TFDS split; slices such as train[:1000] are fine
   c.data.test_split = 'test'            # TFDS split the evaluation compares with; '' is none: the training images again
   c.data.per_class = 0                  # training images of each class, drawn by subset_seed; 0 is all
@@ -91,8 +91,9 @@ def get_config() -> ConfigDict:
 
   c.eval = ConfigDict()
   c.eval.metrics = ()                   # any of: distances, coverage, memorisation, diversity (gan, vae, flow), cas
-                                        # (those told the class), discriminator (gan), elbo (vae), held_out
-                                        # (flow), accuracy (classify); the best checkpoint is the first one's
+                                        # (those told the class), modes (stacked_mnist), discriminator (gan), elbo
+                                        # (vae), held_out (flow), accuracy (classify); the best checkpoint is the
+                                        # first one's
   c.eval.features = 'alexnet'           # that images are compared by: alexnet | vgg16 | inception (then it is the FID)
                                         # or package.module:function of your own, uint8 [b, h, w, c] -> [b, d]
   c.eval.inception_weights = ''         # .npz of them, see genaug/metrics/inception.py

@@ -9,12 +9,9 @@ from configs.families import flow
 
 
 def get_config():
-  c = flow.get_config()
+  c = flow.augmented()
   c.data.name = 'image_folder'
   c.augment.hflip.p = 0.5
-  c.augment.border = 'reflect'
   c.model.conditional = False  # True: a class for each folder
-  c.model.dropout = 0.2
-  c.flow.augment = ('translate', 'zoom', 'rotate', 'brightness', 'contrast')
   c.eval.samples = 1000
   return c

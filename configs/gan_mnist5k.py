@@ -9,8 +9,8 @@ from configs.families import gan
 
 
 def get_config(variant=''):
-  c = gan.get_config(variant)
-  c.train.steps = 3000
+  c = gan.dcgan(variant)
+  c.train.steps = 4000
   c.eval.every = 1000
   c.eval.samples = 1000  # as many as there are test images
   return c

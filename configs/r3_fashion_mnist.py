@@ -9,7 +9,6 @@ from configs.families import gan
 
 
 def get_config(variant=''):
-  c = gan.r3(variant)
+  c = gan.small_r3(variant)
   c.data.name = 'fashion_mnist'
-  c.model.update({'width': 32, 'max_width': 64, 'blocks': 1, 'patch': 2})
   return c

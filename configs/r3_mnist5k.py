@@ -9,8 +9,7 @@ from configs.families import gan
 
 
 def get_config(variant=''):
-  c = gan.r3(variant)
-  c.model.update({'width': 32, 'max_width': 64, 'blocks': 1, 'patch': 2})
+  c = gan.small_r3(variant)
   c.train.steps = 3000
   c.eval.update({'every': 1000, 'samples': 1000})  # as many as there are test images
   return c

@@ -9,9 +9,9 @@ from configs.families import gan
 
 
 def get_config(variant='diffaug'):
-  c = gan.r3(variant)
+  c = gan.small_r3(variant)
   c.data.name = 'image_folder'
   c.augment.hflip.p = 0.5
-  c.model.update({'width': 32, 'max_width': 128, 'blocks': 1, 'patch': 2})
+  c.model.conditional = False  # True: a class for each folder
   c.eval.samples = 1000
   return c

@@ -23,7 +23,7 @@ from experiments import cli
 from genaug.data import builders, sources
 from genaug.errors import InputError
 
-KNOWN = ('mnist5k', 'fashion_mnist', 'emoji64/google', 'emoji64/twitter')
+KNOWN = ('mnist5k', 'stacked_mnist', 'fashion_mnist', 'emoji64/google', 'emoji64/twitter')
 EMOJI_SHA256 = {
   'google': 'fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438',
   'twitter': 'f64a530c63bca463bd8317fdc4615ce63a53a0c65018e4ce2d848aaba7a28877',

@@ -12,7 +12,6 @@ import math
 import pathlib
 import shutil
 import sys
-import time
 
 from absl import flags
 
@@ -27,18 +26,10 @@ flags.mark_flag_as_required('config')
 flags.adopt_module_key_flags(cli)
 
 
-def _summarise(runs: list[dict]) -> dict[str, dict[str, float]]:
-  """Mean and interval of every score."""
-  from genaug.study.intervals import mean_interval
-
-  names = [name for name, value in runs[0].items() if name.startswith('eval/') and not isinstance(value, str)]
-  return {name: mean_interval([run[name] for run in runs]) for name in names}
-
-
 def main() -> int:
   from genaug.errors import InputError
-  from genaug.training import loop, workdir
-  from genaug.training.experiment import prepare
+  from genaug.study import seeds
+  from genaug.training import workdir
   from genaug.training.logs import say
 
   parent = pathlib.Path(_WORKDIR.value or f'runs/{cli.config_name()}')
@@ -46,31 +37,25 @@ def main() -> int:
     raise InputError('seeds', ','.join(_SEEDS.value), 'not different whole numbers', '--seeds 0,1,2')
   output, runs = pathlib.Path(_OUTPUT.value), []
   for seed in map(int, _SEEDS.value):
-    config = _CONFIG.value.copy_and_resolve_references()
-    config.seed = seed
-    start = time.perf_counter()
-    say(f'seed {seed}')
-    experiment = prepare(config, pathlib.Path(_DATA_DIR.value), say)
     directory = parent / f'seed{seed}'
-    scores = loop.train(experiment, directory, say, start)
-    if scores is None:
+    say(f'seed {seed}')
+    run = seeds.train(_CONFIG.value, seed, directory, pathlib.Path(_DATA_DIR.value), say)
+    if run is None:
       return 0
-    summary = json.loads((directory / 'summary.json').read_text())
-    # Only a run that was never interrupted says how long one takes.
-    seconds = None if summary['resumed_at'] else summary['seconds']
-    runs.append({'seed': seed, **scores, 'seconds': seconds})
+    picture = run.pop('picture')
+    del run['curve']
+    runs.append(run)
     content = {
       'command': ['python', '-m', 'experiments.seeds', *sys.argv[1:]],
       'config': json.loads(_CONFIG.value.to_json()),
       'environment': workdir.environment(),
-      'summary': _summarise(runs),
+      'summary': seeds.summarise(runs),
       'runs': runs,
     }
     workdir.write_json(output, content)
     if seed == int(_SEEDS.value[0]):
-      name = next(iter(experiment.task.samplers))
-      shutil.copy(directory / 'figures' / f'{name}_{config.train.steps:06d}.png', output.with_suffix('.png'))
-  for name, entry in _summarise(runs).items():
+      shutil.copy(picture, output.with_suffix('.png'))
+  for name, entry in seeds.summarise(runs).items():
     print(f'{name}: {entry["mean"]:.4g} ± {entry.get("half_width_95", math.nan):.2g} (n = {len(runs)} seeds)')
   return 0
 

@@ -44,9 +44,12 @@ CASES = {
     ['config.optim.learning', "'1'", 'config.optim.lr'],
   ),
   'moved key': (lambda t: ['--config.lr=1'], ['config.lr', 'did you mean --config.optim.lr']),
-  'wrong type': (lambda t: ['--config.train.steps=many'], ['config.train.steps', "'many'", 'int such as 3000']),
+  'wrong type': (lambda t: ['--config.train.steps=many'], ['config.train.steps', "'many'", 'int such as 4000']),
   'no number': (lambda t: ['--config.optim.lr=fast'], ['optim.lr', "'fast'", 'not a number', 'at least 0']),
-  'pair of a constant': (lambda t: ['--config.optim.b2=(0.9, 0.99)'], ['optim.b2', '(0.9, 0.99)', 'schedule=cosine']),
+  'pair of a constant': (
+    lambda t: ['--config.optim.schedule=constant', '--config.optim.b2=(0.9, 0.99)'],
+    ['optim.b2', '(0.9, 0.99)', 'schedule=cosine'],
+  ),
   'own optimiser': (lambda t: ['--config.optim.generator.b1=1.5'], ['optim.generator.b1', '1.5', 'out of range']),
   'no such network': (lambda t: ['--config.model.network=vgg'], ['model.network', "'vgg'", 'dcgan']),
   'LeCam of pairs': (
@@ -148,7 +151,7 @@ def test_dry_run_says_what_would_happen_and_trains_nothing(data_dir, tmp_path):
   assert done.returncode == 0, done.stderr
   assert 'Finished XLA compilation' in done.stderr
   assert not (tmp_path / 'run').exists()
-  for part in ('optim.lr = 0.0002', 'generator: ', 'float32[16, 28, 28, 1]', 'temporary', 'GFLOP'):
+  for part in ('optim.lr = 0.0008', 'generator: ', 'float32[16, 28, 28, 1]', 'temporary', 'GFLOP'):
     assert part in done.stdout
 
 

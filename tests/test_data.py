@@ -52,6 +52,19 @@ def test_mnist5k_pixels_and_labels_are_those_of_the_csv(mnist5k):
   assert found == expected
 
 
+def test_stacked_digits_are_three_of_the_same_split(mnist5k, monkeypatch):
+  data_dir, _, digits = mnist5k
+  monkeypatch.setattr(builders.StackedMnist, 'COUNTS', {'train': 60, 'test': 30})
+  data = sources.load(data_config('stacked_mnist'), data_dir, log=lambda _: None)
+  for stacked, single in ((data.train, digits.train), (data.test, digits.test)):
+    of = {image.tobytes(): label for image, label in zip(single.arrays['image'], single.arrays['label'])}
+    for image, label in zip(stacked.arrays['image'], stacked.arrays['label']):
+      hundreds, tens, ones = (of[np.ascontiguousarray(image[..., channel]).tobytes()] for channel in range(3))
+      assert label == 100 * hundreds + 10 * tens + ones
+  assert (len(data.train.arrays['label']), len(data.test.arrays['label'])) == (60, 30)
+  assert data.num_classes == 1000
+
+
 def test_second_load_is_identical_and_silent(mnist5k, capfd):
   data_dir, lines, first = mnist5k
   assert len(lines) == 1

@@ -86,3 +86,60 @@ def test_the_readme_shows_the_results_as_they_are(tmp_path):
   shutil.copy(ROOT / 'README.md', stale)
   stale.write_text(stale.read_text().replace('<!-- configs -->', '<!-- configs --> '))
   assert program('experiments.report', '--check', f'--readme={stale}').returncode == 1
+
+
+STUDY = """
+from ml_collections import ConfigDict
+from tests.conftest import tiny_config
+
+def get_config():
+  config = tiny_config('vae', train__steps=2, eval__metrics=('elbo',), eval__every=1)
+  rows = {name: {'title': name.upper(), 'config': config.copy_and_resolve_references()} for name in ('b', 'a')}
+  rows['a']['config'].model.width = 6
+  table = {'title': 'a table', 'seeds': 2, 'order': ('b', 'a'), 'rows': rows}
+  return ConfigDict({'order': ('table',), 'tables': {'table': table}}).lock()
+"""
+
+
+def test_a_table_is_trained_row_by_row_and_never_twice(data_dir, tmp_path, forked):
+  (tmp_path / 'study.py').write_text(STUDY)
+  arguments = [f'--config={tmp_path / "study.py"}', f'--workdir={tmp_path / "runs"}', f'--data_dir={data_dir}']
+  first = forked('experiments.compare', *arguments, '--config.tables.table.seeds=1', '--rows=a')
+  assert first.returncode == 0, first.stderr
+  whole = forked('experiments.compare', *arguments)
+  assert whole.returncode == 0, whole.stderr
+  content = json.loads((tmp_path / 'runs' / 'table.json').read_text())
+  assert content['order'] == ['b', 'a']
+  for name, width in (('a', 6), ('b', 4)):
+    row = content['rows'][name]
+    assert row['title'] == name.upper()
+    assert row['config']['model']['width'] == width
+    assert [run['seed'] for run in row['runs']] == [0, 1]
+    assert [[line['step'] for line in run['curve']] for run in row['runs']] == [[1], [1]]
+    mean = sum(run['eval/elbo_nats'] for run in row['runs']) / 2
+    assert row['summary']['eval/elbo_nats']['mean'] == pytest.approx(mean)
+  said = [line for line in whole.stdout.splitlines() if line.startswith('table, ')]
+  assert said == ['table, b, seed 0', 'table, b, seed 1', 'table, a, seed 1']
+
+  other = forked('experiments.compare', *arguments, '--config.tables.table.rows.b.config.optim.lr=0.1')
+  assert other.returncode == 2
+  assert 'row b is of another config' in other.stderr
+  unknown = forked('experiments.compare', *arguments, '--rows=c')
+  assert unknown.returncode == 2
+  assert 'any of b, a' in unknown.stderr
+
+
+def test_seeds_of_one_config_are_averaged(data_dir, tmp_path, forked):
+  (tmp_path / 'tiny.py').write_text(
+    'from tests.conftest import tiny_config\n\ndef get_config():\n'
+    "  return tiny_config('vae', train__steps=2, eval__metrics=('elbo',))\n"
+  )
+  arguments = [f'--config={tmp_path / "tiny.py"}', f'--workdir={tmp_path / "runs"}', f'--data_dir={data_dir}']
+  done = forked('experiments.seeds', *arguments, '--seeds=3,5', f'--output={tmp_path / "tiny.json"}')
+  assert done.returncode == 0, done.stderr
+  content = json.loads((tmp_path / 'tiny.json').read_text())
+  assert [run['seed'] for run in content['runs']] == [3, 5]
+  assert content['runs'][0]['eval/elbo_nats'] != content['runs'][1]['eval/elbo_nats']
+  assert 'eval/elbo_nats: ' in done.stdout
+  with Image.open(tmp_path / 'tiny.png') as picture:
+    assert picture.size[0] > 28

@@ -10,7 +10,17 @@ from scipy.spatial.distance import cdist
 
 from genaug.data import sources
 from genaug.errors import InputError
-from genaug.metrics import cas, coverage, distances, diversity, features, memorisation, neighbours, weights
+from genaug.metrics import (
+  classifier,
+  coverage,
+  distances,
+  diversity,
+  features,
+  memorisation,
+  modes,
+  neighbours,
+  weights,
+)
 from genaug.metrics.registry import METRICS, describe
 from genaug.tasks import Sampler
 from genaug.training import checks, figures
@@ -211,7 +221,7 @@ def test_classes_are_scored_apart_where_the_task_is_told_them(score, digits):
 
 
 def test_a_classifier_learns_from_samples_what_their_classes_are(score, digits, monkeypatch):
-  monkeypatch.setattr(cas, 'STEPS', 30)
+  monkeypatch.setattr(classifier, 'STEPS', 30)
   two = digits.of_classes(('0', '1'))
   by_class = jax.numpy.asarray(np.argsort(two.train.arrays['label'], kind='stable').reshape(2, 400))
 
@@ -227,6 +237,43 @@ def test_a_classifier_learns_from_samples_what_their_classes_are(score, digits, 
   assert '30 steps on 200 samples, accuracy on 200 of test' in text
   with pytest.raises(InputError, match='samples have no class'):
     checks.check_config(tiny_config('gan', eval__metrics=('cas',)))
+
+
+def test_modes_and_their_divergence_are_those_of_the_definition():
+  mode = np.repeat([3, 500, 999], [1, 2, 5])
+  assert modes.modes_and_kl(mode)[0] == 3
+  shares = np.bincount(mode, minlength=1000) / len(mode)
+  assert modes.modes_and_kl(mode)[1] == pytest.approx(scipy.stats.entropy(shares, np.full(1000, 1e-3)))
+  assert modes.modes_and_kl(np.arange(1000)) == (1000, pytest.approx(0, abs=1e-12))
+
+
+@pytest.mark.slow
+def test_modes_of_stacked_digits_are_counted(score, digits, monkeypatch):
+  monkeypatch.setattr(classifier, 'STEPS', 250)
+
+  def stacked(split, count):
+    drawn = np.random.default_rng(0).integers(len(split.arrays['label']), size=(count, 3))
+    images = np.moveaxis(split.arrays['image'][drawn, ..., 0], 1, -1)
+    return sources.Split({'image': images, 'label': np.int32(split.arrays['label'][drawn] @ [100, 10, 1])})
+
+  data = digits._replace(
+    train=stacked(digits.train, 1200),
+    test=stacked(digits.test, 200),
+    class_names=tuple(map(str, range(1000))),
+  )
+  # Every image of the training set shows one of these modes to a generator that knows their labels.
+  few = jax.numpy.asarray(np.flatnonzero(np.isin(data.train.arrays['label'] // 100, (3, 4)))[:40])
+  settings = {'data__name': 'stacked_mnist', 'eval__metrics': ('modes',)}
+  some, text = score(lambda images, labels, keys: images[few[np.arange(len(labels)) % 40]], data, **settings)
+  every, _ = score(_copies, data, count=1000, **settings)
+  assert every['eval/digits_accuracy'] > 0.75
+  truth = len(np.unique(data.train.arrays['label'][few]))
+  assert some['eval/modes'] == pytest.approx(truth, abs=10)
+  assert every['eval/modes'] > 400
+  assert every['eval/modes_kl'] < some['eval/modes_kl'] - 1
+  assert text.startswith(f'modes {some["eval/modes"]} of 1,000, KL ')
+  with pytest.raises(InputError, match='of stacked_mnist only'):
+    checks.check_config(tiny_config('gan', eval__metrics=('modes',)))
 
 
 def test_too_few_images_are_said_or_refused(score, digits):

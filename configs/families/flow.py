@@ -36,3 +36,12 @@ def get_config() -> ConfigDict:
   c.flow.guidance = 1.0                 # classifier-free: 1 is none, more is truer to the class and less diverse
   # fmt: on
   return c.lock()
+
+
+def augmented() -> ConfigDict:
+  """For few images: with non-leaky augmentation (Karras et al. 2022, arXiv:2206.00364, appendix F) and dropout."""
+  c = get_config()
+  c.augment.border = 'reflect'
+  c.model.dropout = 0.2
+  c.flow.augment = ('translate', 'zoom', 'rotate', 'brightness', 'contrast')
+  return c

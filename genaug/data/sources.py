@@ -27,6 +27,7 @@ from genaug.errors import InputError
 
 BUILDERS: dict[str, Callable[[ml_collections.ConfigDict, pathlib.Path], tfds.core.DatasetBuilder]] = {
   'mnist5k': lambda config, data_dir: builders.Mnist5k(data_dir=data_dir),
+  'stacked_mnist': lambda config, data_dir: builders.StackedMnist(data_dir=data_dir),
   'fashion_mnist': lambda config, data_dir: builders.FashionMnistFiles(data_dir=data_dir),
   'emoji64/google': lambda config, data_dir: builders.Emoji64(data_dir=data_dir, config='google'),
   'emoji64/twitter': lambda config, data_dir: builders.Emoji64(data_dir=data_dir, config='twitter'),

@@ -3,54 +3,12 @@
 Ravuri and Vinyals 2019, "Classification Accuracy Score for Conditional Generative Models", arXiv:1905.10887.
 """
 
-import functools
-from collections.abc import Callable
-
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Int, UInt8
 from ml_collections import ConfigDict
 
 from genaug.errors import InputError
-from genaug.metrics import Evaluated, Metric, Scores, features
-
-STEPS = 1000  # of a batch of 64; at 28 px half a minute on two cores
-_BATCH = 64
-
-
-class _Classifier(nn.Module):
-  """Three strided convolutions, group norm, the mean over positions, a linear layer."""
-
-  classes: int
-
-  @nn.compact
-  def __call__(self, x: Float[Array, 'b h w c']) -> Float[Array, 'b k']:
-    x = x.astype(jnp.float32) / 127.5 - 1
-    for width in (32, 64, 128):
-      x = nn.relu(nn.GroupNorm(8)(nn.Conv(width, (3, 3), (2, 2))(x)))
-    return nn.Dense(self.classes)(x.mean((1, 2)))
-
-
-@functools.cache
-def _programs(classes: int, steps: int) -> tuple[Callable, ...]:
-  """(init, step, predict), compiled once for all trainings."""
-  classifier, optimizer = _Classifier(classes), optax.adam(optax.cosine_decay_schedule(2e-3, steps))
-
-  def init(x):
-    params = classifier.init(jax.random.key(0), x)
-    return params, optimizer.init(params)
-
-  def loss(params, x, y):
-    return optax.softmax_cross_entropy_with_integer_labels(classifier.apply(params, x), y).mean()
-
-  def step(params, opt, x, y):
-    updates, opt = optimizer.update(jax.grad(loss)(params, x, y), opt)
-    return optax.apply_updates(params, updates), opt
-
-  return *map(jax.jit, (init, step)), jax.jit(lambda params, x: classifier.apply(params, x).argmax(-1))
+from genaug.metrics import Evaluated, Metric, Scores, classifier, features
 
 
 def accuracy_after_training(
@@ -60,15 +18,9 @@ def accuracy_after_training(
   test_label: Int[np.ndarray, ' m'],
   classes: int,
 ) -> float:
-  """Accuracy on the test images of a small classifier that is trained for `STEPS` steps of Adam on the others."""
-  init, step, predict = _programs(classes, STEPS)
-  (params, opt), rng = init(images[:1]), np.random.default_rng(0)
-  for _ in range(STEPS):
-    rows = rng.integers(len(images), size=_BATCH)
-    params, opt = step(params, opt, images[rows], label[rows])
-  padded = np.pad(test_images, ((0, -len(test_images) % 250), (0, 0), (0, 0), (0, 0)))
-  predicted = [predict(params, padded[i : i + 250]) for i in range(0, len(padded), 250)]
-  return float((np.concatenate(predicted)[: len(test_label)] == test_label).mean())
+  """Accuracy on the test images of a small classifier that is trained on the others."""
+  predicted = classifier.train(images, label, classes)(test_images).argmax(-1)
+  return float((predicted == test_label).mean())
 
 
 def _cas(run: Evaluated) -> Scores:
@@ -90,8 +42,8 @@ def _cas(run: Evaluated) -> Scores:
 
 def _text(scores: Scores) -> str:
   return (
-    f'CAS {scores["eval/cas"]:.2%} [small CNN, {STEPS:,} steps on {scores["eval/cas_samples"]:,} samples, accuracy on'
-    f' {scores["eval/cas_images"]:,} of {scores["eval/cas_split"]}; real-vs-real baseline, trained on'
+    f'CAS {scores["eval/cas"]:.2%} [small CNN, {classifier.STEPS:,} steps on {scores["eval/cas_samples"]:,} samples,'
+    f' accuracy on {scores["eval/cas_images"]:,} of {scores["eval/cas_split"]}; real-vs-real baseline, trained on'
     f' {scores["eval/cas_baseline_samples"]:,} training images: {scores["eval/cas_baseline"]:.2%}]'
   )
 

@@ -10,6 +10,7 @@ from genaug.metrics.diversity import DIVERSITY
 from genaug.metrics.held_out import HELD_OUT
 from genaug.metrics.likelihood import ELBO
 from genaug.metrics.memorisation import MEMORISATION
+from genaug.metrics.modes import MODES
 
 METRICS = {
   'distances': DISTANCES,
@@ -17,6 +18,7 @@ METRICS = {
   'memorisation': MEMORISATION,
   'diversity': DIVERSITY,
   'cas': CAS,
+  'modes': MODES,
   'discriminator': DISCRIMINATOR,
   'elbo': ELBO,
   'held_out': HELD_OUT,

@@ -61,7 +61,7 @@ class Log:
 
   def __init__(self, workdir: pathlib.Path, start: int):
     path = workdir / 'metrics.jsonl'
-    self.history = kept = [line for line in _read(path) if line['step'] <= start]
+    self.history = kept = [line for line in logged(workdir) if line['step'] <= start]
     partial = path.with_suffix('.partial')
     partial.write_text(''.join(json.dumps(line) + '\n' for line in kept))
     partial.replace(path)
@@ -86,12 +86,13 @@ class Log:
 
 def logged_scores(workdir: pathlib.Path, step: int) -> dict[str, float | int | str]:
   """What an earlier run logged as its evaluation after that step; empty if it has not."""
-  lines = [line for line in _read(workdir / 'metrics.jsonl') if line['step'] == step]
+  lines = [line for line in logged(workdir) if line['step'] == step]
   return {name: value for line in lines for name, value in line.items() if name.startswith('eval/')}
 
 
-def _read(path: pathlib.Path) -> list[dict]:
-  """Lines of a metrics file; a last line cut short by a kill is left out."""
+def logged(workdir: pathlib.Path) -> list[dict]:
+  """Lines of metrics.jsonl; a last line cut short by a kill is left out."""
+  path = workdir / 'metrics.jsonl'
   lines = []
   for line in path.read_text().splitlines() if path.exists() else ():
     try:

@@ -1,0 +1,93 @@
+"""Which generator to take: tables of many trained models, for experiments.compare.
+
+python -m experiments.compare --config configs/comparisons.py:few_images --output experiments/results
+
+few_images: 100, 200 and 1,000 images of Fashion-MNIST, 217 photographs (experiments.photos); no row is told classes,
+and all rows of a table take about as long on two CPU cores. equal_time: MNIST-5k and Fashion-MNIST, 5 and 15 minutes
+a row. stacked_mnist: how many of 1,000 modes do losses find? Put a row of your own into one of the functions below.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import stacked_mnist
+from configs.families import flow, gan
+
+
+def get_config(study: str) -> ConfigDict:
+  c = ConfigDict({'tables': {}})
+  studies = STUDIES[study]()
+  for name, (title, seeds, rows) in studies.items():
+    rows = {row: {'title': title_of_row, 'config': config} for row, (title_of_row, config) in rows.items()}
+    c.tables[name] = {'title': title, 'seeds': seeds, 'order': tuple(rows), 'rows': rows}
+  c.order = tuple(studies)
+  return c.lock()
+
+
+def _few_images() -> dict:
+  tables = {}
+  for count in (100, 200, 1000):
+    rows = _small(gan_steps=5000, r3_steps=1200, flow_steps=1000)
+    for _, c in rows.values():
+      c.update_from_flattened_dict({'data.name': 'fashion_mnist', 'data.per_class': count // 10})
+    tables[f'fashion_mnist_{count}'] = (f'{count:,} images of Fashion-MNIST', 3 if count == 200 else 1, rows)
+  rows = _small(gan_steps=3000, r3_steps=1200, flow_steps=1200)
+  for _, c in rows.values():
+    c.data.update({'name': 'image_folder', 'folder': 'photos/raccoons'})
+    c.augment.hflip.p = 0.5
+  return tables | {'raccoons': ('217 photographs of raccoons, 64 px', 1, rows)}
+
+
+def _small(gan_steps: int, r3_steps: int, flow_steps: int) -> dict:
+  """Rows for few images, {name: (title, config)}."""
+  dcgan = lambda variant='': _evaluated(gan.dcgan(variant), gan_steps)
+  rows = {
+    'dcgan': ('DCGAN', dcgan()),
+    'dcgan_diffaug': ('DCGAN + DiffAugment', dcgan('diffaug')),
+    'dcgan_ada': ('DCGAN + ADA', dcgan('ada')),
+    'relativistic_diffaug': ('DCGAN, relativistic, R1 + R2 + DiffAugment', dcgan('diffaug')),
+    'r3_diffaug': ('R3GAN + DiffAugment', _evaluated(gan.small_r3('diffaug'), r3_steps)),
+    'flow': ('flow matching', _evaluated(flow.get_config(), flow_steps)),
+    'flow_augment': ('flow matching + non-leaky augmentation + dropout', _evaluated(flow.augmented(), flow_steps)),
+  }
+  rows['relativistic_diffaug'][1].update_from_flattened_dict(gan.LOSSES['r3'])
+  rows['dcgan_ada'][1].gan.ada_kimg = 100.0  # 500 are longer than a run here
+  for _, c in rows.values():
+    c.model.conditional = False
+  return rows
+
+
+def _equal_time() -> dict:
+  tables = {}
+  for data in ('mnist5k', 'fashion_mnist'):
+    for minutes in (5, 15):
+      rows = {
+        'dcgan': ('DCGAN', _evaluated(gan.dcgan(), 1800 * minutes)),
+        'r3': ('R3GAN', _evaluated(gan.small_r3(), 450 * minutes)),
+        'flow': ('flow matching', _evaluated(flow.get_config(), 375 * minutes)),
+      }
+      for _, c in rows.values():
+        c.data.name, c.model.conditional = data, True
+      tables[f'{data}_{minutes}_minutes'] = (f'{data}, {minutes} minutes on two cores', 3, rows)
+  return tables
+
+
+def _stacked_mnist() -> dict:
+  titles = {
+    'dcgan': 'non-saturating',
+    'sngan': 'hinge, spectral norm',
+    'wgan_gp': 'Wasserstein, gradient penalty',
+    'r3': 'relativistic, R1 + R2',
+  }
+  rows = {row: (title, stacked_mnist.get_config(row)) for row, title in titles.items()}
+  return {'stacked_mnist': ('stacked MNIST: modes of 1,000', 1, rows)}
+
+
+def _evaluated(c: ConfigDict, steps: int) -> ConfigDict:
+  """Scored three times, never choosing a checkpoint by it."""
+  c.train.steps = steps
+  c.train.update({'snapshot_every': steps, 'checkpoint_every': steps})
+  c.eval.update({'metrics': ('distances', 'coverage', 'memorisation'), 'every': -(-steps // 3), 'samples': 1000})
+  return c
+
+
+STUDIES = {'few_images': _few_images, 'equal_time': _equal_time, 'stacked_mnist': _stacked_mnist}

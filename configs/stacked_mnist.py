@@ -1,0 +1,19 @@
+"""GANs on stacked MNIST: how many of 1,000 modes do they find? (Srivastava et al. 2017, arXiv:1705.07761)
+
+make train CONFIG=configs/stacked_mnist.py:r3
+
+The same networks, as many images and steps, after the colon: dcgan, sngan (hinge and spectral norm), wgan_gp, or r3
+(relativistic, R1 and R2), the default.
+"""
+
+from configs.families import gan
+
+
+def get_config(loss='r3'):
+  c = gan.dcgan()
+  c.data.name = 'stacked_mnist'
+  c.model.conditional = False
+  c.train.steps = 8000
+  c.eval.update({'metrics': ('modes', 'coverage'), 'samples': 26_000})
+  c.update_from_flattened_dict(gan.LOSSES[loss])
+  return c

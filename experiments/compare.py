@@ -1,0 +1,86 @@
+"""Trains every row of a table with several seeds, and writes their scores: which generator, of how many images?
+
+python -m experiments.compare --config configs/comparisons.py:few_images [--tables raccoons] [--rows dcgan,flow]
+
+Every table is a file of OUTPUT, rewritten after each run. The same command goes on after an interruption: what the file
+holds is not trained again, and an unfinished run resumes from WORKDIR/TABLE/ROW/seed<N>.
+"""
+
+import json
+import pathlib
+import sys
+
+from absl import flags
+
+from experiments import cli
+from genaug.errors import InputError
+
+_CONFIG = cli.define_config()
+_DATA_DIR = cli.define_data_dir()
+_TABLES = flags.DEFINE_list('tables', None, 'Names of tables in the config. Default: all.')
+_ROWS = flags.DEFINE_list('rows', None, 'Names of their rows. Default: all.')
+_WORKDIR = flags.DEFINE_string('workdir', 'runs/comparisons', 'Parent of the runs.')
+_OUTPUT = flags.DEFINE_string('output', None, 'Directory of results. Default: WORKDIR.')
+flags.mark_flag_as_required('config')
+flags.adopt_module_key_flags(cli)
+
+
+def _chosen(flag: flags.FlagHolder, names: tuple[str, ...]) -> list[str]:
+  for name in flag.value or ():
+    if name not in names:
+      raise InputError(flag.name, name, 'not in this config', f'any of {", ".join(names)}')
+  return [name for name in names if name in (flag.value or names)]
+
+
+def _earlier(path: pathlib.Path, table: dict) -> dict:
+  """Rows of the file, {name: {title, config, runs, summary}}. Raises InputError where a row's config is another."""
+  if not path.exists():
+    return {}
+  rows = json.loads(path.read_text())['rows']
+  for name, row in rows.items():
+    if name in table['rows'] and row['config'] != table['rows'][name]['config']:
+      raise InputError(
+        'output', str(path), f'row {name} is of another config', 'move the file, or name another --output'
+      )
+  return rows
+
+
+def main() -> int:
+  from genaug.study import seeds
+  from genaug.training import workdir
+  from genaug.training.logs import say
+
+  tables, output = _CONFIG.value.tables, pathlib.Path(_OUTPUT.value or _WORKDIR.value)
+  for name in _chosen(_TABLES, _CONFIG.value.order):
+    table, path = tables[name], output / f'{name}.json'
+    plain = json.loads(table.to_json())
+    rows = _earlier(path, plain)
+    for seed in range(table.seeds):
+      for row in _chosen(_ROWS, table.order):
+        runs = rows.get(row, {}).get('runs', [])
+        if any(run['seed'] == seed for run in runs):
+          continue
+        config = table.rows[row].config.copy_and_resolve_references()
+        if config.data.per_class:
+          config.data.subset_seed = seed  # other images as well
+        say(f'{name}, {row}, seed {seed}')
+        directory = pathlib.Path(_WORKDIR.value) / name / row / f'seed{seed}'
+        run = seeds.train(config, seed, directory, pathlib.Path(_DATA_DIR.value), say)
+        if run is None:
+          return 0
+        say(f'  {run.pop("picture")}')
+        runs = [*runs, run]
+        rows[row] = plain['rows'][row] | {'runs': runs, 'summary': seeds.summarise(runs)}
+        content = {
+          'command': ['python', '-m', 'experiments.compare', *sys.argv[1:]],
+          'environment': workdir.environment(),
+          'title': table.title,
+          'order': list(table.order),
+          'rows': rows,
+        }
+        workdir.write_json(path, content)
+  return 0
+
+
+if __name__ == '__main__':
+  cli.run(main)
