@@ -1,9 +1,12 @@
-"""Writes images that a trained run makes: COUNT numbered PNG files and a grid of the first 64.
+"""Writes images that a trained run makes: COUNT numbered PNG files and a grid, or one file of arrays.
 
-python -m experiments.sample --workdir runs/gan_mnist5k --count 1000 --output samples/ [--nearest]
+python -m experiments.sample --workdir runs/gan_mnist5k --count 1000 --output samples/ [--nearest] [--interpolate]
+python -m experiments.sample --workdir runs/flow_mnist5k --output samples.npz --guidance 2 --classes 3,7
 
-With --nearest also nearest.png: the first 32, each above the training image that is nearest by eval.features. Those of
-a generator that copies look the same.
+The grid has a column for every class, where the model is told it. --nearest adds nearest.png: the first 32, each above
+the training image that is nearest by eval.features; those of a generator that copies look the same. --interpolate adds
+interpolation.png, a row for every walk from one image's noise to the next one's, and all walks as interpolation.gif.
+An .npz holds `samples`, uint8 [n, h, w, c], and their classes as `label`.
 """
 
 import functools
@@ -15,11 +18,18 @@ from experiments import cli
 
 _DATA_DIR = cli.define_data_dir()
 _WORKDIR, _CHECKPOINT = cli.define_trained()
-_COUNT = flags.DEFINE_integer('count', 64, 'How many images. Labels of a conditional model take turns.', lower_bound=1)
+_COUNT = flags.DEFINE_integer('count', 64, 'How many images. Classes of a conditional model take turns.', lower_bound=1)
 _SAMPLER = flags.DEFINE_string('sampler', None, 'Which of the task. Default: the first that makes images from noise.')
+_CLASSES = flags.DEFINE_list('classes', None, 'Names of the classes to make images of. Default: all.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of the noise.', lower_bound=0)
+_TRUNCATION = flags.DEFINE_float(
+  'truncation', 1.0, 'Scale of the noise: below 1 images are more typical and less diverse.', lower_bound=0.0
+)
+_GUIDANCE = flags.DEFINE_float('guidance', None, 'flow: instead of flow.guidance; more is truer to the class.')
+_STEPS = flags.DEFINE_integer('sample_steps', None, 'flow: instead of flow.sample_steps.', lower_bound=1)
 _NEAREST = flags.DEFINE_bool('nearest', False, 'Show samples above their nearest training images.')
-_OUTPUT = flags.DEFINE_string('output', None, 'Directory to write to; must be new or empty.', required=True)
+_INTERPOLATE = flags.DEFINE_bool('interpolate', False, 'Show images of noise in between that of two others.')
+_OUTPUT = flags.DEFINE_string('output', None, 'Directory, new or empty, or a new .npz file.', required=True)
 flags.adopt_module_key_flags(cli)
 
 
@@ -32,25 +42,50 @@ def main() -> None:
   from genaug.training.experiment import trained
 
   output = pathlib.Path(_OUTPUT.value)
-  if output.exists() and (not output.is_dir() or any(output.iterdir())):
+  to_array = output.suffix == '.npz'
+  if output.exists() and (to_array or not output.is_dir() or any(output.iterdir())):
     raise InputError('output', str(output), 'exists and is not an empty directory', 'name a new --output')
-  load = functools.partial(trained, pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value), _CHECKPOINT.value)
+  if to_array and (_NEAREST.value or _INTERPOLATE.value):
+    raise InputError('output', str(output), 'pictures need a directory', 'leave --nearest and --interpolate out')
+  given = {'flow.guidance': _GUIDANCE.value, 'flow.sample_steps': _STEPS.value}
+  load = functools.partial(
+    trained,
+    pathlib.Path(_WORKDIR.value),
+    pathlib.Path(_DATA_DIR.value),
+    _CHECKPOINT.value,
+    overrides={key: value for key, value in given.items() if value is not None},
+  )
   experiment, state = load(images=False)
   samplers = experiment.task.samplers
   name = _SAMPLER.value or next((name for name, sampler in samplers.items() if not sampler.source), None)
   if name not in samplers:
     problem = f'task {experiment.config.task!r} has no such sampler'
     raise InputError('sampler', name, problem, f'one of {", ".join(samplers)}')
+  if samplers[name].source and (_INTERPOLATE.value or _TRUNCATION.value != 1):
+    problem = 'makes images from others, not from noise'
+    raise InputError('sampler', name, problem, 'leave --interpolate and --truncation out')
+  labels = evaluator.labels_of(experiment, _CLASSES.value)
   if samplers[name].source or _NEAREST.value:
     experiment, state = load()
-  evaluate, key = evaluator.Evaluator(experiment), jax.random.key(_SEED.value)
-  images = np.concatenate(list(evaluate.samples(state, _COUNT.value, key, name)))
+  evaluate, key = evaluator.Evaluator(experiment, _TRUNCATION.value), jax.random.key(_SEED.value)
+  images = np.concatenate(list(evaluate.samples(state, _COUNT.value, key, name, labels)))
+  if to_array:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    classes = {} if labels is None else {'label': np.resize(labels, len(images))}
+    np.savez(output, samples=images, **classes)
+    print(f'{len(images):,} images of step {int(state.step):,} in {output}')
+    return
   for i, image in enumerate(images):
     figures.save_png(output / f'{i:06d}.png', image)
-  figures.save_png(output / 'grid.png', figures.grid(images[:64] / np.float32(255)))
+  columns = evaluator.columns(labels)
+  figures.save_png(output / 'grid.png', figures.grid(images[: columns * (64 // columns)] / np.float32(255), columns))
   if _NEAREST.value:
     figures.save_png(output / 'nearest.png', evaluate.nearest(images))
-  print(f'{len(images):,} images of step {int(state.step):,} in {output}, the first {min(64, len(images))} in grid.png')
+  if _INTERPOLATE.value:
+    walks = evaluate.walks(state, key, name, labels)
+    figures.save_png(output / 'interpolation.png', figures.grid(walks.reshape(-1, *walks.shape[2:]), walks.shape[1]))
+    figures.save_gif(output / 'interpolation.gif', walks[:, :-1].reshape(-1, *walks.shape[2:]))
+  print(f'{len(images):,} images of step {int(state.step):,} in {output}; grid.png shows the first of them')
 
 
 if __name__ == '__main__':

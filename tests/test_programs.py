@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from genaug.errors import InputError
-from genaug.training import loop, workdir
+from genaug.training import evaluator, loop, workdir
 from genaug.training.experiment import prepare, trained
 from tests.conftest import ROOT, program, tiny_config
 
@@ -50,6 +50,87 @@ def test_sample_writes_images_and_overwrites_nothing(finished, data_dir, tmp_pat
   again = forked('experiments.sample', *arguments)
   assert again.returncode == 2
   assert 'name a new --output' in again.stderr
+
+
+@pytest.fixture(scope='module')
+def flow(data_dir, tmp_path_factory):
+  """A tiny flow that is told classes."""
+  directory = tmp_path_factory.mktemp('flow')
+  config = tiny_config('flow', train__steps=5, flow__sample_steps=2)
+  loop.train(prepare(config, data_dir, log=lambda _: None), directory, log=lambda _: None)
+  return directory
+
+
+def test_sample_interpolates_with_a_column_for_every_class(flow, tmp_path, forked):
+  out = tmp_path / 'out'
+  done = forked('experiments.sample', f'--workdir={flow}', f'--output={out}', '--count=70', '--interpolate')
+  assert done.returncode == 0, done.stderr
+  with Image.open(out / 'grid.png') as grid, Image.open(out / '000013.png') as image:
+    assert grid.size == (10 * 58 - 2, 6 * 58 - 2)
+    second = np.asarray(grid)[58 : 58 + 56, 3 * 58 : 3 * 58 + 56]
+    np.testing.assert_array_equal(second[::2, ::2], np.asarray(image))  # the second of class 3
+  with Image.open(out / 'interpolation.gif') as gif:
+    assert (gif.n_frames, gif.size) == (64, (56, 56))
+  with Image.open(out / 'interpolation.png') as walks:
+    assert walks.size == (9 * 58 - 2, 8 * 58 - 2)
+
+
+def test_samples_as_arrays_depend_on_guidance_truncation_and_classes(flow, tmp_path, forked):
+  def samples(name, *flags):
+    path = tmp_path / f'{name}.npz'
+    done = forked('experiments.sample', f'--workdir={flow}', f'--output={path}', '--count=5', *flags)
+    assert done.returncode == 0, done.stderr
+    return np.load(path)
+
+  default = samples('default')
+  assert (default['samples'].shape, default['samples'].dtype) == ((5, 28, 28, 1), np.uint8)
+  np.testing.assert_array_equal(default['label'], range(5))
+  np.testing.assert_array_equal(
+    samples('as trained', '--guidance=1', '--sample_steps=2')['samples'], default['samples']
+  )
+  np.testing.assert_array_equal(samples('two', '--classes=7,3', '--seed=1')['label'], [7, 3, 7, 3, 7])
+  for flag in ('--guidance=3', '--sample_steps=1', '--truncation=0.5'):
+    assert (samples(flag[2:7], flag)['samples'] != default['samples']).any(), flag
+  none = samples('none', '--truncation=0', '--classes=3')['samples']
+  np.testing.assert_array_equal(none, none[:1].repeat(5, axis=0))
+
+
+@pytest.mark.parametrize(
+  ('flags', 'problem'),
+  [
+    (('--classes=eleven',), "classes = 'eleven': no such class"),
+    (('--output=OUT.npz', '--nearest'), 'pictures need a directory'),
+  ],
+)
+def test_sample_refuses_what_can_not_be(flow, tmp_path, flags, problem, forked):
+  flags = [flag.replace('OUT', str(tmp_path / 'out')) for flag in (f'--output={tmp_path / "new"}', *flags)]
+  done = forked('experiments.sample', f'--workdir={flow}', *flags)
+  assert done.returncode == 2
+  assert problem in done.stderr
+
+
+@pytest.mark.parametrize(
+  ('flags', 'problem'),
+  [
+    (('--guidance=2',), 'of task flow, and this run is of task vae'),
+    (('--sampler=reconstructions', '--interpolate'), 'makes images from others'),
+    (('--classes=3',), 'this run is not told classes'),
+  ],
+)
+def test_sample_refuses_what_the_task_has_not(finished, data_dir, tmp_path, flags, problem, forked):
+  flags = [f'--workdir={finished[0]}', f'--data_dir={data_dir}', f'--output={tmp_path / "new"}', *flags]
+  done = forked('experiments.sample', *flags)
+  assert done.returncode == 2
+  assert problem in done.stderr
+  assert not (tmp_path / 'new').exists()
+
+
+def test_walks_begin_and_end_at_samples_and_keep_the_length_of_the_noise():
+  a, b = np.random.default_rng(0).normal(size=(2, 500)).astype(np.float32)
+  walk = evaluator._slerp(a, b, 5)
+  np.testing.assert_allclose(walk[[0, -1]], [a, b], atol=1e-5)
+  lengths = np.linalg.norm(walk, axis=1)
+  assert (lengths > 0.95 * min(lengths[0], lengths[-1])).all()
 
 
 @pytest.mark.parametrize(

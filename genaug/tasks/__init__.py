@@ -43,6 +43,13 @@ class Sampler(NamedTuple):
   sample: Callable[[TrainState, Batch, Keys], Float[Array, 'b h w c']]  # images in [0, 1]
   source: str = ''  # the entry of the batch that an image is made from and shown beneath; '' if it is made from noise
   split: str = 'test'  # where that entry is taken from: train | test
+  noise: Callable[[Keys], Float[Array, 'b ...']] | None = None  # otherwise, what it is made from,
+  generate: Callable[[TrainState, Batch, Float[Array, 'b ...']], Float[Array, 'b h w c']] | None = None  # and how
+
+
+def from_noise(noise: Callable, generate: Callable) -> Sampler:
+  """The sampler of generate(state, batch, noise(keys))."""
+  return Sampler(lambda state, batch, keys: generate(state, batch, noise(keys)), noise=noise, generate=generate)
 
 
 class Task(NamedTuple):

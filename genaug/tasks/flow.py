@@ -18,7 +18,7 @@ from genaug.losses.flow import flow_matching, heun, interpolate, logit_normal_ti
 from genaug.models import Spec
 from genaug.models.registry import NETWORKS
 from genaug.ranges import Number, Subset
-from genaug.tasks import Definition, Sampler, Task, TrainState
+from genaug.tasks import Definition, Task, TrainState, from_noise
 from genaug.tasks.updates import (
   BELOW_ONE,
   apply_gradients,
@@ -109,20 +109,20 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   def sampler(params):
     """Images in [0, 1] of the network with these parameters of the state, of the classes that the batch names."""
 
-    def sample(state, batch, keys):
+    def generate(state, batch, noise):
       variables, guidance = {'params': params(state)['velocity']}, config.flow.guidance
-      noise, none = noise_of(keys), unaugmented(len(keys))
+      none = unaugmented(len(noise))
 
       def velocity(x, t):
         conditional = network.apply(variables, x, t, batch['label'], none)
         if guidance == 1:
           return conditional
-        unconditional = network.apply(variables, x, t, jnp.full(len(keys), null_class), none)
+        unconditional = network.apply(variables, x, t, jnp.full(len(noise), null_class), none)
         return unconditional + guidance * (conditional - unconditional)
 
       return jnp.clip((heun(velocity, noise, config.flow.sample_steps) + 1) / 2, 0, 1)
 
-    return Sampler(sample)
+    return from_noise(noise_of, generate)
 
   samplers = {'samples': sampler(lambda state: state.ema), 'samples_raw': sampler(lambda state: state.params)}
   return Task(init, train_step, eval_step, samplers)

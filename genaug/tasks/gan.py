@@ -14,7 +14,7 @@ from genaug.losses.penalties import PENALTIES
 from genaug.models import Spec, spectral
 from genaug.models.registry import NETWORKS
 from genaug.ranges import Choice, Number, Subset
-from genaug.tasks import Definition, Due, Keys, Sampler, Task, TrainState
+from genaug.tasks import Definition, Due, Keys, Task, TrainState, from_noise
 from genaug.tasks.diagnosis import diagnose_gan
 from genaug.tasks.updates import (
   apply_gradients,
@@ -208,15 +208,15 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     )
     return new_state, metrics
 
-  def generated(variables, batch, keys):
-    return generator.apply(variables, latents(keys), batch['label'], train=False)
+  def generated(variables, batch, z):
+    return generator.apply(variables, z, batch['label'], train=False)
 
   def eval_step(state, batch, keys):
     """Whether the discriminator takes a test image, augmented as in training, for real: 1, 0, 1/2 if it can't tell."""
     streams = split_keys(keys, ('latent', 'real', 'fake'))
     images = {
       'real': 2 * batch['image'].astype(jnp.float32) / 255 - 1,
-      'fake': generated(raw_generator(state), batch, streams['latent']),
+      'fake': generated(raw_generator(state), batch, latents(streams['latent'])),
     }
     variables = state.params['discriminator'], state.stats.get('discriminator', {})
     real, fake = (
@@ -227,7 +227,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
 
   def sampler(variables):
     """Images in [0, 1] of the generator with these variables of the state, batch norm in inference mode."""
-    return Sampler(lambda state, batch, keys: jnp.clip((generated(variables(state), batch, keys) + 1) / 2, 0, 1))
+    return from_noise(latents, lambda state, batch, z: jnp.clip((generated(variables(state), batch, z) + 1) / 2, 0, 1))
 
   samplers = {'samples': sampler(lambda state: state.ema['generator']), 'samples_raw': sampler(raw_generator)}
   return Task(init, train_step, eval_step, samplers, due if intervals else None)

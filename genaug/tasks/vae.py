@@ -12,7 +12,7 @@ from genaug.losses import likelihood
 from genaug.models import Spec
 from genaug.models.registry import NETWORKS
 from genaug.ranges import Choice, Number
-from genaug.tasks import Definition, Sampler, Task, TrainState
+from genaug.tasks import Definition, Sampler, Task, TrainState, from_noise
 from genaug.tasks.updates import apply_gradients, gradients, optimizers, ranges_of, split_keys
 
 _ROLES = ('encoder', 'decoder')
@@ -96,9 +96,11 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       'bits_per_dim': likelihood.bits_per_dim(-elbo, math.prod(spec.image_shape), config.vae.likelihood),
     }
 
-  def sample(state, batch, keys):
-    """Mean images of latents drawn from the prior."""
-    z = jax.vmap(lambda key: jax.random.normal(key, (config.model.z_dim,)))(keys)
+  def latents(keys):
+    return jax.vmap(lambda key: jax.random.normal(key, (config.model.z_dim,)))(keys)
+
+  def generate(state, batch, z):
+    """Mean images."""
     return jax.nn.sigmoid(decode(state.params, z, batch['label'])[0])
 
   def reconstruct(state, batch, keys):
@@ -107,7 +109,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     mean, _ = encode(state.params, x, batch['label'])
     return jax.nn.sigmoid(decode(state.params, mean, batch['label'])[0])
 
-  samplers = {'reconstructions': Sampler(reconstruct, source='image'), 'samples': Sampler(sample)}
+  samplers = {'reconstructions': Sampler(reconstruct, source='image'), 'samples': from_noise(latents, generate)}
   return Task(init, train_step, eval_step, samplers)
 
 

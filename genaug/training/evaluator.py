@@ -1,7 +1,7 @@
 """What a trained state makes of data: scores, samples, outputs of single images, pictures for a snapshot."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import jax
@@ -10,22 +10,27 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 from genaug.data.sources import Split
+from genaug.errors import InputError
 from genaug.metrics import Evaluated, Scores, features, neighbours
 from genaug.metrics.registry import METRICS
+from genaug.tasks import Sampler, from_noise
 from genaug.training import figures
 from genaug.training.experiment import Experiment
 
-_SNAPSHOT = 64  # images in a grid; where each is shown beneath its source, half of them
+_SNAPSHOT = 64  # images in a grid at most; where each is shown beneath its source, half of them
+_WALKS, _WALK_STEPS = 8, 9
 
 
 class Evaluator:
   """Compiles once, keeps what metrics know of the real images, and scores as many states as it is given."""
 
-  def __init__(self, experiment: Experiment):
+  def __init__(self, experiment: Experiment, truncation: float = 1.0):
+    """Noise that images are made from is scaled by `truncation`."""
     self._config, self._dataset, self._spec = experiment.config, experiment.dataset, experiment.spec
     self._task, self._keys = experiment.task, experiment.keys
     self._eval_step = self._task.eval_step and jax.jit(self._task.eval_step)
-    self._sample = jax.jit(lambda name, *args: self._task.samplers[name].sample(*args), static_argnums=0)
+    samplers = {name: truncated(sampler, truncation) for name, sampler in self._task.samplers.items()}
+    self._sample = jax.jit(lambda name, *args: samplers[name].sample(*args), static_argnums=0)
     self._cache: dict = {}
 
   def __call__(self, state: PyTree, split: Split | None = None) -> Scores:
@@ -113,20 +118,37 @@ class Evaluator:
     state = jax.device_get(state)
     grids, diversity = {}, {}
     for name, sampler in self._task.samplers.items():
-      index = np.arange(_SNAPSHOT // 2 if sampler.source else _SNAPSHOT)
+      wide = 8 if sampler.source else columns(self._turns(None, np.arange(self._spec.num_classes)))
+      index = np.arange(_SNAPSHOT // 2 if sampler.source else wide * (_SNAPSHOT // wide))
       batch = self._batch(name, index)
       images = np.asarray(self._sample(name, state, batch, _keys_of(self._keys.snapshot, index)))
       if sampler.source:
         images = figures.beside(batch[sampler.source] / np.float32(255), images)
       else:
         diversity[f'diversity/{name}'] = mean_distance(images) / max(self._real_distance, 1e-6)
-      grids[name] = figures.grid(images)
+      grids[name] = figures.grid(images, wide)
     return grids, diversity
 
   @cached_property
   def _real_distance(self) -> float:
     real = self._dataset.train.arrays['image']
     return mean_distance(real[np.random.default_rng(0).permutation(len(real))[:_SNAPSHOT]] / np.float32(255))
+
+  def walks(
+    self, state: PyTree, key: Key[Array, ''], sampler: str, labels: Int[np.ndarray, ' n'] | None = None
+  ) -> Float[np.ndarray, 'walks steps h w c']:
+    """Images in [0, 1] of noise on the great circle from each of eight draws to the next and back to the first.
+
+    Spherical, as in White 2016 (arXiv:1609.04468), section 2: halfway along a line noise is shorter than it ever is.
+    A walk keeps to the class of its first draw.
+    """
+    made, index = self._task.samplers[sampler], np.arange(_WALKS)
+    noise = np.asarray(made.noise(_keys_of(key, index)))
+    label = self._batch(sampler, index, labels)['label'].repeat(_WALK_STEPS)
+    between = np.stack([_slerp(a, b, _WALK_STEPS) for a, b in zip(noise, np.roll(noise, -1, axis=0))])
+    generate = jax.jit(lambda state, noise, label: made.generate(state, {'label': label}, noise))
+    images = np.asarray(generate(state, between.reshape(-1, *noise.shape[1:]), label))
+    return images.reshape(_WALKS, _WALK_STEPS, *images.shape[1:])
 
   def nearest(self, images: UInt8[np.ndarray, 'n h w c']) -> UInt8[np.ndarray, 'H W c']:
     """A grid of the first images, each above the training image that is nearest by `eval.features`."""
@@ -139,6 +161,40 @@ class Evaluator:
     data = self._config.data
     held_out = f'{data.validation} of {data.per_class or "all"} a class of {data.train_split}, fold {data.fold}'
     return held_out if data.validation else data.test_split or data.train_split
+
+
+def truncated(sampler: Sampler, truncation: float) -> Sampler:
+  """Of noise that is scaled; samplers that make images from others stay as they are."""
+  if truncation == 1 or sampler.noise is None:
+    return sampler
+  return from_noise(lambda keys: truncation * sampler.noise(keys), sampler.generate)
+
+
+def columns(labels: Int[np.ndarray, ' n'] | None) -> int:
+  """Of a grid of images whose labels take turns: one for every class, where these are 4 to 16, else 8."""
+  return len(labels) if labels is not None and 4 <= len(labels) <= 16 else 8
+
+
+def labels_of(experiment: Experiment, names: Sequence[str] | None) -> Int[np.ndarray, ' n'] | None:
+  """Labels of the classes with these names, all for None; None for a model that is not told classes.
+
+  Raises InputError for a name that there is not.
+  """
+  found, classes = experiment.dataset.class_names, experiment.spec.num_classes
+  for name in names or ():
+    if not classes:
+      raise InputError('classes', ','.join(names), 'this run is not told classes', 'leave it out')
+    if name not in found:
+      raise InputError('classes', name, 'no such class', f'any of {", ".join(found)}')
+  chosen = range(classes) if names is None else map(found.index, names)
+  return np.array(list(chosen), np.int32) if classes else None
+
+
+def _slerp(a: Float[np.ndarray, '...'], b: Float[np.ndarray, '...'], steps: int) -> Float[np.ndarray, 'steps ...']:
+  cosine = np.vdot(a, b) / np.linalg.norm(a) / np.linalg.norm(b)
+  angle, t = np.arccos(np.clip(cosine, -1, 1)), np.linspace(0, 1, steps, dtype=np.float32)
+  weights = np.sin([(1 - t) * angle, t * angle]) / np.sin(angle)
+  return np.tensordot(weights.T, np.stack([a, b]), axes=1).astype(np.float32)
 
 
 def mean_distance(images: Float[np.ndarray, 'n h w c']) -> float:

@@ -1,8 +1,9 @@
 """A config, checked against its data and this machine, ready to train or to evaluate."""
 
 import pathlib
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import jax
 from jaxtyping import Array, Key, PyTree
@@ -94,14 +95,21 @@ def trained(
   which: str,
   log: Callable[[str], None] = print,
   images: bool = True,
+  overrides: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Experiment, PyTree]:
   """The experiment of a workdir with its state at the 'best', the 'latest' or the checkpoint of a given step.
 
   Without any evaluation the best is the latest. Without `images` its data set is empty, and the files it was trained on
-  need not be there; with them, what was prepared of a folder that is gone is enough. Changes nothing in the workdir.
-  Raises InputError, also for data of other classes; tells `log` of other images.
+  need not be there; with them, what was prepared of a folder that is gone is enough. `overrides` are of keys that
+  change no parameter. Changes nothing in the workdir. Raises InputError, also for data of other classes; tells `log` of
+  other images.
   """
   config = ConfigDict(workdir.read_config(directory))
+  for key, value in overrides.items():
+    section, _, name = key.partition('.')
+    if name not in config.get(section, {}):
+      raise InputError(name, value, f'of task {section}, and this run is of task {config.task}', 'leave it out')
+    config.update_from_flattened_dict({key: value})
   saved = checkpoint.Checkpoints(directory, 1, *best_metric(config), read_only=True)
   steps = [str(step) for step in saved.steps()]
   if not steps or which not in ('best', 'latest', *steps):

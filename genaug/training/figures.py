@@ -25,6 +25,14 @@ def save_png(path: pathlib.Path, image: UInt8[np.ndarray, 'h w c']) -> None:
   Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path)
 
 
+def save_gif(path: pathlib.Path, images: Float[np.ndarray, 'n h w c'], milliseconds: int = 80) -> None:
+  """Images in [0, 1] one after another, for ever; small ones enlarged."""
+  frames = [
+    Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame) for frame in (grid(x[None], 1) for x in images)
+  ]
+  frames[0].save(path, save_all=True, append_images=frames[1:], duration=milliseconds, loop=0)
+
+
 def beside(top: Float[np.ndarray, 'n h w c'], bottom: Float[np.ndarray, 'n h w c'], columns: int = 8):
   """Rows of `top` and `bottom` in turn, for originals above their reconstructions; white where a row is not full."""
   padding = ((0, -len(top) % columns), (0, 0), (0, 0), (0, 0))
