@@ -52,7 +52,7 @@ def main() -> int:
 
   tables, output = _CONFIG.value.tables, pathlib.Path(_OUTPUT.value or _WORKDIR.value)
   for name in _chosen(_TABLES, _CONFIG.value.order):
-    table, path = tables[name], output / f'{name}.json'
+    table, path = tables[name], output / f'generators_{name}.json'
     plain = json.loads(table.to_json())
     rows = _earlier(path, plain)
     for seed in range(table.seeds):

@@ -189,7 +189,7 @@ def test_a_table_is_trained_row_by_row_and_never_twice(data_dir, tmp_path, forke
   assert first.returncode == 0, first.stderr
   whole = forked('experiments.compare', *arguments)
   assert whole.returncode == 0, whole.stderr
-  content = json.loads((tmp_path / 'runs' / 'table.json').read_text())
+  content = json.loads((tmp_path / 'runs' / 'generators_table.json').read_text())
   assert content['order'] == ['b', 'a']
   for name, width in (('a', 6), ('b', 4)):
     row = content['rows'][name]

@@ -13,6 +13,7 @@ from PIL import Image
 from experiments.report import answers, charts, page, runs
 from genaug.errors import InputError
 from genaug.study.headline import _compared
+from genaug.study.seeds import summarise
 from tests.conftest import ROOT, program
 
 HOSTILE = '<script>alert(1)</script>"\'&'
@@ -263,6 +264,39 @@ def test_the_readme_gets_the_headline_and_no_place_of_this_machine(tmp_path):
   readme.write_text(readme.read_text().replace('<!-- configs -->', ''))
   done = program('experiments.report', f'--results={results}', f'--readme={readme}')
   assert (done.returncode, 'no section configs' in done.stderr) == (2, True)
+
+
+def test_generators_are_compared_in_the_order_of_their_table(tmp_path):
+  protocol = {'eval/samples': 1000, 'eval/reference_samples': 10_000, 'eval/reference_split': 'test'}
+  protocol |= {'eval/network': 'alexnet relu5', 'eval/baseline_samples': 200, 'eval/fd_baseline': 5.125}
+
+  def row(title, *distances):
+    curve = [{'step': 10, 'train/loss': 1.0, 'eval/fd': 30.0}]
+    runs = [{'seed': i, 'seconds': 60, 'eval/fd': d, **protocol, 'curve': curve} for i, d in enumerate(distances)]
+    return {'title': title, 'config': {'train': {'steps': 20}}, 'runs': runs, 'summary': summarise(runs)}
+
+  content = {
+    'title': 'few images',
+    'order': ['dcgan', 'flow', 'not trained yet'],
+    'command': ['python', '-m', 'experiments.compare', '--workdir=/here', '--tables=few'],
+    'rows': {'flow': row('flow matching', 6.0), 'dcgan': row('DCGAN', 9.0, 10.0, 11.0)},
+  }
+  results = tmp_path / 'results'
+  results.mkdir()
+  saved(results / 'generators_few.json', content)
+  for file in ('README.md', 'experiments/results/headline_mnist5k.json'):
+    shutil.copy(ROOT / file, results if file.endswith('json') else tmp_path)
+  assert program('experiments.report', f'--results={results}', f'--readme={tmp_path / "README.md"}').returncode == 0
+  section = (results / 'README.md').read_text().partition('### few images')[2].splitlines()
+  assert section[2:7] == [
+    '| generator | seeds | steps | minutes | FD | FD on the way |',
+    '| --- | --- | --- | --- | --- | --- |',
+    '| DCGAN | 3 | 20 | 1.0 | 10.00 ± 2.48 | 30.00 |',
+    '| flow matching | 1 | 20 | 1.0 | 6.00 | 30.00 |',
+    '| real images |  |  |  | 5.12 |  |',
+  ]
+  assert '1,000 samples v 10,000 of test, alexnet relu5; baseline of 200 training images' in section
+  assert '`python -m experiments.compare --tables=few`' in section
 
 
 @pytest.mark.parametrize('path', sorted((ROOT / 'experiments' / 'results').glob('*.json')), ids=lambda path: path.stem)

@@ -90,6 +90,10 @@ def results(directory: pathlib.Path) -> str:
   trained = {name: result for name, result in loaded.items() if {'runs', 'summary'} <= result.keys()}
   parts += ['## Generative models', _TRAINED, _quality(trained)]
   parts += [_portable(result['command']) for result in trained.values()]
+  compared = [result for result in loaded.values() if {'order', 'rows'} <= result.keys()]
+  if compared:
+    parts += ['## Which generator, of how many images', _COMPARED]
+    parts += [part for result in compared for part in (f'### {result["title"]}', *_generators(result))]
   for name, (title, table, render) in BENCHMARKS.items():
     if name in loaded:
       command = f'`python -m experiments.bench {table} --output experiments/results/{name}.json`'
@@ -105,6 +109,12 @@ _TRAINED = """FD and KID use AlexNet's relu5 features (images bilinear to 64x64,
 "FID"), generated images against the test split, averaged weights, batch norm in inference mode. The real-vs-real
 baseline is the distance of as many real training images (of all, where there are fewer). ± is the half width of a 95 %
 t-interval over seeds."""
+
+
+_COMPARED = """Scores as above; coverage and AuthPct: arXiv:2002.09797 with k = 5, arXiv:2102.08921. An AuthPct far below that
+of real images means copies, which FD rewards. The last row has the figures of real images: training images v test
+images, of AuthPct test images v training images; where there are few training images their FD is high as it is. Minutes
+are of whole runs with three evaluations, beside other work on the same cores, so steps say more of cost."""
 
 
 def _headline(result: dict) -> str:
@@ -149,6 +159,40 @@ def _quality(trained: dict[str, dict]) -> str:
     start = [f'[`{name}`](../../configs/{name}.py)', f'{config["train"]["steps"]:,}', f'{len(result["runs"])}']
     rows.append([*start, *(_interval(result, f'eval/{key}', n) for key, n in scores), images, _time(result)])
   return markdown([*header, 'images', 'time a run'], rows)
+
+
+_SCORES = {  # key: (column, digits)
+  'eval/fd': ('FD', 2),
+  'eval/kid': ('KID', 3),
+  'eval/coverage': ('coverage', 2),
+  'eval/authpct': ('AuthPct', 0),
+  'eval/modes': ('modes', 0),
+  'eval/modes_kl': ('KL, nats', 3),
+}
+
+
+def _generators(result: dict) -> list[str]:
+  """A table of experiments.compare: scores of every row at the end, FD on the way, what it is of, the command."""
+  rows = {name: result['rows'][name] for name in result['order'] if name in result['rows']}
+  shown = [key for key in _SCORES if all(key in row['summary'] for row in rows.values())]
+  primary, body = shown[0], []
+  for row in rows.values():
+    first = row['runs'][0]
+    baseline = [row['summary'].get(f'{key}_baseline', {}).get('mean') for key in shown]
+    on_the_way = [f'{line[primary]:.{_SCORES[primary][1]}f}' for line in first['curve'] if primary in line]
+    scores = [_interval(row, key, _SCORES[key][1]) for key in shown]
+    seconds = [run['seconds'] for run in row['runs'] if run['seconds']]
+    minutes = f'{statistics.fmean(seconds) / 60:.1f}' if seconds else ''
+    steps = f'{row["config"]["train"]["steps"]:,}'
+    body.append([row['title'], str(len(row['runs'])), steps, minutes, *scores, ', '.join(on_the_way)])
+  real = [f'{mean:.{_SCORES[key][1]}f}' if mean is not None else '' for key, mean in zip(shown, baseline)]
+  body.append(['real images', '', '', '', *real, ''])
+  header = ['generator', 'seeds', 'steps', 'minutes', *(_SCORES[key][0] for key in shown)]
+  sizes = (
+    f'{first["eval/samples"]:,} samples v {first["eval/reference_samples"]:,} of {first["eval/reference_split"]},'
+    f' {first["eval/network"]}; baseline of {first["eval/baseline_samples"]:,} training images'
+  )
+  return [markdown([*header, f'{_SCORES[primary][0]} on the way'], body), sizes, _portable(result['command'])]
 
 
 def _about(result: dict) -> str:

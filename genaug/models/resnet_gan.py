@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from genaug.models import Network, Spec, settings
 from genaug.models.gan_layers import Logit, minibatch_stddev, widths
-from genaug.models.layers import ConvPool, UpsampleConv, check_square, stages
+from genaug.models.layers import Conv3x3, ConvPool, UpsampleConv, check_square, stages
 
 _init = nn.initializers.xavier_uniform()
 
@@ -62,11 +62,11 @@ class Generator(nn.Module):
     for features in reversed(upwards):
       h = nn.relu(norm()(x, label, train))
       h = nn.relu(norm()(UpsampleConv(features, **unbiased)(h), label, train))
-      h = nn.Conv(features, (3, 3), **unbiased)(h)
+      h = Conv3x3(features, **unbiased)(h)
       # A 1x1 convolution and nearest upsampling commute; this way round it has a quarter of the pixels.
       x = h + nn.Dense(features, **unbiased)(x).repeat(2, 1).repeat(2, 2)  # [b, base * 2^i, ..., features]
     x = nn.relu(norm()(x, label, train))
-    return jnp.tanh(nn.Conv(channels, (3, 3), **options)(x).astype(jnp.float32))
+    return jnp.tanh(Conv3x3(channels, **options)(x).astype(jnp.float32))
 
 
 class Discriminator(nn.Module):
@@ -85,13 +85,13 @@ class Discriminator(nn.Module):
     pool = partial(nn.avg_pool, window_shape=(2, 2), strides=(2, 2))
     x = x.astype(self.dtype)
     for i, features in enumerate(downwards):
-      h = nn.Conv(features, (3, 3), **options)(nn.relu(x) if i else x)
+      h = Conv3x3(features, **options)(nn.relu(x) if i else x)
       h = ConvPool(features, **options)(nn.relu(h))
       x = h + nn.Dense(features, **options)(pool(x))  # [b, side / 2^(i+1), ..., features]
     if self.minibatch_stddev:
       x = minibatch_stddev(x)
-    h = nn.Conv(lowest, (3, 3), **options)(nn.relu(x))
-    x = nn.Conv(lowest, (3, 3), **options)(nn.relu(h)) + nn.Dense(lowest, **options)(x)
+    h = Conv3x3(lowest, **options)(nn.relu(x))
+    x = Conv3x3(lowest, **options)(nn.relu(h)) + nn.Dense(lowest, **options)(x)
     return Logit(self.spec.num_classes)(nn.relu(x).sum((1, 2)), label)
 
 
