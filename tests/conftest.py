@@ -42,7 +42,7 @@ TINY = {
 }
 ADA = {'gan__d_augment': 'ada', 'gan__ada_p': 0.5, 'gan__ada_kimg': 1.0}  # p moves within a few steps
 EXTRA = {  # what runs are resumed and spread over devices with
-  'gan': ADA,
+  'gan': ADA | {'optim__lr': 2e-4},
   'flow': {
     'flow__augment': ('hflip', 'translate'),
     'flow__augment_p': 0.5,
@@ -51,6 +51,7 @@ EXTRA = {  # what runs are resumed and spread over devices with
   },
   'r3': {
     'model__network': 'r3',
+    'optim__lr': 2e-4,
     'model__conditional': True,
     'model__blocks': 1,
     'model__patch': 2,
@@ -63,6 +64,7 @@ EXTRA = {  # what runs are resumed and spread over devices with
   },
   'resnet': {
     'model__network': 'resnet',
+    'optim__lr': 2e-4,  # after three steps rounding errors are as large as it
     'model__conditional': True,
     'model__d_norm': 'spectral',
     'model__minibatch_stddev': True,

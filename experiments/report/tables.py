@@ -111,10 +111,10 @@ baseline is the distance of as many real training images (of all, where there ar
 t-interval over seeds."""
 
 
-_COMPARED = """Scores as above; coverage and AuthPct: arXiv:2002.09797 with k = 5, arXiv:2102.08921. An AuthPct far below that
-of real images means copies, which FD rewards. The last row has the figures of real images: training images v test
-images, of AuthPct test images v training images; where there are few training images their FD is high as it is. Minutes
-are of whole runs with three evaluations, beside other work on the same cores, so steps say more of cost."""
+_COMPARED = """Scores as above; coverage and AuthPct: arXiv:2002.09797 with k = 5, arXiv:2102.08921. An AuthPct far
+below that of real images means copies, which FD rewards. The last row has the figures of real images: training images
+v test images, of AuthPct test images v training images; where there are few training images their FD is high as it
+is. Minutes are of whole runs with three evaluations, beside other work on the same cores, so steps say more of cost."""
 
 
 def _headline(result: dict) -> str:
