@@ -54,7 +54,7 @@ EXTRA = {  # what runs are resumed and spread over devices with
     'optim__lr': 2e-4,
     'model__conditional': True,
     'model__blocks': 1,
-    'model__patch': 2,
+    'model__stride': 2,
     'gan__loss': 'relativistic',
     'gan__r1': 0.5,
     'gan__r2': 0.5,

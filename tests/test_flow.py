@@ -18,8 +18,7 @@ from genaug.losses.flow import flow_matching, heun, interpolate, logit_normal_ti
 from genaug.metrics import Evaluated
 from genaug.metrics.registry import METRICS, describe
 from genaug.models import Spec
-from genaug.models.layers import depth_to_space, space_to_depth
-from genaug.models.unet import UNet, levels
+from genaug.models.unet import UNet, depth_to_space, levels, space_to_depth
 from genaug.tasks.registry import TASKS
 from genaug.training import loop
 from genaug.training.evaluator import Evaluator

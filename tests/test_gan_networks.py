@@ -26,10 +26,10 @@ def _build(name, spec, axis_name=None, **settings):
 
 @pytest.mark.parametrize('side', [28, 32, 64, 128])
 @pytest.mark.parametrize('classes', [0, 5])
-@pytest.mark.parametrize(('name', 'patch'), [*((name, 1) for name in GANS), ('r3', 2)])
-def test_every_network_has_the_shapes_it_says(name, patch, classes, side):
+@pytest.mark.parametrize(('name', 'stride'), [*((name, 1) for name in GANS), ('r3', 2)])
+def test_every_network_has_the_shapes_it_says(name, stride, classes, side):
   spec, key = Spec((side, side, 3), classes), jax.random.key(0)
-  networks = _build(name, spec, dtype='bfloat16', model__patch=patch)
+  networks = _build(name, spec, dtype='bfloat16', model__stride=stride)
   images = jax.ShapeDtypeStruct((4, side, side, 3), jnp.float32)
   z, label = jax.ShapeDtypeStruct((4, 6), jnp.float32), jax.ShapeDtypeStruct((4,), jnp.int32)
   fake, g = jax.eval_shape(functools.partial(networks['generator'].init_with_output, train=True), key, z, label)
@@ -39,10 +39,9 @@ def test_every_network_has_the_shapes_it_says(name, patch, classes, side):
   assert {leaf.dtype for leaf in jax.tree.leaves((g, d))} == {jnp.dtype('float32')}
 
 
-@pytest.mark.parametrize(('patch', 'side'), [(3, 28), (4, 28), (8, 40)])
-def test_r3_refuses_patches_that_do_not_fit(patch, side):
-  model = tiny_config('gan', model__network='r3', model__patch=patch).model
-  message = 'multiples of model.patch=3' if patch == 3 else f'side must be .* got {side // patch}'
+@pytest.mark.parametrize(('side', 'message'), [(27, 'must be even for model.stride=2'), (12, 'side must be .* got 6')])
+def test_r3_refuses_sides_that_its_stride_does_not_fit(side, message):
+  model = tiny_config('gan', model__network='r3', model__stride=2).model
   with pytest.raises(ValueError, match=message):
     NETWORKS['r3'].check(model, (side, side, 1))
 

@@ -42,7 +42,7 @@ def get_config(variant: str = '') -> ConfigDict:
   c.model.z_dim = 100                   # size of the latent vector
   c.model.max_width = 512               # resnet, r3: where the doubling of channels with every halving stops
   c.model.blocks = 2                    # r3: residual blocks at every resolution
-  c.model.patch = 1                     # r3: side of the squares of pixels that are one to its networks; 2 is faster
+  c.model.stride = 1                    # r3: of the convolution next to the image; with 2 no layer works at full size
   c.model.d_norm = 'batch'              # of the discriminator: batch (dcgan's; the others have none) | none | spectral
   c.model.minibatch_stddev = False      # show the discriminator how much the images of a group differ
   c.optim.update(base.own_optimizers('generator', 'discriminator'))
@@ -92,6 +92,6 @@ def r3(variant: str = '') -> ConfigDict:
 def small_r3(variant: str = '') -> ConfigDict:
   """Small enough for a CPU: no layer works at full resolution."""
   c = r3(variant)
-  c.model.update({'width': 32, 'max_width': 128, 'blocks': 1, 'patch': 2, 'conditional': True})
+  c.model.update({'width': 32, 'max_width': 128, 'blocks': 1, 'stride': 2, 'conditional': True})
   c.optim.lr = 8e-4
   return c

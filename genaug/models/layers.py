@@ -161,20 +161,6 @@ def _on_cpu(*arrays: Array) -> bool:
   return jax.default_backend() == 'cpu' and not any(axes)
 
 
-def space_to_depth(x: Float[Array, 'b H W c'], patch: int) -> Float[Array, 'b h w d']:
-  """Every patch x patch pixels as the channels of one."""
-  b, h, w, c = x.shape
-  x = x.reshape(b, h // patch, patch, w // patch, patch, c)
-  return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // patch, w // patch, -1)
-
-
-def depth_to_space(x: Float[Array, 'b h w d'], patch: int) -> Float[Array, 'b H W c']:
-  """The inverse of `space_to_depth`."""
-  b, h, w, d = x.shape
-  x = x.reshape(b, h, w, patch, patch, d // patch**2)
-  return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * patch, w * patch, -1)
-
-
 def stages(side: int) -> tuple[int, int]:
   """(base side, number of doublings) for an image side: halved until at most 7.
 

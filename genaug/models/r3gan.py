@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from genaug.models import ImageShape, Network, Spec, settings
 from genaug.models.gan_layers import Logit, minibatch_stddev, smooth_down, smooth_up, widths
-from genaug.models.layers import Conv3x3, check_square, depth_to_space, space_to_depth, stages
+from genaug.models.layers import Conv3x3, ConvDown, ConvUp, check_square, stages
 
 _SLOPE = 0.2  # of the leaky ReLU
 _GROUP = 16  # channels of a group of the 3x3 convolution
@@ -45,15 +45,15 @@ class Generator(nn.Module):
   width: int = 64
   max_width: int = 512
   blocks: int = 2
-  patch: int = 1
+  stride: int = 1
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
   def __call__(self, z: Float[Array, 'b d'], label: Int[Array, ' b'], train: bool) -> Float[Array, 'b h w c']:
     del train
     side, _, channels = self.spec.image_shape
-    base, doublings = stages(side // self.patch)
-    *upwards, lowest = widths(side // self.patch, self.width, self.max_width)
+    base, doublings = stages(side // self.stride)
+    *upwards, lowest = widths(side // self.stride, self.width, self.max_width)
     if self.spec.num_classes:
       z = jnp.concatenate([z, nn.Embed(self.spec.num_classes, z.shape[-1], name='label')(label)], axis=-1)
 
@@ -68,9 +68,9 @@ class Generator(nn.Module):
     for features in reversed(upwards):
       if features != x.shape[-1]:
         x = nn.Dense(features, use_bias=False, kernel_init=_linear, dtype=self.dtype)(x)
-      x = stage(smooth_up(x))  # [b, base * 2^i, ..., features], of patch * patch pixels each
-    x = nn.Dense(channels * self.patch**2, use_bias=False, kernel_init=_linear, dtype=self.dtype)(x)
-    return depth_to_space(x.astype(jnp.float32), self.patch)
+      x = stage(smooth_up(x))  # [b, base * 2^i, ..., features]
+    last = nn.Dense if self.stride == 1 else ConvUp
+    return last(channels, use_bias=False, kernel_init=_linear, dtype=self.dtype)(x).astype(jnp.float32)
 
 
 class Discriminator(nn.Module):
@@ -80,22 +80,22 @@ class Discriminator(nn.Module):
   width: int = 64
   max_width: int = 512
   blocks: int = 2
-  patch: int = 1
+  stride: int = 1
   minibatch_stddev: bool = False
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
   def __call__(self, x: Float[Array, 'b h w c'], label: Int[Array, ' b']) -> Float[Array, ' b']:
-    channels = widths(self.spec.image_shape[0] // self.patch, self.width, self.max_width)
-    x = space_to_depth(x, self.patch)
-    x = nn.Dense(channels[0], use_bias=False, kernel_init=_linear, dtype=self.dtype)(x.astype(self.dtype))
+    channels = widths(self.spec.image_shape[0] // self.stride, self.width, self.max_width)
+    first = nn.Dense if self.stride == 1 else ConvDown
+    x = first(channels[0], use_bias=False, kernel_init=_linear, dtype=self.dtype)(x.astype(self.dtype))
     for i, features in enumerate(channels):
       if i:
         x = smooth_down(x)
       if features != x.shape[-1]:
         x = nn.Dense(features, use_bias=False, kernel_init=_linear, dtype=self.dtype)(x)
       for _ in range(self.blocks):
-        x = _Block(self.blocks * len(channels), self.dtype)(x)  # [b, side / patch / 2^i, ..., features]
+        x = _Block(self.blocks * len(channels), self.dtype)(x)  # [b, side / stride / 2^i, ..., features]
     if self.minibatch_stddev:
       x = minibatch_stddev(x)
     basis = self.param('basis', nn.initializers.normal(1 / math.sqrt(math.prod(x.shape[1:3]))), x.shape[1:])
@@ -105,7 +105,7 @@ class Discriminator(nn.Module):
 def _build(config, spec: Spec, axis_name: str | None):
   del axis_name  # nothing is averaged over the batch
   model = config.model
-  own = {name: model[name] for name in ('width', 'max_width', 'blocks', 'patch')}
+  own = {name: model[name] for name in ('width', 'max_width', 'blocks', 'stride')}
   shared = settings(config, spec) | own
   return {
     'generator': Generator(**shared),
@@ -115,9 +115,9 @@ def _build(config, spec: Spec, axis_name: str | None):
 
 def _check(model, shape: ImageShape) -> None:
   height, width, channels = shape
-  if height % model.patch or width % model.patch:
-    raise ValueError(f'images of {height} x {width} pixels: must be multiples of model.patch={model.patch}')
-  check_square(model, (height // model.patch, width // model.patch, channels))
+  if height % model.stride or width % model.stride:
+    raise ValueError(f'images of {height} x {width} pixels: must be even for model.stride={model.stride}')
+  check_square(model, (height // model.stride, width // model.stride, channels))
 
 
 R3GAN = Network(('generator', 'discriminator'), _build, _check)

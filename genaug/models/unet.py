@@ -12,10 +12,24 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from genaug.models import ImageShape, Network, Spec, settings
-from genaug.models.layers import Conv3x3, ConvDown, ConvUp, depth_to_space, space_to_depth
+from genaug.models.layers import Conv3x3, ConvDown, ConvUp
 
 _FREQUENCIES = 16  # of the features of time
 _HEAD = 64  # channels of an attention head
+
+
+def space_to_depth(x: Float[Array, 'b H W c'], patch: int) -> Float[Array, 'b h w d']:
+  """Every patch x patch pixels as the channels of one."""
+  b, h, w, c = x.shape
+  x = x.reshape(b, h // patch, patch, w // patch, patch, c)
+  return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // patch, w // patch, -1)
+
+
+def depth_to_space(x: Float[Array, 'b h w d'], patch: int) -> Float[Array, 'b H W c']:
+  """The inverse of `space_to_depth`."""
+  b, h, w, d = x.shape
+  x = x.reshape(b, h, w, patch, patch, d // patch**2)
+  return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * patch, w * patch, -1)
 
 
 def levels(shape: ImageShape) -> tuple[int, int]:
