@@ -80,6 +80,8 @@ def get_config() -> ConfigDict:
 
   c.train = ConfigDict()
   c.train.steps = 4000                  # optimiser steps; may be raised later, if optim.schedule has its own length
+  c.train.patience = 0                  # evaluations without a better score of the first of eval.metrics after which
+                                        # training ends early; 0 is never. See data.validation
   c.train.batch_size = 64               # images a step, over all devices of all hosts
   c.train.accumulate = 1                # slices of a device's share of the batch that are computed one after another,
                                         # for batches that do not fit into memory; batch norm sees a slice at a time

@@ -40,9 +40,10 @@ TINY = {
   'augment.cutout.p': 0.5,
   'augment.cutout.size': 0.2,
 }
+PLAIN = {'model.conditional': False, 'optim.lr': 2e-4, 'optim.schedule': 'constant'}  # of a GAN, unless a test says so
 ADA = {'gan__d_augment': 'ada', 'gan__ada_p': 0.5, 'gan__ada_kimg': 1.0}  # p moves within a few steps
 EXTRA = {  # what runs are resumed and spread over devices with
-  'gan': ADA | {'optim__lr': 2e-4},
+  'gan': ADA,
   'flow': {
     'flow__augment': ('hflip', 'translate'),
     'flow__augment_p': 0.5,
@@ -51,7 +52,6 @@ EXTRA = {  # what runs are resumed and spread over devices with
   },
   'r3': {
     'model__network': 'r3',
-    'optim__lr': 2e-4,
     'model__conditional': True,
     'model__blocks': 1,
     'model__stride': 2,
@@ -64,7 +64,6 @@ EXTRA = {  # what runs are resumed and spread over devices with
   },
   'resnet': {
     'model__network': 'resnet',
-    'optim__lr': 2e-4,  # after three steps rounding errors are as large as it
     'model__conditional': True,
     'model__d_norm': 'spectral',
     'model__minibatch_stddev': True,
@@ -116,6 +115,8 @@ def tiny_config(task: str, **overrides):
   config = {'gan': gan_mnist5k, 'vae': vae_mnist5k, 'flow': flow_mnist5k, 'classify': classify_mnist5k}[
     task
   ].get_config()
+  if task == 'gan':
+    config.update_from_flattened_dict(PLAIN)
   config.update_from_flattened_dict(_tiny(overrides))
   return config
 

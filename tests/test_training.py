@@ -262,6 +262,27 @@ def test_resuming_between_two_calls_of_several_steps_is_refused(data_dir, tmp_pa
     loop.train(experiment._replace(steps_per_call=3), tmp_path, log=lambda _: None)
 
 
+def test_a_run_that_gets_no_better_ends_early_and_may_go_on(data_dir, tmp_path):
+  def run(**settings):
+    lines, keys = [], {'train__steps': 40, 'eval__every': 5, 'eval__metrics': ('elbo',), 'optim__lr': 1e-30}
+    config = tiny_config('vae', **keys, **settings)
+    scores = loop.train(prepare(config, data_dir, log=lambda _: None), tmp_path, log=lines.append)
+    return scores, '\n'.join(lines), json.loads((tmp_path / 'summary.json').read_text())['steps']
+
+  scores, said, steps = run(train__patience=2)
+  assert steps == 15
+  assert 'step 15: ended early, after 2 evaluations without a better eval/elbo_nats' in said
+  assert (tmp_path / 'figures' / 'samples_000015.png').exists()
+  again, said, steps = run(train__patience=2)
+  assert (again, steps) == (scores, 15)
+  assert f'{tmp_path} ended early at step 15' in said
+  _, said, steps = run(train__patience=3)
+  assert steps == 20
+  assert run(train__patience=0)[2] == 40
+  with pytest.raises(InputError, match='nothing is evaluated'):
+    prepare(tiny_config('vae', train__patience=1), data_dir, log=lambda _: None)
+
+
 def test_a_failing_evaluation_loses_no_step(data_dir, tmp_path):
   config = tiny_config('vae', train__steps=10, eval__every=10, eval__metrics=('elbo',))
   experiment = prepare(config, data_dir, log=lambda _: None)

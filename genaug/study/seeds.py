@@ -31,7 +31,7 @@ def train(
   summary = json.loads((directory / 'summary.json').read_text())
   curve = [line for line in logged(directory) if any(name.startswith('eval/') for name in line)]
   seconds = None if summary['resumed_at'] else summary['seconds']
-  picture = directory / 'figures' / f'{next(iter(experiment.task.samplers))}_{config.train.steps:06d}.png'
+  picture = directory / 'figures' / f'{next(iter(experiment.task.samplers))}_{summary["steps"]:06d}.png'
   return {'seed': seed, **scores, 'seconds': seconds, 'picture': picture, 'curve': curve[:-1]}
 
 

@@ -27,6 +27,7 @@ _RANGES = {  # of the keys of every run; tasks declare those of their own
   'model.width': Number(1),
   **updates.RANGES,
   'train.steps': Number(1),
+  'train.patience': Number(),
   'train.batch_size': Number(1),
   'train.accumulate': Number(1),
   'train.steps_per_call': Number(1),
@@ -70,6 +71,9 @@ def check_config(config: ConfigDict) -> None:
   if mixes and 'label' not in task.inputs:
     key, problem = f'augment.{mixes[0]}.p', f'task {config.task!r} has no use for mixed images'
     raise InputError(key, ranges.get(config, key), problem, f'--config.{key}=0')
+  if config.train.patience and not config.eval.metrics:
+    problem = 'nothing is evaluated that could stop improving'
+    raise InputError('train.patience', config.train.patience, problem, 'name a metric in eval.metrics, or 0')
   for name in config.eval.metrics:
     if name not in METRICS:
       raise InputError('eval.metrics', name, 'no such metric', f'any of {", ".join(METRICS)}')

@@ -16,7 +16,7 @@ from jaxtyping import PyTree
 from genaug.data import batches
 from genaug.errors import InputError
 from genaug.metrics import Scores
-from genaug.training.experiment import DEVICES, Experiment
+from genaug.training.experiment import DEVICES, Experiment, best_metric
 from genaug.training.hosts import failing_together
 from genaug.training.logs import Window, logged_scores, progress
 from genaug.training.run_logger import RunLogger
@@ -87,8 +87,9 @@ def train(
   log: Callable[[str], None] = print,
   started: float | None = None,
 ) -> Scores | None:
-  """Trains to `train.steps`, or on from the workdir's newest readable checkpoint. Returns the final scores,
-  or None if it was stopped.
+  """Trains to `train.steps` or the end of `train.patience`, or on from the workdir's newest readable checkpoint.
+
+  Returns the final scores, or None if it was stopped.
 
   SIGINT and SIGTERM save a checkpoint and end the loop early. Raises InputError for a workdir of another config and
   DivergedError when a metric is not finite; checkpoints written before stay. `started` is when the program began, for
@@ -113,6 +114,10 @@ def train(
       raise InputError('train.steps_per_call', stride, problem, '--config.train.steps_per_call=1')
     if logger:
       logger.open(start)
+    patience = f'{config.train.patience} evaluations without a better {best_metric(config)[0]}'
+    if start < total and _anywhere(lambda: logger is not None and logger.out_of_patience(), ask=True):
+      log(f'{workdir} ended early at step {start:,}, after {patience}')
+      return logged_scores(workdir, start)
 
     step, window = make_step(experiment), Window(config.train.batch_size)
     device_data, make_batch = make_batches(experiment)
@@ -146,17 +151,24 @@ def train(
           logger.log_metrics(done, means, bar)
         if saving:
           scores = logger.save(done, state, evaluating)
-        if due(config.train.snapshot_every) or stopping:
+      ended = (
+        evaluating and done < total and _anywhere(lambda: logger is not None and logger.out_of_patience(), ask=True)
+      )
+      if logger:
+        if due(config.train.snapshot_every) or stopping or ended:
           logger.snapshot(done, state)
         if saving:
           window.restart_clock()
+      if ended:
+        log(f'step {done:,}: ended early, after {patience}')
+        break
       if stopping and done < total:
         log(f'stopped at step {done:,}; the same command goes on from there')
         return None
     if logger:
       if config.eval.metrics and not scores:  # stopped on the last step
-        scores = logger.evaluate(total, state)
-      logger.summarise(total, time.perf_counter() - started, scores)
+        scores = logger.evaluate(int(state.step), state)
+      logger.summarise(int(state.step), time.perf_counter() - started, scores)
   return scores
 
 

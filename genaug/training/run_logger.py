@@ -55,6 +55,13 @@ class RunLogger:
     self._write(step, scores)
     return scores
 
+  def out_of_patience(self) -> bool:
+    """Whether the last `train.patience` evaluations all had no better score than the best before them."""
+    patience = self._experiment.config.train.patience
+    key, better = best_metric(self._experiment.config)
+    scores = [line[key] if better == 'min' else -line[key] for line in self._log.history if key in line]
+    return 0 < patience < len(scores) and min(scores[-patience:]) >= min(scores[:-patience])
+
   @property
   def _diagnose(self):
     return TASKS[self._experiment.config.task].diagnose

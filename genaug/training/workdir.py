@@ -17,7 +17,7 @@ from genaug.data import record
 from genaug.data.sources import Dataset
 from genaug.errors import InputError
 
-_MACHINE = {'train.steps_per_call', 'data.device_mib'}  # change no result, and the next machine may want others
+_FREE = {'train.steps_per_call', 'data.device_mib', 'train.patience'}  # may change: no state depends on them
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'tensorflow-datasets')
 
 
@@ -104,7 +104,7 @@ def read_data(workdir: pathlib.Path) -> dict | None:
 def refuse_another(workdir: pathlib.Path, there: dict, now: dict, flag: str = 'workdir') -> None:
   """Raises InputError, of the flag, with the keys in which what a workdir holds and what it is to hold now differ."""
   theirs, ours = flatten_dict(there, sep='.'), flatten_dict(now, sep='.')
-  keys = (theirs.keys() | ours.keys()) - _MACHINE
+  keys = (theirs.keys() | ours.keys()) - _FREE
   differing = {k: (theirs.get(k), ours.get(k)) for k in keys if theirs.get(k) != ours.get(k)}
   if differing:
     listed = ', '.join(f'{k}: {old!r} there, {new!r} now' for k, (old, new) in sorted(differing.items()))
