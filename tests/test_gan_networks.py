@@ -49,8 +49,8 @@ def test_r3_refuses_sides_that_its_stride_does_not_fit(side, message):
 @pytest.mark.parametrize('name', ['resnet', 'r3'])
 def test_labels_change_what_conditional_networks_say(name):
   """Once their parameters have moved: the zeros and ones that they begin with say nothing of a label."""
-  networks, key = _build(name, Spec((28, 28, 1), 3)), jax.random.key(0)
-  inputs = {'generator': _random((4, 6)), 'discriminator': _random((4, 28, 28, 1))}
+  networks, key = _build(name, Spec((8, 8, 1), 3)), jax.random.key(0)
+  inputs = {'generator': _random((4, 6)), 'discriminator': _random((4, 8, 8, 1))}
   for role, network in networks.items():
     train = {'train': False} if role == 'generator' else {}
 
@@ -68,13 +68,13 @@ def test_labels_change_what_conditional_networks_say(name):
 
 @pytest.mark.parametrize('axis_name', [None, 'batch'])
 def test_conditional_batch_norm_averages_over_the_axis_that_it_is_given(axis_name):
-  spec, z, label = Spec((28, 28, 1), 3), _random((4, 6)), jnp.array([0, 1, 2, 0])
+  spec, z, label = Spec((8, 8, 1), 3), _random((4, 6)), jnp.array([0, 1, 2, 0])
   variables = jax.jit(lambda: _build('resnet', spec)['generator'].init(jax.random.key(0), z, label, train=True))()
   network = _build('resnet', spec, axis_name)['generator']
   run = lambda z, label: network.apply(variables, z, label, train=True, mutable='batch_stats')[0]
   if axis_name:
     halves = jax.vmap(run, axis_name=axis_name)
-    run = lambda z, label: halves(z.reshape(2, 2, 6), label.reshape(2, 2)).reshape(4, 28, 28, 1)
+    run = lambda z, label: halves(z.reshape(2, 2, 6), label.reshape(2, 2)).reshape(4, 8, 8, 1)
   alone = _build('resnet', spec)['generator']
   expected = jax.jit(lambda: alone.apply(variables, z, label, train=True, mutable='batch_stats')[0])()
   np.testing.assert_allclose(jax.jit(run)(z, label), expected, atol=1e-4)

@@ -13,13 +13,13 @@ from tests.conftest import tiny_config
 
 PLAIN = {'model__d_norm': 'none', 'augment__rotate__p': 0.0, 'augment__translate__p': 0.0, 'augment__cutout__p': 0.0}
 
-IMAGES = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1), np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 1), np.uint8)
 INPUTS = {'image': IMAGES, 'label': np.zeros(4, np.int32)}, jax.random.split(jax.random.key(2), 4)
 
 
 @functools.cache
 def _task(**settings):
-  task = TASKS['gan'].build(tiny_config('gan', **PLAIN, **settings), Spec((28, 28, 1), 0))
+  task = TASKS['gan'].build(tiny_config('gan', **PLAIN, **settings), Spec((16, 16, 1), 0))
   return task, jax.jit(task.train_step)
 
 

@@ -158,7 +158,7 @@ def _logits(name, batch=4, augment=lambda key, image: image):
 
 
 @pytest.mark.parametrize('augment', slow_but(('none',), ('none', 'diff_augment', 'ada')))
-@pytest.mark.parametrize('name', DISCRIMINATORS)
+@pytest.mark.parametrize('name', slow_but(('dcgan',), DISCRIMINATORS))
 def test_gradient_penalties_have_the_gradient_of_finite_differences(name, augment):
   augments = {
     'none': lambda key, image: image,
