@@ -1,15 +1,25 @@
 """Tables of experiments.bench about whole steps: step, in-step, dispatch and roofline."""
 
-import os
+import importlib
+import json
 import pathlib
 import statistics
 import time
 from collections.abc import Callable
 
-from experiments.benchmarks import torch_dcgan
 from experiments.benchmarks.processes import Program, compare, ratios, worker
 from genaug.errors import InputError
 
+NETWORKS = {  # name: (file in configs/, images, what is other than there)
+  'dcgan': ('gan_mnist5k', (28, 28, 1), {'model.width': 64, 'model.conditional': False}),
+  'r3': ('r3_mnist5k', (28, 28, 1), {'model.conditional': False}),
+  'unet': ('flow_mnist5k', (28, 28, 1), {}),
+  'resnet': (
+    'sngan_cifar10',
+    (32, 32, 3),
+    {'model.width': 64, 'model.conditional': False, 'gan.d_steps': 1, 'augment.hflip.p': 0.0},
+  ),
+}
 CLASSIC = {'hflip.p': 0.5, 'rotate.p': 1.0, 'translate.p': 1.0, 'zoom.p': 1.0}
 AUGMENTATIONS = {
   'none': {},
@@ -24,18 +34,21 @@ def _program(make: Callable, *arguments, tuned: bool = True, **settings) -> Prog
   return Program([worker(tuned)], 'step', make, *arguments, **settings)
 
 
-def ours(data_dir: pathlib.Path, **settings) -> Callable[[int], None]:
+def ours(network: str, **settings) -> Callable[[int], None]:
   """run(steps) of the step that experiments.train runs, with its batches, random draws and weight average."""
   import jax
+  import numpy as np
 
-  from configs import gan_mnist5k
+  from genaug.data.sources import Dataset, Split
   from genaug.training import loop
-  from genaug.training.experiment import prepare
+  from genaug.training.experiment import assemble
 
-  config = gan_mnist5k.get_config()
-  config.eval.metrics = ()  # nor are its weights needed
-  config.update_from_flattened_dict(settings)
-  experiment = prepare(config, data_dir)._replace(steps_per_call=1)
+  name, shape, others = NETWORKS[network]
+  config = importlib.import_module(f'configs.{name}').get_config()
+  config.update_from_flattened_dict(others | settings)
+  images = np.random.default_rng(0).integers(0, 256, (4000, *shape), np.uint8)
+  split = Split({'image': images, 'label': np.arange(4000, dtype=np.int32) % 10})
+  experiment = assemble(config, Dataset('noise', split, split, tuple('0123456789')))._replace(steps_per_call=1)
   step, state = loop.make_step(experiment), experiment.init()
   device_data, batch = loop.make_batches(experiment)
 
@@ -45,37 +58,63 @@ def ours(data_dir: pathlib.Path, **settings) -> Callable[[int], None]:
       state, _ = step(state, device_data, batch(i))
     jax.block_until_ready(state)
 
+  run.report = {role: sum(leaf.size for leaf in jax.tree.leaves(params)) for role, params in state.params.items()}
+  run(8)  # compiles for the state as it is at first and as a step leaves it, each with lazy penalties and without
   return run
 
 
-def step(data_dir: pathlib.Path, threads: int | None, rounds: int, steps: int) -> dict:
+def step(output: pathlib.Path | None, networks: list[str], threads: int, rounds: int, steps: int) -> dict:
+  """Figures of each network, written to the output as they come; those that it has of other networks stay."""
   try:
     import torch
+
+    from experiments.benchmarks import torch_steps
   except ImportError:
     raise InputError('bench', 'step', 'the peer PyTorch is not installed', 'pip install torch') from None
-  threads = threads or os.cpu_count()
-  programs = {
-    'genaug': _program(ours, data_dir),
-    'torch eager': _program(torch_dcgan.make, threads, tuned=False),
-    'torch eager, allocator tuned': _program(torch_dcgan.make, threads),
-  }
-  blocks = compare(programs, rounds, steps)
-  takes = ratios(blocks, 'genaug', of_reference=True)
-  for name, times in blocks.items():
-    spread = f'{statistics.median(times):.1f} ms a step ({min(times):.1f} to {max(times):.1f})'
-    print(f'{name}: median {spread}; genaug takes {takes[name]:.2f} of it, median block by block')
-  result = _result('DCGAN step, 28x28x1, 64/128 channels, batch 64, float32, milliseconds a step', blocks, steps)
-  result['environment']['torch'] = torch.__version__
-  return result | {'threads': threads, 'genaug_takes': takes}
+  from genaug.training import workdir
+
+  if steps % 4:
+    problem = 'r3 computes its penalties every 4th step, and each block is to have its share'
+    raise InputError('steps', steps, problem, 'a multiple of 4')
+  if unknown := set(networks) - NETWORKS.keys():
+    raise InputError('networks', ', '.join(sorted(unknown)), 'not measured', f'any of {", ".join(NETWORKS)}')
+  result = json.loads(output.read_text()) if output and output.exists() else {}
+  for network in networks:
+    make, missing = getattr(torch_steps, f'make_{network}'), {}
+    programs = {
+      'genaug': _program(ours, network),
+      'torch eager': _program(make, threads, False, tuned=False),
+      'torch eager, allocator tuned': _program(make, threads, False),
+    }
+    try:
+      programs['torch.compile, allocator tuned'] = _program(make, threads, True)
+    except RuntimeError as error:
+      reason = 'torch.compile has no double backward' if 'double backward' in str(error) else str(error)
+      missing['torch.compile, allocator tuned'] = reason
+    parameters = programs['torch eager'].report  # the generator first
+    assert all(program.report == parameters for program in programs.values()), 'these are not the same networks'
+    blocks = compare(programs, rounds, steps)
+    takes = ratios(blocks, 'genaug', of_reference=True)
+    print(f'{network}: parameters {parameters}', *(f'; no {name}: {reason}' for name, reason in missing.items()))
+    for name, times in blocks.items():
+      spread = f'{statistics.median(times):.1f} ms a step ({min(times):.1f} to {max(times):.1f})'
+      print(f'{network}, {name}: median {spread}; genaug takes {takes[name]:.2f} of it, median block by block')
+    result[network] = _result('training steps, batch 64, float32, milliseconds a step', blocks, steps)
+    result[network]['environment']['torch'] = torch.__version__
+    about = {'images': NETWORKS[network][1], 'parameters': parameters, 'threads': threads}
+    result[network] |= about | {'genaug_takes': takes, 'missing': missing}
+    if output:
+      workdir.write_json(output, result)
+  return result
 
 
-def in_step(data_dir: pathlib.Path, threads: int | None, rounds: int, steps: int) -> dict:
-  programs = {name: _program(ours, data_dir, **settings) for name, settings in AUGMENTATIONS.items()}
+def in_step(rounds: int, steps: int) -> dict:
+  programs = {name: _program(ours, 'dcgan', **settings) for name, settings in AUGMENTATIONS.items()}
   blocks = compare(programs, rounds, steps)
   takes = ratios(blocks, 'none')
   for name, times in blocks.items():
     print(f'{name}: median {statistics.median(times):.1f} ms a step; {takes[name]:.3f} of the step without')
-  what = 'DCGAN step of configs/gan_mnist5k.py (28x28x1, batch 64) with augmentation inside, milliseconds a step'
+  what = 'DCGAN step (28x28x1, 64/128 channels, batch 64) with augmentation inside, milliseconds a step'
   return _result(what, blocks, steps) | {'settings': AUGMENTATIONS, 'takes': takes}
 
 
@@ -111,7 +150,7 @@ def policy(dense: bool, side: int, count: int, name: str) -> Callable[[int], Non
   return run
 
 
-def dispatch(data_dir: pathlib.Path, threads: int | None, rounds: int, steps: int) -> dict:
+def dispatch(rounds: int, steps: int) -> dict:
   tables = {}
   for name in ('rand_augment', 'trivial_augment_wide'):
     for side, count in ((32, 256), (224, 32)):
@@ -122,7 +161,7 @@ def dispatch(data_dir: pathlib.Path, threads: int | None, rounds: int, steps: in
   return _result(what, tables, steps)
 
 
-def roofline(data_dir: pathlib.Path, threads: int | None, rounds: int, steps: int) -> dict:
+def roofline(rounds: int, steps: int) -> dict:
   import jax
   import jax.numpy as jnp
 

@@ -202,20 +202,29 @@ def _about(result: dict) -> str:
   return '; '.join([result['what'], *parts, *environment['devices'], f'jax {environment["packages"]["jax"]}'])
 
 
-def _medians(result: dict, header: list[str], last) -> list[str]:
-  """A row a program: its median, and what `last` says of it."""
-  rows = [[name, f'{statistics.median(times):.1f}', last(name)] for name, times in result['milliseconds'].items()]
-  return [_about(result), markdown(header, rows)]
-
-
 def _step(result: dict) -> list[str]:
-  header = ['program', 'median', 'genaug / peer, median block by block']
-  return _medians(result, header, lambda name: f'{result["genaug_takes"][name]:.2f}')
+  """A row a network; where a program could not be measured, why."""
+  programs = dict.fromkeys(name for found in result.values() for name in (found['milliseconds'] | found['missing']))
+  peers, rows = [name for name in programs if name != 'genaug'], []
+  for network, found in result.items():
+    medians = {name: f'{statistics.median(times):.1f}' for name, times in found['milliseconds'].items()}
+    sizes = ['x'.join(map(str, found['images'])), ' + '.join(f'{count:,}' for count in found['parameters'].values())]
+    rows.append([network, *sizes, medians['genaug']])
+    for peer in peers:
+      takes = found['genaug_takes'].get(peer)
+      rows[-1] += [medians.get(peer) or found['missing'].get(peer, ''), f'{takes:.2f}' if takes else '']
+  columns = [column for peer in peers for column in (peer, 'genaug / peer')]
+  about = dict.fromkeys(map(_about, result.values()))
+  note = 'Medians; genaug / peer is the median block by block.'
+  return [*about, markdown(['network', 'images', 'parameters', 'genaug', *columns], rows), note]
 
 
 def _in_step(result: dict) -> list[str]:
-  header = ['augmentation', 'median', 'more than none, median block by block']
-  return _medians(result, header, lambda name: f'{100 * (result["takes"][name] - 1):+.1f} %')
+  rows = [
+    [name, f'{statistics.median(times):.1f}', f'{100 * (result["takes"][name] - 1):+.1f} %']
+    for name, times in result['milliseconds'].items()
+  ]
+  return [_about(result), markdown(['augmentation', 'median', 'more than none, median block by block'], rows)]
 
 
 def _dispatch(result: dict) -> list[str]:

@@ -1,0 +1,137 @@
+"""PyTorch's side of experiments.bench step: losses, optimisers and order of updates of genaug.tasks, on a fixed batch.
+
+make_NETWORK(threads, compiled) gives run(steps), which returns the last losses; `run.report` counts the parameters.
+Hyper-parameters that follow a schedule stay at their first value.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from experiments.benchmarks import torch_networks as networks
+
+_BATCH = 64
+_EMA = 0.999
+
+Losses = tuple[torch.Tensor, ...]
+
+
+def _prepared(threads: int, compiled: bool, *modules: nn.Module) -> list[nn.Module]:
+  torch.set_num_threads(threads)
+  modules = [module.to(memory_format=torch.channels_last) for module in modules]
+  return [torch.compile(module) for module in modules] if compiled else modules
+
+
+def _images(*shape: int) -> torch.Tensor:
+  return (torch.rand(_BATCH, *shape) * 2 - 1).contiguous(memory_format=torch.channels_last)
+
+
+def _moving_average(module: nn.Module) -> Callable[[], None]:
+  """update() of the averaged weights and statistics of batch norm."""
+  latest = [value.detach() for value in (*module.parameters(), *module.buffers()) if value.is_floating_point()]
+  average = [value.clone() for value in latest]
+  return lambda: torch._foreach_lerp_(average, latest, 1 - _EMA)
+
+
+def _program(step: Callable[[int], Losses], compiled: bool, **modules: nn.Module) -> Callable[[int], Losses]:
+  done = 0
+
+  def run(steps: int) -> Losses:
+    nonlocal done
+    for _ in range(steps):
+      losses = step(done)
+      done += 1
+    return losses
+
+  run.report = {role: sum(value.numel() for value in module.parameters()) for role, module in modules.items()}
+  if compiled:
+    run(1)  # to know now whether it can be
+  return run
+
+
+# ---------------------------------------------------------------- gan
+
+
+def _adversarial(
+  generator: nn.Module,
+  discriminator: nn.Module,
+  threads: int,
+  compiled: bool,
+  shape: tuple[int, int, int],
+  z_dim: int,
+  losses: tuple[Callable, Callable],  # of the discriminator and the generator: (real logits, fake logits) -> losses
+  adam: tuple[float, tuple[float, float]],
+  relativistic: bool = False,  # whether the generator's loss takes real logits
+  penalty_every: int = 0,  # of R1 and R2, each of weight 1
+  together: bool = False,  # real and generated images in one pass: compiled spectral norm can't do two before backward
+) -> Callable[[int], Losses]:
+  generator, discriminator = _prepared(threads, compiled, generator, discriminator)
+  g_opt, d_opt = (torch.optim.Adam(net.parameters(), *adam, fused=True) for net in (generator, discriminator))
+  average, real = _moving_average(generator), _images(*shape)
+
+  def step(i: int) -> Losses:
+    fake = generator(torch.randn(_BATCH, z_dim))
+    penalised = bool(penalty_every) and i % penalty_every == 0
+    seen = [images.detach().requires_grad_(penalised) for images in (real, fake)]
+    logits = discriminator(torch.cat(seen)).chunk(2) if together else [discriminator(images) for images in seen]
+    d_loss = losses[0](*logits).mean()
+    if penalised:
+      gradients = torch.autograd.grad([values.sum() for values in logits], seen, create_graph=True)
+      d_loss = d_loss + penalty_every * sum(0.5 * gradient.square().sum((1, 2, 3)).mean() for gradient in gradients)
+    d_opt.zero_grad()
+    d_loss.backward()
+    d_opt.step()
+
+    discriminator.requires_grad_(False)  # its gradient is not needed
+    g_loss = losses[1](discriminator(real) if relativistic else None, discriminator(fake)).mean()
+    g_opt.zero_grad()
+    g_loss.backward()
+    g_opt.step()
+    discriminator.requires_grad_(True)
+    average()
+    return d_loss.detach(), g_loss.detach()
+
+  return _program(step, compiled, generator=generator, discriminator=discriminator)
+
+
+def make_dcgan(threads: int, compiled: bool) -> Callable[[int], Losses]:
+  losses = (lambda real, fake: F.softplus(-real) + F.softplus(fake)), (lambda real, fake: F.softplus(-fake))
+  players = networks.dcgan_generator(), networks.dcgan_discriminator()
+  return _adversarial(*players, threads, compiled, (1, 28, 28), 100, losses, (8e-4, (0.5, 0.999)))
+
+
+def make_r3(threads: int, compiled: bool) -> Callable[[int], Losses]:
+  losses = (lambda real, fake: F.softplus(fake - real)), (lambda real, fake: F.softplus(real - fake))
+  players, adam = (networks.R3Generator(), networks.R3Discriminator()), (8e-4, (0.0, 0.9))
+  return _adversarial(*players, threads, compiled, (1, 28, 28), 64, losses, adam, relativistic=True, penalty_every=4)
+
+
+def make_resnet(threads: int, compiled: bool) -> Callable[[int], Losses]:
+  losses = (lambda real, fake: F.relu(1 - real) + F.relu(1 + fake)), (lambda real, fake: -fake)
+  players = networks.resnet_generator(), networks.ResnetDiscriminator()
+  return _adversarial(*players, threads, compiled, (3, 32, 32), 128, losses, (2e-4, (0.0, 0.9)), together=True)
+
+
+# ---------------------------------------------------------------- flow matching
+
+
+def make_unet(threads: int, compiled: bool) -> Callable[[int], Losses]:
+  (network,) = _prepared(threads, compiled, networks.UNet())
+  optimizer = torch.optim.Adam(network.parameters(), 1e-3, (0.9, 0.999), fused=True)
+  average, images, labels = _moving_average(network), _images(1, 28, 28), torch.arange(_BATCH) % 10
+
+  def step(i: int) -> Losses:
+    t, noise = torch.randn(_BATCH).sigmoid(), torch.randn_like(images)
+    x = torch.lerp(noise, images, t[:, None, None, None])
+    kept = torch.where(torch.rand(_BATCH) < 0.1, 10, labels)
+    loss = F.mse_loss(network(x, t, kept), images - noise)
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimizer.step()
+    average()
+    return (loss.detach(),)
+
+  return _program(step, compiled, velocity=network)
