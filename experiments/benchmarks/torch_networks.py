@@ -54,7 +54,7 @@ def dcgan_discriminator() -> nn.Module:
   )
 
 
-# ---------------------------------------------------------------- r3, 28x28x1 as 14x14 patches
+# ---------------------------------------------------------------- r3, 28x28x1, with stride 2 next to the image
 
 
 def _smooth(x: torch.Tensor, up: bool) -> torch.Tensor:
@@ -85,17 +85,17 @@ class R3Generator(nn.Module):
     self.low = _R3Block(64)
     self.narrow = nn.Conv2d(64, 32, 1, bias=False)
     self.high = _R3Block(32)
-    self.pixels = nn.Conv2d(32, 4, 1, bias=False)
+    self.pixels = nn.ConvTranspose2d(32, 1, 4, 2, 1, bias=False)
 
   def forward(self, z):
     x = self.low(self.basis * self.linear(z)[:, :, None, None])
-    return F.pixel_shuffle(self.pixels(self.high(_smooth(self.narrow(x), up=True))), 2)
+    return self.pixels(self.high(_smooth(self.narrow(x), up=True)))
 
 
 class R3Discriminator(nn.Module):
   def __init__(self):
     super().__init__()
-    self.pixels = nn.Conv2d(4, 32, 1, bias=False)
+    self.pixels = nn.Conv2d(1, 32, 4, 2, 1, bias=False)
     self.high = _R3Block(32)
     self.widen = nn.Conv2d(32, 64, 1, bias=False)
     self.low = _R3Block(64)
@@ -103,7 +103,7 @@ class R3Discriminator(nn.Module):
     self.logit = nn.Linear(64, 1)
 
   def forward(self, x):
-    x = _smooth(self.high(self.pixels(F.pixel_unshuffle(x, 2))), up=False)
+    x = _smooth(self.high(self.pixels(x)), up=False)
     return self.logit((self.low(self.widen(x)) * self.basis).sum((2, 3)))
 
 
