@@ -292,3 +292,27 @@ def test_a_sheet_of_a_folder_says_when_nothing_is_on(photos):
   assert done.returncode == 0, done.stderr
   assert 'augments nothing' in done.stdout
   assert output.exists()
+
+
+def _annotated(folder, name, *boxes):
+  found = ''.join(
+    f'<object><name>cat</name><bndbox><xmin>{a}</xmin><ymin>{b}</ymin><xmax>{c}</xmax><ymax>{d}</ymax></bndbox></object>'
+    for a, b, c, d in boxes
+  )
+  (folder / f'{name}.xml').write_text(f'<annotation><filename>{name}.png</filename>{found}</annotation>')
+
+
+def test_squares_about_boxes_are_cut_out_and_stay_inside(tmp_path, forked):
+  pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+  Image.fromarray(pixels).save(tmp_path / 'a.png')
+  _annotated(tmp_path, 'a', (10, 10, 20, 30), (50, 0, 60, 6), (0, 0, 60, 40))
+  arguments = [f'--images={tmp_path}', f'--annotations={tmp_path}', f'--output={tmp_path / "out"}']
+  done = forked('experiments.crop_boxes', *arguments)
+  assert done.returncode == 0, done.stderr
+  for number, part in enumerate((pixels[10:30, 5:25], pixels[:10, 50:], pixels[:, 10:50])):
+    with Image.open(tmp_path / 'out' / 'cat' / f'a_{number}.png') as image:
+      np.testing.assert_array_equal(np.asarray(image), part)
+  assert 'name a new --output' in forked('experiments.crop_boxes', *arguments).stderr
+  _annotated(tmp_path, 'gone', (0, 0, 4, 4))
+  broken = forked('experiments.crop_boxes', *arguments[:2], f'--output={tmp_path / "other"}')
+  assert (broken.returncode, 'gone.xml' in broken.stderr) == (2, True)

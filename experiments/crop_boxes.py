@@ -1,0 +1,61 @@
+"""Cuts what is annotated by boxes out of photographs: a square about each, OUTPUT/CLASS/PHOTO_NUMBER.png.
+
+git clone https://github.com/datitran/raccoon_dataset    # MIT; 200 photographs with boxes in Pascal VOC's XML
+python -m experiments.crop_boxes --images raccoon_dataset/images --annotations raccoon_dataset/annotations \\
+  --output photos/raccoons
+
+A square is as wide as the longer side of its box, at most as the photograph, and moved inside it. data.folder takes the
+folder as it is.
+"""
+
+import pathlib
+import xml.etree.ElementTree as ET
+
+from absl import flags
+
+from experiments import cli
+
+_IMAGES = flags.DEFINE_string('images', None, 'Directory of the photographs.', required=True)
+_ANNOTATIONS = flags.DEFINE_string('annotations', None, 'Directory of .xml files, one a photograph.', required=True)
+_OUTPUT = flags.DEFINE_string('output', None, 'Directory to write to; must be new or empty.', required=True)
+flags.adopt_module_key_flags(cli)
+
+
+def square(box: tuple[int, int, int, int], width: int, height: int) -> tuple[int, int, int, int]:
+  """The square about a box (x_min, y_min, x_max, y_max), inside the image."""
+  side = min(max(box[2] - box[0], box[3] - box[1]), width, height)
+  left, top = (round((low + high - side) / 2) for low, high in (box[::2], box[1::2]))
+  left, top = min(max(left, 0), width - side), min(max(top, 0), height - side)
+  return left, top, left + side, top + side
+
+
+def main() -> None:
+  from PIL import Image
+
+  from genaug.errors import InputError
+
+  images, annotations, output = (pathlib.Path(flag.value) for flag in (_IMAGES, _ANNOTATIONS, _OUTPUT))
+  if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    raise InputError('output', str(output), 'exists and is not an empty directory', 'name a new --output')
+  files, count = sorted(annotations.glob('*.xml')), 0
+  if not files:
+    raise InputError('annotations', str(annotations), 'holds no .xml file', 'name the directory of the annotations')
+  for file in files:
+    try:
+      root = ET.parse(file).getroot()
+      with Image.open(images / pathlib.PurePath(root.findtext('filename')).name) as image:
+        photo = image.convert('RGB')
+      for number, found in enumerate(root.iter('object')):
+        box = tuple(int(float(found.findtext(f'bndbox/{name}'))) for name in ('xmin', 'ymin', 'xmax', 'ymax'))
+        target = output / pathlib.PurePath(found.findtext('name')).name / f'{file.stem}_{number}.png'
+        target.parent.mkdir(parents=True, exist_ok=True)
+        photo.crop(square(box, *photo.size)).save(target)
+        count += 1
+    except (ET.ParseError, OSError, TypeError, ValueError) as error:
+      problem = f'{type(error).__name__}: {error}'
+      raise InputError('annotations', str(file), problem, 'Pascal VOC: filename, object/name, object/bndbox') from None
+  print(f'{count:,} squares of {len(files):,} photographs in {output}')
+
+
+if __name__ == '__main__':
+  cli.run(main)
