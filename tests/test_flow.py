@@ -322,3 +322,20 @@ def test_samples_are_of_the_class_that_was_asked_for(data_dir):
   assert classifier.score(rows(test['image']), test['label']) > 0.95
   samples = np.concatenate(list(Evaluator(experiment).samples(state, 500)))
   assert classifier.score(rows(samples), np.arange(500) % 10) >= 0.9
+
+
+@pytest.mark.slow
+def test_a_run_that_memorises_is_called_so_and_a_healthy_one_not(data_dir, tmp_path):
+  def said(name, steps, **settings):
+    settings |= {'train__steps': steps, 'train__checkpoint_every': steps, 'eval__every': steps, 'eval__samples': 200}
+    settings |= {'model__width': 16, 'optim__lr': 2e-3, 'eval__metrics': ('memorisation',)}
+    lines, still = [], {f'augment__{operation}__p': 0.0 for operation in ('rotate', 'translate', 'cutout')}
+    loop.train(
+      prepare(tiny_config('flow', **settings, **still), data_dir, lambda _: None), tmp_path / name, lines.append
+    )
+    return '\n'.join(lines)
+
+  assert 'WARNING: copies training images' in said('few', 2000, data__per_class=2)
+  healthy = said('many', 500)
+  assert 'AuthPct' in healthy
+  assert 'WARNING' not in healthy
