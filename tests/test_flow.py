@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +19,7 @@ from genaug.losses.flow import flow_matching, heun, interpolate, logit_normal_ti
 from genaug.metrics import Evaluated
 from genaug.metrics.registry import METRICS, describe
 from genaug.models import Spec
-from genaug.models.unet import UNet, depth_to_space, levels, space_to_depth
+from genaug.models.unet import GroupNorm, UNet, depth_to_space, levels, space_to_depth
 from genaug.tasks.registry import TASKS
 from genaug.training import loop
 from genaug.training.evaluator import Evaluator
@@ -127,6 +128,17 @@ def test_the_lowest_resolution_is_small(side, expected):
 def test_images_that_do_not_divide_are_refused(shape):
   with pytest.raises(ValueError, match=f'{shape[0]} x {shape[1]} pixels: must be square, of a side'):
     levels(shape)
+
+
+def test_group_norm_is_that_of_flax():
+  x, g = (jax.random.normal(jax.random.key(i), (3, 5, 4, 12)) + 1 for i in (0, 1))
+  own, of_flax = GroupNorm(3, jnp.float32), nn.GroupNorm(3, epsilon=1e-5)
+  variables = {'params': {'scale': jnp.linspace(0.5, 2, 12), 'bias': jnp.linspace(-1, 1, 12)}}
+  jax.tree.map(np.testing.assert_array_equal, own.init(jax.random.key(0), x), of_flax.init(jax.random.key(0), x))
+  (y, pull), (expected, pull_expected) = (jax.vjp(norm.apply, variables, x) for norm in (own, of_flax))
+  np.testing.assert_allclose(y, expected, atol=1e-5)
+  for a, b in zip(jax.tree.leaves(pull(g)), jax.tree.leaves(pull_expected(g)), strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-4)
 
 
 def test_space_to_depth_keeps_every_pixel_of_a_patch_together():
