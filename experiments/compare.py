@@ -34,14 +34,13 @@ def _chosen(flag: flags.FlagHolder, names: tuple[str, ...]) -> list[str]:
 
 def _earlier(path: pathlib.Path, table: dict) -> dict:
   """Rows of the file, {name: {title, config, runs, summary}}. Raises InputError where a row's config is another."""
+  from genaug.training import workdir
+
   if not path.exists():
     return {}
   rows = json.loads(path.read_text())['rows']
-  for name, row in rows.items():
-    if name in table['rows'] and row['config'] != table['rows'][name]['config']:
-      raise InputError(
-        'output', str(path), f'row {name} is of another config', 'move the file, or name another --output'
-      )
+  for name in rows.keys() & table['rows'].keys():
+    workdir.refuse_another(path, rows[name]['config'], table['rows'][name]['config'], 'output')
   return rows
 
 

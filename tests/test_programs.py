@@ -204,7 +204,7 @@ def test_a_table_is_trained_row_by_row_and_never_twice(data_dir, tmp_path, forke
 
   other = forked('experiments.compare', *arguments, '--config.tables.table.rows.b.config.optim.lr=0.1')
   assert other.returncode == 2
-  assert 'row b is of another config' in other.stderr
+  assert 'was made with another config (optim.lr: ' in other.stderr
   unknown = forked('experiments.compare', *arguments, '--rows=c')
   assert unknown.returncode == 2
   assert 'any of b, a' in unknown.stderr
