@@ -85,14 +85,11 @@ def test_samples_as_arrays_depend_on_guidance_truncation_and_classes(flow, tmp_p
   default = samples('default')
   assert (default['samples'].shape, default['samples'].dtype) == ((5, 28, 28, 1), np.uint8)
   np.testing.assert_array_equal(default['label'], range(5))
-  np.testing.assert_array_equal(
-    samples('as trained', '--guidance=1', '--sample_steps=2')['samples'], default['samples']
-  )
-  np.testing.assert_array_equal(samples('two', '--classes=7,3', '--seed=1')['label'], [7, 3, 7, 3, 7])
-  for flag in ('--guidance=3', '--sample_steps=1', '--truncation=0.5'):
+  for flag in ('--guidance=3', '--sample_steps=1'):
     assert (samples(flag[2:7], flag)['samples'] != default['samples']).any(), flag
-  none = samples('none', '--truncation=0', '--classes=3')['samples']
-  np.testing.assert_array_equal(none, none[:1].repeat(5, axis=0))
+  none = samples('none', '--truncation=0', '--classes=7,3')
+  np.testing.assert_array_equal(none['label'], [7, 3, 7, 3, 7])
+  np.testing.assert_array_equal(none['samples'], none['samples'][[0, 1, 0, 1, 0]])  # of no noise the same again
 
 
 @pytest.mark.parametrize(
@@ -176,7 +173,7 @@ from tests.conftest import tiny_config
 def get_config():
   config = tiny_config('vae', train__steps=2, eval__metrics=('elbo',), eval__every=1)
   rows = {name: {'title': name.upper(), 'config': config.copy_and_resolve_references()} for name in ('b', 'a')}
-  rows['a']['config'].model.width = 6
+  rows['a']['config'].optim.lr = 1e-4
   table = {'title': 'a table', 'seeds': 2, 'order': ('b', 'a'), 'rows': rows}
   return ConfigDict({'order': ('table',), 'tables': {'table': table}}).lock()
 """
@@ -191,10 +188,9 @@ def test_a_table_is_trained_row_by_row_and_never_twice(data_dir, tmp_path, forke
   assert whole.returncode == 0, whole.stderr
   content = json.loads((tmp_path / 'runs' / 'generators_table.json').read_text())
   assert content['order'] == ['b', 'a']
-  for name, width in (('a', 6), ('b', 4)):
-    row = content['rows'][name]
+  for name, row in content['rows'].items():
     assert row['title'] == name.upper()
-    assert row['config']['model']['width'] == width
+    assert (row['config']['optim']['lr'] == 1e-4) == (name == 'a')
     assert [run['seed'] for run in row['runs']] == [0, 1]
     assert [[line['step'] for line in run['curve']] for run in row['runs']] == [[1], [1]]
     mean = sum(run['eval/elbo_nats'] for run in row['runs']) / 2

@@ -136,7 +136,7 @@ def test_figures_are_those_of_the_files(tmp_path, everything):
   assert rows[HOSTILE] == ['failed (3 of 3 failed)', '', '', '', '0']
   assert rows['a <script>: mean of 2 seeds'][1].startswith('0.55 ± ')
   assert rows[f'{tmp_path.name}/other'][1] == '0.5'
-  assert rows['optim.lr'] == ['0.0002', '0.001', '0.002']
+  assert rows['optim.lr'] == ['0.0008', '0.001', '0.002']
   assert 'optim.b1' not in rows
   assert [row[:4] for row in parsed.rows if row[0] in ('bb (best)', 'aa', 'cc')] == [
     ['bb (best)', 'finished', '0.625', '0.5, 0.75'],

