@@ -13,7 +13,9 @@ from configs import stacked_mnist
 from configs.families import flow, gan
 
 
-def get_config(study: str) -> ConfigDict:
+def get_config(study: str = 'few_images') -> ConfigDict:
+  if study not in STUDIES:
+    raise ValueError(f'study = {study!r}: must be one of {", ".join(STUDIES)}')
   c = ConfigDict({'tables': {}})
   studies = STUDIES[study]()
   for name, (title, seeds, rows) in studies.items():

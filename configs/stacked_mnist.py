@@ -2,14 +2,15 @@
 
 make train CONFIG=configs/stacked_mnist.py:r3
 
-The same networks, as many images and steps, after the colon: dcgan, sngan (hinge and spectral norm), wgan_gp, or r3
-(relativistic, R1 and R2), the default.
+The same networks and steps, after the colon dcgan, sngan (hinge, spectral norm), wgan_gp, or r3 (relativistic, R1 + R2).
 """
 
 from configs.families import gan
 
 
 def get_config(loss='r3'):
+  if loss not in gan.LOSSES:
+    raise ValueError(f'loss = {loss!r}: must be one of {", ".join(gan.LOSSES)}')
   c = gan.dcgan()
   c.data.name = 'stacked_mnist'
   c.model.conditional = False

@@ -51,6 +51,7 @@ CASES = {
     ['optim.b2', '(0.9, 0.99)', 'schedule=cosine'],
   ),
   'own optimiser': (lambda t: ['--config.optim.generator.b1=1.5'], ['optim.generator.b1', '1.5', 'out of range']),
+  'no such stride': (lambda t: ['--config.model.stride=3'], ['model.stride = 3', 'a number from 1 to 2']),
   'no such network': (lambda t: ['--config.model.network=vgg'], ['model.network', "'vgg'", 'dcgan']),
   'LeCam of pairs': (
     lambda t: ['--config.gan.lecam=0.3', '--config.gan.loss=relativistic'],

@@ -248,7 +248,7 @@ GAN = Definition(
     'model.z_dim': Number(1),
     'model.max_width': Number(1),
     'model.blocks': Number(1),
-    'model.stride': Choice((1, 2)),
+    'model.stride': Number(1, 2),
     'model.d_norm': Choice(('batch', 'none', 'spectral')),
     'gan.z_prior': Choice(PRIORS),
     'gan.loss': Choice(ADVERSARIAL_LOSSES),
