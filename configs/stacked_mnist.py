@@ -2,7 +2,7 @@
 
 make train CONFIG=configs/stacked_mnist.py:r3
 
-The same networks and steps, after the colon dcgan, sngan (hinge, spectral norm), wgan_gp, or r3 (relativistic, R1 + R2).
+Same networks and steps, after the colon dcgan, sngan (hinge, spectral norm), wgan_gp, or r3 (relativistic, R1 + R2).
 """
 
 from configs.families import gan
