@@ -2,9 +2,10 @@
 
 python -m experiments.compare --config configs/comparisons.py:few_images --output experiments/results
 
-few_images: 100, 200 and 1,000 images of Fashion-MNIST, 217 photographs (experiments.photos); no row is told classes,
-and all rows of a table take about as long on two CPU cores. equal_time: MNIST-5k and Fashion-MNIST, 5 and 15 minutes
-a row. stacked_mnist: how many of 1,000 modes do losses find? Put a row of your own into one of the functions below.
+few_images: 100, 200 and 1,000 images of Fashion-MNIST, 217 photographs (experiments.crop_boxes); no row is told
+classes, and all rows of a table take about as long on two CPU cores. equal_time: MNIST-5k and Fashion-MNIST, 5 and 15
+minutes a row. stacked_mnist: how many of 1,000 modes do losses find? Put a row of your own into one of the functions
+below.
 """
 
 from ml_collections import ConfigDict

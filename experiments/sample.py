@@ -77,7 +77,7 @@ def main() -> None:
     return
   for i, image in enumerate(images):
     figures.save_png(output / f'{i:06d}.png', image)
-  columns = evaluator.columns(labels)
+  columns = evaluator.columns(0 if labels is None else len(labels))
   figures.save_png(output / 'grid.png', figures.grid(images[: columns * (64 // columns)] / np.float32(255), columns))
   if _NEAREST.value:
     figures.save_png(output / 'nearest.png', evaluate.nearest(images))

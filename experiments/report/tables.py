@@ -46,7 +46,7 @@ def configs(directory: pathlib.Path) -> str:
   rows = []
   for path in sorted(_CONFIGS.glob('*.py')):
     about = (ast.get_docstring(ast.parse(path.read_text())) or '').partition('\n')[0]
-    if path.stem in ('base', 'headline'):
+    if path.stem in ('base', 'comparisons', 'headline'):
       continue
     paper = re.search(r' \(([^()]*), arXiv:([\d.]+\d)\)', about)
     results = _read(directory, f'{path.stem}.json').values()

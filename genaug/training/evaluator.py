@@ -118,7 +118,7 @@ class Evaluator:
     state = jax.device_get(state)
     grids, diversity = {}, {}
     for name, sampler in self._task.samplers.items():
-      wide = 8 if sampler.source else columns(self._turns(None, np.arange(self._spec.num_classes)))
+      wide = 8 if sampler.source else columns(self._spec.num_classes)
       index = np.arange(_SNAPSHOT // 2 if sampler.source else wide * (_SNAPSHOT // wide))
       batch = self._batch(name, index)
       images = np.asarray(self._sample(name, state, batch, _keys_of(self._keys.snapshot, index)))
@@ -170,9 +170,9 @@ def truncated(sampler: Sampler, truncation: float) -> Sampler:
   return from_noise(lambda keys: truncation * sampler.noise(keys), sampler.generate)
 
 
-def columns(labels: Int[np.ndarray, ' n'] | None) -> int:
-  """Of a grid of images whose labels take turns: one for every class, where these are 4 to 16, else 8."""
-  return len(labels) if labels is not None and 4 <= len(labels) <= 16 else 8
+def columns(classes: int) -> int:
+  """Of a grid of images whose classes take turns: one for each, where these are 4 to 16, else 8."""
+  return classes if 4 <= classes <= 16 else 8
 
 
 def labels_of(experiment: Experiment, names: Sequence[str] | None) -> Int[np.ndarray, ' n'] | None:

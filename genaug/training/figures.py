@@ -22,15 +22,17 @@ def grid(images: Float[np.ndarray, 'n h w c'], columns: int = 8) -> UInt8[np.nda
 
 def save_png(path: pathlib.Path, image: UInt8[np.ndarray, 'h w c']) -> None:
   path.parent.mkdir(parents=True, exist_ok=True)
-  Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path)
+  _picture(image).save(path)
 
 
 def save_gif(path: pathlib.Path, images: Float[np.ndarray, 'n h w c'], milliseconds: int = 80) -> None:
   """Images in [0, 1] one after another, for ever; small ones enlarged."""
-  frames = [
-    Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame) for frame in (grid(x[None], 1) for x in images)
-  ]
+  frames = [_picture(grid(image[None], 1)) for image in images]
   frames[0].save(path, save_all=True, append_images=frames[1:], duration=milliseconds, loop=0)
+
+
+def _picture(image: UInt8[np.ndarray, 'h w c']) -> Image.Image:
+  return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
 
 def beside(top: Float[np.ndarray, 'n h w c'], bottom: Float[np.ndarray, 'n h w c'], columns: int = 8):

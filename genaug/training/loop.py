@@ -115,7 +115,11 @@ def train(
     if logger:
       logger.open(start)
     patience = f'{config.train.patience} evaluations without a better {best_metric(config)[0]}'
-    if start < total and _anywhere(lambda: logger is not None and logger.out_of_patience(), ask=True):
+
+    def out_of_patience() -> bool:  # a collective, which runs that are never to end early are spared
+      return bool(config.train.patience) and _anywhere(lambda: bool(logger) and logger.out_of_patience(), ask=True)
+
+    if start < total and out_of_patience():
       log(f'{workdir} ended early at step {start:,}, after {patience}')
       return logged_scores(workdir, start)
 
@@ -151,9 +155,7 @@ def train(
           logger.log_metrics(done, means, bar)
         if saving:
           scores = logger.save(done, state, evaluating)
-      ended = (
-        evaluating and done < total and _anywhere(lambda: logger is not None and logger.out_of_patience(), ask=True)
-      )
+      ended = evaluating and done < total and out_of_patience()
       if logger:
         if due(config.train.snapshot_every) or stopping or ended:
           logger.snapshot(done, state)
