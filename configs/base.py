@@ -63,7 +63,7 @@ def get_config() -> ConfigDict:
 
   c.model = ConfigDict()
   c.model.network = ''                  # of genaug/models/registry.py: dcgan | resnet | r3 | unet | conv_vae |
-                                        # cnn | resnet20 | wrn16_4
+                                        # resnet_vae | ladder_vae | cnn | resnet20 | wrn16_4
   c.model.width = 64                    # channels of the widest-resolution layer; doubles with every halving
   c.model.conditional = False           # tell generative networks the class label
 
@@ -93,9 +93,9 @@ def get_config() -> ConfigDict:
 
   c.eval = ConfigDict()
   c.eval.metrics = ()                   # any of: distances, coverage, memorisation, diversity (gan, vae, flow), cas
-                                        # (those told the class), modes (stacked_mnist), discriminator (gan), elbo
-                                        # (vae), held_out (flow), accuracy (classify); the best checkpoint is the
-                                        # first one's
+                                        # (those told the class), modes (stacked_mnist), discriminator (gan),
+                                        # elbo, iwae, latents, reconstruction (vae), held_out (flow), accuracy
+                                        # (classify); the best checkpoint is the first one's
   c.eval.features = 'alexnet'           # that images are compared by: alexnet | vgg16 | inception (then it is the FID)
                                         # or package.module:function of your own, uint8 [b, h, w, c] -> [b, d]
   c.eval.inception_weights = ''         # .npz of them, see genaug/metrics/inception.py

@@ -195,7 +195,9 @@ def test_a_task_provides_what_it_declares(task, variant, data_dir):
   assert set(TASKS[task].progress) <= metrics.keys()
   eval_step = experiment.task.eval_step  # never mapped, whatever axis the task was built with
   outputs = jax.eval_shape(eval_step, state, batch, keys) if eval_step else {}
-  assert {*built.samplers, *outputs} == set(TASKS[task].provides)
+  assert {*built.samplers, *outputs, *built.estimates} == set(TASKS[task].provides)
+  for estimate in built.estimates.values():
+    assert all(value.shape[0] == 8 for value in jax.eval_shape(estimate, state, batch, keys).values())
   for sampler in built.samplers.values():
     assert jax.eval_shape(sampler.sample, state, batch, keys).shape == batch['image'].shape
 

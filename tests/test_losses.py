@@ -103,40 +103,106 @@ def test_kl_is_the_integral():
   for m, v in zip(mean[0], log_var[0]):
     q, log_p = scipy.stats.norm(m, np.exp(v / 2)), scipy.stats.norm().logpdf(grid)
     expected += np.trapezoid(q.pdf(grid) * (q.logpdf(grid) - log_p), grid)
-  actual = losses.kl_to_standard_normal(jnp.array(mean), jnp.array(log_var))
+  actual = losses.kl_to_standard_normal(jnp.array(mean), jnp.array(log_var)).sum(-1)
   np.testing.assert_allclose(actual, [expected], rtol=1e-5)
+
+
+def test_kl_is_its_monte_carlo_estimate():
+  mean, log_var = jnp.array([[0.3, -1.0]]), jnp.array([[0.5, -0.7]])
+  z = mean + jnp.exp(log_var / 2) * jax.random.normal(jax.random.key(0), (200_000, 2))
+  ratio = losses.normal_log_density(z, mean, log_var) - losses.normal_log_density(z, 0 * mean, 0 * log_var)
+  np.testing.assert_allclose(ratio.mean(0), losses.kl_to_standard_normal(mean, log_var)[0], atol=0.01)
 
 
 def test_bernoulli_is_scipys():
   x = np.array([0.0, 1.0, 1.0, 0.0]).reshape(1, 2, 2, 1)
   logits = np.array([-3.0, 2.0, -1.0, 0.5]).reshape(1, 2, 2, 1)
   expected = scipy.stats.bernoulli(scipy.special.expit(logits)).logpmf(x).sum()
-  np.testing.assert_allclose(losses.bernoulli_log_likelihood(jnp.array(x), jnp.array(logits)), [expected], rtol=1e-5)
+  np.testing.assert_allclose(losses.bernoulli(jnp.array(x), jnp.array(logits)), [expected], rtol=1e-5)
 
 
 def test_gaussian_is_scipys():
   rng = np.random.default_rng(0)
   x, logits, log_scale = rng.random((2, 3, 3, 2)), rng.normal(size=(2, 3, 3, 2)), np.array([-1.0, 0.5])
   expected = scipy.stats.norm(scipy.special.expit(logits), np.exp(log_scale)).logpdf(x).sum((1, 2, 3))
-  actual = losses.gaussian_log_likelihood(jnp.array(x), jnp.array(logits), jnp.array(log_scale))
+  actual = losses.gaussian(jnp.array(x), jnp.array(logits), jnp.array(log_scale))
   np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize('log_scale', [-5.0, -2.0, 0.0])
 @pytest.mark.parametrize('logit', [-4.0, 0.0, 1.3])
 def test_discretized_logistic_is_a_distribution_over_256_levels(log_scale, logit):
-  levels = jnp.arange(256.0).reshape(256, 1, 1, 1) / 255
-  log_mass = losses.discretized_logistic_log_likelihood(levels, jnp.full((256, 1, 1, 1), logit), jnp.array([log_scale]))
-  assert abs(float(jnp.exp(log_mass).sum()) - 1) < 1e-4
+  with jax.enable_x64():
+    levels = jnp.arange(256.0).reshape(256, 1, 1, 1) / 255
+    log_mass = losses.discretized_logistic(levels, jnp.full((256, 1, 1, 1), logit), jnp.array([log_scale]))
+    assert abs(float(jnp.exp(log_mass).sum()) - 1) < 1e-6
   logistic = scipy.stats.logistic(scipy.special.expit(logit), np.exp(log_scale))
   middle = np.arange(1, 255) / 255
   expected = logistic.cdf(middle + 0.5 / 255) - logistic.cdf(middle - 0.5 / 255)
   np.testing.assert_allclose(jnp.exp(log_mass[1:255]), expected, rtol=1e-3, atol=1e-9)
 
 
+def test_a_mixture_of_logistics_is_a_distribution_over_all_values_of_a_pixel():
+  """Of 256 grey levels, and of red, green given red and blue given both."""
+  mixture = losses.LIKELIHOODS['logistic_mixture']
+  levels = jnp.arange(256.0) / 255
+  with jax.enable_x64():
+    for channels in (1, 3):
+      outputs = 3 * jax.random.normal(jax.random.key(channels), (1, 1, 1, mixture.outputs(channels)), jnp.float64)
+
+      def mass_of(*values):
+        x = jnp.stack(jnp.broadcast_arrays(*values), -1).reshape(-1, 1, 1, len(values))
+        return jnp.exp(mixture.log_prob(x, outputs.repeat(len(x), 0), None))  # noqa: B023
+
+      if channels == 1:
+        assert abs(float(mass_of(levels).sum()) - 1) < 1e-6
+        continue
+      total = sum(float(mass_of(red, levels[:, None], levels[None, :]).sum()) for red in levels[::1])
+      assert abs(total - 1) < 1e-6
+
+
+def test_the_mean_of_a_mixture_of_logistics_is_that_of_its_values():
+  """Within what the tails beyond black and white move it."""
+  mixture = losses.LIKELIHOODS['logistic_mixture']
+  outputs = jax.random.normal(jax.random.key(3), (1, 1, 1, mixture.outputs(1))).at[..., -5:].set(-3.0)
+  levels = jnp.arange(256.0) / 255
+  mass = jnp.exp(mixture.log_prob(levels.reshape(-1, 1, 1, 1), outputs.repeat(256, 0), None))
+  np.testing.assert_allclose(mixture.mean(outputs)[0, 0, 0, 0], (mass * levels).sum(), atol=2e-3)
+
+
+def test_a_component_of_green_moves_with_red():
+  """All else equal: 0.2 up where red is, for a slope of 0.2."""
+  mixture = losses.LIKELIHOODS['logistic_mixture']
+  k = losses.COMPONENTS
+  parts = np.zeros((1 + 3 + 3 + 3, k), np.float32)
+  parts[7] = np.arctanh(0.2)  # green by red
+  mean = lambda red: mixture.mean(jnp.array(parts_with(parts, red)).reshape(1, 1, 1, -1))[0, 0, 0]
+
+  def parts_with(parts, red):
+    found = parts.copy()
+    found[1] = red
+    return found
+
+  dark, bright = mean(-20.0), mean(20.0)
+  np.testing.assert_allclose(bright - dark, [1, 0.2, 0], atol=1e-5)
+
+
+def test_binarisation_has_the_grey_values_as_its_means_and_is_the_same_once_or_another_every_time():
+  grey = jnp.arange(16.0).reshape(1, 4, 4, 1) / 15 * jnp.ones((4000, 1, 1, 1))
+  keys = jax.random.split(jax.random.key(0), 8000).reshape(2, 4000)
+  dynamic = [losses.binarised(part, grey) for part in keys]
+  np.testing.assert_allclose(dynamic[0].mean(0), grey[0], atol=0.04)
+  assert (dynamic[0] != dynamic[1]).any()
+  images = jnp.round(jax.random.uniform(jax.random.key(1), (4000, 4, 4, 1)) * 255) / 255
+  static = [losses.binarised_once(part, images) for part in keys]
+  np.testing.assert_array_equal(*static)
+  np.testing.assert_allclose(static[0].mean(0), images.mean(0), atol=0.04)
+  assert abs(np.corrcoef((static[0] - images)[:, 0, 0, 0], (static[0] - images)[:, 1, 1, 0])[0, 1]) < 0.06
+
+
 def test_discretized_logistic_gradients_are_finite_for_far_misses():
   x = jnp.array([0.0, 1.0, 0.5]).reshape(3, 1, 1, 1)
-  grads = jax.grad(lambda logits, s: losses.discretized_logistic_log_likelihood(x, logits, s).sum(), argnums=(0, 1))(
+  grads = jax.grad(lambda logits, s: losses.discretized_logistic(x, logits, s).sum(), argnums=(0, 1))(
     jnp.array([30.0, -30.0, 30.0]).reshape(3, 1, 1, 1), jnp.array([-7.0])
   )
   assert all(bool(jnp.isfinite(g).all()) for g in grads)

@@ -14,7 +14,7 @@ from genaug.losses.penalties import PENALTIES
 from genaug.models import Spec, layers
 from genaug.models.dcgan import Discriminator, Generator
 from genaug.models.registry import NETWORKS
-from genaug.models.vae import Decoder, Encoder
+from genaug.models.vae import Decoder, Encoder, LadderDecoder, LadderEncoder
 from tests.conftest import slow_but, tiny_config
 
 
@@ -93,19 +93,25 @@ def test_every_network_has_the_shapes_it_says(side, channels, classes):
 
   def outputs(images, z, label):
     generator, discriminator = Generator(spec, width=2), Discriminator(spec, width=2)
-    encoder, decoder = Encoder(spec, width=2, z_dim=6), Decoder(spec, width=2, has_scale=True)
+    options = {'spec': spec, 'width': 2, 'z_dim': 6}
+    encoder, decoder = Encoder(**options), Decoder(**options, outputs=channels, has_scale=True)
+    ladder, down = LadderEncoder(**options), LadderDecoder(**options, outputs=5)
+    maps = [jnp.zeros((2, *shape)) for shape in down.latent_shapes]
     return (
       generator.init_with_output(key, z, label, train=True)[0],
       discriminator.init_with_output(key, images, label)[0],
       encoder.init_with_output(key, images, label)[0],
-      decoder.init_with_output(key, z, label)[0],
+      decoder.init_with_output(key, (z,), label)[0],
+      down.init_with_output(key, maps, label, ladder.init_with_output(key, images, label)[0])[0],
     )
 
-  fake, logit, (mean, log_var), (logits, log_scale) = jax.eval_shape(outputs, images, z, label)
+  fake, logit, (mean, log_var), (logits, log_scale, _), mixture = jax.eval_shape(outputs, images, z, label)
   assert fake.shape == logits.shape == images.shape
   assert logit.shape == (2,)
   assert mean.shape == log_var.shape == (2, 6)
   assert log_scale.shape == (channels,)
+  assert mixture[0].shape == (*images.shape[:3], 5)
+  assert [level.z.shape[1] for level in mixture[2][1:]] == [side // 2**i for i in reversed(range(1, len(mixture[2])))]
 
 
 def test_labels_change_what_conditional_networks_say():

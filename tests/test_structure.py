@@ -14,7 +14,7 @@ ROOMS = {  # room of genaug -> the rooms it may use
   'ranges': {'errors'},
   'augment': set(),
   'losses': set(),
-  'models': set(),
+  'models': {'losses'},
   'data': {'errors'},
   'metrics': {'errors'},
   'tasks': {'models', 'losses', 'augment', 'ranges', 'errors'},

@@ -42,6 +42,8 @@ def read(path: pathlib.Path, settings: ConfigDict) -> Evaluated:
   return Evaluated(
     settings=settings,
     outputs=dict,
+    train_outputs=dict,
+    estimate=lambda name: {},
     samplers=('samples',),
     samples=lambda name: arrays[name],
     labels=arrays['samples_label'] if labelled else None,

@@ -1,23 +1,81 @@
-"""The evidence lower bound of test images and its parts."""
+"""Bounds on the log likelihood of test images, and how much the latents say."""
+
+import math
 
 import numpy as np
 
 from genaug.metrics import Evaluated, Metric, Scores
 
+_ACTIVE = 0.01  # least variance of a latent's posterior mean over the images: Burda et al. 2016, section 5.2
+
+
+def _mean(values: np.ndarray) -> float:
+  return float(values.mean(dtype=np.float64))
+
 
 def _elbo(run: Evaluated) -> Scores:
-  outputs = run.outputs()
+  outputs, train = run.outputs(), run.train_outputs()['elbo_nats']
   names = ('elbo_nats', 'log_likelihood_nats', 'kl_nats', 'bits_per_dim')
-  means = {f'eval/{name}': float(outputs[name].mean(dtype=np.float64)) for name in names}
-  return {**means, 'eval/elbo_images': len(outputs['elbo_nats']), 'eval/elbo_split': run.split}
+  return {
+    **{f'eval/{name}': _mean(outputs[name]) for name in names},
+    'eval/elbo_images': len(outputs['elbo_nats']),
+    'eval/elbo_split': run.split,
+    'eval/elbo_train_nats': _mean(train),
+    'eval/elbo_train_images': len(train),
+  }
 
 
 def _elbo_text(scores: Scores) -> str:
   return (
     f'ELBO {scores["eval/elbo_nats"]:.2f} nats = log-likelihood {scores["eval/log_likelihood_nats"]:.2f}'
     f' - KL {scores["eval/kl_nats"]:.2f}; {scores["eval/bits_per_dim"]:.4f} bits/dim'
-    f' [{scores["eval/elbo_images"]:,} images of {scores["eval/elbo_split"]}]'
+    f' [{scores["eval/elbo_images"]:,} images of {scores["eval/elbo_split"]};'
+    f' {scores["eval/elbo_train_images"]:,} training images: {scores["eval/elbo_train_nats"]:.2f} nats]'
+  )
+
+
+def _iwae(run: Evaluated) -> Scores:
+  found, outputs = run.estimate('iwae'), run.outputs()
+  nats = _mean(found['nats'])
+  bits_tighter = (nats - _mean(outputs['elbo_nats'])) / math.prod(run.test['image'].shape[1:]) / math.log(2)
+  return {
+    'eval/iwae_nats': nats,
+    'eval/iwae_bits_per_dim': _mean(outputs['bits_per_dim']) - bits_tighter,
+    'eval/iwae_draws': int(found['draws'][0]),
+    'eval/iwae_images': len(found['nats']),
+    'eval/iwae_split': run.split,
+  }
+
+
+def _iwae_text(scores: Scores) -> str:
+  return (
+    f'log p(x) at least {scores["eval/iwae_nats"]:.2f} nats, {scores["eval/iwae_bits_per_dim"]:.4f} bits/dim'
+    f' [{scores["eval/iwae_draws"]:,} draws of {scores["eval/iwae_images"]:,} images of {scores["eval/iwae_split"]}]'
+  )
+
+
+def _latents(run: Evaluated) -> Scores:
+  means = run.outputs()['posterior_means']
+  return {
+    'eval/active_units': int((means.var(0, dtype=np.float64) > _ACTIVE).sum()),
+    'eval/latents': means.shape[1],
+    'eval/latents_images': len(means),
+    'eval/latents_split': run.split,
+  }
+
+
+def _latents_text(scores: Scores) -> str:
+  active, count = scores['eval/active_units'], scores['eval/latents']
+  warning = (
+    ' WARNING: the posterior has collapsed, images are decoded without their latents: try vae.kl_warmup_steps,'
+    ' vae.free_bits=0.1, a lower vae.beta or a narrower decoder'
+  )
+  return (
+    f'{active} of {count} latents active [variance of posterior means over {_ACTIVE};'
+    f' {scores["eval/latents_images"]:,} images of {scores["eval/latents_split"]}]{"" if active else warning}'
   )
 
 
 ELBO = Metric(_elbo, 'eval/elbo_nats', 'max', 'elbo_nats', _elbo_text)
+IWAE = Metric(_iwae, 'eval/iwae_nats', 'max', 'iwae', _iwae_text)
+LATENTS = Metric(_latents, 'eval/active_units', 'max', 'posterior_means', _latents_text)

@@ -8,9 +8,10 @@ from genaug.metrics.discriminator import DISCRIMINATOR
 from genaug.metrics.distances import DISTANCES
 from genaug.metrics.diversity import DIVERSITY
 from genaug.metrics.held_out import HELD_OUT
-from genaug.metrics.likelihood import ELBO
+from genaug.metrics.likelihood import ELBO, IWAE, LATENTS
 from genaug.metrics.memorisation import MEMORISATION
 from genaug.metrics.modes import MODES
+from genaug.metrics.reconstruction import RECONSTRUCTION
 
 METRICS = {
   'distances': DISTANCES,
@@ -21,6 +22,9 @@ METRICS = {
   'modes': MODES,
   'discriminator': DISCRIMINATOR,
   'elbo': ELBO,
+  'iwae': IWAE,
+  'latents': LATENTS,
+  'reconstruction': RECONSTRUCTION,
   'held_out': HELD_OUT,
   'accuracy': ACCURACY,
 }

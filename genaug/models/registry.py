@@ -7,6 +7,8 @@ NETWORKS = {
   'resnet': resnet_gan.RESNET_GAN,
   'r3': r3gan.R3GAN,
   'conv_vae': vae.CONV_VAE,
+  'resnet_vae': vae.RESNET_VAE,
+  'ladder_vae': vae.LADDER_VAE,
   'unet': unet.UNET,
   'cnn': classifiers.SMALL_CNN,
   'resnet20': classifiers.RESNET20,

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import flax
@@ -65,6 +66,8 @@ class Task(NamedTuple):
   eval_step: Callable[[TrainState, Batch, Keys], dict[str, Float[Array, 'b ...']]] | None
   samplers: dict[str, Sampler]  # the first one is what the task is shown by
   due: Callable[[int], Due] | None = None  # of a step; None: all steps compute the same
+  # Like eval_step, but computed only when a metric asks for one: they take long.
+  estimates: Mapping[str, Callable[[TrainState, Batch, Keys], dict[str, Float[Array, 'b ...']]]] = MappingProxyType({})
 
 
 History = Sequence[Mapping[str, float | int | str]]
@@ -77,7 +80,7 @@ class Definition(NamedTuple):
   build: Callable[..., Task]  # (config, spec, axis_name=None) -> Task
   roles: tuple[str, ...]  # networks that it takes from NETWORKS[config.model.network]
   inputs: tuple[str, ...]  # entries of an example that it always reads; 'label' also where config.model.conditional
-  provides: tuple[str, ...]  # names of its samplers and of what eval_step returns; metrics need one of them
+  provides: tuple[str, ...]  # names of samplers, estimates and what eval_step returns; metrics need one of them
   ranges: dict[str, Range]  # of the config keys that are its own
   progress: tuple[str, ...]  # training metrics shown while it runs
   cost: float  # of a step, about, in steps of the cheapest task: for the time that a study has left

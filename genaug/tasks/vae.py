@@ -1,130 +1,299 @@
-"""Variational autoencoder: reparameterised sampling, an explicit likelihood, the ELBO in nats."""
+"""Variational autoencoder: reparameterised draws, an explicit likelihood, the ELBO or a tighter bound, all in nats."""
 
+import itertools
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key, PyTree
+from ml_collections import ConfigDict
 
 from genaug.augment import Pipeline
-from genaug.losses import likelihood
+from genaug.errors import InputError
+from genaug.losses.bounds import doubly_reparameterized, importance_weighted
+from genaug.losses.likelihood import LIKELIHOODS, bits_per_dim, kl_to_standard_normal, normal_log_density
 from genaug.models import Spec
 from genaug.models.registry import NETWORKS
+from genaug.models.vae import Level, Normal
 from genaug.ranges import Choice, Number
 from genaug.tasks import Definition, Sampler, Task, TrainState, from_noise
-from genaug.tasks.updates import apply_gradients, gradients, optimizers, ranges_of, split_keys
+from genaug.tasks.updates import apply_gradients, average, gradients, optimizers, ranges_of, split_keys
 
 _ROLES = ('encoder', 'decoder')
+_CHUNK = 10  # draws at a time where there are thousands
+
+Label = Int[Array, ' b']
+Noise = Float[Array, 'b z']  # of all levels, the coarsest first
+PerExample = Float[Array, ' b']
 
 
-def observe(likelihood: str, keys: Key[Array, ' b'], images: Float[Array, 'b h w c']) -> Float[Array, 'b h w c']:
-  """What the likelihood is a likelihood of: binary draws, dequantised or rounded pixels.
+class Model(NamedTuple):
+  """Encoder, decoder and prior, as functions of their parameters."""
 
-  bernoulli: dynamic binarisation, a pixel is 1 with probability its grey value (Salakhutdinov and Murray 2008);
-  gaussian: uniform dequantisation to [0, 1] (Theis et al. 2016); discretized_logistic: the nearest of 256 levels.
-  """
-  uniform = jax.vmap(lambda key: jax.random.uniform(key, images.shape[1:]))
-  if likelihood == 'bernoulli':
-    return (uniform(keys) < images).astype(images.dtype)
-  if likelihood == 'gaussian':
-    return (images * 255 + uniform(keys)) / 256
-  return jnp.round(images * 255) / 255
+  init: Callable[[Key[Array, '']], dict[str, PyTree]]
+  encode: Callable[[PyTree, Float[Array, 'b h w c'], Label], PyTree]  # what the decoder is told of images
+  decode: Callable[..., tuple]  # (params, noise, label, encoded=None) -> (outputs, log scale, levels)
+  log_prior: Callable[[PyTree, tuple[Level, ...]], PerExample]
+  from_prior: Callable[[PyTree, Noise], Noise]  # what `decode` makes a generated image of
+  latents: int  # numbers an image
+  noise: int  # numbers that `from_prior` takes
 
 
-def build(config, spec: Spec, axis_name: str | None = None) -> Task:
+def model(config: ConfigDict, spec: Spec, axis_name: str | None = None) -> Model:
   networks = NETWORKS[config.model.network].build(config, spec, axis_name)
   encoder, decoder = (networks[role] for role in _ROLES)
-  optimizer = optimizers(config, _ROLES)
-  pipeline = Pipeline.from_config(config.augment)
+  shapes = decoder.latent_shapes
+  sizes = [math.prod(shape) for shape in shapes]
+  components = config.vae.pseudo_inputs if config.vae.prior == 'vamp' else 0
 
   def init(key):
     e_key, d_key = jax.random.split(key)
-    label = jnp.zeros((1,), jnp.int32)
-    params = {
-      'encoder': encoder.init(e_key, jnp.zeros((1, *spec.image_shape)), label)['params'],
-      'decoder': decoder.init(d_key, jnp.zeros((1, config.model.z_dim)), label)['params'],
+    label, one = jnp.zeros(1, jnp.int32), jnp.zeros((1, *spec.image_shape))
+    encoded, variables = encoder.init_with_output(e_key, one, label)
+    noise = tuple(jnp.zeros((1, *shape)) for shape in shapes)
+    pseudo_inputs = jax.random.normal(jax.random.fold_in(key, 2), (components, *spec.image_shape))
+    return {
+      'encoder': variables['params'],
+      'decoder': decoder.init(d_key, noise, label, encoded)['params'],
+      'prior': {'pseudo_inputs': pseudo_inputs} if components else {},
     }
-    opt = {role: optimizer[role].init(params[role]) for role in _ROLES}
-    return TrainState(jnp.zeros((), jnp.int32), params, {}, {}, opt, {})
 
   def encode(params, x, label):
     return encoder.apply({'params': params['encoder']}, x, label)
 
-  def decode(params, z, label):
-    return decoder.apply({'params': params['decoder']}, z, label)
+  def decode(params, noise, label, encoded=None):
+    parts = jnp.split(noise, list(itertools.accumulate(sizes))[:-1], axis=-1)
+    noise = tuple(part.reshape(-1, *shape) for part, shape in zip(parts, shapes))
+    outputs, log_scale, levels = decoder.apply({'params': params['decoder']}, noise, label, encoded)
+    if log_scale is not None and config.vae.sigma:
+      log_scale = jnp.full_like(log_scale, math.log(config.vae.sigma))
+    return outputs, log_scale, levels
 
-  def elbo_terms(params, images, label, keys) -> dict[str, Float[Array, ' b']]:
-    """log_likelihood and kl per example, in nats; the ELBO is their difference."""
-    streams = split_keys(keys, ('observe', 'posterior'))
-    x = observe(config.vae.likelihood, streams['observe'], images)
-    mean, log_var = encode(params, x, label)
-    noise = jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:]))(streams['posterior'])
-    logits, log_scale = decode(params, mean + jnp.exp(0.5 * log_var) * noise, label)
+  def mixture(params) -> Normal:
+    """Components of the VampPrior: posteriors of pseudo-inputs, which are learned."""
+    pseudo_inputs = jax.nn.sigmoid(params['prior']['pseudo_inputs'])
+    return encode(params, pseudo_inputs, jnp.zeros(components, jnp.int32))
+
+  def log_prior(params, levels):
+    if not components:
+      return sum(_per_example(normal_log_density(level.z, *level.prior)) for level in levels)
+    mean, log_var = mixture(params)
+    each = normal_log_density(levels[0].z[:, None], mean, log_var).sum(-1)  # [b, components]
+    return importance_weighted(each.T)  # the logarithm of their mean
+
+  def from_prior(params, noise):
+    if not components:
+      return noise
+    chosen = noise[:, :components].argmax(-1)  # one as probable as another
+    return Normal(*(part[chosen] for part in mixture(params))).at(noise[:, components:])
+
+  return Model(init, encode, decode, log_prior, from_prior, sum(sizes), sum(sizes) + components)
+
+
+def _per_example(x: Float[Array, 'b ...']) -> PerExample:
+  return x.reshape(len(x), -1).sum(-1)
+
+
+def posterior_of_noise(levels: tuple[Level, ...]) -> Normal:
+  """Of all levels in one row, each relative to its prior given the latents of coarser levels."""
+
+  def relative(level):
+    mean = (level.posterior.mean - level.prior.mean) * jnp.exp(-0.5 * level.prior.log_var)
+    return Normal(*(x.reshape(len(x), -1) for x in (mean, level.posterior.log_var - level.prior.log_var)))
+
+  return Normal(*(jnp.concatenate(parts, axis=-1) for parts in zip(*map(relative, levels))))
+
+
+def build(config, spec: Spec, axis_name: str | None = None) -> Task:
+  vae, settings = model(config, spec, axis_name), config.vae
+  likelihood = LIKELIHOODS[settings.likelihood]
+  optimizer = optimizers(config, (*_ROLES, 'prior'))
+  pipeline = Pipeline.from_config(config.augment)
+
+  def init(key):
+    params = vae.init(key)
+    opt = {role: optimizer[role].init(params[role]) for role in params}
+    return TrainState(jnp.zeros((), jnp.int32), params, {}, {}, opt, {})
+
+  def normal(keys, size: int) -> Float[Array, 'b n']:
+    return jax.vmap(lambda key: jax.random.normal(key, (size,)))(keys)
+
+  def log_joint(params, x, label, decoded) -> PerExample:
+    outputs, log_scale, levels = decoded
+    return likelihood.log_prob(x, outputs, log_scale) + vae.log_prior(params, levels)
+
+  def log_posterior(levels) -> PerExample:
+    return sum(_per_example(normal_log_density(level.z, *level.posterior)) for level in levels)
+
+  def elbo_terms(params, x, label, noise) -> dict[str, Array]:
+    """Of one draw: log_likelihood and kl, in nats, whose difference is the ELBO; kl and means of every latent."""
+    outputs, log_scale, levels = vae.decode(params, noise, label, vae.encode(params, x, label))
+    relative = posterior_of_noise(levels)
+    by_latent = kl_to_standard_normal(*relative)
+    vamp = settings.prior == 'vamp'  # a mixture: no closed form
+    kl = log_posterior(levels) - vae.log_prior(params, levels) if vamp else by_latent.sum(-1)
     return {
-      'log_likelihood': likelihood.LIKELIHOODS[config.vae.likelihood](x, logits, log_scale),
-      'kl': likelihood.kl_to_standard_normal(mean, log_var),
+      'log_likelihood': likelihood.log_prob(x, outputs, log_scale),
+      'kl': kl,
+      'kl_by_latent': by_latent,
+      'posterior_means': relative.mean,
     }
 
+  def log_weights(params, x, label, noise: Float[Array, 'k b z']) -> Float[Array, 'k b']:
+    encoded = vae.encode(params, x, label)
+
+    def of_draw(noise):
+      decoded = vae.decode(params, noise, label, encoded)
+      return log_joint(params, x, label, decoded) - log_posterior(decoded[-1])
+
+    return jax.vmap(of_draw)(noise)
+
+  def doubly(params, x, label, noise: Float[Array, 'k b z']) -> tuple[PerExample, PerExample]:
+    posterior = vae.encode(params, x, label)
+    fixed = jax.lax.stop_gradient(posterior)
+
+    def of_draw(z):
+      decoded = vae.decode(params, z, label)  # with a standard normal prior latents are the noise
+      return log_joint(params, x, label, decoded) - normal_log_density(z, *fixed).sum(-1)
+
+    return doubly_reparameterized(jax.vmap(of_draw), posterior.at(noise))
+
+  def objective(params, part, beta):
+    """(loss, figures): by `samples` draws the negative ELBO, with its weights, or the importance-weighted bound."""
+    x, label, keys = part['x'], part['label'], part['keys']
+    if settings.samples == 1:
+      terms = elbo_terms(params, x, label, normal(keys, vae.latents))
+      kl = terms['kl'].mean()
+      spent = kl
+      if settings.free_bits:
+        by_latent = average(terms['kl_by_latent'].mean(0), axis_name)
+        spent = jnp.maximum(by_latent, settings.free_bits).sum()
+      log_likelihood = terms['log_likelihood'].mean()
+      return beta * spent - log_likelihood, {'elbo_nats': log_likelihood - kl, 'kl_nats': kl}
+    noise = normal(keys, settings.samples * vae.latents).reshape(len(x), settings.samples, -1).swapaxes(0, 1)
+    if settings.gradient == 'doubly_reparameterized':
+      bound, surrogate = doubly(params, x, label, noise)
+    else:
+      bound = surrogate = importance_weighted(log_weights(params, x, label, noise))
+    return -surrogate.mean(), {'bound_nats': bound.mean()}
+
   def train_step(state, batch, keys):
-    streams = split_keys(keys, ('augment', 'elbo'))
+    streams = split_keys(keys, ('augment', 'observe', 'posterior'))
     images = pipeline(streams['augment'], batch)['image']
-    warm_up = config.vae.kl_warmup_steps
-    beta = config.vae.beta * (jnp.minimum(1.0, (state.step + 1) / warm_up) if warm_up else 1.0)
+    warm_up = settings.kl_warmup_steps
+    beta = settings.beta * (jnp.minimum(1.0, (state.step + 1) / warm_up) if warm_up else 1.0)
 
-    def objective(params, part):
-      terms = elbo_terms(params, **part)
-      loss = (-terms['log_likelihood'] + beta * terms['kl']).mean()
-      elbo = (terms['log_likelihood'] - terms['kl']).mean()
-      return loss, {'loss': loss, 'elbo_nats': elbo, 'kl_nats': terms['kl'].mean()}
+    def loss_of(params, part):
+      loss, figures = objective(params, part, beta)
+      return loss, {'loss': loss, **figures}
 
-    examples = {'images': images, 'label': batch['label'], 'keys': streams['elbo']}
-    grads, metrics = gradients(objective, state.params, examples, config.train.accumulate, axis_name)
+    x = likelihood.observe(streams['observe'], images)
+    examples = {'x': x, 'label': batch['label'], 'keys': streams['posterior']}
+    grads, metrics = gradients(loss_of, state.params, examples, config.train.accumulate, axis_name)
     params, opt = apply_gradients(optimizer, grads, state.opt, state.params)
     metrics |= {'beta': jnp.asarray(beta, jnp.float32), 'grad_norm': optax.tree.norm(grads)}
     return state.replace(step=state.step + 1, params=params, opt=opt), metrics
 
+  def observed(keys, batch) -> Float[Array, 'b h w c']:
+    return likelihood.observe(keys, batch['image'].astype(jnp.float32) / 255)
+
+  def many_draws(state, batch, keys) -> dict[str, PerExample]:
+    """The importance-weighted bound of `eval_samples` draws, some at a time."""
+    streams = split_keys(keys, ('observe', 'draws'))
+    x, label = observed(streams['observe'], batch), batch['label']
+
+    def add(i, so_far):
+      own = jax.vmap(lambda key: jax.random.fold_in(key, i))(streams['draws'])
+      noise = normal(own, _CHUNK * vae.latents).reshape(len(x), _CHUNK, -1).swapaxes(0, 1)
+      return jnp.logaddexp(so_far, jax.nn.logsumexp(log_weights(state.params, x, label, noise), axis=0))
+
+    chunks = settings.eval_samples // _CHUNK
+    total = jax.lax.fori_loop(0, chunks, add, jnp.full(len(x), -jnp.inf))
+    return {'nats': total - math.log(chunks * _CHUNK), 'draws': jnp.full(len(x), chunks * _CHUNK)}
+
   def eval_step(state, batch, keys):
-    """Single-sample ELBO of unaugmented images and its parts, per example, in nats and bits a dimension."""
-    images = batch['image'].astype(jnp.float32) / 255
-    terms = elbo_terms(state.params, images, batch['label'], keys)
-    elbo = terms['log_likelihood'] - terms['kl']
+    """The ELBO of one draw, of unaugmented images, and its parts, per example, in nats and bits a dimension."""
+    streams = split_keys(keys, ('observe', 'posterior'))
+    x, label = observed(streams['observe'], batch), batch['label']
+    terms = elbo_terms(state.params, x, label, normal(streams['posterior'], vae.latents))
+    elbo, dims = terms['log_likelihood'] - terms['kl'], math.prod(spec.image_shape)
     return {
       'elbo_nats': elbo,
       'log_likelihood_nats': terms['log_likelihood'],
       'kl_nats': terms['kl'],
-      'bits_per_dim': likelihood.bits_per_dim(-elbo, math.prod(spec.image_shape), config.vae.likelihood),
+      'bits_per_dim': bits_per_dim(-elbo, dims, settings.likelihood),
+      'posterior_means': terms['posterior_means'],
     }
 
-  def latents(keys):
-    return jax.vmap(lambda key: jax.random.normal(key, (config.model.z_dim,)))(keys)
-
-  def generate(state, batch, z):
+  def generate(state, batch, noise):
     """Mean images."""
-    return jax.nn.sigmoid(decode(state.params, z, batch['label'])[0])
+    return likelihood.mean(vae.decode(state.params, vae.from_prior(state.params, noise), batch['label'])[0])
 
   def reconstruct(state, batch, keys):
     """Mean images decoded from the posterior means of uint8 images, observed as in training."""
-    x = observe(config.vae.likelihood, keys, batch['image'].astype(jnp.float32) / 255)
-    mean, _ = encode(state.params, x, batch['label'])
-    return jax.nn.sigmoid(decode(state.params, mean, batch['label'])[0])
+    x, label = observed(keys, batch), batch['label']
+    encoded = vae.encode(state.params, x, label)
+    return likelihood.mean(vae.decode(state.params, jnp.zeros((len(x), vae.latents)), label, encoded)[0])
 
-  samplers = {'reconstructions': Sampler(reconstruct, source='image'), 'samples': from_noise(latents, generate)}
-  return Task(init, train_step, eval_step, samplers)
+  samples = from_noise(lambda keys: normal(keys, vae.noise), generate)
+  samplers = {'reconstructions': Sampler(reconstruct, source='image'), 'samples': samples}
+  return Task(init, train_step, eval_step, samplers, estimates={'iwae': many_draws})
+
+
+def _check(config) -> None:
+  """Raises InputError for settings that exclude each other."""
+  vae, ladder = config.vae, config.model.network == 'ladder_vae'
+  several = vae.samples > 1
+  of_one = {'vae.beta': 1.0, 'vae.kl_warmup_steps': 0, 'vae.free_bits': 0.0}
+  for key, off in of_one.items():
+    value = config.vae[key.split('.')[1]]
+    if several and value != off:
+      raise InputError(key, value, 'is of the ELBO, and vae.samples > 1 of another bound', f'--config.{key}={off}')
+  if vae.gradient == 'doubly_reparameterized' and (not several or ladder or vae.prior == 'vamp'):
+    problem = 'is for vae.samples > 1, one vector of latents and the prior normal'
+    raise InputError('vae.gradient', vae.gradient, problem, '--config.vae.gradient=reparameterized')
+  if vae.prior == 'vamp' and (ladder or config.model.conditional or vae.free_bits):
+    problem = 'is for one vector of latents, without classes and without vae.free_bits'
+    raise InputError('vae.prior', vae.prior, problem, '--config.vae.prior=normal')
+  if vae.sigma and not LIKELIHOODS[vae.likelihood].has_scale:
+    scaled = ', '.join(name for name, likelihood in LIKELIHOODS.items() if likelihood.has_scale)
+    raise InputError('vae.sigma', vae.sigma, f'{vae.likelihood} has no such scale', f'vae.likelihood: {scaled}; or 0')
 
 
 VAE = Definition(
   build,
   roles=_ROLES,
   inputs=('image',),
-  provides=('reconstructions', 'samples', 'elbo_nats', 'log_likelihood_nats', 'kl_nats', 'bits_per_dim'),
+  provides=(
+    'reconstructions',
+    'samples',
+    'elbo_nats',
+    'log_likelihood_nats',
+    'kl_nats',
+    'bits_per_dim',
+    'posterior_means',
+    'iwae',
+  ),
   ranges={
     'model.z_dim': Number(1),
-    'vae.likelihood': Choice(likelihood.LIKELIHOODS),
+    'model.blocks': Number(0),
+    'model.map_channels': Number(1),
+    'vae.likelihood': Choice(LIKELIHOODS),
+    'vae.sigma': Number(),
+    'vae.prior': Choice(('normal', 'vamp')),
+    'vae.pseudo_inputs': Number(1),
     'vae.beta': Number(),
     'vae.kl_warmup_steps': Number(),
+    'vae.free_bits': Number(),
+    'vae.samples': Number(1),
+    'vae.gradient': Choice(('reparameterized', 'doubly_reparameterized')),
+    'vae.eval_samples': Number(_CHUNK),
     **ranges_of(_ROLES),
   },
-  progress=('loss', 'elbo_nats'),
+  progress=('loss',),
   cost=2,
+  check=_check,
 )

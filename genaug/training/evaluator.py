@@ -1,7 +1,7 @@
 """What a trained state makes of data: scores, samples, outputs of single images, pictures for a snapshot."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 import jax
@@ -29,6 +29,7 @@ class Evaluator:
     self._config, self._dataset, self._spec = experiment.config, experiment.dataset, experiment.spec
     self._task, self._keys = experiment.task, experiment.keys
     self._eval_step = self._task.eval_step and jax.jit(self._task.eval_step)
+    self._estimates = {name: jax.jit(estimate) for name, estimate in self._task.estimates.items()}
     samplers = {name: truncated(sampler, truncation) for name, sampler in self._task.samplers.items()}
     self._sample = jax.jit(lambda name, *args: samplers[name].sample(*args), static_argnums=0)
     self._cache: dict = {}
@@ -39,7 +40,9 @@ class Evaluator:
     test, count = split or self._dataset.test, self._config.eval.samples
     run = Evaluated(
       settings=self._config.eval,
-      outputs=lambda: self.outputs(state, test),
+      outputs=functools.cache(lambda: self.outputs(state, test)),
+      train_outputs=functools.cache(lambda: self.outputs(state, self._some_training_images(len(test.arrays['label'])))),
+      estimate=lambda name: self._of_images(self._estimates[name], state, test),
       samplers=tuple(self._task.samplers),
       samples=functools.cache(lambda name: np.concatenate(list(self.samples(state, count, None, name, self._labels)))),
       labels=self._turns(self._labels, np.arange(count)) if self._spec.num_classes else None,
@@ -98,17 +101,25 @@ class Evaluator:
     labels = np.arange(max(self._spec.num_classes, 1)) if labels is None else labels
     return labels[index % len(labels)].astype(np.int32)
 
+  def _some_training_images(self, most: int) -> Split:
+    train = self._dataset.train
+    return train.take(np.random.default_rng(0).permutation(len(train.arrays['label']))[:most])
+
   def outputs(self, state: PyTree, split: Split) -> dict[str, Float[np.ndarray, 'n ...']]:
     """What the task's `eval_step` says of every image."""
+    return self._of_images(self._eval_step, state, split)
+
+  def _of_images(self, function: Callable[..., PyTree], state: PyTree, split: Split) -> PyTree:
+    """function(state, batch, keys) of every image."""
     arrays, size = split.arrays, self._config.eval.batch_size
     count = len(arrays['label'])
-    values: dict[str, list[np.ndarray]] = {}
+    parts = []
     for first in range(0, count, size):
       rows = np.arange(first, first + size) % count  # the last batch is filled up, and the filling not counted
       batch = {name: array[rows] for name, array in arrays.items()}
-      for name, value in self._eval_step(state, batch, _keys_of(self._keys.eval, rows)).items():
-        values.setdefault(name, []).append(np.asarray(value)[: count - first])
-    return {name: np.concatenate(parts) for name, parts in values.items()}
+      found = function(state, batch, _keys_of(self._keys.eval, rows))
+      parts.append(jax.tree.map(lambda value: np.asarray(value)[: count - first], found))  # noqa: B023
+    return jax.tree.map(lambda *values: np.concatenate(values), *parts)
 
   def snapshot(self, state: PyTree) -> tuple[dict[str, UInt8[np.ndarray, 'H W c']], dict[str, float]]:
     """(pictures, diversity): a grid of every sampler's images, of the same keys each time, beneath any sources.

@@ -1,0 +1,152 @@
+"""Variational autoencoders: levels of latents, priors, bounds of a whole model, and what a config may combine."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+from genaug.errors import InputError
+from genaug.losses.likelihood import kl_to_standard_normal, normal_log_density
+from genaug.models import Spec
+from genaug.tasks.registry import TASKS
+from genaug.tasks.vae import model, posterior_of_noise
+from tests.conftest import tiny_config
+
+SPEC = Spec((8, 8, 1), 0)
+KEYS = jax.random.split(jax.random.key(0), 4)
+BATCH = {
+  'image': np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), dtype=np.uint8),
+  'label': np.zeros(4, np.int32),
+}
+LABEL = jnp.zeros(4, jnp.int32)
+VARIANTS = {
+  'conv_vae': {},
+  'resnet_vae': {'model__network': 'resnet_vae'},
+  'ladder_vae': {'model__network': 'ladder_vae', 'vae__free_bits': 0.1},
+  'iwae': {'vae__samples': 3},
+  'dreg': {'vae__samples': 3, 'vae__gradient': 'doubly_reparameterized'},
+  'vamp': {'vae__prior': 'vamp', 'vae__pseudo_inputs': 3},
+  'mixture': {'vae__likelihood': 'logistic_mixture', 'vae__kl_warmup_steps': 5},
+  'fixed': {'vae__likelihood': 'gaussian', 'vae__sigma': 0.1, 'model__conditional': True},
+}
+
+
+def _config(name: str, **overrides):
+  return tiny_config('vae', model__z_dim=3, **VARIANTS.get(name, {}), **overrides)
+
+
+def _moved(params):
+  """Parameters anywhere but at their initialisation, where blocks are identities."""
+  leaves, tree = jax.tree.flatten(params)
+  noise = lambda i, leaf: 0.2 * jax.random.normal(jax.random.key(i), leaf.shape)
+  return tree.unflatten([leaf + noise(i, leaf) for i, leaf in enumerate(leaves)])
+
+
+def _noise(*shape, seed=5):
+  return jax.random.normal(jax.random.key(seed), shape)
+
+
+@pytest.mark.parametrize('name', VARIANTS)
+def test_training_improves_the_bound_and_its_parts_are_finite(name):
+  config = _config(name, optim__lr=1e-2, augment__rotate__p=0.0, augment__translate__p=0.0, augment__cutout__p=0.0)
+  spec = SPEC._replace(num_classes=2 * config.model.conditional)
+  task = TASKS[config.task].build(config, spec)
+  state, step = task.init(jax.random.key(0)), jax.jit(task.train_step)
+  losses = []
+  for i in range(30):
+    keys = jax.vmap(lambda key: jax.random.fold_in(key, i))(KEYS)  # noqa: B023
+    state, metrics = step(state, BATCH, keys)
+    losses.append(float(metrics['loss']))
+  assert np.isfinite(losses).all()
+  beta = config.vae.kl_warmup_steps
+  assert np.mean(losses[-5:]) < np.mean(losses[beta : beta + 5])
+  outputs = jax.jit(task.eval_step)(state, BATCH, KEYS)
+  assert all(np.isfinite(value).all() and len(value) == 4 for value in outputs.values())
+  for name, sampler in task.samplers.items():
+    images = jax.jit(sampler.sample)(state, BATCH, KEYS)
+    assert images.shape == (4, 8, 8, 1), name
+    assert 0 <= images.min() <= images.max() <= 1
+
+
+@pytest.mark.parametrize('name', ['conv_vae', 'ladder_vae'])
+def test_kl_in_closed_form_is_the_mean_of_the_log_ratio(name):
+  vae = model(_config(name), SPEC)
+  params = _moved(vae.init(jax.random.key(0)))
+  images = jnp.asarray(BATCH['image'][:1] / 255.0, jnp.float32)
+
+  @jax.jit
+  @jax.vmap
+  def both(noise):
+    levels = vae.decode(params, noise[None], LABEL[:1], vae.encode(params, images, LABEL[:1]))[-1]
+    log_q = sum(normal_log_density(level.z, *level.posterior).sum() for level in levels)
+    return kl_to_standard_normal(*posterior_of_noise(levels)).sum(), log_q - vae.log_prior(params, levels)[0]
+
+  closed, ratio = both(_noise(4000, vae.latents))
+  error = (closed - ratio).std() / np.sqrt(len(ratio))
+  assert abs(closed.mean() - ratio.mean()) < 4 * error + 1e-3
+  assert closed.mean() > 5 * error, 'nothing to compare'
+
+
+def test_finer_levels_depend_on_coarser_ones_and_generated_images_on_all():
+  vae = model(_config('ladder_vae'), SPEC)
+  params = _moved(vae.init(jax.random.key(0)))
+  noise = _noise(1, vae.latents)
+  outputs, _, levels = vae.decode(params, noise, LABEL[:1])
+  assert [level.z.shape[1:] for level in levels] == [(3,), (4, 4, 4)]
+  assert all(level.posterior is None for level in levels)
+  for place in (0, vae.latents - 1):
+    changed, _, other = vae.decode(params, noise.at[0, place].add(1.0), LABEL[:1])
+    assert abs(changed - outputs).max() > 1e-4
+    assert (abs(other[1].prior.mean - levels[1].prior.mean).max() > 1e-4) == (place == 0)
+
+
+def test_a_vamp_prior_is_the_mixture_of_the_posteriors_of_its_inputs():
+  vae = model(_config('vamp'), SPEC)
+  params = _moved(vae.init(jax.random.key(0)))
+  levels = vae.decode(params, _noise(4, 3), LABEL)[-1]
+  mean, log_var = vae.encode(params, jax.nn.sigmoid(params['prior']['pseudo_inputs']), LABEL[:3])
+  z = np.asarray(levels[0].z)
+  expected = [
+    np.log(np.mean([scipy.stats.norm(m, np.exp(v / 2)).pdf(one).prod() for m, v in zip(mean, log_var)])) for one in z
+  ]
+  np.testing.assert_allclose(vae.log_prior(params, levels), expected, rtol=1e-4)
+  drawn = vae.from_prior(params, _noise(20_000, vae.noise))
+  np.testing.assert_allclose(drawn.mean(0), mean.mean(0), atol=0.05)
+  np.testing.assert_allclose(drawn.var(0), jnp.exp(log_var).mean(0) + mean.var(0), rtol=0.05)
+
+
+def test_more_draws_give_a_tighter_bound():
+  config = _config('', vae__eval_samples=500, vae__likelihood='bernoulli_static')
+  task = TASKS['vae'].build(config, SPEC)
+  state = task.init(jax.random.key(0))
+  state = state.replace(params=_moved(state.params))
+  evaluate, estimate = jax.jit(task.eval_step), jax.jit(task.estimates['iwae'])
+  keys = [jax.vmap(lambda key: jax.random.fold_in(key, i))(KEYS) for i in range(20)]  # noqa: B023
+  elbos = [evaluate(state, BATCH, one)['elbo_nats'] for one in keys]
+  bounds = [estimate(state, BATCH, one)['nats'] for one in keys]
+  assert (np.mean(bounds, axis=0) > np.mean(elbos, axis=0)).all()
+  assert np.std(bounds, axis=0).max() < 1
+
+
+def test_free_bits_are_those_of_latents_that_say_nothing():
+  """Whose divergence is below them: no gradient pushes it further down."""
+  config = _config('', vae__free_bits=1e3)
+  task = TASKS['vae'].build(config, SPEC)
+  _, metrics = jax.jit(task.train_step)(task.init(jax.random.key(0)), BATCH, KEYS)
+  assert float(metrics['loss'] + metrics['elbo_nats'] + metrics['kl_nats']) == pytest.approx(3e3, rel=1e-5)
+
+
+REFUSED = {
+  'vae.beta': {'vae__samples': 2, 'vae__beta': 2.0},
+  'vae.free_bits': {'vae__samples': 2, 'vae__free_bits': 0.1},
+  'vae.gradient': {'vae__gradient': 'doubly_reparameterized'},
+  'vae.prior': {'vae__prior': 'vamp', 'model__conditional': True},
+  'vae.sigma': {'vae__sigma': 0.1},
+}
+
+
+@pytest.mark.parametrize('key', REFUSED)
+def test_settings_that_exclude_each_other_are_refused(key):
+  with pytest.raises(InputError, match=key):
+    TASKS['vae'].check(tiny_config('vae', **REFUSED[key]))
