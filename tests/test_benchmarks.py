@@ -21,7 +21,7 @@ IN_PYTORCH = {
   ('r3', 'discriminator'): torch_networks.R3Discriminator,
   ('resnet', 'generator'): torch_networks.resnet_generator,
   ('resnet', 'discriminator'): torch_networks.ResnetDiscriminator,
-  ('unet', 'velocity'): torch_networks.UNet,
+  ('unet', 'denoiser'): torch_networks.UNet,
 }
 pytestmark = pytest.mark.filterwarnings('ignore')  # PyTorch has its own
 
@@ -57,7 +57,7 @@ def test_with_the_same_parameters_networks_give_the_same(network, role):
   inputs = {
     'generator': lambda: (normal(4, config.model.z_dim), label, True),
     'discriminator': lambda: (images, label),
-    'velocity': lambda: (images, rng.random(4, np.float32), label, np.zeros((4, 0), np.float32)),
+    'denoiser': lambda: (images, rng.random(4, np.float32), label, np.zeros((4, 0), np.float32)),
   }[role]()
   variables = module.init(jax.random.key(0), *inputs)
   params = {path: 0.1 * normal(*value.shape) for path, value in flatten_dict(variables['params']).items()}
@@ -79,6 +79,6 @@ def test_with_the_same_parameters_networks_give_the_same(network, role):
   assert not left
   arrays = [torch.from_numpy(value) for value in inputs if value is not True and value.size]
   arrays = [value.permute(0, 3, 1, 2) if value.ndim == 4 else value for value in arrays]
-  found = peer(*(arrays if role == 'velocity' else arrays[:1])).detach()
+  found = peer(*(arrays if role == 'denoiser' else arrays[:1])).detach()
   found = found.permute(0, 2, 3, 1) if found.ndim == 4 else found[:, 0]
   np.testing.assert_allclose(found.numpy(), out, atol=1e-5 * np.abs(out).max())

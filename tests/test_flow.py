@@ -15,7 +15,7 @@ from sklearn.svm import SVC
 from genaug.augment import Pipeline
 from genaug.augment.encoding import ENCODINGS, encode
 from genaug.errors import InputError
-from genaug.losses.flow import flow_matching, heun, interpolate, logit_normal_times, stratified_times
+from genaug.losses.flow import flow_matching, heun, interpolate, logit_normal_times, stratified_times, velocity
 from genaug.metrics import Evaluated
 from genaug.metrics.registry import METRICS, describe
 from genaug.models import Spec
@@ -45,13 +45,14 @@ def _moved(params, seed=1):
 
 
 def test_the_loss_is_the_papers():
-  noise, images, velocity = (np.asarray(_random(4, 6, 6, 3, seed=i)) for i in range(3))
-  t = np.array([0.0, 0.25, 0.5, 1.0], np.float32)
+  noise, images, predicted = (np.asarray(_random(4, 6, 6, 3, seed=i)) for i in range(3))
+  t = np.array([0.0, 0.25, 0.5, 0.9], np.float32)
   x = interpolate(noise, images, jnp.array(t))
   for i, one in enumerate(t):
     np.testing.assert_allclose(x[i], (1 - one) * noise[i] + one * images[i], atol=1e-6)
-  expected = [np.mean((v - (x - n)) ** 2) for v, x, n in zip(velocity, images, noise)]
-  np.testing.assert_allclose(flow_matching(velocity, noise, images), expected, rtol=1e-5)
+  expected = [np.mean((v - (x - n)) ** 2) for v, x, n in zip(velocity(predicted, x, t), images, noise)]
+  np.testing.assert_allclose(flow_matching(predicted, images, t), expected, rtol=1e-4)
+  assert np.isfinite(flow_matching(predicted, images, np.ones(4, np.float32))).all()
 
 
 def test_times_are_logit_normal():
@@ -86,18 +87,18 @@ def test_the_solver_is_exact_where_the_velocity_is_linear_in_time(steps):
 def test_the_known_flow_between_gaussians_is_followed():
   mean, std = 0.7, 0.3
 
-  def velocity(x, t):
+  def expected(x, t):
+    """Images, given x."""
     t = t[:, None, None, None]
-    variance = (1 - t) ** 2 + (t * std) ** 2
-    return mean + (t * std**2 - (1 - t)) / variance * (x - t * mean)
+    return mean + t * std**2 / ((1 - t) ** 2 + (t * std) ** 2) * (x - t * mean)
 
   noise = _random(500, 4, 4, 1)
-  images = heun(velocity, noise, 100)
+  images = heun(lambda x, t: velocity(expected(x, t), x, t), noise, 100)
   np.testing.assert_allclose(images, mean + std * noise, atol=2e-3)
   # And it is what the loss is least at.
   t, x1 = logit_normal_times(jax.random.split(jax.random.key(1), 500)), mean + std * _random(500, 4, 4, 1, seed=2)
   x = interpolate(noise, x1, t)
-  best, *others = (flow_matching(velocity(x, t) + e * x, noise, x1).mean() for e in (0.0, -0.1, 0.1))
+  best, *others = (flow_matching(expected(x, t) + e * x, x1, t).mean() for e in (0.0, -0.1, 0.1))
   assert best < min(others)
 
 
@@ -230,9 +231,9 @@ def test_guidance_moves_the_velocity_away_from_that_of_the_null_class(guidance, 
   noise, t, zeros = jax.vmap(lambda key: jax.random.normal(key, (8, 8, 1)))(KEYS), jnp.zeros(4), jnp.zeros((4, numbers))
   apply = jax.jit(lambda params, label: UNet(SPEC, width=4).apply({'params': params}, noise, t, label, zeros))
   for name, params in (('samples', state.ema), ('samples_raw', state.params)):
-    towards, anywhere = (np.asarray(apply(params['velocity'], label)) for label in (LABELS, jnp.full(4, 3)))
+    towards, anywhere = (np.asarray(apply(params['denoiser'], label)) for label in (LABELS, jnp.full(4, 3)))
     assert np.abs(towards - anywhere).max() > 1e-2
-    expected = np.clip((noise + anywhere + guidance * (towards - anywhere) + 1) / 2, 0, 1)
+    expected = np.clip((anywhere + guidance * (towards - anywhere) + 1) / 2, 0, 1)
     actual = jax.jit(task.samplers[name].sample)(state, {'label': LABELS}, KEYS)
     np.testing.assert_allclose(actual, expected, atol=1e-5)
 
@@ -256,7 +257,7 @@ def test_dropped_labels_are_of_the_null_class(share, rows):
   )
   keys = jax.random.split(jax.random.key(5), 8)
   new, metrics = jax.jit(task.train_step)(_state(task), _batch(), keys)
-  moments = optax.tree.get(new.opt['velocity'], 'mu')
+  moments = optax.tree.get(new.opt['denoiser'], 'mu')
   learned = np.abs(moments['label']['embedding']).max(1) > 0
   assert np.flatnonzero(learned).tolist() == rows
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((new, metrics)))
@@ -266,15 +267,19 @@ def test_dropped_labels_are_of_the_null_class(share, rows):
 def test_the_held_out_loss_is_of_the_average_at_fixed_times_and_noise():
   task, batch = _task(flow__augment=('hflip',)), _batch()
   keys = jax.random.split(jax.random.key(5), 8)
-  state = jax.jit(task.init)(jax.random.key(0))  # predicts zeros
-  state = state.replace(params=_moved(state.params))
+  state = _state(task)
   losses = jax.jit(task.eval_step)(state, batch, keys)['flow_loss']
-  images = batch['image'] / 127.5 - 1
-  expected = [
-    np.mean([np.mean((x - jax.random.normal(jax.random.fold_in(key, i), (8, 8, 1))) ** 2) for i in range(4)])
-    for x, key in zip(images, keys)
-  ]
-  np.testing.assert_allclose(losses, expected, rtol=1e-4)
+  images, network = batch['image'] / 127.5 - 1, UNet(SPEC, width=4)
+  predict = jax.jit(
+    lambda x, t: network.apply({'params': state.ema['denoiser']}, x, t, batch['label'], jnp.zeros((8, 1)))
+  )
+  expected = []
+  for i, t in enumerate(stratified_times(4)):
+    noise = np.stack([jax.random.normal(jax.random.fold_in(key, i), (8, 8, 1)) for key in keys])
+    x = (1 - t) * noise + t * images
+    implied = (predict(x, jnp.full(8, t)) - x) / (1 - t)
+    expected.append(((implied - (images - noise)) ** 2).mean((1, 2, 3)))
+  np.testing.assert_allclose(losses, np.mean(expected, axis=0), rtol=1e-4)
 
 
 def _halves(**overrides):

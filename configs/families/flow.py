@@ -14,12 +14,12 @@ def get_config() -> ConfigDict:
   c.model.blocks = 1                    # residual blocks at each resolution, on the way down and on the way up
   c.model.dropout = 0.0                 # probability of a network's value to be dropped in training
   c.model.conditional = True
-  c.optim.lr = 1e-3
+  c.optim.lr = 2e-3
   c.optim.b1 = 0.9
   c.optim.clip = 1.0
   c.optim.schedule = 'cosine'
   c.optim.warmup_steps = 100
-  c.optim.update(base.own_optimizers('velocity'))
+  c.optim.update(base.own_optimizers('denoiser'))
   c.eval.metrics = ('held_out', 'distances')
 
   c.flow = ConfigDict()

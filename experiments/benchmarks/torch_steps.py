@@ -119,14 +119,15 @@ def make_resnet(threads: int, compiled: bool) -> Callable[[int], Losses]:
 
 def make_unet(threads: int, compiled: bool) -> Callable[[int], Losses]:
   (network,) = _prepared(threads, compiled, networks.UNet())
-  optimizer = torch.optim.Adam(network.parameters(), 1e-3, (0.9, 0.999), fused=True)
+  optimizer = torch.optim.Adam(network.parameters(), 2e-3, (0.9, 0.999), fused=True)
   average, images, labels = _moving_average(network), _images(1, 28, 28), torch.arange(_BATCH) % 10
 
   def step(i: int) -> Losses:
     t, noise = torch.randn(_BATCH).sigmoid(), torch.randn_like(images)
     x = torch.lerp(noise, images, t[:, None, None, None])
     kept = torch.where(torch.rand(_BATCH) < 0.1, 10, labels)
-    loss = F.mse_loss(network(x, t, kept), images - noise)
+    error = ((network(x, t, kept) - images) ** 2).mean((1, 2, 3))
+    loss = (error / (1 - t).clamp_min(0.05) ** 2).mean()
     optimizer.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -134,4 +135,4 @@ def make_unet(threads: int, compiled: bool) -> Callable[[int], Losses]:
     average()
     return (loss.detach(),)
 
-  return _program(step, compiled, velocity=network)
+  return _program(step, compiled, denoiser=network)

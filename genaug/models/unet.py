@@ -180,7 +180,7 @@ def _time_features(t):
 def _build(config, spec: Spec, axis_name: str | None):
   del axis_name  # no batch norm
   shared = settings(config, spec) | {'width': config.model.width}
-  return {'velocity': UNet(**shared, blocks=config.model.blocks, dropout=config.model.dropout)}
+  return {'denoiser': UNet(**shared, blocks=config.model.blocks, dropout=config.model.dropout)}
 
 
 def _check(model, shape: ImageShape) -> None:
@@ -188,4 +188,4 @@ def _check(model, shape: ImageShape) -> None:
   levels(shape)
 
 
-UNET = Network(('velocity',), _build, _check)
+UNET = Network(('denoiser',), _build, _check)

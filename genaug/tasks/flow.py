@@ -1,4 +1,4 @@
-"""Flow matching: a network learns the velocity from noise to images, an ODE solver follows it (Lipman et al. 2023).
+"""Flow matching: a network learns where noise flows to, an ODE solver follows (Lipman et al. 2023).
 
 With classes, a share of the labels is dropped in training, for classifier-free guidance (Ho and Salimans 2022,
 arXiv:2207.12598). Operations of `flow.augment` are non-leaky: the network is conditioned on their parameters, which are
@@ -14,7 +14,7 @@ from genaug.augment import Pipeline
 from genaug.augment.encoding import ENCODINGS, encode
 from genaug.augment.registry import OPS
 from genaug.errors import InputError
-from genaug.losses.flow import flow_matching, heun, interpolate, logit_normal_times, stratified_times
+from genaug.losses.flow import flow_matching, heun, interpolate, logit_normal_times, stratified_times, velocity
 from genaug.models import Spec
 from genaug.models.registry import NETWORKS
 from genaug.ranges import Number, Subset
@@ -37,8 +37,8 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     problem = 'needs a network that is trained with labels and without'
     remedy = '--config.model.conditional=True --config.flow.label_dropout=0.1'
     raise InputError('flow.guidance', config.flow.guidance, problem, remedy)
-  network = NETWORKS[config.model.network].build(config, spec, axis_name)['velocity']
-  optimizer = optimizers(config, ('velocity',))
+  network = NETWORKS[config.model.network].build(config, spec, axis_name)['denoiser']
+  optimizer = optimizers(config, ('denoiser',))
   pipeline, non_leaky = Pipeline.from_config(config.augment), _non_leaky(config)
   null_class = spec.num_classes
 
@@ -56,13 +56,13 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
 
   def init(key):
     one = jnp.zeros((1, *spec.image_shape))
-    params = {'velocity': network.init(key, one, jnp.zeros(1), jnp.zeros(1, jnp.int32), unaugmented(1))['params']}
+    params = {'denoiser': network.init(key, one, jnp.zeros(1), jnp.zeros(1, jnp.int32), unaugmented(1))['params']}
     return TrainState(
       step=jnp.zeros((), jnp.int32),
       params=params,
       stats={},
       ema=jax.tree.map(jnp.copy, params),  # two leaves of a donated state must not share one buffer
-      opt={'velocity': optimizer['velocity'].init(params['velocity'])},
+      opt={'denoiser': optimizer['denoiser'].init(params['denoiser'])},
       extra={},
     )
 
@@ -71,7 +71,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
 
   def losses(params, images, noise, t, *condition) -> Float[Array, ' b']:
     x = interpolate(noise, images, t)
-    return flow_matching(network.apply({'params': params}, x, t, *condition), noise, images)
+    return flow_matching(network.apply({'params': params}, x, t, *condition), images, t)
 
   def train_step(state, batch, keys):
     streams = split_keys(keys, ('augment', 'non_leaky', 'noise', 'time', 'label', 'dropout'))
@@ -90,8 +90,8 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       loss = losses(params, part['images'], noise, t, *condition).mean()
       return loss, {'loss': loss}
 
-    grads, metrics = gradients(objective, state.params['velocity'], examples, config.train.accumulate, axis_name)
-    params, opt = apply_gradients(optimizer, {'velocity': grads}, state.opt, state.params)
+    grads, metrics = gradients(objective, state.params['denoiser'], examples, config.train.accumulate, axis_name)
+    params, opt = apply_gradients(optimizer, {'denoiser': grads}, state.opt, state.params)
     metrics['grad_norm'] = optax.tree.norm(grads)
     ema = moving_average(state.ema, params, config.flow.ema, state.step)
     return state.replace(step=state.step + 1, params=params, opt=opt, ema=ema), metrics
@@ -102,7 +102,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
 
     def at(i, t):
       noise = noise_of(jax.vmap(lambda key: jax.random.fold_in(key, i))(keys))
-      return losses(state.ema['velocity'], images, noise, jnp.full(len(images), t), label, unaugmented(len(images)))
+      return losses(state.ema['denoiser'], images, noise, jnp.full(len(images), t), label, unaugmented(len(images)))
 
     return {'flow_loss': jax.lax.map(lambda i_t: at(*i_t), (jnp.arange(_TIMES), stratified_times(_TIMES))).mean(0)}
 
@@ -110,17 +110,17 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     """Images in [0, 1] of the network with these parameters of the state, of the classes that the batch names."""
 
     def generate(state, batch, noise):
-      variables, guidance = {'params': params(state)['velocity']}, config.flow.guidance
+      variables, guidance = {'params': params(state)['denoiser']}, config.flow.guidance
       none = unaugmented(len(noise))
 
-      def velocity(x, t):
+      def towards(x, t):
         conditional = network.apply(variables, x, t, batch['label'], none)
         if guidance == 1:
-          return conditional
+          return velocity(conditional, x, t)
         unconditional = network.apply(variables, x, t, jnp.full(len(noise), null_class), none)
-        return unconditional + guidance * (conditional - unconditional)
+        return velocity(unconditional + guidance * (conditional - unconditional), x, t)
 
-      return jnp.clip((heun(velocity, noise, config.flow.sample_steps) + 1) / 2, 0, 1)
+      return jnp.clip((heun(towards, noise, config.flow.sample_steps) + 1) / 2, 0, 1)
 
     return from_noise(noise_of, generate)
 
@@ -138,7 +138,7 @@ def _non_leaky(config) -> Pipeline:
 
 FLOW = Definition(
   build,
-  roles=('velocity',),
+  roles=('denoiser',),
   inputs=('image',),
   provides=('samples', 'samples_raw', 'flow_loss'),
   ranges={
@@ -150,7 +150,7 @@ FLOW = Definition(
     'flow.augment_p': Number(0, 1),
     'flow.sample_steps': Number(1),
     'flow.guidance': Number(),
-    **ranges_of(('velocity',)),
+    **ranges_of(('denoiser',)),
   },
   progress=('loss',),
   cost=26,
