@@ -161,6 +161,23 @@ def test_a_mixture_of_logistics_is_a_distribution_over_all_values_of_a_pixel():
       assert abs(total - 1) < 1e-6
 
 
+@pytest.mark.parametrize('name', [name for name, found in losses.LIKELIHOODS.items() if found.levels])
+def test_probabilities_of_levels_are_those_of_the_pixels(name):
+  likelihood, rng = losses.LIKELIHOODS[name], np.random.default_rng(0)
+  x = jnp.asarray(rng.integers(0, 256, (2, 4, 4, 3)) / 255, jnp.float32)
+  outputs = 2 * jax.random.normal(jax.random.key(0), (2, 4, 4, likelihood.outputs(3)))
+  log_scale = jnp.array([-2.0, -3.0, -1.0])
+  total = 0
+  for channel in range(3):
+    levels = likelihood.levels(x, outputs, log_scale, channel)
+    np.testing.assert_allclose(jnp.exp(levels).sum(-1), 1, rtol=1e-4)
+    chosen = jnp.round(255 * x[..., channel, None]).astype(jnp.int32)
+    total += jnp.take_along_axis(levels, chosen, axis=-1).sum((1, 2, 3))
+    known = x.at[..., channel:].set(0.3)  # later channels must not matter
+    np.testing.assert_allclose(likelihood.levels(known, outputs, log_scale, channel), levels, atol=1e-5)
+  np.testing.assert_allclose(total, likelihood.log_prob(x, outputs, log_scale), rtol=1e-4)
+
+
 def test_the_mean_of_a_mixture_of_logistics_is_that_of_its_values():
   """Within what the tails beyond black and white move it."""
   mixture = losses.LIKELIHOODS['logistic_mixture']

@@ -19,7 +19,7 @@ ROOMS = {  # room of genaug -> the rooms it may use
   'metrics': {'errors'},
   'tasks': {'models', 'losses', 'augment', 'ranges', 'errors'},
   'training': {'tasks', 'models', 'losses', 'augment', 'data', 'metrics', 'ranges', 'errors'},
-  'offline': {'training', 'augment', 'data', 'errors'},
+  'offline': {'training', 'tasks', 'models', 'losses', 'augment', 'data', 'ranges', 'errors'},
   'study': {'training', 'tasks', 'models', 'data', 'metrics', 'errors'},
 }
 SOURCES = sorted(path for top in ('genaug', 'experiments', 'configs', 'tests') for path in (ROOT / top).rglob('*.py'))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.nn import log_softmax, logsumexp, sigmoid, softplus
 from jaxtyping import Array, Float, Key
 
@@ -14,6 +15,7 @@ Outputs = Float[Array, 'b h w n']  # of a decoder
 LogScale = Float[Array, ' c'] | None
 
 COMPONENTS = 5  # of a mixture of logistics
+_LEVELS = np.arange(256, dtype=np.float32) / 255
 _SMALLEST_LOG_SCALE = -7.0  # of those: a quarter of a grey level
 
 
@@ -26,6 +28,8 @@ class Likelihood(NamedTuple):
   outputs: Callable[[int], int] = lambda channels: channels  # n
   has_scale: bool = False
   continuous: bool = False  # a density over [0, 1], not the probability of a level
+  # (x, outputs, log scale, channel) -> log probability of each of 256 levels of that channel, given those before it.
+  levels: Callable[[Images, Outputs, LogScale, int], Float[Array, 'b h w 256']] | None = None
 
 
 def kl_to_standard_normal(mean: Float[Array, 'b z'], log_var: Float[Array, 'b z']) -> Float[Array, 'b z']:
@@ -108,6 +112,10 @@ def discretized_logistic(x: Images, logits: Outputs, log_scale: LogScale) -> Flo
   return _sum_pixels(log_mass_of_logistic(x, sigmoid(logits), log_scale))
 
 
+def _levels_of_logistic(x: Images, logits: Outputs, log_scale: LogScale, channel: int) -> Float[Array, 'b h w 256']:
+  return log_mass_of_logistic(_LEVELS, sigmoid(logits[..., channel, None]), log_scale[channel])
+
+
 def _mixture_outputs(channels: int) -> int:
   return COMPONENTS * (1 + 2 * channels + channels * (channels - 1) // 2)
 
@@ -149,6 +157,17 @@ def logistic_mixture(x: Images, outputs: Outputs, log_scale: LogScale = None) ->
   return logsumexp(weights + log_mass, axis=-1).sum((1, 2))
 
 
+def _levels_of_mixture(x: Images, outputs: Outputs, log_scale: LogScale, channel: int) -> Float[Array, 'b h w 256']:
+  del log_scale
+  weights, means, log_scales, slopes = _mixture_parts(outputs)
+  x = x[..., None]
+  means = _means_given(x, means, slopes)
+  seen = log_mass_of_logistic(x, means, log_scales)[:, :, :, :channel].sum(3)
+  weights = log_softmax(weights + seen)[..., None]  # of components, now that these channels are known
+  mean, log_scale = means[:, :, :, channel, :, None], log_scales[:, :, :, channel, :, None]
+  return logsumexp(weights + log_mass_of_logistic(_LEVELS, mean, log_scale), axis=-2)
+
+
 def _mean_of_mixture(outputs: Outputs) -> Images:
   weights, means, _, slopes = _mixture_parts(outputs)
   found = means
@@ -161,8 +180,12 @@ LIKELIHOODS = {
   'bernoulli': Likelihood(bernoulli, sigmoid, binarised),
   'bernoulli_static': Likelihood(bernoulli, sigmoid, binarised_once),
   'gaussian': Likelihood(gaussian, sigmoid, dequantised, has_scale=True, continuous=True),
-  'discretized_logistic': Likelihood(discretized_logistic, sigmoid, quantised, has_scale=True),
-  'logistic_mixture': Likelihood(logistic_mixture, _mean_of_mixture, quantised, _mixture_outputs),
+  'discretized_logistic': Likelihood(
+    discretized_logistic, sigmoid, quantised, has_scale=True, levels=_levels_of_logistic
+  ),
+  'logistic_mixture': Likelihood(
+    logistic_mixture, _mean_of_mixture, quantised, outputs=_mixture_outputs, levels=_levels_of_mixture
+  ),
 }
 
 

@@ -1,0 +1,44 @@
+"""Images out of a file of experiments.compress, as PNG files of the same names.
+
+python -m experiments.decompress --workdir runs/vae_mnist5k --input digits.bits --output digits_again
+
+Refuses what was cut or changed, or compressed by another model, version or kind of machine, before it writes anything.
+"""
+
+import pathlib
+
+from absl import flags
+
+from experiments import cli
+
+_WORKDIR, _CHECKPOINT = cli.define_trained()
+_DATA_DIR = cli.define_data_dir()
+_INPUT = flags.DEFINE_string('input', None, 'File of experiments.compress.', required=True)
+_OUTPUT = flags.DEFINE_string('output', None, 'Folder to write to; must be new or empty.', required=True)
+flags.adopt_module_key_flags(cli)
+
+
+def main() -> None:
+  from tqdm import tqdm
+
+  from genaug.errors import InputError
+  from genaug.offline import compression
+  from genaug.training import figures
+  from genaug.training.experiment import trained
+
+  path, output = pathlib.Path(_INPUT.value), pathlib.Path(_OUTPUT.value)
+  if not path.is_file():
+    raise InputError('input', str(path), 'no such file', 'name a file of experiments.compress')
+  if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    raise InputError('output', str(output), 'exists and is not an empty directory', 'name a new --output')
+  workdir, data_dir = pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value)
+  experiment, state = trained(workdir, data_dir, _CHECKPOINT.value, images=False)
+  codec = compression.Codec(experiment.config, experiment.spec, state)
+  images, names = codec.decompress(path.read_bytes(), lambda starts: tqdm(starts, unit='batch'))
+  for image, name in zip(images, names, strict=True):
+    figures.save_png(output / name, image)
+  print(f'{len(images):,} images in {output}')
+
+
+if __name__ == '__main__':
+  cli.run(main)

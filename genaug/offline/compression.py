@@ -1,0 +1,295 @@
+"""Lossless compression by a trained VAE: bits back coding on asymmetric numeral systems, whole files.
+
+Townsend et al. 2019 (BB-ANS, arXiv:1901.04866), section 2; the coder is that of the package constriction. Latents are
+drawn from the posterior with bits of what was coded before, so that an image costs about its negative ELBO. They lie on
+a grid, whose step is the same for posterior and prior and costs nothing.
+
+Both directions compute the distributions with one compiled program, for as many images at a time, on the same kind of
+machine: what the decoder computes is then what the encoder computed, to the bit. That it was is checked after
+decoding, by the bits that the first images began with and by a checksum of all pixels.
+"""
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import pathlib
+import platform
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int, PyTree, UInt8
+from ml_collections import ConfigDict
+
+from genaug import ranges
+from genaug.data import folder, image_file
+from genaug.errors import InputError
+from genaug.losses.likelihood import LIKELIHOODS
+from genaug.models import Spec
+from genaug.tasks.vae import model
+
+try:
+  from constriction import stream
+except ImportError:
+  raise InputError('package', 'constriction', 'not installed', 'pip install "genaug[compress]"') from None
+
+_MAGIC = b'genaug1\n'
+_BATCH = 16  # images whose latents are coded together
+_STEP, _MOST = 2.0**-8, 2047.0  # of the grid of latents, in which they lie between -8 and 8
+_SMALLEST = 0.5  # standard deviation, in its steps
+AnsCoder = stream.stack.AnsCoder
+_GRID = stream.model.QuantizedGaussian(-int(_MOST) - 1, int(_MOST))
+_PIXEL = stream.model.Categorical(perfect=False)
+_DISCRETE = [name for name, likelihood in LIKELIHOODS.items() if likelihood.levels]
+_FIRST_WORDS = 1 << 16  # random ones to begin with, of 32 bits; the file has as many as the first images needed
+
+Images = UInt8[np.ndarray, 'n h w c']
+Normals = tuple[Float[np.ndarray, ' n'], Float[np.ndarray, ' n']]  # means and standard deviations
+Progress = Callable[[Sequence[int]], Iterable[int]]
+
+
+class Compressed(NamedTuple):
+  content: bytes  # of a file
+  bound_bits: float  # of the images by the model: negative ELBOs of the latents that were drawn
+  initial_bits: int  # to begin with, which the content includes
+  header_bytes: int
+
+
+class Codec:
+  """Of one trained VAE with one vector of latents and a likelihood of 256 levels, not told classes."""
+
+  def __init__(self, config: ConfigDict, spec: Spec, state: PyTree):
+    """Raises InputError where the model is another."""
+    _check(config)
+    self._shape, self._latents = spec.image_shape, config.model.z_dim
+    self._params = jax.device_get(state.params)
+    self._digest = _digest(config, self._params)
+    vae, likelihood = model(config, spec), LIKELIHOODS[config.vae.likelihood]
+    label = jnp.zeros(_BATCH, jnp.int32)
+
+    @jax.jit
+    def posterior(params, images):
+      mean, log_var = vae.encode(params, images.astype(jnp.float32) / 255, label)
+      return mean, jnp.exp(0.5 * log_var)
+
+    @jax.jit
+    def outputs(params, z):
+      return vae.decode(params, z, label)[:2]
+
+    @functools.partial(jax.jit, static_argnums=2)
+    def levels(outputs, images, channel):
+      """Probabilities of a channel's levels, given those before it."""
+      return jnp.exp(likelihood.levels(images.astype(jnp.float32) / 255, *outputs, channel))
+
+    self._posterior, self._outputs, self._levels = posterior, outputs, levels
+
+  def compress(self, images: Images, names: Sequence[str] = (), progress: Progress = iter) -> Compressed:
+    """Keeps the names with the images. Raises InputError for images of another shape than the model's."""
+    if images.shape[1:] != self._shape or images.dtype != np.uint8 or not len(images):
+      problem = f'{len(images)} images of {images.dtype}, {_text(images.shape[1:])}'
+      raise InputError('input', 'images', problem, f'uint8 images of {_text(self._shape)}, as the model was trained on')
+    words = _random_words(_FIRST_WORDS)
+    coder = AnsCoder(words, True)
+    coder.decode(_GRID, *self._normals(images[:_BATCH]))
+    count = len(words) - coder.num_words() + 3  # the head of the coder holds two of them, its end is marked by one
+    coder, bound = AnsCoder(words[-count:], True), 0.0
+    for start in progress(range(0, len(images), _BATCH)):
+      bound += self._push(coder, images[start : start + _BATCH])
+    payload = coder.get_compressed().astype('<u4').tobytes()
+    header = {
+      'shape': self._shape,
+      'images': len(images),
+      'names': list(names),
+      'initial_words': count,
+      'pixels': zlib.crc32(np.ascontiguousarray(images)),
+      'payload': zlib.crc32(payload),
+      'model': self._digest,
+      **_platform(),
+    }
+    packed = zlib.compress(json.dumps(header).encode(), 9)
+    head = _MAGIC + struct.pack('<II', len(packed), zlib.crc32(packed)) + packed
+    return Compressed(head + payload, bound, 32 * count, len(head))
+
+  def decompress(self, content: bytes, progress: Progress = iter) -> tuple[Images, list[str]]:
+    """The images and names that `compress` was given.
+
+    Raises InputError for what it did not write, or wrote with another model or for another kind of machine.
+    """
+    header, payload = _unpacked(content)
+    if header['model'] != self._digest:
+      raise InputError(
+        'input', 'model', 'the file was compressed by another model', 'the --workdir and --checkpoint of it'
+      )
+    here = _platform()
+    if different := [f'{name} {header[name]}, here {here[name]}' for name in here if header[name] != here[name]]:
+      problem = f'compressed with {"; ".join(different)}: numbers would differ in their last bits'
+      raise InputError('input', 'platform', problem, 'decompress where it was compressed, with the same versions')
+    coder = AnsCoder(np.frombuffer(payload, '<u4').astype(np.uint32))
+    count = header['images']
+    starts = range(0, count, _BATCH)[::-1]
+    images = np.concatenate([self._pop(coder, min(_BATCH, count - start)) for start in progress(starts)][::-1])
+    if zlib.crc32(np.ascontiguousarray(images)) != header['pixels']:
+      problem = 'what was decoded is not what was encoded: this machine computes other numbers than that one'
+      raise InputError('input', 'pixels', problem, f'decompress on a machine like that one ({header["machine"]})')
+    return images, header['names']
+
+  def _normals(self, images: Images) -> Normals:
+    """Posterior of every latent, in steps of the grid."""
+    mean, std = self._posterior(self._params, _padded(images, self._shape))
+    count = len(images)
+    return (
+      np.clip(np.asarray(mean[:count], np.float64).ravel() / _STEP, -_MOST, _MOST),
+      np.maximum(np.asarray(std[:count], np.float64).ravel() / _STEP, _SMALLEST),
+    )
+
+  def _probabilities(self, z: Int[np.ndarray, ' n'], channel: int, known: Images) -> Float[np.ndarray, 'm 256']:
+    """Of the levels of a channel of every pixel, given the channels before it."""
+    latents = np.zeros((_BATCH, self._latents), np.float32)
+    latents[: len(known)] = z.reshape(len(known), -1) * _STEP
+    before = known.copy()
+    before[..., channel:] = 0
+    found = self._levels(self._outputs(self._params, latents), _padded(before, self._shape), channel)
+    return np.asarray(found[: len(known)]).reshape(-1, 256)
+
+  def _push(self, coder: AnsCoder, images: Images) -> float:
+    """Codes a batch; returns the bits that the model says it is worth."""
+    posterior, bits = self._normals(images), 0.0
+    z = coder.decode(_GRID, *posterior)
+    for channel in reversed(range(self._shape[-1])):
+      probabilities = self._probabilities(z, channel, images)
+      symbols = images[..., channel].ravel().astype(np.int32)
+      coder.encode_reverse(symbols, _PIXEL, probabilities)
+      bits -= np.log2(np.maximum(probabilities[np.arange(len(symbols)), symbols], 1e-30), dtype=np.float64).sum()
+    prior = _prior(len(z))
+    coder.encode_reverse(z, _GRID, *prior)
+    return bits + float((_log2_density(z, *posterior) - _log2_density(z, *prior)).sum())
+
+  def _pop(self, coder: AnsCoder, count: int) -> Images:
+    """Decodes the batch that was pushed last."""
+    images = np.zeros((count, *self._shape), np.uint8)
+    z = coder.decode(_GRID, *_prior(count * self._latents))
+    for channel in range(self._shape[-1]):
+      symbols = coder.decode(_PIXEL, self._probabilities(z, channel, images))
+      images[..., channel] = symbols.reshape(images.shape[:3])
+    coder.encode_reverse(z, _GRID, *self._normals(images))
+    return images
+
+
+def _check(config: ConfigDict) -> None:
+  remedies = {
+    'task': (config.task == 'vae', 'vae'),
+    'model.network': (config.model.network in ('conv_vae', 'resnet_vae'), 'conv_vae or resnet_vae'),
+    'model.conditional': (not config.model.conditional, 'False'),
+    'vae.likelihood': (config.task == 'vae' and LIKELIHOODS[config.vae.likelihood].levels, ' or '.join(_DISCRETE)),
+    'vae.prior': (config.task == 'vae' and config.vae.prior == 'normal', 'normal'),
+  }
+  for key, (fits, remedy) in remedies.items():
+    if not fits:
+      problem = 'no run that compresses: that takes one vector of latents and a likelihood of 256 levels'
+      raise InputError(key, ranges.get(config, key), problem, f'train one with {key} = {remedy}')
+
+
+def _padded(images: Images, shape: tuple[int, ...]) -> Images:
+  """As many as are computed together."""
+  return np.concatenate([images, np.zeros((_BATCH - len(images), *shape), np.uint8)])
+
+
+def _prior(count: int) -> Normals:
+  return np.zeros(count), np.full(count, 1 / _STEP)
+
+
+def _log2_density(z: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+  """But for a constant."""
+  return (-0.5 * ((z - mean) / std) ** 2 - np.log(std)) / np.log(2)
+
+
+def _random_words(count: int) -> np.ndarray:
+  return np.random.default_rng(0).integers(0, 1 << 32, count, dtype=np.uint32)
+
+
+def _digest(config: ConfigDict, params: PyTree) -> str:
+  """Of all that decides which distributions the networks give."""
+  digest = hashlib.sha256(json.dumps([config.model.to_dict(), config.vae.to_dict(), config.dtype]).encode())
+  for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+    digest.update(str(path).encode() + np.ascontiguousarray(leaf).tobytes())
+  return digest.hexdigest()[:32]
+
+
+def _platform() -> dict[str, str]:
+  return {
+    'jax': jax.__version__,
+    'numpy': np.__version__,
+    'constriction': importlib.metadata.version('constriction'),
+    'backend': jax.default_backend(),
+    'machine': platform.machine(),
+  }
+
+
+def _text(shape: tuple[int, ...]) -> str:
+  return ' x '.join(map(str, shape))
+
+
+def _unpacked(content: bytes) -> tuple[dict[str, Any], bytes]:
+  """(header, payload) of a file, neither of them cut or changed. Raises InputError."""
+  damaged = InputError('input', 'file', 'damaged: it was cut or changed', 'compress the images again')
+  if content[: len(_MAGIC)] != _MAGIC:
+    raise InputError('input', 'file', 'not a file of experiments.compress, or of another version', 'name one of it')
+  start = len(_MAGIC) + 8
+  if len(content) < start:
+    raise damaged
+  size, checksum = struct.unpack('<II', content[len(_MAGIC) : start])
+  packed, payload = content[start : start + size], content[start + size :]
+  if len(packed) != size or zlib.crc32(packed) != checksum:
+    raise damaged
+  header = json.loads(zlib.decompress(packed))
+  if any(path.is_absolute() or '..' in path.parts for path in map(pathlib.PurePosixPath, header['names'])):
+    raise InputError('input', 'names', 'some lead out of the folder', 'do not trust the file')
+  if zlib.crc32(payload) != header['payload']:
+    raise damaged
+  return header, payload
+
+
+def read_images(root: pathlib.Path, shape: tuple[int, ...]) -> tuple[Images, list[str]]:
+  """All images of a folder, as they are, and their names in it, as PNG files.
+
+  Raises InputError, with a list, where one is of another shape: whatever is changed to fit would be lost.
+  """
+  items, _ = folder.contents(root)
+  images, wrong = [], {}
+  for item in items:
+    try:
+      pixels = image_file.read_image(item.image).pixels
+      deep = image_file.read_header(item.image).is_deep
+    except image_file.UnreadableError as error:
+      wrong[item.image] = str(error)
+      continue
+    if pixels.shape == shape and not deep:
+      images.append(pixels)
+    else:
+      wrong[item.image] = f'is {_text(pixels.shape)}{" of more than 8 bits" * deep}'
+  names = [str(pathlib.PurePosixPath(item.name).with_suffix('.png')) for item in items]
+  for item, name in zip(items, names, strict=True):
+    if names.count(name) > 1:
+      wrong.setdefault(item.image, f'is not the only one that would become {folder.printable(name)}')
+  if wrong:
+    fit = f'8-bit images of {_text(shape)}, each of its own name'
+    problem = f'{len(wrong)} of {len(items)} files are not {fit}{folder.listed(wrong, root)}'
+    raise InputError('input', str(root), problem, 'take them out, or resize them')
+  return np.stack(images), names
+
+
+def write(path: pathlib.Path, content: bytes) -> None:
+  """Whole or not at all."""
+  partial = path.with_name(image_file.partial_name(path.name))
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial.write_bytes(content)
+    partial.rename(path)
+  except OSError as error:
+    partial.unlink(missing_ok=True)
+    raise InputError('output', str(path), f'cannot be written: {error.strerror}', 'name another --output') from None

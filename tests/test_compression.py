@@ -1,0 +1,146 @@
+"""Files of compressed images: the same pixels in another process, the size that the model promises, refusals."""
+
+import json
+import struct
+import zlib
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from genaug.errors import InputError
+from genaug.models import Spec
+from genaug.offline import compression
+from genaug.tasks.registry import TASKS
+from genaug.training import loop
+from genaug.training.experiment import prepare
+from tests.conftest import program, slow_but, tiny_config
+
+LIKELIHOODS = {'discretized_logistic': 1, 'logistic_mixture': 3}
+
+
+def _codec(likelihood='discretized_logistic', channels=1, seed=0, **overrides):
+  config = tiny_config('vae', model__z_dim=4, vae__likelihood=likelihood, **overrides)
+  spec = Spec((8, 8, channels), 0)
+  return compression.Codec(config, spec, TASKS['vae'].build(config, spec).init(jax.random.key(seed)))
+
+
+def _images(count, channels=1):
+  rng = np.random.default_rng(count)
+  smooth = 40 * rng.normal(size=(count, 1, 1, channels)) + 5 * rng.normal(size=(count, 8, 8, channels)) + 128
+  return np.clip(smooth, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope='module')
+def codec():
+  return _codec()
+
+
+@pytest.fixture(scope='module')
+def content(codec):
+  return codec.compress(_images(20), [f'{i}.png' for i in range(20)]).content
+
+
+@pytest.mark.parametrize('likelihood', slow_but(('logistic_mixture',), LIKELIHOODS))
+def test_images_come_back_and_take_what_the_model_says(likelihood):
+  """37: two full batches and a part of one."""
+  channels = LIKELIHOODS[likelihood]
+  images, codec = _images(37, channels), _codec(likelihood, channels)
+  found = codec.compress(images)
+  np.testing.assert_array_equal(codec.decompress(found.content)[0], images)
+  payload = len(found.content) - found.header_bytes - found.initial_bits / 8
+  assert payload == pytest.approx(found.bound_bits / 8, rel=0.01)
+  assert found.initial_bits < 16 * 4 * 20, 'more than the first latents take'
+
+
+def test_one_image_is_a_file_too(codec):
+  images = _images(1)
+  np.testing.assert_array_equal(codec.decompress(codec.compress(images).content)[0], images)
+
+
+def test_another_model_is_refused(content):
+  with pytest.raises(InputError, match='another model'):
+    _codec(seed=1).decompress(content)
+
+
+def _with_header(content, **changed):
+  start = len(compression._MAGIC)
+  (size,) = struct.unpack('<I', content[start : start + 4])
+  header = json.loads(zlib.decompress(content[start + 8 : start + 8 + size])) | changed
+  packed = zlib.compress(json.dumps(header).encode())
+  return content[:start] + struct.pack('<II', len(packed), zlib.crc32(packed)) + packed + content[start + 8 + size :]
+
+
+@pytest.mark.parametrize(
+  ('changed', 'message'),
+  [
+    ({'jax': '0.1'}, r'with jax 0\.1, here'),
+    ({'backend': 'tpu'}, 'backend tpu, here cpu'),
+    ({'names': ['../../x.png']}, 'lead out of the folder'),
+    ({'pixels': 1}, 'not what was encoded'),
+  ],
+)
+def test_other_versions_and_what_does_not_add_up_are_refused(codec, content, changed, message):
+  with pytest.raises(InputError, match=message):
+    codec.decompress(_with_header(content, **changed))
+
+
+def test_damaged_files_are_refused(codec, content):
+  """200 of them: a bit turned, bytes cut from the end or the beginning, or put in."""
+  rng = np.random.default_rng(0)
+  for i in range(200):
+    place, kind = int(rng.integers(len(content))), i % 4
+    damaged = [
+      content[:place] + bytes([content[place] ^ (1 << int(rng.integers(8)))]) + content[place + 1 :],
+      content[:place],
+      content[place + 1 :],
+      content[:place] + bytes([7]) + content[place:],
+    ][kind]
+    with pytest.raises(InputError, match=r'damaged|not a file of'):
+      codec.decompress(damaged)
+
+
+@pytest.mark.parametrize(
+  ('key', 'settings'),
+  [
+    ('vae.likelihood', {}),
+    ('model.network', {'model__network': 'ladder_vae'}),
+    ('model.conditional', {'model__conditional': True}),
+    ('vae.prior', {'vae__prior': 'vamp'}),
+  ],
+)
+def test_models_that_can_not_compress_are_refused(key, settings):
+  likelihood = 'bernoulli' if key == 'vae.likelihood' else 'logistic_mixture'
+  with pytest.raises(InputError, match=key):
+    compression.Codec(tiny_config('vae', vae__likelihood=likelihood, **settings), Spec((8, 8, 1), 0), None)
+
+
+def test_images_that_do_not_fit_are_listed(tmp_path):
+  for name, size in (('a.png', (8, 8)), ('a.bmp', (8, 8)), ('b.png', (9, 8)), ('c.png', (8, 8))):
+    Image.new('L', size).save(tmp_path / name)
+  (tmp_path / 'c.png').write_bytes(b'no image')
+  with pytest.raises(InputError) as refused:
+    compression.read_images(tmp_path, (8, 8, 1))
+  for line in ('4 of 4', 'a.png is not the only one', 'a.bmp is not', 'b.png is 8 x 9 x 1', 'c.png'):
+    assert line in str(refused.value)
+
+
+def test_a_folder_comes_back_in_another_process(data_dir, tmp_path):
+  config = tiny_config('vae', train__steps=5, vae__likelihood='discretized_logistic')
+  loop.train(prepare(config, data_dir, lambda _: None), tmp_path / 'run', lambda _: None)
+  rng = np.random.default_rng(0)
+  for name in ('one/a.png', 'two/b.png'):
+    (tmp_path / 'in' / name).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(rng.integers(0, 256, (28, 28), np.uint8)).save(tmp_path / 'in' / name)
+  run, there, back = (
+    f'--{k}={v}' for k, v in (('workdir', tmp_path / 'run'), ('input', tmp_path / 'in'), ('output', tmp_path / 'x'))
+  )
+  done = program('experiments.compress', run, there, back)
+  assert done.returncode == 0, done.stderr
+  assert '2 images of 1,568 bytes' in done.stdout
+  done = program('experiments.decompress', run, f'--input={tmp_path / "x"}', f'--output={tmp_path / "out"}')
+  assert done.returncode == 0, done.stderr
+  for name in ('one/a.png', 'two/b.png'):
+    with Image.open(tmp_path / 'in' / name) as image, Image.open(tmp_path / 'out' / name) as again:
+      np.testing.assert_array_equal(image, again)
