@@ -24,7 +24,7 @@ def main() -> None:
   from tqdm import tqdm
 
   from genaug.errors import InputError
-  from genaug.offline import compression
+  from genaug.offline import compression, reading
   from genaug.training.experiment import trained
 
   output, root = pathlib.Path(_OUTPUT.value), pathlib.Path(_INPUT.value)
@@ -33,7 +33,7 @@ def main() -> None:
   workdir, data_dir = pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value)
   experiment, state = trained(workdir, data_dir, _CHECKPOINT.value, images=False)
   codec = compression.Codec(experiment.config, experiment.spec, state)
-  images, names = compression.read_images(root, experiment.spec.image_shape)
+  images, names = reading.exact_images(root, experiment.spec.image_shape)
   found = codec.compress(images, names, lambda starts: tqdm(starts, unit='batch'))
   compression.write(output, found.content)
   size, values = len(found.content), images.size

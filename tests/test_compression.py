@@ -11,7 +11,7 @@ from PIL import Image
 
 from genaug.errors import InputError
 from genaug.models import Spec
-from genaug.offline import compression
+from genaug.offline import compression, reading
 from genaug.tasks.registry import TASKS
 from genaug.training import loop
 from genaug.training.experiment import prepare
@@ -121,7 +121,7 @@ def test_images_that_do_not_fit_are_listed(tmp_path):
     Image.new('L', size).save(tmp_path / name)
   (tmp_path / 'c.png').write_bytes(b'no image')
   with pytest.raises(InputError) as refused:
-    compression.read_images(tmp_path, (8, 8, 1))
+    reading.exact_images(tmp_path, (8, 8, 1))
   for line in ('4 of 4', 'a.png is not the only one', 'a.bmp is not', 'b.png is 8 x 9 x 1', 'c.png'):
     assert line in str(refused.value)
 

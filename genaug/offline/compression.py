@@ -27,7 +27,7 @@ from jaxtyping import Float, Int, PyTree, UInt8
 from ml_collections import ConfigDict
 
 from genaug import ranges
-from genaug.data import folder, image_file
+from genaug.data import image_file
 from genaug.errors import InputError
 from genaug.losses.likelihood import LIKELIHOODS
 from genaug.models import Spec
@@ -252,35 +252,6 @@ def _unpacked(content: bytes) -> tuple[dict[str, Any], bytes]:
   if zlib.crc32(payload) != header['payload']:
     raise damaged
   return header, payload
-
-
-def read_images(root: pathlib.Path, shape: tuple[int, ...]) -> tuple[Images, list[str]]:
-  """All images of a folder, as they are, and their names in it, as PNG files.
-
-  Raises InputError, with a list, where one is of another shape: whatever is changed to fit would be lost.
-  """
-  items, _ = folder.contents(root)
-  images, wrong = [], {}
-  for item in items:
-    try:
-      pixels = image_file.read_image(item.image).pixels
-      deep = image_file.read_header(item.image).is_deep
-    except image_file.UnreadableError as error:
-      wrong[item.image] = str(error)
-      continue
-    if pixels.shape == shape and not deep:
-      images.append(pixels)
-    else:
-      wrong[item.image] = f'is {_text(pixels.shape)}{" of more than 8 bits" * deep}'
-  names = [str(pathlib.PurePosixPath(item.name).with_suffix('.png')) for item in items]
-  for item, name in zip(items, names, strict=True):
-    if names.count(name) > 1:
-      wrong.setdefault(item.image, f'is not the only one that would become {folder.printable(name)}')
-  if wrong:
-    fit = f'8-bit images of {_text(shape)}, each of its own name'
-    problem = f'{len(wrong)} of {len(items)} files are not {fit}{folder.listed(wrong, root)}'
-    raise InputError('input', str(root), problem, 'take them out, or resize them')
-  return np.stack(images), names
 
 
 def write(path: pathlib.Path, content: bytes) -> None:

@@ -3,11 +3,14 @@
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import UInt8
 
 from genaug.data import builders, folder, image_file
+from genaug.errors import InputError
 from genaug.offline import contact_sheet
 from genaug.training.logs import say
 
@@ -96,6 +99,36 @@ def _layout(item: folder.Item) -> tuple[Layout, float]:
       raise image_file.UnreadableError(sizes)
   peak = image_file.brightest(item.image) if is_deep else 0.0
   return Layout(height, width, mode, item.mask is not None), peak
+
+
+def exact_images(root: folder.Path, shape: tuple[int, int, int]) -> tuple[UInt8[np.ndarray, 'n h w c'], list[str]]:
+  """All images of a folder, as they are, and their names in it, as PNG files.
+
+  Raises InputError, with a list, where one is of another shape: whatever is changed to fit would be lost.
+  """
+  items, _ = folder.contents(root)
+  text = lambda shape: ' x '.join(map(str, shape))
+  images, wrong = [], {}
+  for item in items:
+    try:
+      pixels = image_file.read_image(item.image).pixels
+      deep = image_file.read_header(item.image).is_deep
+    except image_file.UnreadableError as error:
+      wrong[item.image] = str(error)
+      continue
+    if pixels.shape == shape and not deep:
+      images.append(pixels)
+    else:
+      wrong[item.image] = f'is {text(pixels.shape)}{" of more than 8 bits" * deep}'
+  names = [str(PurePosixPath(item.name).with_suffix('.png')) for item in items]
+  for item, name in zip(items, names, strict=True):
+    if names.count(name) > 1:
+      wrong.setdefault(item.image, f'is not the only one that would become {folder.printable(name)}')
+  if wrong:
+    fit = f'8-bit images of {text(shape)}, each of its own name'
+    problem = f'{len(wrong)} of {len(items)} files are not {fit}{folder.listed(wrong, root)}'
+    raise InputError('input', str(root), problem, 'take them out, or resize them')
+  return np.stack(images), names
 
 
 def say_skipped(skipped: folder.Skipped, root: folder.Path) -> int:

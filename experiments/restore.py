@@ -1,0 +1,65 @@
+"""Restores damaged images by a trained VAE: noise, missing parts, blur, or too few pixels.
+
+python -m experiments.restore --workdir runs/vae_photos --kind noise --noise 0.1 --input noisy --output restored
+python -m experiments.restore --workdir runs/vae_photos --kind missing --masks masks --input torn --output restored
+python -m experiments.restore --workdir runs/vae_photos --kind blur --blur 1.5 --noise 0.02 --input blurred ...
+python -m experiments.restore --workdir runs/vae_photos --kind small --scale 2 --input small --output restored
+
+For VAEs with vae.likelihood=gaussian, and images of the shape that they were trained on; with --kind=small smaller by
+--scale. Masks are white where nothing was observed: masks/NAME.png for every image.
+"""
+
+import pathlib
+
+from absl import flags
+
+from experiments import cli
+
+_WORKDIR, _CHECKPOINT = cli.define_trained()
+_DATA_DIR = cli.define_data_dir()
+_KIND = flags.DEFINE_enum('kind', None, ['noise', 'missing', 'blur', 'small'], 'What is wrong.', required=True)
+_NOISE = flags.DEFINE_float('noise', 0.0, 'Standard deviation of the noise; white is 1.', lower_bound=0.0)
+_BLUR = flags.DEFINE_float('blur', 0.0, 'Sigma of the Gaussian that blurred, in pixels.', lower_bound=0.0)
+_SCALE = flags.DEFINE_integer('scale', 1, 'How many times smaller the images are.', lower_bound=1)
+_MASKS = flags.DEFINE_string('masks', None, 'Folder of masks, with --kind=missing.')
+_STEPS = flags.DEFINE_integer('steps', 200, 'Of Adam.', lower_bound=1)
+_INPUT = flags.DEFINE_string('input', None, 'Folder of images.', required=True)
+_OUTPUT = flags.DEFINE_string('output', None, 'Folder to write to; must be new or empty.', required=True)
+flags.adopt_module_key_flags(cli)
+
+
+def main() -> None:
+  import numpy as np
+  from tqdm import tqdm
+
+  from genaug.errors import InputError
+  from genaug.offline import reading, restoration
+  from genaug.training import figures
+  from genaug.training.experiment import trained
+
+  output, root = pathlib.Path(_OUTPUT.value), pathlib.Path(_INPUT.value)
+  if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    raise InputError('output', str(output), 'exists and is not an empty directory', 'name a new --output')
+  if (_KIND.value == 'missing') != (_MASKS.value is not None):
+    raise InputError('masks', _MASKS.value, f'of kind {_KIND.value!r}', '--masks=FOLDER with --kind=missing only')
+  workdir, data_dir = pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value)
+  experiment, state = trained(workdir, data_dir, _CHECKPOINT.value, images=False)
+  spec = experiment.spec
+  damage = restoration.damage(_KIND.value, spec, _NOISE.value, _BLUR.value, _SCALE.value)
+  restore = restoration.Restorer(experiment.config, spec, state, damage, _STEPS.value)
+  height, width, channels = spec.image_shape
+  images, names = reading.exact_images(root, (height // _SCALE.value, width // _SCALE.value, channels))
+  seen = None
+  if _MASKS.value:
+    masks, mask_names = reading.exact_images(pathlib.Path(_MASKS.value), (height, width, 1))
+    if missing := set(names) - set(mask_names):
+      raise InputError('masks', _MASKS.value, f'no mask of {min(missing)}', f'put it at masks/{min(missing)}')
+    seen = (masks[[mask_names.index(name) for name in names]] < 128).astype(np.float32)
+  restored = restore(images / np.float32(255), seen, lambda starts: tqdm(starts, unit='batch'))
+  for image, name in zip(restored, names, strict=True):
+    figures.save_png(output / name, np.round(image * 255).astype(np.uint8))
+  print(f'{len(images):,} images in {output}')
+
+
+if __name__ == '__main__':
+  cli.run(main)
