@@ -223,7 +223,10 @@ def _state(task):
   return state.replace(params=_moved(state.params), ema=_moved(state.ema, seed=100))
 
 
-@pytest.mark.parametrize(('guidance', 'augment', 'numbers'), [(1.0, (), 0), (2.5, ('hflip', 'translate'), 3)])
+@pytest.mark.parametrize(
+  ('guidance', 'augment', 'numbers'),
+  [pytest.param(1.0, (), 0, marks=pytest.mark.slow), (2.5, ('hflip', 'translate'), 3)],
+)
 def test_guidance_moves_the_velocity_away_from_that_of_the_null_class(guidance, augment, numbers):
   """1 is that of the class. Nothing was done to samples: the parameters of non-leaky augmentation are zeros."""
   task = _task(flow__sample_steps=1, flow__guidance=guidance, flow__augment=augment)

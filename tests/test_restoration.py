@@ -1,6 +1,5 @@
 """Restored images are nearer to the originals than the damaged ones, and what was observed of them stays."""
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,7 +7,7 @@ from PIL import Image
 from genaug.errors import InputError
 from genaug.offline import restoration
 from genaug.training import loop
-from genaug.training.experiment import prepare
+from genaug.training.experiment import prepare, trained
 from tests.conftest import program, tiny_config
 
 OFF = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
@@ -19,13 +18,9 @@ def run(data_dir, tmp_path_factory):
   """A small VAE of digits after a few hundred steps: (experiment, state, workdir)."""
   settings = {'train__steps': 300, 'train__checkpoint_every': 300, 'train__batch_size': 32, 'model__width': 8}
   config = tiny_config('vae', vae__likelihood='gaussian', optim__lr=3e-3, model__z_dim=16, **settings, **OFF)
-  experiment, directory = prepare(config, data_dir, lambda _: None), tmp_path_factory.mktemp('vae')
-  loop.train(experiment, directory, lambda _: None)
-  step, state = loop.make_step(experiment), experiment.init()
-  device_data, batch = loop.make_batches(experiment)
-  for i in range(config.train.steps):
-    state, _ = step(state, device_data, batch(i))
-  return experiment, jax.device_get(state), directory
+  directory = tmp_path_factory.mktemp('vae')
+  loop.train(prepare(config, data_dir, lambda _: None), directory, lambda _: None)
+  return *trained(directory, data_dir, 'latest', lambda _: None), directory
 
 
 DAMAGED = {
