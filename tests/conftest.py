@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import base, classify_mnist5k, flow_mnist5k, gan_mnist5k, vae_mnist5k
+from configs import base, classify_mnist5k, flow_mnist5k, fsq_mnist5k, gan_mnist5k, vae_mnist5k
 from genaug.data import sources
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -39,6 +39,13 @@ TINY = {
   'augment.translate.p': 1.0,
   'augment.cutout.p': 0.5,
   'augment.cutout.size': 0.2,
+}
+MODULES = {
+  'gan': gan_mnist5k,
+  'vae': vae_mnist5k,
+  'fsq': fsq_mnist5k,
+  'flow': flow_mnist5k,
+  'classify': classify_mnist5k,
 }
 PLAIN = {'model.conditional': False, 'optim.lr': 2e-4, 'optim.schedule': 'constant'}  # of a GAN, unless a test says so
 ADA = {'gan__d_augment': 'ada', 'gan__ada_p': 0.5, 'gan__ada_kimg': 1.0}  # p moves within a few steps
@@ -71,8 +78,15 @@ EXTRA = {  # what runs are resumed and spread over devices with
     'gan__lecam': 0.1,
     'gan__d_steps': 2,
   },
+  'ladder': {'model__network': 'ladder_vae', 'vae__free_bits': 0.1, 'vae__kl_warmup_steps': 4},
+  'vamp': {'vae__prior': 'vamp', 'vae__pseudo_inputs': 3, 'vae__samples': 3, 'vae__likelihood': 'logistic_mixture'},
 }
-VARIANTS = {'r3': 'gan', 'resnet': 'gan'}  # that whole runs are tested of, beside the tasks as they are
+VARIANTS = {
+  'r3': 'gan',
+  'resnet': 'gan',
+  'ladder': 'vae',
+  'vamp': 'vae',
+}  # that whole runs are tested of, beside the tasks as they are
 
 
 @pytest.fixture(scope='session')
@@ -112,9 +126,7 @@ def slow_but(fast: Collection[str], names: Iterable[str]) -> list:
 
 def tiny_config(task: str, **overrides):
   """A config that trains in milliseconds; overrides spell dots as double underscores."""
-  config = {'gan': gan_mnist5k, 'vae': vae_mnist5k, 'flow': flow_mnist5k, 'classify': classify_mnist5k}[
-    task
-  ].get_config()
+  config = MODULES[task].get_config()
   if task == 'gan':
     config.update_from_flattened_dict(PLAIN)
   config.update_from_flattened_dict(_tiny(overrides))

@@ -177,7 +177,9 @@ def test_a_new_operation_is_in_configs_in_their_table_and_in_training(data_dir, 
     checks.check_config(config)
 
 
-@pytest.mark.parametrize(('task', 'variant'), [*((task, '') for task in TASKS), *(('gan', name) for name in VARIANTS)])
+@pytest.mark.parametrize(
+  ('task', 'variant'), [*((task, '') for task in TASKS), *((VARIANTS[name], name) for name in VARIANTS)]
+)
 def test_a_task_provides_what_it_declares(task, variant, data_dir):
   """And its train step runs under plain jit, without a mapped axis."""
   experiment = prepare(tiny_config(task, **(EXTRA[variant] if variant else {})), data_dir, quiet)

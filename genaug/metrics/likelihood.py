@@ -76,6 +76,26 @@ def _latents_text(scores: Scores) -> str:
   )
 
 
+def _codes(run: Evaluated) -> Scores:
+  """How many codes occur, and as how many equally frequent ones they are."""
+  codes = run.outputs()['codes']
+  shares = np.unique(codes, return_counts=True)[1] / codes.size
+  return {
+    'eval/codes_used': len(shares),
+    'eval/codes_perplexity': float(np.exp(-(shares * np.log(shares)).sum())),
+    'eval/codes_images': len(codes),
+    'eval/codes_split': run.split,
+  }
+
+
+def _codes_text(scores: Scores) -> str:
+  return (
+    f'{scores["eval/codes_used"]:,} codes used, perplexity {scores["eval/codes_perplexity"]:,.0f}'
+    f' [{scores["eval/codes_images"]:,} images of {scores["eval/codes_split"]}]'
+  )
+
+
 ELBO = Metric(_elbo, 'eval/elbo_nats', 'max', 'elbo_nats', _elbo_text)
 IWAE = Metric(_iwae, 'eval/iwae_nats', 'max', 'iwae', _iwae_text)
+CODES = Metric(_codes, 'eval/codes_perplexity', 'max', 'codes', _codes_text)
 LATENTS = Metric(_latents, 'eval/active_units', 'max', 'posterior_means', _latents_text)

@@ -8,7 +8,7 @@ from genaug.metrics.discriminator import DISCRIMINATOR
 from genaug.metrics.distances import DISTANCES
 from genaug.metrics.diversity import DIVERSITY
 from genaug.metrics.held_out import HELD_OUT
-from genaug.metrics.likelihood import ELBO, IWAE, LATENTS
+from genaug.metrics.likelihood import CODES, ELBO, IWAE, LATENTS
 from genaug.metrics.memorisation import MEMORISATION
 from genaug.metrics.modes import MODES
 from genaug.metrics.reconstruction import RECONSTRUCTION
@@ -24,6 +24,7 @@ METRICS = {
   'elbo': ELBO,
   'iwae': IWAE,
   'latents': LATENTS,
+  'codes': CODES,
   'reconstruction': RECONSTRUCTION,
   'held_out': HELD_OUT,
   'accuracy': ACCURACY,

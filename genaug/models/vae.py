@@ -6,7 +6,6 @@ arXiv:1602.02282), each posterior relative to its prior (Vahdat and Kautz 2020, 
 """
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -16,13 +15,11 @@ from jaxtyping import Array, Float, Int
 
 from genaug.losses.likelihood import LIKELIHOODS
 from genaug.models import Network, Spec, settings
-from genaug.models.layers import Conv3x3, ConvDown, ConvUp, check_square, stages
-from genaug.models.unet import GroupNorm
+from genaug.models.layers import Conv3x3, check_square, stages
+from genaug.models.vae_layers import LogScale, Outputs, downwards, residual, to_outputs, upwards, widths_up
 
 Z = Float[Array, 'b *z']
 Label = Int[Array, ' b']
-Outputs = Float[Array, 'b h w n']
-LogScale = Float[Array, ' c'] | None
 
 
 class Normal(NamedTuple):
@@ -55,7 +52,7 @@ class Encoder(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, 'b h w c'], label: Label) -> Normal:
-    *_, h = _downwards(self, x)
+    *_, h = downwards(self, x)
     return _posterior(self, h, label)
 
 
@@ -82,10 +79,8 @@ class Decoder(nn.Module):
     self, noise: tuple[Z, ...], label: Label, posterior: Normal | None = None
   ) -> tuple[Outputs, LogScale, tuple[Level, ...]]:
     level = _standard_level(noise[0], posterior)
-    x, widths = _from_vector(self, level.z, label)
-    for features in widths[1:]:
-      x = nn.relu(ConvUp(features, dtype=self.dtype)(_residual(self, x)))
-    return *_to_outputs(self, _residual(self, x)), (level,)
+    x = _from_vector(self, level.z, label)
+    return *to_outputs(self, upwards(self, x, widths_up(self))), (level,)
 
 
 class LadderEncoder(nn.Module):
@@ -99,7 +94,7 @@ class LadderEncoder(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, 'b h w c'], label: Label) -> tuple[Normal, tuple[Float[Array, 'b ...'], ...]]:
-    *features, h = _downwards(self, x)
+    *features, h = downwards(self, x)
     return _posterior(self, h, label), (*features, h)
 
 
@@ -129,11 +124,9 @@ class LadderDecoder(nn.Module):
   ) -> tuple[Outputs, LogScale, tuple[Level, ...]]:
     top, seen = posterior or (None, None)
     levels = [_standard_level(noise[0], top)]
-    x, widths = _from_vector(self, levels[0].z, label)
+    x, widths = _from_vector(self, levels[0].z, label), widths_up(self)
     for i, features in enumerate(widths):
-      if i:
-        x = nn.relu(ConvUp(features, dtype=self.dtype)(_residual(self, x)))
-      x = _residual(self, x)
+      x = upwards(self, x, widths[max(i - 1, 0) : i + 1])
       prior = _Normal(self.map_channels, self.dtype, name=f'prior_{i}')(x)
       found = None
       if seen:
@@ -141,7 +134,7 @@ class LadderDecoder(nn.Module):
         found = Normal(prior.at(relative.mean), prior.log_var + relative.log_var)
       levels.append(_level(noise[1 + i], prior, found))  # [b, base * 2^i, ..., map_channels]
       x = x + nn.Dense(features, dtype=self.dtype)(levels[-1].z)
-    return *_to_outputs(self, _residual(self, x)), tuple(levels)
+    return *to_outputs(self, residual(self, x)), tuple(levels)
 
 
 class _Normal(nn.Module):
@@ -165,25 +158,6 @@ def _standard_level(noise: Z, posterior: Normal | None) -> Level:
   return _level(noise, Normal(jnp.zeros_like(noise), jnp.zeros_like(noise)), posterior)
 
 
-def _residual(net, x):
-  """Blocks of two 3x3 convolutions, the last of which starts at zero."""
-  features = x.shape[-1]
-  norm = lambda: GroupNorm(math.gcd(8, features), dtype=net.dtype)
-  for _ in range(net.blocks):
-    h = Conv3x3(features, dtype=net.dtype)(nn.silu(norm()(x)))
-    x = x + Conv3x3(features, kernel_init=nn.initializers.zeros, dtype=net.dtype)(nn.silu(norm()(h)))
-  return x
-
-
-def _downwards(net, x) -> Iterator[Float[Array, 'b ...']]:
-  """Features at half the images' side, a quarter, ..."""
-  _, doublings = stages(net.spec.image_shape[0])
-  x = 2 * x - 1
-  for i in range(doublings):
-    x = _residual(net, nn.relu(ConvDown(net.width * 2**i, dtype=net.dtype)(x)))
-    yield x  # [b, side / 2^(i+1), ..., width * 2^i]
-
-
 def _posterior(net, h, label: Label) -> Normal:
   """Of the vector of latents."""
   h = h.reshape(h.shape[0], -1)
@@ -193,20 +167,13 @@ def _posterior(net, h, label: Label) -> Normal:
   return Normal(*jnp.split(nn.Dense(2 * net.z_dim)(h), 2, axis=-1))
 
 
-def _from_vector(net, z: Float[Array, 'b z'], label: Label) -> tuple[Float[Array, 'b base base n'], list[int]]:
-  """(features of the lowest resolution, the widths of all of them from there up)."""
-  base, doublings = stages(net.spec.image_shape[0])
-  widths = [net.width * 2**i for i in reversed(range(doublings))]
+def _from_vector(net, z: Float[Array, 'b z'], label: Label) -> Float[Array, 'b base base n']:
+  base, _ = stages(net.spec.image_shape[0])
+  lowest = widths_up(net)[0]
   if net.spec.num_classes:
     z = jnp.concatenate([z, jax.nn.one_hot(label, net.spec.num_classes)], axis=-1)
   h = nn.relu(nn.Dense(8 * net.width, dtype=net.dtype)(z))
-  return nn.relu(nn.Dense(base * base * widths[0], dtype=net.dtype)(h)).reshape(-1, base, base, widths[0]), widths
-
-
-def _to_outputs(net, x) -> tuple[Outputs, LogScale]:
-  outputs = ConvUp(net.outputs, dtype=net.dtype)(x).astype(jnp.float32)  # [b, side, side, outputs]
-  channels = net.spec.image_shape[-1]
-  return outputs, net.param('log_scale', nn.initializers.constant(-2.0), (channels,)) if net.has_scale else None
+  return nn.relu(nn.Dense(base * base * lowest, dtype=net.dtype)(h)).reshape(-1, base, base, lowest)
 
 
 def _builder(encoder: type[nn.Module], decoder: type[nn.Module], *own: str):

@@ -1,0 +1,28 @@
+"""Autoencoders of rounded latents with a transformer over their codes: the keys of task `fsq`."""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config() -> ConfigDict:
+  c = base.get_config().unlock()
+  # fmt: off
+  c.task = 'fsq'
+  c.model.network = 'fsq'
+  c.model.width = 32
+  c.model.blocks = 1                    # residual blocks at each resolution
+  c.model.layers = 4                    # of the transformer
+  c.model.dropout = 0.1                 # probability of a value of the transformer to be dropped in training
+  c.optim.lr = 1e-3
+  c.optim.b1 = 0.9
+  c.optim.schedule = 'cosine'
+  c.optim.warmup_steps = 100
+  c.optim.update(base.own_optimizers('encoder', 'decoder', 'prior'))
+  c.eval.metrics = ('elbo', 'codes')
+
+  c.fsq = ConfigDict()
+  c.fsq.levels = (8, 5, 5, 5)           # to which each number of a latent is rounded; their product is that of codes
+  c.fsq.likelihood = 'bernoulli'        # as vae.likelihood
+  # fmt: on
+  return c.lock()

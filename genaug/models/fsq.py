@@ -1,0 +1,137 @@
+"""Autoencoder whose latents are rounded to a few levels (FSQ, Mentzer et al. 2023, arXiv:2309.15505), and a causal
+transformer (Radford et al. 2019) over the codes that they make.
+"""
+
+import math
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from genaug.losses.likelihood import LIKELIHOODS
+from genaug.models import Network, Spec, settings
+from genaug.models.layers import check_square
+from genaug.models.vae_layers import LogScale, Outputs, downwards, to_outputs, upwards, widths_up
+
+_SLACK = 1e-3  # by which the range is wider than the levels, so that the outermost ones are reached
+
+
+def bounded(z: Float[Array, '... d'], levels: Sequence[int]) -> Float[Array, '... d']:
+  """Any numbers as some between -L // 2 and (L - 1) // 2, of which there are L: section 3.1.
+
+  An even number of levels has none more on one side. The shift that makes zero stay zero is an atanh; the paper's
+  listing has a tan there.
+  """
+  count = jnp.asarray(levels, jnp.float32)
+  half = (count - 1) * (1 + _SLACK) / 2
+  offset = jnp.where(count % 2 == 0, 0.5, 0.0)
+  return jnp.tanh(z + jnp.arctanh(offset / half)) * half - offset
+
+
+def quantized(z: Float[Array, '... d'], levels: Sequence[int]) -> Float[Array, '... d']:
+  """Rounded to the levels, as numbers in [-1, 1]; gradients pass as if nothing was rounded."""
+  inside = bounded(z, levels)
+  rounded = inside + jax.lax.stop_gradient(jnp.round(inside) - inside)
+  return rounded / jnp.asarray([count // 2 for count in levels])
+
+
+def codes_of(z: Float[Array, '... d'], levels: Sequence[int]) -> Int[Array, '...']:
+  """Numbers from 0 of what `quantized` returned."""
+  digits = jnp.round(z * jnp.asarray([count // 2 for count in levels])).astype(jnp.int32)
+  digits = digits + jnp.asarray([count // 2 for count in levels])
+  return (digits * jnp.asarray(np.cumprod([1, *levels[:-1]]))).sum(-1)
+
+
+def latents_of(codes: Int[Array, '...'], levels: Sequence[int]) -> Float[Array, '... d']:
+  """What `codes_of` gave these numbers for."""
+  count, half = jnp.asarray(levels), jnp.asarray([count // 2 for count in levels])
+  digits = codes[..., None] // jnp.asarray(np.cumprod([1, *levels[:-1]])) % count
+  return (digits - half) / half
+
+
+class Encoder(nn.Module):
+  """Images in [0, 1] -> a map of rounded latents, at the lowest resolution."""
+
+  spec: Spec
+  levels: tuple[int, ...]
+  width: int = 32
+  blocks: int = 1
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Float[Array, 'b h w c']) -> Float[Array, 'b side side d']:
+    *_, h = downwards(self, x)
+    return quantized(nn.Dense(len(self.levels))(h.astype(jnp.float32)), self.levels)
+
+
+class Decoder(nn.Module):
+  """A map of latents -> (what the likelihood takes, its log scale)."""
+
+  spec: Spec
+  outputs: int
+  width: int = 32
+  blocks: int = 1
+  has_scale: bool = False
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, z: Float[Array, 'b side side d']) -> tuple[Outputs, LogScale]:
+    widths = widths_up(self)
+    x = nn.relu(nn.Dense(widths[0], dtype=self.dtype)(z))
+    return to_outputs(self, upwards(self, x, widths))
+
+
+class Prior(nn.Module):
+  """Codes, one row an image -> logits of each, given those before it and the class."""
+
+  spec: Spec
+  codes: int
+  layers: int = 4
+  width: int = 128
+  heads: int = 4
+  dropout: float = 0.1
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self, codes: Int[Array, 'b n'], label: Int[Array, ' b'], keys: Key[Array, ' b'] | None = None
+  ) -> Float[Array, 'b n k']:
+    embed = nn.initializers.normal(0.02)
+    first = nn.Embed(max(self.spec.num_classes, 1), self.width, embedding_init=embed, name='label')
+    token = nn.Embed(self.codes, self.width, embedding_init=embed, name='code')
+    x = jnp.concatenate([first(label if self.spec.num_classes else 0 * label)[:, None], token(codes[:, :-1])], axis=1)
+    x = x + self.param('position', embed, (codes.shape[1], self.width))
+    for i in range(self.layers):
+      h = nn.LayerNorm(dtype=self.dtype)(x)
+      qkv = nn.Dense(3 * self.width, dtype=self.dtype)(h).reshape(*x.shape[:2], 3, self.heads, -1)
+      h = jax.nn.dot_product_attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], is_causal=True)
+      x = x + self._dropped(nn.Dense(self.width, dtype=self.dtype)(h.reshape(x.shape)), keys, 2 * i)
+      h = nn.gelu(nn.Dense(4 * self.width, dtype=self.dtype)(nn.LayerNorm(dtype=self.dtype)(x)))
+      x = x + self._dropped(nn.Dense(self.width, dtype=self.dtype)(h), keys, 2 * i + 1)
+    return nn.Dense(self.codes)(nn.LayerNorm()(x).astype(jnp.float32))
+
+  def _dropped(self, x: Float[Array, 'b n d'], keys: Key[Array, ' b'] | None, place: int) -> Float[Array, 'b n d']:
+    if keys is None or not self.dropout:
+      return x
+    draw = lambda key: jax.random.bernoulli(jax.random.fold_in(key, place), 1 - self.dropout, x.shape[1:])
+    return jnp.where(jax.vmap(draw)(keys), x / (1 - self.dropout), 0)
+
+
+def _build(config, spec: Spec, axis_name: str | None):
+  del axis_name  # no batch norm
+  model, likelihood = config.model, LIKELIHOODS[config.fsq.likelihood]
+  shared = settings(config, spec)
+  images = shared | {'width': model.width, 'blocks': model.blocks}
+  levels = tuple(config.fsq.levels)
+  outputs = {'outputs': likelihood.outputs(spec.image_shape[-1]), 'has_scale': likelihood.has_scale}
+  return {
+    'encoder': Encoder(**images, levels=levels),
+    'decoder': Decoder(**images, **outputs),
+    'prior': Prior(**shared, codes=math.prod(levels), layers=model.layers, dropout=model.dropout),
+  }
+
+
+FSQ = Network(('encoder', 'decoder', 'prior'), _build, check_square)

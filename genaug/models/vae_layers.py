@@ -1,0 +1,54 @@
+"""What the encoders and decoders of VAEs have in common; `net` is the module that they are part of."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from genaug.models.layers import Conv3x3, ConvDown, ConvUp, stages
+from genaug.models.unet import GroupNorm
+
+Map = Float[Array, 'b side side n']
+Outputs = Float[Array, 'b h w n']
+LogScale = Float[Array, ' c'] | None
+
+
+def residual(net: nn.Module, x: Map) -> Map:
+  """Blocks of two 3x3 convolutions, the last of which starts at zero."""
+  features = x.shape[-1]
+  norm = lambda: GroupNorm(math.gcd(8, features), dtype=net.dtype)
+  for _ in range(net.blocks):
+    h = Conv3x3(features, dtype=net.dtype)(nn.silu(norm()(x)))
+    x = x + Conv3x3(features, kernel_init=nn.initializers.zeros, dtype=net.dtype)(nn.silu(norm()(h)))
+  return x
+
+
+def downwards(net: nn.Module, x: Float[Array, 'b h w c']) -> Iterator[Map]:
+  """Features at half the images' side, a quarter, ..."""
+  _, doublings = stages(net.spec.image_shape[0])
+  x = 2 * x - 1
+  for i in range(doublings):
+    x = residual(net, nn.relu(ConvDown(net.width * 2**i, dtype=net.dtype)(x)))
+    yield x  # [b, side / 2^(i+1), ..., width * 2^i]
+
+
+def upwards(net: nn.Module, x: Map, widths: Sequence[int]) -> Map:
+  """From the first of these widths to the last, doubling the sides in between."""
+  for features in widths[1:]:
+    x = nn.relu(ConvUp(features, dtype=net.dtype)(residual(net, x)))
+  return residual(net, x)
+
+
+def widths_up(net: nn.Module) -> list[int]:
+  """Channels of every resolution below the images' own, the lowest one first."""
+  _, doublings = stages(net.spec.image_shape[0])
+  return [net.width * 2**i for i in reversed(range(doublings))]
+
+
+def to_outputs(net: nn.Module, x: Map) -> tuple[Outputs, LogScale]:
+  """What the likelihood takes, at full resolution, and its log scale if it has one."""
+  outputs = ConvUp(net.outputs, dtype=net.dtype)(x).astype(jnp.float32)  # [b, side, side, outputs]
+  channels = net.spec.image_shape[-1]
+  return outputs, net.param('log_scale', nn.initializers.constant(-2.0), (channels,)) if net.has_scale else None
