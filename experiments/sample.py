@@ -65,7 +65,7 @@ def main() -> None:
     problem = 'makes images from others, not from noise'
     raise InputError('sampler', name, problem, 'leave --interpolate and --truncation out')
   labels = evaluator.labels_of(experiment, _CLASSES.value)
-  if samplers[name].source or _NEAREST.value:
+  if samplers[name].source or samplers[name].fit or _NEAREST.value:
     experiment, state = load()
   evaluate, key = evaluator.Evaluator(experiment, _TRUNCATION.value), jax.random.key(_SEED.value)
   images = np.concatenate(list(evaluate.samples(state, _COUNT.value, key, name, labels)))

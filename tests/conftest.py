@@ -81,12 +81,8 @@ EXTRA = {  # what runs are resumed and spread over devices with
   'ladder': {'model__network': 'ladder_vae', 'vae__free_bits': 0.1, 'vae__kl_warmup_steps': 4},
   'vamp': {'vae__prior': 'vamp', 'vae__pseudo_inputs': 3, 'vae__samples': 3, 'vae__likelihood': 'logistic_mixture'},
 }
-VARIANTS = {
-  'r3': 'gan',
-  'resnet': 'gan',
-  'ladder': 'vae',
-  'vamp': 'vae',
-}  # that whole runs are tested of, beside the tasks as they are
+# That whole runs are tested of, beside the tasks as they are.
+VARIANTS = {'r3': 'gan', 'resnet': 'gan', 'ladder': 'vae', 'vamp': 'vae'}
 
 
 @pytest.fixture(scope='session')

@@ -201,7 +201,8 @@ def test_a_task_provides_what_it_declares(task, variant, data_dir):
   for estimate in built.estimates.values():
     assert all(value.shape[0] == 8 for value in jax.eval_shape(estimate, state, batch, keys).values())
   for sampler in built.samplers.values():
-    assert jax.eval_shape(sampler.sample, state, batch, keys).shape == batch['image'].shape
+    fitted = {'fitted': jax.eval_shape(sampler.fit, outputs)} if sampler.fit else {}
+    assert jax.eval_shape(sampler.sample, state, batch | fitted, keys).shape == batch['image'].shape
 
 
 @pytest.mark.parametrize('path', sorted((ROOT / 'configs').glob('[a-z]*_*.py')), ids=lambda path: path.stem)

@@ -4,13 +4,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
+from sklearn.mixture import GaussianMixture
 
 from genaug.errors import InputError
 from genaug.losses.likelihood import kl_to_standard_normal, normal_log_density
-from genaug.models import Spec
+from genaug.models import Spec, mixture
 from genaug.tasks.registry import TASKS
 from genaug.tasks.vae import model, posterior_of_noise
+from genaug.training.evaluator import Evaluator
+from genaug.training.experiment import prepare
 from tests.conftest import tiny_config
 
 SPEC = Spec((8, 8, 1), 0)
@@ -64,7 +68,8 @@ def test_training_improves_the_bound_and_its_parts_are_finite(name):
   outputs = jax.jit(task.eval_step)(state, BATCH, KEYS)
   assert all(np.isfinite(value).all() and len(value) == 4 for value in outputs.values())
   for name, sampler in task.samplers.items():
-    images = jax.jit(sampler.sample)(state, BATCH, KEYS)
+    fitted = {'fitted': sampler.fit(outputs)} if sampler.fit else {}
+    images = jax.jit(sampler.sample)(state, BATCH | fitted, KEYS)
     assert images.shape == (4, 8, 8, 1), name
     assert 0 <= images.min() <= images.max() <= 1
 
@@ -150,3 +155,41 @@ REFUSED = {
 def test_settings_that_exclude_each_other_are_refused(key):
   with pytest.raises(InputError, match=key):
     TASKS['vae'].check(tiny_config('vae', **REFUSED[key]))
+
+
+def test_images_come_from_noise_unless_others_are_asked_for(data_dir):
+  """So that a study which trains on samples is never given reconstructions, of other images and classes."""
+  experiment = prepare(tiny_config('vae'), data_dir, lambda _: None)
+  state, evaluator = experiment.init(), Evaluator(experiment)
+  state = state.replace(params=_moved(state.params))
+  made = {name: np.concatenate(list(evaluator.samples(state, 6, None, name))) for name in (None, 'samples')}
+  np.testing.assert_array_equal(made[None], made['samples'])
+
+
+def test_a_mixture_is_fitted_as_scikit_learn_fits_it():
+  rng = np.random.default_rng(0)
+  centres, which = np.array([[3, 0], [-3, 1], [0, 4]]), rng.choice(3, 2000, p=[0.5, 0.3, 0.2])
+  z = (centres[which] + rng.normal(size=(2000, 2)) @ np.array([[1, 0.5], [0, 0.7]])).astype(np.float32)
+  found = mixture.fit(jnp.asarray(z), 3)
+  theirs = GaussianMixture(3, random_state=0, n_init=3).fit(z)
+  mine = scipy.special.logsumexp(mixture.log_densities(found, z), axis=1).mean()
+  assert mine == pytest.approx(theirs.score(z), abs=2e-3)
+  np.testing.assert_allclose(np.sort(np.exp(found.log_weights)), np.sort(theirs.weights_), atol=0.01)
+  drawn = mixture.draw(found, _noise(20_000, 3))
+  np.testing.assert_allclose(drawn.mean(0), z.mean(0), atol=0.1)
+  np.testing.assert_allclose(np.cov(drawn.T), np.cov(z.T), atol=0.2)
+
+
+def test_samples_of_the_mixture_are_where_training_images_are(data_dir):
+  """Latents that none of them has are never decoded: of a posterior far from the prior, as it is at first."""
+  experiment = prepare(tiny_config('vae', model__z_dim=3), data_dir, lambda _: None)
+  state = experiment.init()
+  params = dict(state.params)
+  params['encoder'] = jax.tree.map(jnp.copy, params['encoder'])
+  params['encoder']['Dense_1']['bias'] = jnp.array([5.0, 5.0, 5.0, -9.0, -9.0, -9.0])
+  state, sampler = state.replace(params=params), experiment.task.samplers['samples_mixture']
+  split = experiment.dataset.train.take(np.arange(200))
+  outputs = Evaluator(experiment).outputs(state, split)
+  latents = mixture.draw(sampler.fit(outputs), _noise(1000, 4))
+  np.testing.assert_allclose(latents.mean(0), outputs['latents'].mean(0), atol=0.2)
+  assert latents.mean() > 3

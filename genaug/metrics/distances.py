@@ -100,7 +100,10 @@ def _class_distances(run: Evaluated) -> Scores:
 
 def _distances_text(scores: Scores) -> str:
   name = 'FID' if scores['eval/network'] == inception.LABEL else 'FD'
-  raw = f', raw weights {scores["eval/fd_raw"]:.2f}' if 'eval/fd_raw' in scores else ''
+  others = {'raw': 'raw weights', 'mixture': 'latents of a fitted mixture'}
+  raw = ''.join(
+    f', {text} {scores[f"eval/fd_{key}"]:.2f}' for key, text in others.items() if f'eval/fd_{key}' in scores
+  )
   within = ''
   if 'eval/fd_within_classes' in scores:
     within = (

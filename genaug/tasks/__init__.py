@@ -46,11 +46,14 @@ class Sampler(NamedTuple):
   split: str = 'test'  # where that entry is taken from: train | test
   noise: Callable[[Keys], Float[Array, 'b ...']] | None = None  # otherwise, what it is made from,
   generate: Callable[[TrainState, Batch, Float[Array, 'b ...']], Float[Array, 'b h w c']] | None = None  # and how
+  fit: Callable[[dict[str, Float[Array, 'n ...']]], PyTree] | None = None  # of what eval_step says of training images,
+  # the entry `fitted` of the batch
 
 
-def from_noise(noise: Callable, generate: Callable) -> Sampler:
+def from_noise(noise: Callable, generate: Callable, fit: Callable | None = None) -> Sampler:
   """The sampler of generate(state, batch, noise(keys))."""
-  return Sampler(lambda state, batch, keys: generate(state, batch, noise(keys)), noise=noise, generate=generate)
+  sample = lambda state, batch, keys: generate(state, batch, noise(keys))
+  return Sampler(sample, noise=noise, generate=generate, fit=fit)
 
 
 class Task(NamedTuple):

@@ -15,7 +15,7 @@ from genaug.augment import Pipeline
 from genaug.errors import InputError
 from genaug.losses.bounds import doubly_reparameterized, importance_weighted
 from genaug.losses.likelihood import LIKELIHOODS, bits_per_dim, kl_to_standard_normal, normal_log_density
-from genaug.models import Spec
+from genaug.models import Spec, mixture
 from genaug.models.registry import NETWORKS
 from genaug.models.vae import Level, Normal
 from genaug.ranges import Choice, Number
@@ -38,8 +38,12 @@ class Model(NamedTuple):
   decode: Callable[..., tuple]  # (params, noise, label, encoded=None) -> (outputs, log scale, levels)
   log_prior: Callable[[PyTree, tuple[Level, ...]], PerExample]
   from_prior: Callable[[PyTree, Noise], Noise]  # what `decode` makes a generated image of
-  latents: int  # numbers an image
+  sizes: list[int]  # latents of each level, the coarsest first
   noise: int  # numbers that `from_prior` takes
+
+  @property
+  def latents(self) -> int:
+    return sum(self.sizes)
 
 
 def model(config: ConfigDict, spec: Spec, axis_name: str | None = None) -> Model:
@@ -72,7 +76,7 @@ def model(config: ConfigDict, spec: Spec, axis_name: str | None = None) -> Model
       log_scale = jnp.full_like(log_scale, math.log(config.vae.sigma))
     return outputs, log_scale, levels
 
-  def mixture(params) -> Normal:
+  def posteriors(params) -> Normal:
     """Components of the VampPrior: posteriors of pseudo-inputs, which are learned."""
     pseudo_inputs = jax.nn.sigmoid(params['prior']['pseudo_inputs'])
     return encode(params, pseudo_inputs, jnp.zeros(components, jnp.int32))
@@ -80,7 +84,7 @@ def model(config: ConfigDict, spec: Spec, axis_name: str | None = None) -> Model
   def log_prior(params, levels):
     if not components:
       return sum(_per_example(normal_log_density(level.z, *level.prior)) for level in levels)
-    mean, log_var = mixture(params)
+    mean, log_var = posteriors(params)
     each = normal_log_density(levels[0].z[:, None], mean, log_var).sum(-1)  # [b, components]
     return importance_weighted(each.T)  # the logarithm of their mean
 
@@ -88,9 +92,9 @@ def model(config: ConfigDict, spec: Spec, axis_name: str | None = None) -> Model
     if not components:
       return noise
     chosen = noise[:, :components].argmax(-1)  # one as probable as another
-    return Normal(*(part[chosen] for part in mixture(params))).at(noise[:, components:])
+    return Normal(*(part[chosen] for part in posteriors(params))).at(noise[:, components:])
 
-  return Model(init, encode, decode, log_prior, from_prior, sum(sizes), sum(sizes) + components)
+  return Model(init, encode, decode, log_prior, from_prior, sizes, sum(sizes) + components)
 
 
 def _per_example(x: Float[Array, 'b ...']) -> PerExample:
@@ -140,6 +144,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       'kl': kl,
       'kl_by_latent': by_latent,
       'posterior_means': relative.mean,
+      'latents': levels[0].z,
     }
 
   def log_weights(params, x, label, noise: Float[Array, 'k b z']) -> Float[Array, 'k b']:
@@ -226,11 +231,21 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       'kl_nats': terms['kl'],
       'bits_per_dim': bits_per_dim(-elbo, dims, settings.likelihood),
       'posterior_means': terms['posterior_means'],
+      'latents': terms['latents'],
     }
 
   def generate(state, batch, noise):
     """Mean images."""
     return likelihood.mean(vae.decode(state.params, vae.from_prior(state.params, noise), batch['label'])[0])
+
+  def fit(outputs) -> mixture.Mixture:
+    """Of the coarsest latents of training images: Ghosh et al. 2020 (arXiv:1903.12436), section 4."""
+    return mixture.fit(outputs['latents'])
+
+  def of_mixture(state, batch, noise):
+    z = mixture.draw(batch['fitted'], noise[:, : vae.sizes[0] + 1])
+    noise = jnp.concatenate([z, noise[:, vae.sizes[0] + 1 :]], axis=-1)
+    return likelihood.mean(vae.decode(state.params, noise, batch['label'])[0])
 
   def reconstruct(state, batch, keys):
     """Mean images decoded from the posterior means of uint8 images, observed as in training."""
@@ -239,7 +254,11 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return likelihood.mean(vae.decode(state.params, jnp.zeros((len(x), vae.latents)), label, encoded)[0])
 
   samples = from_noise(lambda keys: normal(keys, vae.noise), generate)
-  samplers = {'reconstructions': Sampler(reconstruct, source='image'), 'samples': samples}
+  samplers = {
+    'reconstructions': Sampler(reconstruct, source='image'),
+    'samples': samples,
+    'samples_mixture': from_noise(lambda keys: normal(keys, vae.latents + 1), of_mixture, fit=fit),
+  }
   return Task(init, train_step, eval_step, samplers, estimates={'iwae': many_draws})
 
 
@@ -270,11 +289,13 @@ VAE = Definition(
   provides=(
     'reconstructions',
     'samples',
+    'samples_mixture',
     'elbo_nats',
     'log_likelihood_nats',
     'kl_nats',
     'bits_per_dim',
     'posterior_means',
+    'latents',
     'iwae',
   ),
   ranges={

@@ -19,6 +19,7 @@ from genaug.training.experiment import Experiment
 
 _SNAPSHOT = 64  # images in a grid at most; where each is shown beneath its source, half of them
 _WALKS, _WALK_STEPS = 8, 9
+_FITTED = 5000  # training images, at most, that a sampler is fitted to
 
 
 class Evaluator:
@@ -66,15 +67,16 @@ class Evaluator:
     sampler: str | None = None,
     labels: Int[np.ndarray, ' n'] | None = None,
   ) -> Iterator[UInt8[np.ndarray, 'b h w c']]:
-    """Batches of images of a sampler, `count` in all.
+    """Batches of images of a sampler, by default the first that makes them from noise, `count` in all.
 
     The images that they are made from take turns, and so do `labels`: by default every class once.
     """
-    name = sampler or next(iter(self._task.samplers))
+    name = sampler or next(name for name, found in self._task.samplers.items() if not found.source)
     key, size = self._keys.eval if key is None else key, min(self._config.eval.batch_size, count)
+    fitted = self._fitted(name, state)
     for first in range(0, count, size):
       index = np.arange(first, first + size)
-      batch = self._batch(name, index, labels)
+      batch = self._batch(name, index, labels) | fitted
       images = self._sample(name, state, batch, _keys_of(key, index))
       yield np.round(np.asarray(images)[: count - first] * 255).astype(np.uint8)
 
@@ -95,6 +97,11 @@ class Evaluator:
       return {'label': self._turns(labels, index)}
     arrays = (self._dataset.train if found.split == 'train' else self._dataset.test).arrays
     return {name: array[index % len(array)] for name, array in arrays.items()}
+
+  def _fitted(self, sampler: str, state: PyTree) -> dict[str, PyTree]:
+    """What a sampler needs to know of training images."""
+    fit = self._task.samplers[sampler].fit
+    return {} if fit is None else {'fitted': fit(self.outputs(state, self._some_training_images(_FITTED)))}
 
   def _turns(self, labels: np.ndarray | None, index: np.ndarray) -> Int[np.ndarray, ' b']:
     """Labels of samples of these numbers; without any, every class in turn."""
@@ -131,7 +138,7 @@ class Evaluator:
     for name, sampler in self._task.samplers.items():
       wide = 8 if sampler.source else columns(self._spec.num_classes)
       index = np.arange(_SNAPSHOT // 2 if sampler.source else wide * (_SNAPSHOT // wide))
-      batch = self._batch(name, index)
+      batch = self._batch(name, index) | self._fitted(name, state)
       images = np.asarray(self._sample(name, state, batch, _keys_of(self._keys.snapshot, index)))
       if sampler.source:
         images = figures.beside(batch[sampler.source] / np.float32(255), images)
@@ -157,8 +164,8 @@ class Evaluator:
     noise = np.asarray(made.noise(_keys_of(key, index)))
     label = self._batch(sampler, index, labels)['label'].repeat(_WALK_STEPS)
     between = np.stack([_slerp(a, b, _WALK_STEPS) for a, b in zip(noise, np.roll(noise, -1, axis=0))])
-    generate = jax.jit(lambda state, noise, label: made.generate(state, {'label': label}, noise))
-    images = np.asarray(generate(state, between.reshape(-1, *noise.shape[1:]), label))
+    batch = {'label': label} | self._fitted(sampler, state)
+    images = np.asarray(jax.jit(made.generate)(state, batch, between.reshape(-1, *noise.shape[1:])))
     return images.reshape(_WALKS, _WALK_STEPS, *images.shape[1:])
 
   def nearest(self, images: UInt8[np.ndarray, 'n h w c']) -> UInt8[np.ndarray, 'H W c']:
@@ -178,7 +185,7 @@ def truncated(sampler: Sampler, truncation: float) -> Sampler:
   """Of noise that is scaled; samplers that make images from others stay as they are."""
   if truncation == 1 or sampler.noise is None:
     return sampler
-  return from_noise(lambda keys: truncation * sampler.noise(keys), sampler.generate)
+  return from_noise(lambda keys: truncation * sampler.noise(keys), sampler.generate, sampler.fit)
 
 
 def columns(classes: int) -> int:

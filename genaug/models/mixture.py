@@ -1,0 +1,63 @@
+"""A mixture of Gaussians fitted by expectation maximisation (Dempster et al. 1977)."""
+
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+_LEAST_VARIANCE = 1e-4  # added to all, so that a component of a few points keeps a density
+
+
+class Mixture(NamedTuple):
+  log_weights: Float[Array, ' k']
+  means: Float[Array, 'k d']
+  factors: Float[Array, 'k d d']  # lower Cholesky factors of the covariances
+
+
+def log_densities(mixture: Mixture, z: Float[Array, 'n d']) -> Float[Array, 'n k']:
+  """log of weight times density of every component."""
+
+  def of_component(log_weight, mean, factor):
+    white = jax.scipy.linalg.solve_triangular(factor, (z - mean).T, lower=True)
+    log_det = jnp.log(jnp.diagonal(factor)).sum()
+    return log_weight - 0.5 * (white**2).sum(0) - log_det - 0.5 * z.shape[-1] * math.log(2 * math.pi)
+
+  return jax.vmap(of_component, out_axes=1)(*mixture)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def fit(z: Float[Array, 'n d'], components: int = 10, iterations: int = 100) -> Mixture:
+  """Begins with rows of z as means, each far from those before it, and the covariance of all."""
+  spread = _cholesky(jnp.cov(z.T).reshape(z.shape[1], -1))
+
+  def farthest(i, means):
+    distances = ((z[:, None] - means) ** 2).sum(-1)
+    nearest = jnp.where(jnp.arange(components) < i, distances, jnp.inf).min(1)
+    # Not the very farthest: the 99th of a hundred, which no outlier is.
+    return means.at[i].set(z[jnp.argsort(nearest)[len(z) * 99 // 100]])
+
+  means = jax.lax.fori_loop(1, components, farthest, jnp.zeros((components, z.shape[1])).at[0].set(z[0]))
+  begin = Mixture(jnp.full(components, -math.log(components)), means, jnp.stack([spread] * components))
+
+  def improve(_, mixture):
+    shares = jax.nn.softmax(log_densities(mixture, z), axis=1)
+    counts = shares.sum(0) + 1e-6
+    means = shares.T @ z / counts[:, None]
+    covariance = lambda mean, share, count: _cholesky(((z - mean).T * share) @ (z - mean) / count)
+    return Mixture(jnp.log(counts / counts.sum()), means, jax.vmap(covariance)(means, shares.T, counts))
+
+  return jax.lax.fori_loop(0, iterations, improve, begin)
+
+
+def draw(mixture: Mixture, noise: Float[Array, 'b d+1']) -> Float[Array, 'b d']:
+  """What standard normal noise stands for; its first number chooses the component."""
+  uniform = jax.scipy.stats.norm.cdf(noise[:, :1])
+  chosen = (jnp.cumsum(jnp.exp(mixture.log_weights)) < uniform).sum(1).clip(max=len(mixture.means) - 1)
+  return mixture.means[chosen] + jnp.einsum('bij,bj->bi', mixture.factors[chosen], noise[:, 1:])
+
+
+def _cholesky(covariance: Float[Array, 'd d']) -> Float[Array, 'd d']:
+  return jnp.linalg.cholesky(covariance + _LEAST_VARIANCE * jnp.eye(len(covariance)))
