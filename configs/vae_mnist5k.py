@@ -1,14 +1,14 @@
 """VAE on 4,000 dynamically binarised MNIST digits (Kingma and Welling 2014, arXiv:1312.6114).
 
-make train CONFIG=configs/vae_mnist5k.py
+make train CONFIG=configs/vae_mnist5k.py[:resnet|ladder|iwae|vamp|lossless|restore]
 python -m experiments.sweep --config configs/vae_mnist5k.py --trials 24
 """
 
 from configs.families import vae
 
 
-def get_config():
-  c = vae.get_config()
+def get_config(variant=''):
+  c = vae.get_config(variant)
   c.eval.every = 1000
   return c
 

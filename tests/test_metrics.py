@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from genaug.data import sources
 from genaug.errors import InputError
 from genaug.metrics import distances, features, weights
+from genaug.metrics.registry import METRICS
 from genaug.study.intervals import mean_interval
 from genaug.tasks import Sampler
 from genaug.training import checks
@@ -184,3 +185,17 @@ def test_a_perfect_generator_of_unbalanced_classes_scores_at_the_baseline(data_d
   baseline = scores['training']['eval/fd_baseline']
   assert scores['training']['eval/fd'] < 1.3 * baseline + 0.5
   assert scores['balanced']['eval/fd'] > 3 * baseline
+
+
+def test_the_line_of_distances_names_every_kind_of_samples():
+  numbers = {'fd': 1, 'kid': 0.5, 'fd_baseline': 0.25, 'kid_baseline': 0, 'fd_raw': 2, 'fd_mixture': 3, 'features': 2}
+  numbers |= {'samples': 9, 'reference_samples': 9, 'baseline_samples': 9}
+  scores = {f'eval/{name}': value for name, value in numbers.items()}
+  scores |= {'eval/network': 'alexnet relu5', 'eval/reference_split': 'test'}
+  assert (
+    METRICS['distances']
+    .text(scores)
+    .startswith('FD 1.00, raw weights 2.00, latents of a fitted mixture 3.00, KID 0.5000 [9 samples v 9 of test')
+  )
+  few = {key: value for key, value in scores.items() if key not in ('eval/fd_raw', 'eval/fd_mixture')}
+  assert METRICS['distances'].text(few).startswith('FD 1.00, KID 0.5000 [')

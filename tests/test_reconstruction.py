@@ -62,7 +62,10 @@ def test_bits_of_many_draws_are_less_by_what_the_bound_is_tighter():
   run = _run(outputs=lambda: outputs, estimate=lambda name: found, test={'image': np.zeros((4, 8, 8, 1))}, split='test')
   scores = METRICS['iwae'].compute(run)
   assert scores['eval/iwae_bits_per_dim'] == pytest.approx(1 / np.log(2))
-  assert describe(scores) == 'log p(x) at least -64.00 nats, 1.4427 bits/dim [5,000 draws of 4 images of test]'
+  assert (
+    describe(scores)
+    == 'log p(x) at least -64.00 nats, 1.4427 bits/dim [5,000 draws of 4 images of test; their ELBO -70.00]'
+  )
 
 
 @pytest.mark.parametrize('active', [0, 2])

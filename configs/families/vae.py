@@ -4,8 +4,21 @@ from ml_collections import ConfigDict
 
 from configs import base
 
+# What follows the colon in `--config configs/vae_mnist5k.py:ladder`.
+VARIANTS = {
+  '': {},
+  'resnet': {'model.network': 'resnet_vae'},
+  'iwae': {'vae.samples': 8, 'vae.gradient': 'doubly_reparameterized'},
+  'vamp': {'vae.prior': 'vamp'},
+  'ladder': {'model.network': 'ladder_vae', 'vae.kl_warmup_steps': 1000},
+  'lossless': {'model.network': 'resnet_vae', 'vae.likelihood': 'logistic_mixture'},  # for experiments.compress
+  'restore': {'model.network': 'resnet_vae', 'vae.likelihood': 'gaussian'},  # for experiments.restore
+}
 
-def get_config() -> ConfigDict:
+
+def get_config(variant: str = '') -> ConfigDict:
+  if variant not in VARIANTS:
+    raise ValueError(f'variant = {variant!r}: must be one of {", ".join(VARIANTS)[2:]}, or nothing')
   c = base.get_config().unlock()
   # fmt: off
   c.task = 'vae'
@@ -18,7 +31,7 @@ def get_config() -> ConfigDict:
   c.optim.b1 = 0.9
   c.optim.schedule = 'cosine'
   c.optim.update(base.own_optimizers('encoder', 'decoder'))
-  c.eval.metrics = ('elbo',)
+  c.eval.metrics = ('elbo', 'latents', 'reconstruction')
 
   c.vae = ConfigDict()
   c.vae.likelihood = 'bernoulli'        # of pixels drawn from grey values, every time anew: bernoulli, or once:
@@ -33,4 +46,5 @@ def get_config() -> ConfigDict:
   c.vae.gradient = 'reparameterized'    # of that bound, or doubly_reparameterized (DReG), with less variance
   c.vae.eval_samples = 5000             # draws of an image in metric iwae
   # fmt: on
+  c.update_from_flattened_dict(VARIANTS[variant])
   return c.lock()

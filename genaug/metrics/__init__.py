@@ -17,7 +17,7 @@ class Evaluated(NamedTuple):
   settings: ConfigDict  # config.eval
   outputs: Callable[[], dict[str, Float[np.ndarray, 'n ...']]]  # what eval_step says of every test image
   train_outputs: Callable[[], dict[str, Float[np.ndarray, 'm ...']]]  # and of at most as many training images
-  estimate: Callable[[str], dict[str, Float[np.ndarray, 'n ...']]]  # what the task's estimate says of test images
+  estimate: Callable[[str], dict[str, Float[np.ndarray, 'n ...']]]  # a task's, of the first test images
   samplers: tuple[str, ...]
   samples: Callable[[str], UInt8[np.ndarray, 'n h w c']]  # of a sampler, settings.samples of them
   labels: Int[np.ndarray, ' n'] | None  # classes that the samples are of; None where the task is not told

@@ -101,9 +101,8 @@ def _class_distances(run: Evaluated) -> Scores:
 def _distances_text(scores: Scores) -> str:
   name = 'FID' if scores['eval/network'] == inception.LABEL else 'FD'
   others = {'raw': 'raw weights', 'mixture': 'latents of a fitted mixture'}
-  raw = ''.join(
-    f', {text} {scores[f"eval/fd_{key}"]:.2f}' for key, text in others.items() if f'eval/fd_{key}' in scores
-  )
+  shown = {text: f'eval/fd_{key}' for key, text in others.items() if f'eval/fd_{key}' in scores}
+  more = ''.join(f', {text} {scores[key]:.2f}' for text, key in shown.items())
   within = ''
   if 'eval/fd_within_classes' in scores:
     within = (
@@ -113,7 +112,7 @@ def _distances_text(scores: Scores) -> str:
   fewest = min(scores[f'eval/{n}'] for n in ('samples', 'reference_samples', 'baseline_samples'))
   few = f' {fewest:,} images are too few for {scores["eval/features"]:,} features: read KID, not {name}'
   return (
-    f'{name} {scores["eval/fd"]:.2f}{raw}, KID {scores["eval/kid"]:.4f}{within}'
+    f'{name} {scores["eval/fd"]:.2f}{more}, KID {scores["eval/kid"]:.4f}{within}'
     f' [{features.sizes_text(scores)};'
     f' real-vs-real baseline of {scores["eval/baseline_samples"]:,} training images:'
     f' {name} {scores["eval/fd_baseline"]:.2f}, KID {scores["eval/kid_baseline"]:.4f}]'

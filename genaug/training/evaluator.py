@@ -19,6 +19,7 @@ from genaug.training.experiment import Experiment
 
 _SNAPSHOT = 64  # images in a grid at most; where each is shown beneath its source, half of them
 _WALKS, _WALK_STEPS = 8, 9
+_ESTIMATED = 500  # test images, the first, of which estimates are made
 _FITTED = 5000  # training images, at most, that a sampler is fitted to
 
 
@@ -39,11 +40,12 @@ class Evaluator:
     """All of `eval.metrics`, on the test split or on other images of the data set's classes."""
     state = jax.device_put(jax.device_get(state), jax.local_devices()[0])
     test, count = split or self._dataset.test, self._config.eval.samples
+    first = np.arange(min(_ESTIMATED, len(test.arrays['label'])))
     run = Evaluated(
       settings=self._config.eval,
       outputs=functools.cache(lambda: self.outputs(state, test)),
       train_outputs=functools.cache(lambda: self.outputs(state, self._some_training_images(len(test.arrays['label'])))),
-      estimate=lambda name: self._of_images(self._estimates[name], state, test),
+      estimate=lambda name: self._of_images(self._estimates[name], state, test.take(first)),
       samplers=tuple(self._task.samplers),
       samples=functools.cache(lambda name: np.concatenate(list(self.samples(state, count, None, name, self._labels)))),
       labels=self._turns(self._labels, np.arange(count)) if self._spec.num_classes else None,
