@@ -1,9 +1,11 @@
-"""Compresses images without loss by a trained VAE into one file, from which experiments.decompress makes them again.
+"""Compresses images by a trained model into one file, from which experiments.decompress makes them again.
 
 python -m experiments.compress --workdir runs/vae_mnist5k --input digits --output digits.bits
+python -m experiments.compress --workdir runs/hyperprior --input photos --output photos.bits
 
-For VAEs with vae.likelihood=logistic_mixture or discretized_logistic. All images must have the shape that the model was
-trained on, 8 bits a channel; what resizes them loses something. The file can be read with the same run, the same
+Without loss with a run of configs/vae_own_images.py (vae.likelihood=logistic_mixture or discretized_logistic), for
+images of the shape that it was trained on. With a run of configs/hyperprior_own_images.py images of any size come back
+changed, and their file is smaller. All must have 8 bits a channel. The file can be read with the same run, the same
 versions of JAX, NumPy and constriction, and the same kind of machine and accelerator; it says so where one differs.
 """
 
@@ -24,22 +26,19 @@ def main() -> None:
   from tqdm import tqdm
 
   from genaug.errors import InputError
-  from genaug.offline import compression, reading
-  from genaug.training.experiment import trained
+  from genaug.offline import codecs, container, reading
 
-  output, root = pathlib.Path(_OUTPUT.value), pathlib.Path(_INPUT.value)
+  output = pathlib.Path(_OUTPUT.value)
   if output.exists():
     raise InputError('output', str(output), 'exists', 'name a new --output')
-  workdir, data_dir = pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value)
-  experiment, state = trained(workdir, data_dir, _CHECKPOINT.value, images=False)
-  codec = compression.Codec(experiment.config, experiment.spec, state)
-  images, names = reading.exact_images(root, experiment.spec.image_shape)
-  found = codec.compress(images, names, lambda starts: tqdm(starts, unit='batch'))
-  compression.write(output, found.content)
-  size, values = len(found.content), images.size
+  codec = codecs.of_run(pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value), _CHECKPOINT.value)
+  images, names = reading.exact_images(pathlib.Path(_INPUT.value), codec.input_shape)
+  found = codec.compress(images, names, tqdm)
+  container.write(output, found.content)
+  values = sum(image.size for image in images)
   print(
-    f'{len(images):,} images of {images.nbytes:,} bytes in {size:,}: {8 * size / values:.3f} bits a value; '
-    f"the model's bound {found.bound_bits / values:.3f}, to begin with {found.initial_bits / 8:,.0f} bytes, "
+    f'{len(images):,} images of {values:,} bytes in {len(found.content):,}: {8 * len(found.content) / values:.3f} bits '
+    f"a value; the model's bound {found.bound_bits / values:.3f}, to begin with {found.initial_bits // 8:,} bytes, "
     f'header {found.header_bytes:,} bytes'
   )
 

@@ -22,19 +22,16 @@ def main() -> None:
   from tqdm import tqdm
 
   from genaug.errors import InputError
-  from genaug.offline import compression
+  from genaug.offline import codecs
   from genaug.training import figures
-  from genaug.training.experiment import trained
 
   path, output = pathlib.Path(_INPUT.value), pathlib.Path(_OUTPUT.value)
   if not path.is_file():
     raise InputError('input', str(path), 'no such file', 'name a file of experiments.compress')
   if output.exists() and (not output.is_dir() or any(output.iterdir())):
     raise InputError('output', str(output), 'exists and is not an empty directory', 'name a new --output')
-  workdir, data_dir = pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value)
-  experiment, state = trained(workdir, data_dir, _CHECKPOINT.value, images=False)
-  codec = compression.Codec(experiment.config, experiment.spec, state)
-  images, names = codec.decompress(path.read_bytes(), lambda starts: tqdm(starts, unit='batch'))
+  codec = codecs.of_run(pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value), _CHECKPOINT.value)
+  images, names = codec.decompress(path.read_bytes(), tqdm)
   for image, name in zip(images, names, strict=True):
     figures.save_png(output / name, image)
   print(f'{len(images):,} images in {output}')

@@ -49,12 +49,13 @@ def main() -> None:
   restore = restoration.Restorer(experiment.config, spec, state, damage, _STEPS.value)
   height, width, channels = spec.image_shape
   images, names = reading.exact_images(root, (height // _SCALE.value, width // _SCALE.value, channels))
+  images = np.stack(images)
   seen = None
   if _MASKS.value:
-    masks, mask_names = reading.exact_images(pathlib.Path(_MASKS.value), (height, width, 1))
-    if missing := set(names) - set(mask_names):
+    masks = dict(zip(*reading.exact_images(pathlib.Path(_MASKS.value), (height, width, 1))[::-1]))
+    if missing := set(names) - set(masks):
       raise InputError('masks', _MASKS.value, f'no mask of {min(missing)}', f'put it at masks/{min(missing)}')
-    seen = (masks[[mask_names.index(name) for name in names]] < 128).astype(np.float32)
+    seen = (np.stack([masks[name] for name in names]) < 128).astype(np.float32)
   restored = restore(images / np.float32(255), seen, lambda starts: tqdm(starts, unit='batch'))
   for image, name in zip(restored, names, strict=True):
     figures.save_png(output / name, np.round(image * 255).astype(np.uint8))

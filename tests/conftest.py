@@ -14,7 +14,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import base, classify_mnist5k, flow_mnist5k, fsq_mnist5k, gan_mnist5k, vae_mnist5k
+from configs import (
+  base,
+  classify_mnist5k,
+  flow_mnist5k,
+  fsq_mnist5k,
+  gan_mnist5k,
+  hyperprior_own_images,
+  vae_mnist5k,
+)
 from genaug.data import sources
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -45,6 +53,7 @@ MODULES = {
   'vae': vae_mnist5k,
   'fsq': fsq_mnist5k,
   'flow': flow_mnist5k,
+  'hyperprior': hyperprior_own_images,
   'classify': classify_mnist5k,
 }
 PLAIN = {'model.conditional': False, 'optim.lr': 2e-4, 'optim.schedule': 'constant'}  # of a GAN, unless a test says so
@@ -125,6 +134,8 @@ def tiny_config(task: str, **overrides):
   config = MODULES[task].get_config()
   if task == 'gan':
     config.update_from_flattened_dict(PLAIN)
+  if task == 'hyperprior':
+    config.data.name = 'mnist5k'  # its config is of a folder of photographs
   config.update_from_flattened_dict(_tiny(overrides))
   return config
 

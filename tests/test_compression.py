@@ -11,7 +11,7 @@ from PIL import Image
 
 from genaug.errors import InputError
 from genaug.models import Spec
-from genaug.offline import compression, reading
+from genaug.offline import container, lossless, lossy, reading
 from genaug.tasks.registry import TASKS
 from genaug.training import loop
 from genaug.training.experiment import prepare
@@ -23,7 +23,7 @@ LIKELIHOODS = {'discretized_logistic': 1, 'logistic_mixture': 3}
 def _codec(likelihood='discretized_logistic', channels=1, seed=0, **overrides):
   config = tiny_config('vae', model__z_dim=4, vae__likelihood=likelihood, **overrides)
   spec = Spec((8, 8, channels), 0)
-  return compression.Codec(config, spec, TASKS['vae'].build(config, spec).init(jax.random.key(seed)))
+  return lossless.Codec(config, spec, TASKS['vae'].build(config, spec).init(jax.random.key(seed)))
 
 
 def _images(count, channels=1):
@@ -65,10 +65,10 @@ def test_another_model_is_refused(content):
 
 
 def _with_header(content, **changed):
-  start = len(compression._MAGIC)
+  start = len(container._MAGIC)
   (size,) = struct.unpack('<I', content[start : start + 4])
-  header = json.loads(zlib.decompress(content[start + 8 : start + 8 + size])) | changed
-  packed = zlib.compress(json.dumps(header).encode())
+  packed = content[start + 8 : start + 8 + size]
+  packed = zlib.compress(json.dumps(json.loads(zlib.decompress(packed[:-4])) | changed).encode()) + packed[-4:]
   return content[:start] + struct.pack('<II', len(packed), zlib.crc32(packed)) + packed + content[start + 8 + size :]
 
 
@@ -76,8 +76,12 @@ def _with_header(content, **changed):
   ('changed', 'message'),
   [
     ({'jax': '0.1'}, r'with jax 0\.1, here'),
-    ({'backend': 'tpu'}, 'backend tpu, here cpu'),
-    ({'names': ['../../x.png']}, 'lead out of the folder'),
+    ({'machine': 'abacus'}, 'machine abacus, here'),
+    ({'shapes': [[8, 8]] * 10**3}, 'not as experiments.compress writes it'),
+    ({'names': 7}, 'not as experiments.compress writes it'),
+    ({'shapes': [[8, -8]] * 20}, 'not as experiments.compress writes it'),
+    ({'names': ['a.png'] * 20}, 'not as experiments.compress writes it'),
+    ({'names': [f'../{i}.png' for i in range(20)]}, 'lead out of the folder'),
     ({'pixels': 1}, 'not what was encoded'),
   ],
 )
@@ -113,7 +117,7 @@ def test_damaged_files_are_refused(codec, content):
 def test_models_that_can_not_compress_are_refused(key, settings):
   likelihood = 'bernoulli' if key == 'vae.likelihood' else 'logistic_mixture'
   with pytest.raises(InputError, match=key):
-    compression.Codec(tiny_config('vae', vae__likelihood=likelihood, **settings), Spec((8, 8, 1), 0), None)
+    lossless.Codec(tiny_config('vae', vae__likelihood=likelihood, **settings), Spec((8, 8, 1), 0), None)
 
 
 def test_images_that_do_not_fit_are_listed(tmp_path):
@@ -124,6 +128,21 @@ def test_images_that_do_not_fit_are_listed(tmp_path):
     reading.exact_images(tmp_path, (8, 8, 1))
   for line in ('4 of 4', 'a.png is not the only one', 'a.bmp is not', 'b.png is 8 x 9 x 1', 'c.png'):
     assert line in str(refused.value)
+
+
+def test_what_reading_would_change_is_refused_and_masks_are_images(tmp_path):
+  frames = [Image.new('L', (8, 8), grey) for grey in (0, 255)]
+  frames[0].save(tmp_path / 'moves.gif', save_all=True, append_images=frames[1:])
+  Image.fromarray(np.full((8, 8), 4000, np.uint16)).save(tmp_path / 'deep.png')
+  with pytest.raises(InputError) as refused:
+    reading.exact_images(tmp_path, (8, 8, 1))
+  for line in ('moves.gif has 2 frames', 'deep.png has more than 8 bits'):
+    assert line in str(refused.value)
+  for path in tmp_path.iterdir():
+    path.unlink()
+  for name in ('a.png', 'a_mask.png', 'b_mask.png'):
+    Image.new('L', (8, 8)).save(tmp_path / name)
+  assert reading.exact_images(tmp_path, (8, 8, 1))[1] == ['a.png', 'a_mask.png', 'b_mask.png']
 
 
 def test_a_folder_comes_back_in_another_process(data_dir, tmp_path):
@@ -144,3 +163,34 @@ def test_a_folder_comes_back_in_another_process(data_dir, tmp_path):
   for name in ('one/a.png', 'two/b.png'):
     with Image.open(tmp_path / 'in' / name) as image, Image.open(tmp_path / 'out' / name) as again:
       np.testing.assert_array_equal(image, again)
+
+
+@pytest.fixture(scope='module')
+def lossy_codec():
+  config = tiny_config('hyperprior', model__latent_width=6)
+  spec = Spec((64, 64, 3), 0)
+  return lossy.Codec(config, spec, TASKS['hyperprior'].build(config, spec).init(jax.random.key(0)))
+
+
+def test_images_of_any_size_come_back_as_the_encoder_saw_them(lossy_codec):
+  rng = np.random.default_rng(0)
+  images = [rng.integers(0, 256, (height, width, 3), np.uint8) for height, width in ((64, 64), (70, 33), (1, 130))]
+  found = lossy_codec.compress(images, ['a.png', 'b.png', 'c.png'])
+  again, names = lossy_codec.decompress(found.content)
+  assert names == ['a.png', 'b.png', 'c.png']
+  assert [image.shape for image in again] == [image.shape for image in images]
+  payload = 8 * (len(found.content) - found.header_bytes)
+  assert found.bound_bits < payload < 1.02 * found.bound_bits + 3 * 32
+  assert lossy_codec.compress(images[:1]).content[:8] == found.content[:8]
+
+
+def test_damaged_lossy_files_are_refused(lossy_codec):
+  content = lossy_codec.compress([np.zeros((64, 64, 3), np.uint8)]).content
+  for place in range(0, len(content), 7):
+    with pytest.raises(InputError, match=r'damaged|not a file of'):
+      lossy_codec.decompress(content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :])
+
+
+def test_grey_images_are_refused_by_a_model_of_colours(lossy_codec):
+  with pytest.raises(InputError, match='1 channels'):
+    lossy_codec.compress([np.zeros((64, 64, 1), np.uint8)])

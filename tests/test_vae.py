@@ -13,6 +13,7 @@ from genaug.losses.likelihood import kl_to_standard_normal, normal_log_density
 from genaug.models import Spec, mixture
 from genaug.tasks.registry import TASKS
 from genaug.tasks.vae import model, posterior_of_noise
+from genaug.training import checks, dry_run
 from genaug.training.evaluator import Evaluator
 from genaug.training.experiment import prepare
 from tests.conftest import tiny_config
@@ -166,6 +167,16 @@ def test_images_come_from_noise_unless_others_are_asked_for(data_dir):
   np.testing.assert_array_equal(made[None], made['samples'])
 
 
+def test_a_dry_run_describes_samplers_that_are_fitted_to_training_images(data_dir):
+  assert 'samples_mixture: float32[16, 28, 28, 1]' in dry_run.describe(prepare(tiny_config('vae'), data_dir, str))
+
+
+@pytest.mark.parametrize('network', ['fsq', 'hyperprior', 'dcgan'])
+def test_networks_of_other_tasks_are_refused(network):
+  with pytest.raises(InputError, match=r'model\.network'):
+    checks.check_config(tiny_config('vae', model__network=network))
+
+
 def test_a_mixture_is_fitted_as_scikit_learn_fits_it():
   rng = np.random.default_rng(0)
   centres, which = np.array([[3, 0], [-3, 1], [0, 4]]), rng.choice(3, 2000, p=[0.5, 0.3, 0.2])
@@ -175,7 +186,7 @@ def test_a_mixture_is_fitted_as_scikit_learn_fits_it():
   mine = scipy.special.logsumexp(mixture.log_densities(found, z), axis=1).mean()
   assert mine == pytest.approx(theirs.score(z), abs=2e-3)
   np.testing.assert_allclose(np.sort(np.exp(found.log_weights)), np.sort(theirs.weights_), atol=0.01)
-  drawn = mixture.draw(found, _noise(20_000, 3))
+  drawn = mixture.draw(found, _noise(20_000, 3 + 2))
   np.testing.assert_allclose(drawn.mean(0), z.mean(0), atol=0.1)
   np.testing.assert_allclose(np.cov(drawn.T), np.cov(z.T), atol=0.2)
 
@@ -190,6 +201,6 @@ def test_samples_of_the_mixture_are_where_training_images_are(data_dir):
   state, sampler = state.replace(params=params), experiment.task.samplers['samples_mixture']
   split = experiment.dataset.train.take(np.arange(200))
   outputs = Evaluator(experiment).outputs(state, split)
-  latents = mixture.draw(sampler.fit(outputs), _noise(1000, 4))
+  latents = mixture.draw(sampler.fit(outputs), _noise(1000, mixture.COMPONENTS + 3))
   np.testing.assert_allclose(latents.mean(0), outputs['latents'].mean(0), atol=0.2)
   assert latents.mean() > 3

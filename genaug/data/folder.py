@@ -16,6 +16,7 @@ MASK = '_mask'  # NAME_mask.png is the mask of the NAME.jpg beside it
 COPY = re.compile(r'(.+)_aug\d{3,}')  # stem of an augmented copy
 SPLITS = {'train': 'train', 'test': 'test', 'val': 'validation', 'valid': 'validation', 'validation': 'validation'}
 NOT_AN_IMAGE, IS_A_MASK = 'not an image by its name', 'a mask'  # why a file is left out that need not be missed
+MASKS = (IS_A_MASK, 'a mask without an image')
 _SHOWN = 100  # files that a message lists, each in a line
 
 Path = pathlib.Path
@@ -65,7 +66,7 @@ def contents(root: Path, masks: Path | None = None, key: str = 'input') -> Conte
     mask_of = _masks_of(images)
     taken = set(mask_of.values())
     lone = {path for path in images if taken and path.stem.endswith(MASK)} - taken
-    skipped |= dict.fromkeys(taken, IS_A_MASK) | dict.fromkeys(lone, 'a mask without an image')
+    skipped |= dict.fromkeys(taken, IS_A_MASK) | dict.fromkeys(lone, MASKS[1])
     items = [Item(_posix(path, root), path, mask_of.get(path)) for path in images if path not in taken | lone]
   else:
     items = [Item(_posix(path, root), path, masks / path.relative_to(root).with_suffix('.png')) for path in images]

@@ -98,6 +98,19 @@ def read_image(file: File, bits: int = 0) -> Picture:
   return Picture(np.asarray(image).reshape(image.height, image.width, MODES[image.mode]), image.mode)
 
 
+def read_unchanged(file: File) -> UInt8[np.ndarray, 'h w c']:
+  """Pixels of an image of 8 bits a channel. Raises UnreadableError where reading it would change or leave out any."""
+  with _opened(file) as image:
+    if _is_deep(image) or any(';16' in str(part) for part in image.tile):
+      raise UnreadableError('has more than 8 bits a channel')
+    if (frames := getattr(image, 'n_frames', 1)) > 1:
+      raise UnreadableError(f'has {frames} frames')
+    profile, mode = image.info.get('icc_profile'), _mode(image)
+    if profile and _transform(profile, mode.removesuffix('A')):
+      raise UnreadableError('has colours of another profile than sRGB')
+  return read_image(file).pixels
+
+
 def read_square(
   file: File, size: int, channels: int, bits: int | None = 0
 ) -> UInt8[np.ndarray, 'size size channels'] | float:

@@ -21,7 +21,7 @@ def doubly_reparameterized(
   """(bound, objective): the gradient of the second is that of the first with less variance.
 
   `log_weights` must not carry the gradient of the posterior's parameters, `z` must: Tucker et al. 2019 (DReG,
-  arXiv:1810.04152), eq. 7. A draw's gradient is weighted by the square of its share.
+  arXiv:1810.04152). A draw's gradient is weighted by the square of its share.
   """
   found = log_weights(jax.lax.stop_gradient(z))
   share = jax.lax.stop_gradient(jax.nn.softmax(found, axis=0))

@@ -20,6 +20,7 @@ class Evaluated(NamedTuple):
   estimate: Callable[[str], dict[str, Float[np.ndarray, 'n ...']]]  # a task's, of the first test images
   samplers: tuple[str, ...]
   samples: Callable[[str], UInt8[np.ndarray, 'n h w c']]  # of a sampler, settings.samples of them
+  made_from_test: Callable[[str], UInt8[np.ndarray, 'n h w c']]  # by a sampler that has a source: one of every image
   labels: Int[np.ndarray, ' n'] | None  # classes that the samples are of; None where the task is not told
   train: Arrays
   test: Arrays

@@ -46,6 +46,7 @@ def read(path: pathlib.Path, settings: ConfigDict) -> Evaluated:
     estimate=lambda name: {},
     samplers=('samples',),
     samples=lambda name: arrays[name],
+    made_from_test=lambda name: arrays[name],
     labels=arrays['samples_label'] if labelled else None,
     **real,
     split='test',

@@ -71,8 +71,8 @@ def _latents(run: Evaluated) -> Scores:
 def _latents_text(scores: Scores) -> str:
   active, count = scores['eval/active_units'], scores['eval/latents']
   warning = (
-    ' WARNING: the posterior has collapsed, images are decoded without their latents: try vae.kl_warmup_steps,'
-    ' vae.free_bits=0.1, a lower vae.beta or a narrower decoder'
+    ' WARNING: the posterior has collapsed, images are decoded without their latents: try vae.kl_warmup_steps'
+    ' or vae.free_bits=0.1 (with vae.samples=1), a lower vae.beta or a narrower decoder'
   )
   return (
     f'{active} of {count} latents active [variance of posterior means over {_ACTIVE};'

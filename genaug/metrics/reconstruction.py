@@ -15,10 +15,12 @@ Images = UInt8[np.ndarray, 'n h w c']
 
 
 def psnr(images: Images, references: Images) -> Float[np.ndarray, ' n']:
-  """Peak signal-to-noise ratio in dB of every image, by its mean squared error over pixels and channels."""
+  """Peak signal-to-noise ratio in dB of every image, by its mean squared error over pixels and channels.
+
+  At most 58.9: an error is at least what rounding to whole levels has, as a mean of infinity would say nothing.
+  """
   error = ((images.astype(np.float64) - references) ** 2).mean((1, 2, 3))
-  with np.errstate(divide='ignore'):
-    return 10 * np.log10(255**2 / error)
+  return 10 * np.log10(255**2 / np.maximum(error, 1 / 12))
 
 
 def ssim(images: Images, references: Images) -> Float[np.ndarray, ' n']:
@@ -67,12 +69,12 @@ def mean_lpips(images: Images, references: Images) -> float:
 
 
 def _reconstruction(run: Evaluated) -> Scores:
-  """Of samples and the test images in their order, which come round again where there are fewer."""
-  images = run.samples('reconstructions')[: len(run.test['image'])]
-  references = run.test['image'][: len(images)]
-  return {
-    'eval/psnr': float(np.mean(psnr(images, references))),
-    'eval/ssim': float(np.mean(ssim(images, references), dtype=np.float64)),
+  """Of every test image; without SSIM where they are smaller than its window."""
+  images, references = run.made_from_test('reconstructions'), run.test['image']
+  scores = {'eval/psnr': float(np.mean(psnr(images, references)))}
+  if min(images.shape[1:3]) >= _WINDOW:
+    scores['eval/ssim'] = float(np.mean(ssim(images, references), dtype=np.float64))
+  return scores | {
     'eval/lpips': mean_lpips(images[:_COUNT], references[:_COUNT]),
     'eval/reconstructions': len(images),
     'eval/reconstructions_split': run.split,
@@ -80,8 +82,9 @@ def _reconstruction(run: Evaluated) -> Scores:
 
 
 def _text(scores: Scores) -> str:
+  similarity = f', SSIM {scores["eval/ssim"]:.3f}' if 'eval/ssim' in scores else ''
   return (
-    f'reconstructions: PSNR {scores["eval/psnr"]:.2f} dB, SSIM {scores["eval/ssim"]:.3f}, LPIPS'
+    f'reconstructions: PSNR {scores["eval/psnr"]:.2f} dB{similarity}, LPIPS'
     f' {scores["eval/lpips"]:.3f} [{scores["eval/reconstructions"]:,} images of'
     f' {scores["eval/reconstructions_split"]}; LPIPS of {min(_COUNT, scores["eval/reconstructions"]):,}, alexnet]'
   )

@@ -11,6 +11,7 @@ from genaug.metrics.held_out import HELD_OUT
 from genaug.metrics.likelihood import CODES, ELBO, IWAE, LATENTS
 from genaug.metrics.memorisation import MEMORISATION
 from genaug.metrics.modes import MODES
+from genaug.metrics.rate_distortion import RATE
 from genaug.metrics.reconstruction import RECONSTRUCTION
 
 METRICS = {
@@ -20,6 +21,7 @@ METRICS = {
   'diversity': DIVERSITY,
   'cas': CAS,
   'modes': MODES,
+  'rate_distortion': RATE,
   'discriminator': DISCRIMINATOR,
   'elbo': ELBO,
   'iwae': IWAE,

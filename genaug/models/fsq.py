@@ -20,7 +20,7 @@ _SLACK = 1e-3  # by which the range is wider than the levels, so that the outerm
 
 
 def bounded(z: Float[Array, '... d'], levels: Sequence[int]) -> Float[Array, '... d']:
-  """Any numbers as some between -L // 2 and (L - 1) // 2, of which there are L: section 3.1.
+  """Any numbers as some between -(L // 2) and (L - 1) // 2, of which there are L whole ones: section 3.1.
 
   An even number of levels has none more on one side. The shift that makes zero stay zero is an atanh; the paper's
   listing has a tan there.
@@ -128,10 +128,10 @@ def _build(config, spec: Spec, axis_name: str | None):
   levels = tuple(config.fsq.levels)
   outputs = {'outputs': likelihood.outputs(spec.image_shape[-1]), 'has_scale': likelihood.has_scale}
   return {
-    'encoder': Encoder(**images, levels=levels),
-    'decoder': Decoder(**images, **outputs),
+    'tokenizer': Encoder(**images, levels=levels),
+    'detokenizer': Decoder(**images, **outputs),
     'prior': Prior(**shared, codes=math.prod(levels), layers=model.layers, dropout=model.dropout),
   }
 
 
-FSQ = Network(('encoder', 'decoder', 'prior'), _build, check_square)
+FSQ = Network(('tokenizer', 'detokenizer', 'prior'), _build, check_square)

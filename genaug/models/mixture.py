@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-_LEAST_VARIANCE = 1e-4  # added to all, so that a component of a few points keeps a density
+COMPONENTS = 10
+_LEAST_VARIANCE = 1e-4  # of the mean one, added to all, so that a component of a few points keeps a density
 
 
 class Mixture(NamedTuple):
@@ -29,9 +30,10 @@ def log_densities(mixture: Mixture, z: Float[Array, 'n d']) -> Float[Array, 'n k
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
-def fit(z: Float[Array, 'n d'], components: int = 10, iterations: int = 100) -> Mixture:
+def fit(z: Float[Array, 'n d'], components: int = COMPONENTS, iterations: int = 100) -> Mixture:
   """Begins with rows of z as means, each far from those before it, and the covariance of all."""
-  spread = _cholesky(jnp.cov(z.T).reshape(z.shape[1], -1))
+  scale = z.var(0).mean()
+  spread = _cholesky(jnp.cov(z.T).reshape(z.shape[1], -1), scale)
 
   def farthest(i, means):
     distances = ((z[:, None] - means) ** 2).sum(-1)
@@ -46,18 +48,23 @@ def fit(z: Float[Array, 'n d'], components: int = 10, iterations: int = 100) -> 
     shares = jax.nn.softmax(log_densities(mixture, z), axis=1)
     counts = shares.sum(0) + 1e-6
     means = shares.T @ z / counts[:, None]
-    covariance = lambda mean, share, count: _cholesky(((z - mean).T * share) @ (z - mean) / count)
+    covariance = lambda mean, share, count: _cholesky(((z - mean).T * share) @ (z - mean) / count, scale)
     return Mixture(jnp.log(counts / counts.sum()), means, jax.vmap(covariance)(means, shares.T, counts))
 
   return jax.lax.fori_loop(0, iterations, improve, begin)
 
 
-def draw(mixture: Mixture, noise: Float[Array, 'b d+1']) -> Float[Array, 'b d']:
-  """What standard normal noise stands for; its first number chooses the component."""
-  uniform = jax.scipy.stats.norm.cdf(noise[:, :1])
-  chosen = (jnp.cumsum(jnp.exp(mixture.log_weights)) < uniform).sum(1).clip(max=len(mixture.means) - 1)
-  return mixture.means[chosen] + jnp.einsum('bij,bj->bi', mixture.factors[chosen], noise[:, 1:])
+def gumbel_of(noise: Float[Array, '*n']) -> Float[Array, '*n']:
+  """Gumbel noise of standard normal noise: added to logits, the largest is a draw of their distribution."""
+  return -jnp.log(-jax.scipy.special.log_ndtr(noise))
 
 
-def _cholesky(covariance: Float[Array, 'd d']) -> Float[Array, 'd d']:
-  return jnp.linalg.cholesky(covariance + _LEAST_VARIANCE * jnp.eye(len(covariance)))
+def draw(mixture: Mixture, noise: Float[Array, 'b k+d']) -> Float[Array, 'b d']:
+  """What standard normal noise stands for; its first k numbers choose the component."""
+  components = len(mixture.means)
+  chosen = (mixture.log_weights + gumbel_of(noise[:, :components])).argmax(1)
+  return mixture.means[chosen] + jnp.einsum('bij,bj->bi', mixture.factors[chosen], noise[:, components:])
+
+
+def _cholesky(covariance: Float[Array, 'd d'], scale: Float[Array, '']) -> Float[Array, 'd d']:
+  return jnp.linalg.cholesky(covariance + (_LEAST_VARIANCE * scale + 1e-9) * jnp.eye(len(covariance)))

@@ -1,6 +1,6 @@
 """Every network that a config can name as `model.network`."""
 
-from genaug.models import classifiers, dcgan, fsq, r3gan, resnet_gan, unet, vae
+from genaug.models import classifiers, dcgan, fsq, hyperprior, r3gan, resnet_gan, unet, vae
 
 NETWORKS = {
   'dcgan': dcgan.DCGAN,
@@ -10,6 +10,7 @@ NETWORKS = {
   'resnet_vae': vae.RESNET_VAE,
   'ladder_vae': vae.LADDER_VAE,
   'fsq': fsq.FSQ,
+  'hyperprior': hyperprior.HYPERPRIOR,
   'unet': unet.UNET,
   'cnn': classifiers.SMALL_CNN,
   'resnet20': classifiers.RESNET20,

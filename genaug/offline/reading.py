@@ -1,6 +1,7 @@
 """What the programs read of a folder of images: how each is laid out, on one scale of brightness."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import PurePosixPath
@@ -101,34 +102,38 @@ def _layout(item: folder.Item) -> tuple[Layout, float]:
   return Layout(height, width, mode, item.mask is not None), peak
 
 
-def exact_images(root: folder.Path, shape: tuple[int, int, int]) -> tuple[UInt8[np.ndarray, 'n h w c'], list[str]]:
+def exact_images(
+  root: folder.Path, shape: tuple[int | None, int | None, int]
+) -> tuple[list[UInt8[np.ndarray, 'h w c']], list[str]]:
   """All images of a folder, as they are, and their names in it, as PNG files.
 
-  Raises InputError, with a list, where one is of another shape: whatever is changed to fit would be lost.
+  Sides that are None may be any. Raises InputError, with a list, where one is of another shape: whatever is changed to
+  fit would be lost.
   """
-  items, _ = folder.contents(root)
-  text = lambda shape: ' x '.join(map(str, shape))
-  images, wrong = [], {}
-  for item in items:
+  items, skipped = folder.contents(root)
+  masks = [path for path, why in skipped.items() if why in folder.MASKS]  # images like any other here
+  paths = sorted({*(item.image for item in items), *masks})
+  wrong = {path: why for path, why in folder.missed(skipped).items() if path not in masks}
+  text = lambda shape: ' x '.join('any' if side is None else str(side) for side in shape)
+  images = []
+  for path in paths:
     try:
-      pixels = image_file.read_image(item.image).pixels
-      deep = image_file.read_header(item.image).is_deep
-    except image_file.UnreadableError as error:
-      wrong[item.image] = str(error)
-      continue
-    if pixels.shape == shape and not deep:
+      pixels = image_file.read_unchanged(path)
+      if any(side not in (None, own) for side, own in zip(shape, pixels.shape, strict=True)):
+        raise image_file.UnreadableError(f'is {text(pixels.shape)}')
       images.append(pixels)
-    else:
-      wrong[item.image] = f'is {text(pixels.shape)}{" of more than 8 bits" * deep}'
-  names = [str(PurePosixPath(item.name).with_suffix('.png')) for item in items]
-  for item, name in zip(items, names, strict=True):
-    if names.count(name) > 1:
-      wrong.setdefault(item.image, f'is not the only one that would become {folder.printable(name)}')
+    except image_file.UnreadableError as error:
+      wrong[path] = str(error)
+  names = [str(PurePosixPath(path.relative_to(root).as_posix()).with_suffix('.png')) for path in paths]
+  counts = Counter(names)
+  for path, name in zip(paths, names, strict=True):
+    if counts[name] > 1:
+      wrong.setdefault(path, f'is not the only one that would become {folder.printable(name)}')
   if wrong:
     fit = f'8-bit images of {text(shape)}, each of its own name'
-    problem = f'{len(wrong)} of {len(items)} files are not {fit}{folder.listed(wrong, root)}'
-    raise InputError('input', str(root), problem, 'take them out, or resize them')
-  return np.stack(images), names
+    problem = f'{len(wrong)} of {len(paths)} files are not {fit}{folder.listed(wrong, root)}'
+    raise InputError('input', str(root), problem, 'take them out, or change them')
+  return images, names
 
 
 def say_skipped(skipped: folder.Skipped, root: folder.Path) -> int:

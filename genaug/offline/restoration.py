@@ -1,6 +1,6 @@
 """Images from damaged ones, by a trained VAE: denoising, inpainting, deblurring, enlarging.
 
-First the most probable latents given what was observed (Bora et al. 2017, arXiv:1703.03208, section 4), found by Adam
+First the most probable latents given what was observed (Bora et al. 2017, arXiv:1703.03208), found by Adam
 from where the encoder puts it; then the most probable pixels given both, weighed by the decoder's Gaussian and that of
 the noise, so that what the decoder can't draw is not lost. Damage is a linear operation of `genaug.augment`.
 """
@@ -43,6 +43,10 @@ def damage(kind: str, spec: Spec, noise: float = 0.0, blur: float = 0.0, scale: 
   """Of a kind of KINDS. Raises InputError where `blur` or `scale` are not what it takes."""
   height, width, _ = spec.image_shape
   blurs, shrinks = kind == 'blur', kind == 'small'
+  if kind not in KINDS:
+    raise InputError('kind', kind, 'no such damage', f'one of {", ".join(KINDS)}')
+  if kind == 'noise' and not noise:
+    raise InputError('noise', noise, f'of kind {kind!r}', '--noise=0.1: its standard deviation, where white is 1')
   if blurs != (blur > 0):
     raise InputError('blur', blur, f'of kind {kind!r}', '--blur=1.0 with --kind=blur, in pixels, and with no other')
   if shrinks != (scale > 1) or height % scale or width % scale:
@@ -80,7 +84,7 @@ class Restorer:
       return z, optimizer.init(z)
 
     def energy(z, params, observed, seen):
-      """-log p(observed | z) - log p(z), but for a constant."""
+      """-log p(observed | z) - log p(z), but for a constant and for what damage does to the variance of pixels."""
       pixels, pixel_var = drawn(params, z)
       errors = (observed - damage.apply(pixels)) ** 2 / (pixel_var + noise_var) * seen
       return 0.5 * errors.sum() + 0.5 * (z**2).sum()
@@ -93,12 +97,14 @@ class Restorer:
     @jax.jit
     def finish(params, z, observed, seen):
       pixels, pixel_var = drawn(params, z)
-      damaged, transposed = jax.vjp(damage.apply, pixels)
+      # Enlarging and shrinking clip to [0, 1]: linear is what they do to grey.
+      _, damaged = jax.linearize(damage.apply, jnp.full_like(pixels, 0.5))
+      transposed = jax.linear_transpose(damaged, pixels)
 
       def precision(x):
-        return x / pixel_var + transposed(damage.apply(x) * seen / noise_var)[0]
+        return x / pixel_var + transposed(damaged(x) * seen / noise_var)[0]
 
-      right = transposed((observed - damaged) * seen / noise_var)[0]
+      right = transposed((observed - damaged(pixels)) * seen / noise_var)[0]
       found, _ = jax.scipy.sparse.linalg.cg(precision, right, maxiter=_ITERATIONS)
       return jnp.clip(pixels + found, 0, 1)
 
@@ -124,6 +130,7 @@ def _check(config: ConfigDict) -> None:
     'task': (config.task == 'vae', 'vae'),
     'model.conditional': (not config.model.conditional, False),
     'vae.likelihood': (config.task == 'vae' and config.vae.likelihood == 'gaussian', 'gaussian'),
+    'vae.prior': (config.task == 'vae' and config.vae.prior == 'normal', 'normal'),
   }
   for key, (fits, remedy) in remedies.items():
     if not fits:

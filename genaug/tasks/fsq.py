@@ -17,12 +17,13 @@ from genaug.losses.likelihood import LIKELIHOODS, bits_per_dim
 from genaug.models import Spec
 from genaug.models.fsq import codes_of, latents_of
 from genaug.models.layers import stages
+from genaug.models.mixture import gumbel_of
 from genaug.models.registry import NETWORKS
 from genaug.ranges import Choice, Number
 from genaug.tasks import Definition, Sampler, Task, TrainState, from_noise
 from genaug.tasks.updates import BELOW_ONE, apply_gradients, gradients, optimizers, ranges_of, split_keys
 
-_ROLES = ('encoder', 'decoder', 'prior')
+_ROLES = ('tokenizer', 'detokenizer', 'prior')
 _MOST_CODES = 1 << 16
 
 PerExample = Float[Array, ' b']
@@ -30,7 +31,7 @@ PerExample = Float[Array, ' b']
 
 def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   networks = NETWORKS[config.model.network].build(config, spec, axis_name)
-  encoder, decoder, prior = (networks[role] for role in _ROLES)
+  tokenizer, detokenizer, prior = (networks[role] for role in _ROLES)
   likelihood, levels = LIKELIHOODS[config.fsq.likelihood], tuple(config.fsq.levels)
   optimizer = optimizers(config, _ROLES)
   pipeline = Pipeline.from_config(config.augment)
@@ -40,8 +41,8 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   def init(key):
     keys = dict(zip(_ROLES, jax.random.split(key, 3)))
     inputs = {
-      'encoder': (jnp.zeros((1, *spec.image_shape)),),
-      'decoder': (jnp.zeros((1, side, side, len(levels))),),
+      'tokenizer': (jnp.zeros((1, *spec.image_shape)),),
+      'detokenizer': (jnp.zeros((1, side, side, len(levels))),),
       'prior': (jnp.zeros((1, count), jnp.int32), label_of_init),
     }
     params = {role: networks[role].init(keys[role], *inputs[role])['params'] for role in _ROLES}
@@ -49,7 +50,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return TrainState(jnp.zeros((), jnp.int32), params, {}, {}, opt, {})
 
   def decode(params, z):
-    return decoder.apply({'params': params['decoder']}, z)
+    return detokenizer.apply({'params': params['detokenizer']}, z)
 
   def log_prob_of_codes(params, codes, label, keys=None) -> PerExample:
     logits = prior.apply({'params': params['prior']}, codes, label, keys)
@@ -57,7 +58,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
 
   def terms(params, x, label, keys=None) -> tuple[PerExample, PerExample, Int[Array, 'b n']]:
     """(log p(x | codes), log p(codes), codes), in nats."""
-    z = encoder.apply({'params': params['encoder']}, x)
+    z = tokenizer.apply({'params': params['tokenizer']}, x)
     codes = codes_of(jax.lax.stop_gradient(z), levels).reshape(len(x), -1)
     return likelihood.log_prob(x, *decode(params, z)), log_prob_of_codes(params, codes, label, keys), codes
 
@@ -99,23 +100,22 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     z = latents_of(codes, levels).reshape(-1, side, side, len(levels))
     return likelihood.mean(decode(params, z)[0])
 
-  def noise_of(keys) -> Float[Array, 'b n']:
-    return jax.vmap(lambda key: jax.random.normal(key, (count,)))(keys)
+  def noise_of(keys) -> Float[Array, 'b n k']:
+    return jax.vmap(lambda key: jax.random.normal(key, (count, math.prod(levels))))(keys)
 
   def generate(state, batch, noise):
-    """Code after code: each the first whose cumulative probability exceeds a uniform number."""
-    uniform = jax.scipy.stats.norm.cdf(noise)
+    """Code after code, each where logit and Gumbel noise are largest; less noise chooses more probable codes."""
+    gumbel = gumbel_of(noise)
 
     def add(i, codes):
       logits = prior.apply({'params': state.params['prior']}, codes, batch['label'])[:, i]
-      chosen = (jnp.cumsum(jax.nn.softmax(logits), axis=-1) < uniform[:, i, None]).sum(-1)
-      return codes.at[:, i].set(jnp.minimum(chosen, math.prod(levels) - 1))
+      return codes.at[:, i].set((logits + gumbel[:, i]).argmax(-1))
 
     codes = jax.lax.fori_loop(0, count, add, jnp.zeros((len(noise), count), jnp.int32))
     return images_of(state.params, codes)
 
   def reconstruct(state, batch, keys):
-    z = encoder.apply({'params': state.params['encoder']}, observed(keys, batch))
+    z = tokenizer.apply({'params': state.params['tokenizer']}, observed(keys, batch))
     return likelihood.mean(decode(state.params, z)[0])
 
   samplers = {

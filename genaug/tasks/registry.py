@@ -4,6 +4,7 @@ from genaug.tasks.classify import CLASSIFY
 from genaug.tasks.flow import FLOW
 from genaug.tasks.fsq import FSQ
 from genaug.tasks.gan import GAN
+from genaug.tasks.hyperprior import HYPERPRIOR
 from genaug.tasks.vae import VAE
 
-TASKS = {'gan': GAN, 'vae': VAE, 'fsq': FSQ, 'flow': FLOW, 'classify': CLASSIFY}
+TASKS = {'gan': GAN, 'vae': VAE, 'fsq': FSQ, 'flow': FLOW, 'hyperprior': HYPERPRIOR, 'classify': CLASSIFY}

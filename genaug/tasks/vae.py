@@ -23,7 +23,7 @@ from genaug.tasks import Definition, Sampler, Task, TrainState, from_noise
 from genaug.tasks.updates import apply_gradients, average, gradients, optimizers, ranges_of, split_keys
 
 _ROLES = ('encoder', 'decoder')
-_CHUNK = 10  # draws at a time where there are thousands
+_CHUNK = 10  # draws at a time where there are thousands; decoded one after another, they take no more memory
 
 Label = Int[Array, ' b']
 Noise = Float[Array, 'b z']  # of all levels, the coarsest first
@@ -147,14 +147,14 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       'latents': levels[0].z,
     }
 
-  def log_weights(params, x, label, noise: Float[Array, 'k b z']) -> Float[Array, 'k b']:
+  def log_weights(params, x, label, noise: Float[Array, 'k b z'], each=jax.vmap) -> Float[Array, 'k b']:
     encoded = vae.encode(params, x, label)
 
     def of_draw(noise):
       decoded = vae.decode(params, noise, label, encoded)
       return log_joint(params, x, label, decoded) - log_posterior(decoded[-1])
 
-    return jax.vmap(of_draw)(noise)
+    return each(of_draw)(noise)
 
   def doubly(params, x, label, noise: Float[Array, 'k b z']) -> tuple[PerExample, PerExample]:
     posterior = vae.encode(params, x, label)
@@ -183,7 +183,8 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       bound, surrogate = doubly(params, x, label, noise)
     else:
       bound = surrogate = importance_weighted(log_weights(params, x, label, noise))
-    return -surrogate.mean(), {'bound_nats': bound.mean()}
+    # The loss that is shown is the bound's; what is differentiated need be none.
+    return -surrogate.mean(), {'loss': -bound.mean(), 'bound_nats': bound.mean()}
 
   def train_step(state, batch, keys):
     streams = split_keys(keys, ('augment', 'observe', 'posterior'))
@@ -193,7 +194,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
 
     def loss_of(params, part):
       loss, figures = objective(params, part, beta)
-      return loss, {'loss': loss, **figures}
+      return loss, {'loss': loss} | figures
 
     x = likelihood.observe(streams['observe'], images)
     examples = {'x': x, 'label': batch['label'], 'keys': streams['posterior']}
@@ -208,12 +209,13 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   def many_draws(state, batch, keys) -> dict[str, PerExample]:
     """The importance-weighted bound of `eval_samples` draws, some at a time."""
     streams = split_keys(keys, ('observe', 'draws'))
+    one_by_one = lambda function: lambda noise: jax.lax.map(function, noise)
     x, label = observed(streams['observe'], batch), batch['label']
 
     def add(i, so_far):
       own = jax.vmap(lambda key: jax.random.fold_in(key, i))(streams['draws'])
       noise = normal(own, _CHUNK * vae.latents).reshape(len(x), _CHUNK, -1).swapaxes(0, 1)
-      return jnp.logaddexp(so_far, jax.nn.logsumexp(log_weights(state.params, x, label, noise), axis=0))
+      return jnp.logaddexp(so_far, jax.nn.logsumexp(log_weights(state.params, x, label, noise, one_by_one), axis=0))
 
     chunks = settings.eval_samples // _CHUNK
     total = jax.lax.fori_loop(0, chunks, add, jnp.full(len(x), -jnp.inf))
@@ -243,8 +245,8 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return mixture.fit(outputs['latents'])
 
   def of_mixture(state, batch, noise):
-    z = mixture.draw(batch['fitted'], noise[:, : vae.sizes[0] + 1])
-    noise = jnp.concatenate([z, noise[:, vae.sizes[0] + 1 :]], axis=-1)
+    coarsest, rest = jnp.split(noise, [mixture.COMPONENTS + vae.sizes[0]], axis=-1)
+    noise = jnp.concatenate([mixture.draw(batch['fitted'], coarsest), rest], axis=-1)
     return likelihood.mean(vae.decode(state.params, noise, batch['label'])[0])
 
   def reconstruct(state, batch, keys):
@@ -257,7 +259,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   samplers = {
     'reconstructions': Sampler(reconstruct, source='image'),
     'samples': samples,
-    'samples_mixture': from_noise(lambda keys: normal(keys, vae.latents + 1), of_mixture, fit=fit),
+    'samples_mixture': from_noise(lambda keys: normal(keys, mixture.COMPONENTS + vae.latents), of_mixture, fit=fit),
   }
   return Task(init, train_step, eval_step, samplers, estimates={'iwae': many_draws})
 
@@ -266,6 +268,9 @@ def _check(config) -> None:
   """Raises InputError for settings that exclude each other."""
   vae, ladder = config.vae, config.model.network == 'ladder_vae'
   several = vae.samples > 1
+  if vae.free_bits and config.train.accumulate > 1:
+    problem = 'are of the mean over a batch, which is not seen at once'
+    raise InputError('vae.free_bits', vae.free_bits, problem, '--config.train.accumulate=1')
   of_one = {'vae.beta': 1.0, 'vae.kl_warmup_steps': 0, 'vae.free_bits': 0.0}
   for key, off in of_one.items():
     value = config.vae[key.split('.')[1]]

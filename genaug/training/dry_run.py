@@ -42,6 +42,8 @@ def describe(experiment: Experiment) -> str:
     split = dataset.train if sampler.split == 'train' else dataset.test
     batch = {key: array[: config.train.batch_size] for key, array in split.arrays.items()}
     keys = jax.random.split(experiment.keys.snapshot, len(batch['label']))
+    if sampler.fit:
+      batch['fitted'] = jax.eval_shape(sampler.fit, jax.eval_shape(experiment.task.eval_step, state, batch, keys))
     images = jax.eval_shape(sampler.sample, state, batch, keys)
     lines.append(f'  {name}: {images.dtype}{list(images.shape)}')
   lines += [

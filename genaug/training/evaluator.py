@@ -48,6 +48,7 @@ class Evaluator:
       estimate=lambda name: self._of_images(self._estimates[name], state, test.take(first)),
       samplers=tuple(self._task.samplers),
       samples=functools.cache(lambda name: np.concatenate(list(self.samples(state, count, None, name, self._labels)))),
+      made_from_test=lambda name: _to_uint8(self._of_images(functools.partial(self._sample, name), state, test)),
       labels=self._turns(self._labels, np.arange(count)) if self._spec.num_classes else None,
       train=self._dataset.train.arrays,
       test=test.arrays,
@@ -80,7 +81,7 @@ class Evaluator:
       index = np.arange(first, first + size)
       batch = self._batch(name, index, labels) | fitted
       images = self._sample(name, state, batch, _keys_of(key, index))
-      yield np.round(np.asarray(images)[: count - first] * 255).astype(np.uint8)
+      yield _to_uint8(images[: count - first])
 
   @property
   def _labels(self) -> Int[np.ndarray, ' n'] | None:
@@ -181,6 +182,10 @@ class Evaluator:
     data = self._config.data
     held_out = f'{data.validation} of {data.per_class or "all"} a class of {data.train_split}, fold {data.fold}'
     return held_out if data.validation else data.test_split or data.train_split
+
+
+def _to_uint8(images: Float[Array, 'b h w c']) -> UInt8[np.ndarray, 'b h w c']:
+  return np.round(np.asarray(images) * 255).astype(np.uint8)
 
 
 def truncated(sampler: Sampler, truncation: float) -> Sampler:

@@ -5,20 +5,12 @@ drawn from the posterior with bits of what was coded before, so that an image co
 a grid, whose step is the same for posterior and prior and costs nothing.
 
 Both directions compute the distributions with one compiled program, for as many images at a time, on the same kind of
-machine: what the decoder computes is then what the encoder computed, to the bit. That it was is checked after
-decoding, by the bits that the first images began with and by a checksum of all pixels.
+machine: what the decoder computes is then what the encoder computed, to the bit. That it was is checked after decoding,
+by a checksum of all pixels.
 """
 
 import functools
-import hashlib
-import importlib.metadata
-import json
-import pathlib
-import platform
-import struct
-import zlib
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -27,18 +19,13 @@ from jaxtyping import Float, Int, PyTree, UInt8
 from ml_collections import ConfigDict
 
 from genaug import ranges
-from genaug.data import image_file
 from genaug.errors import InputError
 from genaug.losses.likelihood import LIKELIHOODS
 from genaug.models import Spec
+from genaug.offline import container
+from genaug.offline.container import Compressed, Progress, stream
 from genaug.tasks.vae import model
 
-try:
-  from constriction import stream
-except ImportError:
-  raise InputError('package', 'constriction', 'not installed', 'pip install "genaug[compress]"') from None
-
-_MAGIC = b'genaug1\n'
 _BATCH = 16  # images whose latents are coded together
 _STEP, _MOST = 2.0**-8, 2047.0  # of the grid of latents, in which they lie between -8 and 8
 _SMALLEST = 0.5  # standard deviation, in its steps
@@ -50,14 +37,6 @@ _FIRST_WORDS = 1 << 16  # random ones to begin with, of 32 bits; the file has as
 
 Images = UInt8[np.ndarray, 'n h w c']
 Normals = tuple[Float[np.ndarray, ' n'], Float[np.ndarray, ' n']]  # means and standard deviations
-Progress = Callable[[Sequence[int]], Iterable[int]]
-
-
-class Compressed(NamedTuple):
-  content: bytes  # of a file
-  bound_bits: float  # of the images by the model: negative ELBOs of the latents that were drawn
-  initial_bits: int  # to begin with, which the content includes
-  header_bytes: int
 
 
 class Codec:
@@ -67,8 +46,9 @@ class Codec:
     """Raises InputError where the model is another."""
     _check(config)
     self._shape, self._latents = spec.image_shape, config.model.z_dim
-    self._params = jax.device_get(state.params)
-    self._digest = _digest(config, self._params)
+    self._params = container.on_cpu(state.params)
+    self._digest = container.digest(config, ('model', 'vae'), self._params)
+    self.input_shape = spec.image_shape
     vae, likelihood = model(config, spec), LIKELIHOODS[config.vae.likelihood]
     label = jnp.zeros(_BATCH, jnp.int32)
 
@@ -88,11 +68,17 @@ class Codec:
 
     self._posterior, self._outputs, self._levels = posterior, outputs, levels
 
-  def compress(self, images: Images, names: Sequence[str] = (), progress: Progress = iter) -> Compressed:
+  def compress(
+    self, images: Sequence[container.Image], names: Sequence[str] = (), progress: Progress = iter
+  ) -> Compressed:
     """Keeps the names with the images. Raises InputError for images of another shape than the model's."""
-    if images.shape[1:] != self._shape or images.dtype != np.uint8 or not len(images):
-      problem = f'{len(images)} images of {images.dtype}, {_text(images.shape[1:])}'
-      raise InputError('input', 'images', problem, f'uint8 images of {_text(self._shape)}, as the model was trained on')
+    for image in images:
+      if image.shape != self._shape or image.dtype != np.uint8:
+        problem = f'an image of {image.dtype}, {_text(image.shape)}'
+        raise InputError(
+          'input', 'images', problem, f'uint8 images of {_text(self._shape)}, as the model was trained on'
+        )
+    images = np.stack(images)
     words = _random_words(_FIRST_WORDS)
     coder = AnsCoder(words, True)
     coder.decode(_GRID, *self._normals(images[:_BATCH]))
@@ -100,42 +86,26 @@ class Codec:
     coder, bound = AnsCoder(words[-count:], True), 0.0
     for start in progress(range(0, len(images), _BATCH)):
       bound += self._push(coder, images[start : start + _BATCH])
-    payload = coder.get_compressed().astype('<u4').tobytes()
     header = {
-      'shape': self._shape,
-      'images': len(images),
+      'shapes': [self._shape[:2]] * len(images),
       'names': list(names),
-      'initial_words': count,
-      'pixels': zlib.crc32(np.ascontiguousarray(images)),
-      'payload': zlib.crc32(payload),
+      'pixels': container.checksum(images),
       'model': self._digest,
-      **_platform(),
     }
-    packed = zlib.compress(json.dumps(header).encode(), 9)
-    head = _MAGIC + struct.pack('<II', len(packed), zlib.crc32(packed)) + packed
-    return Compressed(head + payload, bound, 32 * count, len(head))
+    content, size = container.pack(header, coder.get_compressed().astype('<u4').tobytes())
+    return Compressed(content, bound, 32 * count, size)
 
   def decompress(self, content: bytes, progress: Progress = iter) -> tuple[Images, list[str]]:
     """The images and names that `compress` was given.
 
     Raises InputError for what it did not write, or wrote with another model or for another kind of machine.
     """
-    header, payload = _unpacked(content)
-    if header['model'] != self._digest:
-      raise InputError(
-        'input', 'model', 'the file was compressed by another model', 'the --workdir and --checkpoint of it'
-      )
-    here = _platform()
-    if different := [f'{name} {header[name]}, here {here[name]}' for name in here if header[name] != here[name]]:
-      problem = f'compressed with {"; ".join(different)}: numbers would differ in their last bits'
-      raise InputError('input', 'platform', problem, 'decompress where it was compressed, with the same versions')
-    coder = AnsCoder(np.frombuffer(payload, '<u4').astype(np.uint32))
-    count = header['images']
+    header, payload = container.unpack(content, self._digest)
+    coder = container.coder_of(payload)
+    count = len(header['shapes'])
     starts = range(0, count, _BATCH)[::-1]
     images = np.concatenate([self._pop(coder, min(_BATCH, count - start)) for start in progress(starts)][::-1])
-    if zlib.crc32(np.ascontiguousarray(images)) != header['pixels']:
-      problem = 'what was decoded is not what was encoded: this machine computes other numbers than that one'
-      raise InputError('input', 'pixels', problem, f'decompress on a machine like that one ({header["machine"]})')
+    container.check_pixels(images, header)
     return images, header['names']
 
   def _normals(self, images: Images) -> Normals:
@@ -210,57 +180,3 @@ def _log2_density(z: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarra
 
 def _random_words(count: int) -> np.ndarray:
   return np.random.default_rng(0).integers(0, 1 << 32, count, dtype=np.uint32)
-
-
-def _digest(config: ConfigDict, params: PyTree) -> str:
-  """Of all that decides which distributions the networks give."""
-  digest = hashlib.sha256(json.dumps([config.model.to_dict(), config.vae.to_dict(), config.dtype]).encode())
-  for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-    digest.update(str(path).encode() + np.ascontiguousarray(leaf).tobytes())
-  return digest.hexdigest()[:32]
-
-
-def _platform() -> dict[str, str]:
-  return {
-    'jax': jax.__version__,
-    'numpy': np.__version__,
-    'constriction': importlib.metadata.version('constriction'),
-    'backend': jax.default_backend(),
-    'machine': platform.machine(),
-  }
-
-
-def _text(shape: tuple[int, ...]) -> str:
-  return ' x '.join(map(str, shape))
-
-
-def _unpacked(content: bytes) -> tuple[dict[str, Any], bytes]:
-  """(header, payload) of a file, neither of them cut or changed. Raises InputError."""
-  damaged = InputError('input', 'file', 'damaged: it was cut or changed', 'compress the images again')
-  if content[: len(_MAGIC)] != _MAGIC:
-    raise InputError('input', 'file', 'not a file of experiments.compress, or of another version', 'name one of it')
-  start = len(_MAGIC) + 8
-  if len(content) < start:
-    raise damaged
-  size, checksum = struct.unpack('<II', content[len(_MAGIC) : start])
-  packed, payload = content[start : start + size], content[start + size :]
-  if len(packed) != size or zlib.crc32(packed) != checksum:
-    raise damaged
-  header = json.loads(zlib.decompress(packed))
-  if any(path.is_absolute() or '..' in path.parts for path in map(pathlib.PurePosixPath, header['names'])):
-    raise InputError('input', 'names', 'some lead out of the folder', 'do not trust the file')
-  if zlib.crc32(payload) != header['payload']:
-    raise damaged
-  return header, payload
-
-
-def write(path: pathlib.Path, content: bytes) -> None:
-  """Whole or not at all."""
-  partial = path.with_name(image_file.partial_name(path.name))
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_bytes(content)
-    partial.rename(path)
-  except OSError as error:
-    partial.unlink(missing_ok=True)
-    raise InputError('output', str(path), f'cannot be written: {error.strerror}', 'name another --output') from None

@@ -1,0 +1,20 @@
+"""What compresses with a run of each task."""
+
+import pathlib
+from collections.abc import Callable
+
+from genaug.errors import InputError
+from genaug.offline import lossless, lossy
+from genaug.training.experiment import trained
+
+CODECS = {'vae': lossless.Codec, 'hyperprior': lossy.Codec}
+
+
+def of_run(
+  workdir: pathlib.Path, data_dir: pathlib.Path, checkpoint: str, log: Callable[[str], None] = print
+) -> lossless.Codec | lossy.Codec:
+  """Raises InputError for a run that compresses nothing."""
+  experiment, state = trained(workdir, data_dir, checkpoint, log, images=False)
+  if experiment.config.task not in CODECS:
+    raise InputError('task', experiment.config.task, 'no run that compresses', f'one of {", ".join(CODECS)}')
+  return CODECS[experiment.config.task](experiment.config, experiment.spec, state)
