@@ -288,7 +288,9 @@ def test_generators_are_compared_in_the_order_of_their_table(tmp_path):
     shutil.copy(ROOT / file, results if file.endswith('json') else tmp_path)
   assert program('experiments.report', f'--results={results}', f'--readme={tmp_path / "README.md"}').returncode == 0
   section = (results / 'README.md').read_text().partition('### few images')[2].splitlines()
-  assert section[2:7] == [
+  assert section[2:9] == [
+    'Lowest FD: flow matching (6.00), then DCGAN (10.00 ± 2.48).',
+    '',
     '| generator | seeds | steps | minutes | FD | FD on the way |',
     '| --- | --- | --- | --- | --- | --- |',
     '| DCGAN | 3 | 20 | 1.0 | 10.00 ± 2.48 | 30.00 |',

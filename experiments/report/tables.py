@@ -114,7 +114,7 @@ t-interval over seeds."""
 _COMPARED = """Scores as above; coverage and AuthPct: arXiv:2002.09797 with k = 5, arXiv:2102.08921. An AuthPct far
 below that of real images means copies, which FD rewards. The last row has the figures of real images: training images
 v test images, of AuthPct test images v training images; where there are few training images their FD is high as it
-is. Minutes are of whole runs with three evaluations, beside other work on the same cores, so steps say more of cost."""
+is. Minutes are of whole runs with three evaluations, on one or two cores beside other work: steps say more of cost."""
 
 
 def _headline(result: dict) -> str:
@@ -192,7 +192,19 @@ def _generators(result: dict) -> list[str]:
     f'{first["eval/samples"]:,} samples v {first["eval/reference_samples"]:,} of {first["eval/reference_split"]},'
     f' {first["eval/network"]}; baseline of {first["eval/baseline_samples"]:,} training images'
   )
-  return [markdown([*header, f'{_SCORES[primary][0]} on the way'], body), sizes, _portable(result['command'])]
+  table = markdown([*header, f'{_SCORES[primary][0]} on the way'], body)
+  return [*_lowest(rows, shown), table, sizes, _portable(result['command'])]
+
+
+def _lowest(rows: dict, shown: list[str]) -> list[str]:
+  """Which two rows have the lowest distances, in a sentence."""
+  parts = []
+  for key in ('eval/fd', 'eval/kid'):
+    if key in shown and len(rows) > 1:
+      first, second, *_ = sorted(rows.values(), key=lambda row: row['summary'][key]['mean'])
+      named = (f'{row["title"]} ({_interval(row, key, _SCORES[key][1])})' for row in (first, second))
+      parts.append(f'Lowest {_SCORES[key][0]}: {", then ".join(named)}.')
+  return [' '.join(parts)] if parts else []
 
 
 def _about(result: dict) -> str:

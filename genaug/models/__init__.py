@@ -1,5 +1,6 @@
-"""Flax modules. No loss, no optimiser, no randomness beyond initialisation; `registry.NETWORKS` lists them. Decoders ask
-a likelihood how many numbers a pixel it takes.
+"""Flax modules. No loss, no optimiser, no randomness beyond initialisation; `registry.NETWORKS` lists them.
+
+Decoders of VAEs ask a likelihood how many numbers a pixel it takes.
 
 Modules with batch norm take `axis_name`, the mapped axis (of `pmap`, `shard_map` or `vmap`) that its statistics are
 averaged over; None, the default, runs anywhere.
