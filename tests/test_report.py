@@ -268,18 +268,30 @@ def test_the_readme_gets_the_headline_and_no_place_of_this_machine(tmp_path):
 
 def test_generators_are_compared_in_the_order_of_their_table(tmp_path):
   protocol = {'eval/samples': 1000, 'eval/reference_samples': 10_000, 'eval/reference_split': 'test'}
-  protocol |= {'eval/network': 'alexnet relu5', 'eval/baseline_samples': 200, 'eval/fd_baseline': 5.125}
+  protocol |= {
+    'eval/network': 'alexnet relu5',
+    'eval/baseline_samples': 200,
+    'eval/fd_baseline': 5.125,
+    'eval/authpct_baseline': 61,
+  }
 
-  def row(title, *distances):
+  def row(title, *distances, copies=0):
     curve = [{'step': 10, 'train/loss': 1.0, 'eval/fd': 30.0}]
-    runs = [{'seed': i, 'seconds': 60, 'eval/fd': d, **protocol, 'curve': curve} for i, d in enumerate(distances)]
+    runs = [
+      {'seed': i, 'seconds': 60, 'eval/fd': d, 'eval/authpct': 60 - copies, **protocol, 'curve': curve}
+      for i, d in enumerate(distances)
+    ]
     return {'title': title, 'config': {'train': {'steps': 20}}, 'runs': runs, 'summary': summarise(runs)}
 
   content = {
     'title': 'few images',
-    'order': ['dcgan', 'flow', 'not trained yet'],
+    'order': ['dcgan', 'flow', 'memoriser', 'not trained yet'],
     'command': ['python', '-m', 'experiments.compare', '--workdir=/here', '--tables=few'],
-    'rows': {'flow': row('flow matching', 6.0), 'dcgan': row('DCGAN', 9.0, 10.0, 11.0)},
+    'rows': {
+      'flow': row('flow matching', 6.0),
+      'dcgan': row('DCGAN', 9.0, 10.0, 11.0),
+      'memoriser': row('memoriser', 5.0, copies=30),
+    },
   }
   results = tmp_path / 'results'
   results.mkdir()
@@ -288,14 +300,15 @@ def test_generators_are_compared_in_the_order_of_their_table(tmp_path):
     shutil.copy(ROOT / file, results if file.endswith('json') else tmp_path)
   assert program('experiments.report', f'--results={results}', f'--readme={tmp_path / "README.md"}').returncode == 0
   section = (results / 'README.md').read_text().partition('### few images')[2].splitlines()
-  assert section[2:9] == [
-    'Lowest FD: flow matching (6.00), then DCGAN (10.00 ± 2.48).',
+  assert section[2:10] == [
+    'Lowest FD: flow matching (6.00), then DCGAN (10.00 ± 2.48). Left out, as its AuthPct says copies: memoriser.',
     '',
-    '| generator | seeds | steps | minutes | FD | FD on the way |',
-    '| --- | --- | --- | --- | --- | --- |',
-    '| DCGAN | 3 | 20 | 1.0 | 10.00 ± 2.48 | 30.00 |',
-    '| flow matching | 1 | 20 | 1.0 | 6.00 | 30.00 |',
-    '| real images |  |  |  | 5.12 |  |',
+    '| generator | seeds | steps | minutes | FD | AuthPct | FD on the way |',
+    '| --- | --- | --- | --- | --- | --- | --- |',
+    '| DCGAN | 3 | 20 | 1.0 | 10.00 ± 2.48 | 60 ± 0 | 30.00 |',
+    '| flow matching | 1 | 20 | 1.0 | 6.00 | 60 | 30.00 |',
+    '| memoriser | 1 | 20 | 1.0 | 5.00 | 30 | 30.00 |',
+    '| real images |  |  |  | 5.12 | 61 |  |',
   ]
   assert '1,000 samples v 10,000 of test, alexnet relu5; baseline of 200 training images' in section
   assert '`python -m experiments.compare --tables=few`' in section

@@ -197,13 +197,17 @@ def _generators(result: dict) -> list[str]:
 
 
 def _lowest(rows: dict, shown: list[str]) -> list[str]:
-  """Which two rows have the lowest distances, in a sentence."""
-  parts = []
+  """Which two rows have the lowest distances, in a sentence; copies have low ones, too, and are left out."""
+  mean = lambda row, key: row['summary'].get(key, {}).get('mean', 0)
+  copies = [row for row in rows.values() if mean(row, 'eval/authpct') < mean(row, 'eval/authpct_baseline') - 10]
+  parts, others = [], [row for row in rows.values() if row not in copies]
   for key in ('eval/fd', 'eval/kid'):
-    if key in shown and len(rows) > 1:
-      first, second, *_ = sorted(rows.values(), key=lambda row: row['summary'][key]['mean'])
+    if key in shown and len(others) > 1:
+      first, second, *_ = sorted(others, key=lambda row: row['summary'][key]['mean'])
       named = (f'{row["title"]} ({_interval(row, key, _SCORES[key][1])})' for row in (first, second))
       parts.append(f'Lowest {_SCORES[key][0]}: {", then ".join(named)}.')
+  if parts and copies:
+    parts.append(f'Left out, as its AuthPct says copies: {", ".join(row["title"] for row in copies)}.')
   return [' '.join(parts)] if parts else []
 
 
