@@ -18,7 +18,8 @@ LogScale = Float[Array, ' c'] | None
 def residual(net: nn.Module, x: Map) -> Map:
   """Blocks of two 3x3 convolutions, the last of which starts at zero."""
   features = x.shape[-1]
-  norm = lambda: GroupNorm(math.gcd(8, features), dtype=net.dtype)
+  # At least 4 channels in a group: of one alone nothing would be left that a bias could move.
+  norm = lambda: GroupNorm(math.gcd(features, max(1, features // 4)), dtype=net.dtype)
   for _ in range(net.blocks):
     h = Conv3x3(features, dtype=net.dtype)(nn.silu(norm()(x)))
     x = x + Conv3x3(features, kernel_init=nn.initializers.zeros, dtype=net.dtype)(nn.silu(norm()(h)))
