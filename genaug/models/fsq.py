@@ -106,7 +106,8 @@ class Prior(nn.Module):
     x = x + self.param('position', embed, (codes.shape[1], self.width))
     for i in range(self.layers):
       h = nn.LayerNorm(dtype=self.dtype)(x)
-      qkv = nn.Dense(3 * self.width, dtype=self.dtype)(h).reshape(*x.shape[:2], 3, self.heads, -1)
+      # Without a bias: one of the keys would change nothing.
+      qkv = nn.Dense(3 * self.width, use_bias=False, dtype=self.dtype)(h).reshape(*x.shape[:2], 3, self.heads, -1)
       h = jax.nn.dot_product_attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], is_causal=True)
       x = x + self._dropped(nn.Dense(self.width, dtype=self.dtype)(h.reshape(x.shape)), keys, 2 * i)
       h = nn.gelu(nn.Dense(4 * self.width, dtype=self.dtype)(nn.LayerNorm(dtype=self.dtype)(x)))
