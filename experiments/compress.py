@@ -6,7 +6,7 @@ python -m experiments.compress --workdir runs/hyperprior --input photos --output
 Without loss with a run of configs/vae_own_images.py (vae.likelihood=logistic_mixture or discretized_logistic), for
 images of the shape that it was trained on. With a run of configs/hyperprior_own_images.py images of any size come back
 changed, and their file is smaller. All must have 8 bits a channel. The file can be read with the same run, the same
-versions of JAX, NumPy and constriction, and the same kind of machine and accelerator; it says so where one differs.
+versions of JAX, NumPy and constriction, and the same kind of processor; it says so where one differs.
 """
 
 import pathlib

@@ -35,21 +35,28 @@ def quantized(z: Float[Array, '... d'], levels: Sequence[int]) -> Float[Array, '
   """Rounded to the levels, as numbers in [-1, 1]; gradients pass as if nothing was rounded."""
   inside = bounded(z, levels)
   rounded = inside + jax.lax.stop_gradient(jnp.round(inside) - inside)
-  return rounded / jnp.asarray([count // 2 for count in levels])
+  return rounded / _half(levels)
 
 
 def codes_of(z: Float[Array, '... d'], levels: Sequence[int]) -> Int[Array, '...']:
   """Numbers from 0 of what `quantized` returned."""
-  digits = jnp.round(z * jnp.asarray([count // 2 for count in levels])).astype(jnp.int32)
-  digits = digits + jnp.asarray([count // 2 for count in levels])
-  return (digits * jnp.asarray(np.cumprod([1, *levels[:-1]]))).sum(-1)
+  digits = jnp.round(z * _half(levels)).astype(jnp.int32) + _half(levels)
+  return (digits * _place_values(levels)).sum(-1)
 
 
 def latents_of(codes: Int[Array, '...'], levels: Sequence[int]) -> Float[Array, '... d']:
   """What `codes_of` gave these numbers for."""
-  count, half = jnp.asarray(levels), jnp.asarray([count // 2 for count in levels])
-  digits = codes[..., None] // jnp.asarray(np.cumprod([1, *levels[:-1]])) % count
-  return (digits - half) / half
+  digits = codes[..., None] // _place_values(levels) % jnp.asarray(levels)
+  return (digits - _half(levels)) / _half(levels)
+
+
+def _half(levels: Sequence[int]) -> Int[Array, ' d']:
+  return jnp.asarray([count // 2 for count in levels])
+
+
+def _place_values(levels: Sequence[int]) -> Int[Array, ' d']:
+  """By which digits add up to a code."""
+  return jnp.asarray(np.cumprod([1, *levels[:-1]]))
 
 
 class Encoder(nn.Module):

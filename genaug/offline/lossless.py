@@ -45,10 +45,9 @@ class Codec:
   def __init__(self, config: ConfigDict, spec: Spec, state: PyTree):
     """Raises InputError where the model is another."""
     _check(config)
-    self._shape, self._latents = spec.image_shape, config.model.z_dim
+    self.input_shape, self._latents = spec.image_shape, config.model.z_dim
     self._params = container.on_cpu(state.params)
     self._digest = container.digest(config, ('model', 'vae'), self._params)
-    self.input_shape = spec.image_shape
     vae, likelihood = model(config, spec), LIKELIHOODS[config.vae.likelihood]
     label = jnp.zeros(_BATCH, jnp.int32)
 
@@ -73,10 +72,10 @@ class Codec:
   ) -> Compressed:
     """Keeps the names with the images. Raises InputError for images of another shape than the model's."""
     for image in images:
-      if image.shape != self._shape or image.dtype != np.uint8:
+      if image.shape != self.input_shape or image.dtype != np.uint8:
         problem = f'an image of {image.dtype}, {_text(image.shape)}'
         raise InputError(
-          'input', 'images', problem, f'uint8 images of {_text(self._shape)}, as the model was trained on'
+          'input', 'images', problem, f'uint8 images of {_text(self.input_shape)}, as the model was trained on'
         )
     images = np.stack(images)
     words = _random_words(_FIRST_WORDS)
@@ -87,7 +86,7 @@ class Codec:
     for start in progress(range(0, len(images), _BATCH)):
       bound += self._push(coder, images[start : start + _BATCH])
     header = {
-      'shapes': [self._shape[:2]] * len(images),
+      'shapes': [self.input_shape[:2]] * len(images),
       'names': list(names),
       'pixels': container.checksum(images),
       'model': self._digest,
@@ -110,7 +109,7 @@ class Codec:
 
   def _normals(self, images: Images) -> Normals:
     """Posterior of every latent, in steps of the grid."""
-    mean, std = self._posterior(self._params, _padded(images, self._shape))
+    mean, std = self._posterior(self._params, _padded(images, self.input_shape))
     count = len(images)
     return (
       np.clip(np.asarray(mean[:count], np.float64).ravel() / _STEP, -_MOST, _MOST),
@@ -123,14 +122,14 @@ class Codec:
     latents[: len(known)] = z.reshape(len(known), -1) * _STEP
     before = known.copy()
     before[..., channel:] = 0
-    found = self._levels(self._outputs(self._params, latents), _padded(before, self._shape), channel)
+    found = self._levels(self._outputs(self._params, latents), _padded(before, self.input_shape), channel)
     return np.asarray(found[: len(known)]).reshape(-1, 256)
 
   def _push(self, coder: AnsCoder, images: Images) -> float:
     """Codes a batch; returns the bits that the model says it is worth."""
     posterior, bits = self._normals(images), 0.0
     z = coder.decode(_GRID, *posterior)
-    for channel in reversed(range(self._shape[-1])):
+    for channel in reversed(range(self.input_shape[-1])):
       probabilities = self._probabilities(z, channel, images)
       symbols = images[..., channel].ravel().astype(np.int32)
       coder.encode_reverse(symbols, _PIXEL, probabilities)
@@ -141,9 +140,9 @@ class Codec:
 
   def _pop(self, coder: AnsCoder, count: int) -> Images:
     """Decodes the batch that was pushed last."""
-    images = np.zeros((count, *self._shape), np.uint8)
+    images = np.zeros((count, *self.input_shape), np.uint8)
     z = coder.decode(_GRID, *_prior(count * self._latents))
-    for channel in range(self._shape[-1]):
+    for channel in range(self.input_shape[-1]):
       symbols = coder.decode(_PIXEL, self._probabilities(z, channel, images))
       images[..., channel] = symbols.reshape(images.shape[:3])
     coder.encode_reverse(z, _GRID, *self._normals(images))

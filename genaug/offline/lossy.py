@@ -33,7 +33,7 @@ class Codec:
 
   def __init__(self, config: ConfigDict, spec: Spec, state: PyTree):
     self.input_shape = (None, None, spec.image_shape[-1])
-    self._channels, self._params = spec.image_shape[-1], container.on_cpu(state.params)
+    self._params = container.on_cpu(state.params)
     self._digest = container.digest(config, ('model',), self._params)
     networks = NETWORKS[config.model.network].build(config, spec, None)
 
@@ -55,9 +55,11 @@ class Codec:
   def compress(self, images: Sequence[Image], names: Sequence[str] = (), progress: Progress = iter) -> Compressed:
     """Raises InputError for images of other channels than the model's."""
     for image in images:
-      if image.shape[-1] != self._channels or image.dtype != np.uint8:
+      if image.shape[-1] != self.input_shape[-1] or image.dtype != np.uint8:
         problem = f'an image of {image.shape[-1]} channels of {image.dtype}'
-        raise InputError('input', 'images', problem, f'{self._channels} channels of uint8, as the model was trained on')
+        raise InputError(
+          'input', 'images', problem, f'{self.input_shape[-1]} channels of uint8, as the model was trained on'
+        )
     coder, bound, decoded = stream.stack.AnsCoder(), 0.0, []
     for i in progress(range(len(images))):
       bits, seen = self._push(coder, images[i])
