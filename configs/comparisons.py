@@ -4,14 +4,15 @@ python -m experiments.compare --config configs/comparisons.py:few_images --outpu
 
 few_images: 100, 200 and 1,000 images of Fashion-MNIST, 217 photographs (experiments.crop_boxes); no row is told
 classes, and all rows of a table take about as long on two CPU cores. equal_time: MNIST-5k and Fashion-MNIST, 5 and 15
-minutes a row. stacked_mnist: how many of 1,000 modes do losses find? Put a row of your own into one of the functions
-below.
+minutes a row. stacked_mnist: how many of 1,000 modes do losses find? vaes: bounds and samples of every kind of VAE.
+augmented_density: does a VAE of few images know unseen ones better after augmentation? Put a row of your own into one
+of the functions below.
 """
 
 from ml_collections import ConfigDict
 
 from configs import stacked_mnist
-from configs.families import flow, gan
+from configs.families import flow, fsq, gan, vae
 
 
 def get_config(study: str = 'few_images') -> ConfigDict:
@@ -87,6 +88,44 @@ def _stacked_mnist() -> dict:
   return {'stacked_mnist': ('stacked MNIST: modes of 1,000', 1, rows)}
 
 
+def _vaes() -> dict:
+  kinds = {
+    'conv': ('convolutional', vae.get_config()),
+    'resnet': ('residual', vae.get_config('resnet')),
+    'iwae': ('convolutional, IWAE of 8 draws, DReG', vae.get_config('iwae')),
+    'vamp': ('convolutional, VampPrior', vae.get_config('vamp')),
+    'ladder': ('ladder of three levels', vae.get_config('ladder')),
+    'fsq': ('FSQ, transformer', fsq.get_config()),
+  }
+  tables = {}
+  for data in ('mnist5k', 'fashion_mnist'):
+    rows = {}
+    for name, (title, kind) in kinds.items():
+      c = _evaluated(kind.copy_and_resolve_references(), 2000)
+      c.data.name, c.data.train_split, c.model.width, c.eval.every = data, 'train[:4000]', 16, 2000
+      bounds = ('elbo', 'codes') if name == 'fsq' else ('elbo', 'iwae', 'latents')
+      c.eval.metrics = (*bounds, 'distances', 'memorisation')
+      if name != 'fsq':
+        c.vae.eval_images = 100
+      rows[name] = (title, c)
+    tables[f'vaes_{data}'] = (f'VAEs of 4,000 dynamically binarised images: {data}', 3, rows)
+  return tables
+
+
+def _augmented_density() -> dict:
+  rows = {}
+  for count in (4000, 400, 80):
+    for name, moved in (('', False), (' + augmentation', True)):
+      c = vae.get_config()
+      c.data.per_class = 0 if count == 4000 else count // 10
+      c.model.width, c.train.steps, c.eval.every, c.eval.metrics = 16, 3000, 500, ('elbo',)
+      c.train.update({'snapshot_every': 3000, 'checkpoint_every': 3000})
+      if moved:
+        c.augment.update_from_flattened_dict(_MOVES)
+      rows[f'{count}{"_augmented" if moved else ""}'] = (f'{count:,} images{name}', c)
+  return {'augmented_density': ('A convolutional VAE of MNIST-5k, unaugmented test images', 3, rows)}
+
+
 def _evaluated(c: ConfigDict, steps: int) -> ConfigDict:
   """Scored three times, never choosing a checkpoint by it."""
   c.train.steps = steps
@@ -95,4 +134,18 @@ def _evaluated(c: ConfigDict, steps: int) -> ConfigDict:
   return c
 
 
-STUDIES = {'few_images': _few_images, 'equal_time': _equal_time, 'stacked_mnist': _stacked_mnist}
+_MOVES = {
+  'rotate.p': 0.5,
+  'rotate.degrees': 10.0,
+  'translate.p': 0.5,
+  'translate.fraction': 0.05,
+  'zoom.p': 0.5,
+  'zoom.limit': 0.1,
+}
+STUDIES = {
+  'few_images': _few_images,
+  'equal_time': _equal_time,
+  'stacked_mnist': _stacked_mnist,
+  'vaes': _vaes,
+  'augmented_density': _augmented_density,
+}

@@ -2,23 +2,24 @@
 
 python -m experiments.bench step [--output experiments/results/step_time.json]
 python -m experiments.bench augment [--output experiments/results/augment_throughput.json]
-python -m experiments.bench in-step | dispatch | roofline [--output ...]
+python -m experiments.bench in-step | dispatch | roofline | vae [--output ...]
 
-  step   a training step of four networks (batch 64, float32) against PyTorch on CPU: dcgan (28x28, 64/128 channels), r3
-         (configs/r3_mnist5k.py, relativistic, R1 and R2 every 4th step), unet (flow_mnist5k.py, with classes) and
-         resnet (32x32x3, 64 to 256 channels, hinge, spectral norm). GANs are told no class. Ours is the step that
-         experiments.train runs, with its batch gather, random draws and weight average; PyTorch's is the same networks,
-         losses, optimisers, order of updates and weight average on a fixed batch: eager, as it comes and with the
-         memory allocator set as experiments.train sets it, and with the networks compiled by torch.compile. Each
-         program is a process of its own, blocks of steps alternate between them; compilation and warm-up are left out.
-         --networks for some; what --output has of others stays. Needs PyTorch: pip install torch (the CPU build will
-         do), and a C++ compiler.
+  step   a training step of seven networks (batch 64, float32) against PyTorch on CPU: dcgan (28x28, 64/128 channels),
+         r3 (configs/r3_mnist5k.py, relativistic, R1 and R2 every 4th step), unet (flow_mnist5k.py, with classes),
+         resnet (32x32x3, 64 to 256 channels, hinge, spectral norm), conv_vae, resnet_vae and ladder_vae
+         (vae_mnist5k.py). GANs are told no class. Ours is the step that experiments.train runs, with its batch gather,
+         random draws and weight average; PyTorch's is the same networks, losses, optimisers, order of updates and
+         weight average on a fixed batch: eager, as it comes and with the memory allocator set as experiments.train sets
+         it, and with the networks compiled by torch.compile. Each program is a process of its own, blocks of steps
+         alternate between them; compilation and warm-up are left out. --networks for some; what --output has of others
+         stays. Needs PyTorch: pip install torch (the CPU build will do), and a C++ compiler.
   augment  images a second of every operation of genaug.augment that a peer has too, at 32x32 and 224x224. The peers are
          those of experiments.benchmarks that are installed. Writes --output after each figure; the same command goes on
          where it stopped. --quick for a first look, --ops rotate,jpeg for some, --fresh to measure again.
   in-step   what augmentation costs inside the DCGAN step.
   dispatch  policies with an operation computed for the images that drew it, and with all computed for all.
   roofline  the share of the memory bandwidth, as a copy reaches it, that a fused chain of the input step reaches.
+  vae    no speed: the ELBO of configs/vae_mnist5k.py and of its architecture and objective in PyTorch, 3 seeds.
 """
 
 import os
@@ -28,12 +29,13 @@ from absl import flags
 
 from experiments import cli
 
+_DATA_DIR = cli.define_data_dir()
 _THREADS = flags.DEFINE_integer(
   'threads', None, 'Threads, or processes, of the peers. Default: all cores, as JAX does.', lower_bound=1
 )
 _ROUNDS = flags.DEFINE_integer('rounds', 15, 'Blocks of each program.', lower_bound=1)
 _STEPS = flags.DEFINE_integer('steps', 20, 'Steps in a block.', lower_bound=1)
-_NETWORKS = flags.DEFINE_list('networks', ['dcgan', 'r3', 'unet', 'resnet'], 'step: networks to measure.')
+_NETWORKS = flags.DEFINE_list('networks', [], 'step: networks to measure. Default: all.')
 _OPS = flags.DEFINE_list('ops', [], 'augment: operations to measure. Default: all.')
 _FRESH = flags.DEFINE_bool('fresh', False, 'augment: measure again what the output has.')
 _QUICK = flags.DEFINE_bool('quick', False, 'augment: at most 3 rounds.')
@@ -56,6 +58,8 @@ def main(table: str) -> None:
     result = _augment(output, threads)
   elif table == 'step':
     result = steps.step(output, _NETWORKS.value, threads, _ROUNDS.value, _STEPS.value)
+  elif table == 'vae':
+    result = steps.of_pytorch('bounds').table(pathlib.Path(_DATA_DIR.value))
   else:
     result = getattr(steps, table.replace('-', '_'))(_ROUNDS.value, _STEPS.value)
   if output:
@@ -63,4 +67,4 @@ def main(table: str) -> None:
 
 
 if __name__ == '__main__':
-  cli.run(main, choices=('step', 'augment', 'in-step', 'dispatch', 'roofline'))
+  cli.run(main, choices=('step', 'augment', 'in-step', 'dispatch', 'roofline', 'vae'))

@@ -8,8 +8,10 @@ import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from experiments.benchmarks import steps
+from genaug.losses.likelihood import kl_to_standard_normal
 from genaug.models import Spec
 from genaug.models.registry import NETWORKS
+from genaug.tasks.vae import posterior_of_noise
 
 torch = pytest.importorskip('torch')
 torch_steps = importlib.import_module('experiments.benchmarks.torch_steps')
@@ -63,7 +65,47 @@ def test_with_the_same_parameters_networks_give_the_same(network, role):
   params = {path: 0.1 * normal(*value.shape) for path, value in flatten_dict(variables['params']).items()}
   out = module.apply(variables | {'params': unflatten_dict(params)}, *inputs, mutable='batch_stats')[0]
 
-  peer, left = IN_PYTORCH[network, role](), dict(params)
+  peer = IN_PYTORCH[network, role]()
+  _copy(params, peer)
+  arrays = [_channels_first(value) for value in inputs if value is not True and value.size]
+  found = peer(*(arrays if role == 'denoiser' else arrays[:1])).detach()
+  found = found.permute(0, 2, 3, 1) if found.ndim == 4 else found[:, 0]
+  np.testing.assert_allclose(found.numpy(), out, atol=1e-5 * np.abs(out).max())
+
+
+@pytest.mark.parametrize('network', ['conv_vae', 'resnet_vae', 'ladder_vae'])
+def test_with_the_same_parameters_autoencoders_give_the_same(network):
+  config = importlib.import_module('configs.vae_mnist5k').get_config()
+  config.update_from_flattened_dict(steps.NETWORKS[network][2])
+  modules, rng = NETWORKS[network].build(config, Spec((28, 28, 1), 0), None), np.random.default_rng(0)
+  normal = lambda *shape: rng.normal(size=shape).astype(np.float32)
+  images, label = rng.random((4, 28, 28, 1), np.float32), np.arange(4)
+  noise = tuple(normal(4, *shape) for shape in modules['decoder'].latent_shapes)
+  blocks = int(network != 'conv_vae')
+  decoder = torch_networks.LadderDecoder() if network == 'ladder_vae' else torch_networks.VaeDecoder(blocks)
+  peers = {'encoder': torch_networks.VaeEncoder(blocks), 'decoder': decoder}
+
+  def random_params(role, *inputs):
+    flat = flatten_dict(modules[role].init(jax.random.key(0), *inputs)['params'])
+    params = {path: 0.05 * normal(*value.shape) for path, value in flat.items()}
+    _copy(params, peers[role])
+    return {'params': unflatten_dict(params)}
+
+  encoded = modules['encoder'].apply(random_params('encoder', images, label), images, label)
+  outputs, _, levels = modules['decoder'].apply(random_params('decoder', noise, label, encoded), noise, label, encoded)
+  kl = kl_to_standard_normal(*posterior_of_noise(levels)).sum(-1)
+  logits, peer_kl = peers['decoder'](list(map(_channels_first, noise)), peers['encoder'](_channels_first(images)))
+  np.testing.assert_allclose(logits.detach().permute(0, 2, 3, 1).numpy(), outputs, atol=1e-5 * np.abs(outputs).max())
+  np.testing.assert_allclose(peer_kl.detach().numpy(), kl, rtol=1e-4)
+
+
+def _channels_first(value: np.ndarray) -> 'torch.Tensor':
+  tensor = torch.from_numpy(value)
+  return tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor
+
+
+def _copy(params: dict, peer: 'torch.nn.Module') -> None:
+  left = dict(params)
   for layer in list(peer.modules()):
     if torch.nn.utils.parametrize.is_parametrized(layer):  # spectral norm, ours is a function of the parameters
       torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight', leave_parametrized=False)
@@ -77,8 +119,3 @@ def test_with_the_same_parameters_networks_give_the_same(network, role):
       parameter.data = torch.from_numpy(value.copy()).reshape(parameter.shape)
       del left[path]
   assert not left
-  arrays = [torch.from_numpy(value) for value in inputs if value is not True and value.size]
-  arrays = [value.permute(0, 3, 1, 2) if value.ndim == 4 else value for value in arrays]
-  found = peer(*(arrays if role == 'denoiser' else arrays[:1])).detach()
-  found = found.permute(0, 2, 3, 1) if found.ndim == 4 else found[:, 0]
-  np.testing.assert_allclose(found.numpy(), out, atol=1e-5 * np.abs(out).max())

@@ -303,7 +303,7 @@ def test_generators_are_compared_in_the_order_of_their_table(tmp_path):
   assert section[2:10] == [
     'Lowest FD: flow matching (6.00), then DCGAN (10.00 ± 2.48). Left out, as its AuthPct says copies: memoriser.',
     '',
-    '| generator | seeds | steps | minutes | FD | AuthPct | FD on the way |',
+    '| model | seeds | steps | minutes | FD | AuthPct | FD on the way |',
     '| --- | --- | --- | --- | --- | --- | --- |',
     '| DCGAN | 3 | 20 | 1.0 | 10.00 ± 2.48 | 60 ± 0 | 30.00 |',
     '| flow matching | 1 | 20 | 1.0 | 6.00 | 60 | 30.00 |',

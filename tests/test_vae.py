@@ -127,7 +127,7 @@ def test_more_draws_give_a_tighter_bound():
   task = TASKS['vae'].build(config, SPEC)
   state = task.init(jax.random.key(0))
   state = state.replace(params=_moved(state.params))
-  evaluate, estimate = jax.jit(task.eval_step), jax.jit(task.estimates['iwae'])
+  evaluate, estimate = jax.jit(task.eval_step), jax.jit(task.estimates['iwae'].compute)
   keys = [jax.vmap(lambda key: jax.random.fold_in(key, i))(KEYS) for i in range(20)]  # noqa: B023
   elbos = [evaluate(state, BATCH, one)['elbo_nats'] for one in keys]
   bounds = [estimate(state, BATCH, one)['nats'] for one in keys]

@@ -19,6 +19,9 @@ NETWORKS = {  # name: (file in configs/, images, what is other than there)
     (32, 32, 3),
     {'model.width': 64, 'model.conditional': False, 'gan.d_steps': 1, 'augment.hflip.p': 0.0},
   ),
+  'conv_vae': ('vae_mnist5k', (28, 28, 1), {}),
+  'resnet_vae': ('vae_mnist5k', (28, 28, 1), {'model.network': 'resnet_vae'}),
+  'ladder_vae': ('vae_mnist5k', (28, 28, 1), {'model.network': 'ladder_vae'}),
 }
 CLASSIC = {'hflip.p': 0.5, 'rotate.p': 1.0, 'translate.p': 1.0, 'zoom.p': 1.0}
 AUGMENTATIONS = {
@@ -58,24 +61,30 @@ def ours(network: str, **settings) -> Callable[[int], None]:
       state, _ = step(state, device_data, batch(i))
     jax.block_until_ready(state)
 
-  run.report = {role: sum(leaf.size for leaf in jax.tree.leaves(params)) for role, params in state.params.items()}
+  sizes = {role: sum(leaf.size for leaf in jax.tree.leaves(params)) for role, params in state.params.items()}
+  run.report = {role: size for role, size in sizes.items() if size}
   run(8)  # compiles for the state as it is at first and as a step leaves it, each with lazy penalties and without
   return run
 
 
+def of_pytorch(module: str):
+  """A module of experiments.benchmarks that imports PyTorch. Raises InputError where that is not installed."""
+  try:
+    return importlib.import_module(f'experiments.benchmarks.{module}')
+  except ImportError:
+    raise InputError('bench', module, 'the peer PyTorch is not installed', 'pip install torch') from None
+
+
 def step(output: pathlib.Path | None, networks: list[str], threads: int, rounds: int, steps: int) -> dict:
   """Figures of each network, written to the output as they come; those that it has of other networks stay."""
-  try:
-    import torch
-
-    from experiments.benchmarks import torch_steps
-  except ImportError:
-    raise InputError('bench', 'step', 'the peer PyTorch is not installed', 'pip install torch') from None
   from genaug.training import workdir
+
+  torch_steps = of_pytorch('torch_steps')
 
   if steps % 4:
     problem = 'r3 computes its penalties every 4th step, and each block is to have its share'
     raise InputError('steps', steps, problem, 'a multiple of 4')
+  networks = networks or list(NETWORKS)
   if unknown := set(networks) - NETWORKS.keys():
     raise InputError('networks', ', '.join(sorted(unknown)), 'not measured', f'any of {", ".join(NETWORKS)}')
   result = json.loads(output.read_text()) if output and output.exists() else {}
@@ -100,7 +109,7 @@ def step(output: pathlib.Path | None, networks: list[str], threads: int, rounds:
       spread = f'{statistics.median(times):.1f} ms a step ({min(times):.1f} to {max(times):.1f})'
       print(f'{network}, {name}: median {spread}; genaug takes {takes[name]:.2f} of it, median block by block')
     result[network] = _result('training steps, batch 64, float32, milliseconds a step', blocks, steps)
-    result[network]['environment']['torch'] = torch.__version__
+    result[network]['environment']['torch'] = torch_steps.torch.__version__
     about = {'images': NETWORKS[network][1], 'parameters': parameters, 'threads': threads}
     result[network] |= about | {'genaug_takes': takes, 'missing': missing}
     if output:

@@ -208,3 +208,95 @@ class UNet(nn.Module):
     x = self.grow(self.up2(torch.cat([x, low], 1), condition))
     x = self.up1(torch.cat([x, high], 1), condition)
     return F.pixel_shuffle(self.last(F.silu(self.norm(x))), 2)
+
+
+# ---------------------------------------------------------------- variational autoencoders, 28x28x1
+
+
+class _Residual(nn.Module):
+  def __init__(self, channels: int):
+    super().__init__()
+    self.norm1, self.conv1 = _norm(channels), nn.Conv2d(channels, channels, 3, padding=1)
+    self.norm2, self.conv2 = _norm(channels), nn.Conv2d(channels, channels, 3, padding=1)
+
+  def forward(self, x):
+    return x + self.conv2(F.silu(self.norm2(self.conv1(F.silu(self.norm1(x))))))
+
+
+def _residual(channels: int, blocks: int) -> nn.Module:
+  return nn.Sequential(*(_Residual(channels) for _ in range(blocks)))
+
+
+class VaeEncoder(nn.Module):
+  """Images -> (mean, log variance, features of each resolution)."""
+
+  def __init__(self, blocks: int):
+    super().__init__()
+    self.down1 = nn.Sequential(nn.Conv2d(1, 32, 4, 2, 1), nn.ReLU(), _residual(32, blocks))
+    self.down2 = nn.Sequential(nn.Conv2d(32, 64, 4, 2, 1), nn.ReLU(), _residual(64, blocks))
+    hidden = nn.Linear(7 * 7 * 64, 256), nn.ReLU(), nn.Linear(256, 64)
+    self.vector = nn.Sequential(_Permute(0, 2, 3, 1), nn.Flatten(), *hidden)
+
+  def forward(self, x):
+    high = self.down1(2 * x - 1)
+    low = self.down2(high)
+    return *self.vector(low).chunk(2, -1), (high, low)
+
+
+class VaeDecoder(nn.Module):
+  """(noise, what the encoder found) -> (logits, KL of each image)."""
+
+  def __init__(self, blocks: int):
+    super().__init__()
+    hidden = nn.Linear(32, 256), nn.ReLU(), nn.Linear(256, 7 * 7 * 64), nn.ReLU()
+    self.vector = nn.Sequential(*hidden, *_unflatten(7, 64))
+    self.low = _residual(64, blocks)
+    self.grow = nn.Sequential(nn.ConvTranspose2d(64, 32, 4, 2, 1), nn.ReLU(), _residual(32, blocks))
+    self.pixels = nn.ConvTranspose2d(32, 1, 4, 2, 1)
+
+  def forward(self, noise, encoded):
+    mean, log_var, _ = encoded
+    x = self.vector(mean + torch.exp(0.5 * log_var) * noise[0])
+    return self.pixels(self.grow(self.low(x))), _kl(mean, log_var)
+
+
+def _kl(mean: torch.Tensor, log_var: torch.Tensor) -> torch.Tensor:
+  return 0.5 * (log_var.exp() + mean**2 - 1 - log_var).flatten(1).sum(1)
+
+
+class _Level(nn.Module):
+  """(features on the way up, those of the encoder, noise) -> (features with latents in them, KL)."""
+
+  def __init__(self, channels: int):
+    super().__init__()
+    self.prior, self.posterior = nn.Conv2d(channels, 8, 3, padding=1), nn.Conv2d(2 * channels, 8, 3, padding=1)
+    self.latents = nn.Conv2d(4, channels, 1)
+
+  @staticmethod
+  def _normal(raw):
+    mean, scale = raw.chunk(2, 1)
+    return mean, 2 * F.softplus(scale + 0.5413248546).log()
+
+  def forward(self, x, seen, noise):
+    mean, log_var = self._normal(self.prior(F.silu(x)))
+    relative_mean, relative_log_var = self._normal(self.posterior(F.silu(torch.cat([x, seen], 1))))
+    posterior_mean = mean + torch.exp(0.5 * log_var) * relative_mean
+    z = posterior_mean + torch.exp(0.5 * (log_var + relative_log_var)) * noise
+    return x + self.latents(z), _kl(relative_mean, relative_log_var)
+
+
+class LadderDecoder(nn.Module):
+  def __init__(self):
+    super().__init__()
+    hidden = nn.Linear(32, 256), nn.ReLU(), nn.Linear(256, 7 * 7 * 64), nn.ReLU()
+    self.vector = nn.Sequential(*hidden, *_unflatten(7, 64))
+    self.low1, self.level1, self.low2 = _Residual(64), _Level(64), _Residual(64)
+    self.grow = nn.Sequential(nn.ConvTranspose2d(64, 32, 4, 2, 1), nn.ReLU(), _Residual(32))
+    self.level2, self.high, self.pixels = _Level(32), _Residual(32), nn.ConvTranspose2d(32, 1, 4, 2, 1)
+
+  def forward(self, noise, encoded):
+    mean, log_var, (high, low) = encoded
+    x = self.vector(mean + torch.exp(0.5 * log_var) * noise[0])
+    x, kl1 = self.level1(self.low1(x), low, noise[1])
+    x, kl2 = self.level2(self.grow(self.low2(x)), high, noise[2])
+    return self.pixels(self.high(x)), _kl(mean, log_var) + kl1 + kl2

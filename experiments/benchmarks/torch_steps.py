@@ -136,3 +136,40 @@ def make_unet(threads: int, compiled: bool) -> Callable[[int], Losses]:
     return (loss.detach(),)
 
   return _program(step, compiled, denoiser=network)
+
+
+# ---------------------------------------------------------------- variational autoencoders
+
+
+def negative_elbo(encoder: nn.Module, decoder: nn.Module, x: torch.Tensor, shapes: tuple) -> torch.Tensor:
+  """Of each of some binary images, in nats, by one draw of latents of these shapes."""
+  logits, kl = decoder([torch.randn(len(x), *shape) for shape in shapes], encoder(x))
+  return kl - (x * logits - F.softplus(logits)).sum((1, 2, 3))
+
+
+def _vae(encoder: nn.Module, decoder: nn.Module, threads: int, compiled: bool, shapes: tuple):
+  encoder, decoder = _prepared(threads, compiled, encoder, decoder)
+  optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], 1e-3, (0.9, 0.999), fused=True)
+  images = _images(1, 28, 28).add(1).div(2)
+
+  def step(i: int) -> Losses:
+    loss = negative_elbo(encoder, decoder, torch.bernoulli(images), shapes).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return (loss.detach(),)
+
+  return _program(step, compiled, encoder=encoder, decoder=decoder)
+
+
+def make_conv_vae(threads: int, compiled: bool) -> Callable[[int], Losses]:
+  return _vae(networks.VaeEncoder(0), networks.VaeDecoder(0), threads, compiled, ((32,),))
+
+
+def make_resnet_vae(threads: int, compiled: bool) -> Callable[[int], Losses]:
+  return _vae(networks.VaeEncoder(1), networks.VaeDecoder(1), threads, compiled, ((32,),))
+
+
+def make_ladder_vae(threads: int, compiled: bool) -> Callable[[int], Losses]:
+  shapes = ((32,), (4, 7, 7), (4, 14, 14))
+  return _vae(networks.VaeEncoder(1), networks.LadderDecoder(), threads, compiled, shapes)

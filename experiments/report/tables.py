@@ -168,32 +168,52 @@ _SCORES = {  # key: (column, digits)
   'eval/authpct': ('AuthPct', 0),
   'eval/modes': ('modes', 0),
   'eval/modes_kl': ('KL, nats', 3),
+  'eval/elbo_nats': ('ELBO, nats', 1),
+  'eval/elbo_train_nats': ('ELBO of training images', 1),
+  'eval/iwae_nats': ('IWAE, nats', 1),
+  'eval/iwae_elbo_nats': ('ELBO of those', 1),
+  'eval/bits_per_dim': ('bits/dim', 3),
+  'eval/active_units': ('active units', 0),
 }
 
 
 def _generators(result: dict) -> list[str]:
-  """A table of experiments.compare: scores of every row at the end, FD on the way, what it is of, the command."""
+  """A table of experiments.compare: every row's scores, the first also on the way, what they are of, the command."""
   rows = {name: result['rows'][name] for name in result['order'] if name in result['rows']}
-  shown = [key for key in _SCORES if all(key in row['summary'] for row in rows.values())]
-  primary, body = shown[0], []
+  shown = [key for key in _SCORES if any(key in row['summary'] for row in rows.values())]
+  curves = [[line[shown[0]] for line in row['runs'][0]['curve'] if shown[0] in line] for row in rows.values()]
+  header = ['model', 'seeds', 'steps', 'minutes', *(_SCORES[key][0] for key in shown)]
+  body = []
   for row in rows.values():
-    first = row['runs'][0]
-    baseline = [row['summary'].get(f'{key}_baseline', {}).get('mean') for key in shown]
-    on_the_way = [f'{line[primary]:.{_SCORES[primary][1]}f}' for line in first['curve'] if primary in line]
-    scores = [_interval(row, key, _SCORES[key][1]) for key in shown]
     seconds = [run['seconds'] for run in row['runs'] if run['seconds']]
     minutes = f'{statistics.fmean(seconds) / 60:.1f}' if seconds else ''
-    steps = f'{row["config"]["train"]["steps"]:,}'
-    body.append([row['title'], str(len(row['runs'])), steps, minutes, *scores, ', '.join(on_the_way)])
-  real = [f'{mean:.{_SCORES[key][1]}f}' if mean is not None else '' for key, mean in zip(shown, baseline)]
-  body.append(['real images', '', '', '', *real, ''])
-  header = ['generator', 'seeds', 'steps', 'minutes', *(_SCORES[key][0] for key in shown)]
-  sizes = (
-    f'{first["eval/samples"]:,} samples v {first["eval/reference_samples"]:,} of {first["eval/reference_split"]},'
-    f' {first["eval/network"]}; baseline of {first["eval/baseline_samples"]:,} training images'
-  )
-  table = markdown([*header, f'{_SCORES[primary][0]} on the way'], body)
-  return [*_lowest(rows, shown), table, sizes, _portable(result['command'])]
+    scores = [_interval(row, key, _SCORES[key][1]) for key in shown]
+    body.append([row['title'], str(len(row['runs'])), f'{row["config"]["train"]["steps"]:,}', minutes, *scores])
+  real = [_interval(row, f'{key}_baseline', _SCORES[key][1]) for key in shown]
+  if any(real):
+    body.append(['real images', '', '', '', *real])
+  if any(curves):
+    header.append(f'{_SCORES[shown[0]][0]} on the way')
+    digits = _SCORES[shown[0]][1]
+    for line, curve in zip(body, [*curves, []]):
+      line.append(', '.join(f'{value:.{digits}f}' for value in curve))
+  return [*_lowest(rows, shown), markdown(header, body), _of_images(rows), _portable(result['command'])]
+
+
+def _of_images(rows: dict) -> str:
+  """What the scores are of, where all rows have them of the same."""
+  scores = {name: value for row in rows.values() for name, value in row['runs'][0].items()}
+  parts = []
+  if 'eval/network' in scores:
+    parts.append(
+      f'{scores["eval/samples"]:,} samples v {scores["eval/reference_samples"]:,} of {scores["eval/reference_split"]},'
+      f' {scores["eval/network"]}; baseline of {scores["eval/baseline_samples"]:,} training images'
+    )
+  if 'eval/elbo_images' in scores:
+    parts.append(f'ELBO of {scores["eval/elbo_images"]:,} images of {scores["eval/elbo_split"]}')
+  if 'eval/iwae_draws' in scores:
+    parts.append(f'IWAE of {scores["eval/iwae_draws"]:,} draws of the first {scores["eval/iwae_images"]:,} of them')
+  return '; '.join(parts)
 
 
 def _lowest(rows: dict, shown: list[str]) -> list[str]:
@@ -257,6 +277,13 @@ def _roofline(result: dict) -> list[str]:
   return [f'{rates}, a share of {result["share"]:.2f}: {_about(result)}']
 
 
+def _bounds(result: dict) -> list[str]:
+  rows = [[f'{i}', *(f'{value:.2f}' for value in pair)] for i, pair in enumerate(zip(*result['elbo_nats'].values()))]
+  difference = result['difference']
+  note = f'genaug is {difference["mean"]:+.2f} ± {difference["half_width_95"]:.2f} nats from PyTorch.'
+  return [_about(result), markdown(['seed', *result['elbo_nats']], rows), note]
+
+
 def _throughput(result: dict) -> list[str]:
   versions = ', '.join(f'{name} {version}' for name, version in result['versions'].items() if version)
   how = ' '.join(f'{who}: {text}.' for who, text in result['how'].items())
@@ -291,6 +318,7 @@ BENCHMARKS = {  # result file: (title, table of experiments.bench, what renders 
   'augment_throughput': ('Operations a second', 'augment', _throughput),
   'augment_in_step': ('Augmentation inside a training step', 'in-step', _in_step),
   'policy_dispatch': ('Operations of a policy, for the images that drew them or for all', 'dispatch', _dispatch),
+  'vae_in_pytorch': ('A VAE here and in PyTorch', 'vae', _bounds),
   'roofline': ('Share of the memory bandwidth', 'roofline', _roofline),
 }
 

@@ -56,6 +56,13 @@ def from_noise(noise: Callable, generate: Callable, fit: Callable | None = None)
   return Sampler(sample, noise=noise, generate=generate, fit=fit)
 
 
+class Estimate(NamedTuple):
+  """What takes too long to compute of every test image, or whenever `eval_step` is."""
+
+  compute: Callable[[TrainState, Batch, Keys], dict[str, Float[Array, 'b ...']]]
+  images: int  # test images, the first, that it is computed of
+
+
 class Task(NamedTuple):
   """The functions of one experiment; its networks and optimisers are built once.
 
@@ -69,8 +76,7 @@ class Task(NamedTuple):
   eval_step: Callable[[TrainState, Batch, Keys], dict[str, Float[Array, 'b ...']]] | None
   samplers: dict[str, Sampler]  # the first one is what the task is shown by
   due: Callable[[int], Due] | None = None  # of a step; None: all steps compute the same
-  # Like eval_step, but computed only when a metric asks for one: they take long.
-  estimates: Mapping[str, Callable[[TrainState, Batch, Keys], dict[str, Float[Array, 'b ...']]]] = MappingProxyType({})
+  estimates: Mapping[str, Estimate] = MappingProxyType({})  # computed only when a metric asks for one
 
 
 History = Sequence[Mapping[str, float | int | str]]

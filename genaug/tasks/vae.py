@@ -19,7 +19,7 @@ from genaug.models import Spec, mixture
 from genaug.models.registry import NETWORKS
 from genaug.models.vae import Level, Normal
 from genaug.ranges import Choice, Number
-from genaug.tasks import Definition, Sampler, Task, TrainState, from_noise
+from genaug.tasks import Definition, Estimate, Sampler, Task, TrainState, from_noise
 from genaug.tasks.updates import apply_gradients, average, gradients, optimizers, ranges_of, split_keys
 
 _ROLES = ('encoder', 'decoder')
@@ -261,7 +261,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     'samples': samples,
     'samples_mixture': from_noise(lambda keys: normal(keys, mixture.COMPONENTS + vae.latents), of_mixture, fit=fit),
   }
-  return Task(init, train_step, eval_step, samplers, estimates={'iwae': many_draws})
+  return Task(init, train_step, eval_step, samplers, estimates={'iwae': Estimate(many_draws, settings.eval_images)})
 
 
 def _check(config) -> None:
@@ -317,6 +317,7 @@ VAE = Definition(
     'vae.samples': Number(1),
     'vae.gradient': Choice(('reparameterized', 'doubly_reparameterized')),
     'vae.eval_samples': Number(_CHUNK),
+    'vae.eval_images': Number(1),
     **ranges_of(_ROLES),
   },
   progress=('loss',),

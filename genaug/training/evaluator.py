@@ -19,7 +19,6 @@ from genaug.training.experiment import Experiment
 
 _SNAPSHOT = 64  # images in a grid at most; where each is shown beneath its source, half of them
 _WALKS, _WALK_STEPS = 8, 9
-_ESTIMATED = 500  # test images, the first, of which estimates are made
 _FITTED = 5000  # training images, at most, that a sampler is fitted to
 
 
@@ -31,7 +30,7 @@ class Evaluator:
     self._config, self._dataset, self._spec = experiment.config, experiment.dataset, experiment.spec
     self._task, self._keys = experiment.task, experiment.keys
     self._eval_step = self._task.eval_step and jax.jit(self._task.eval_step)
-    self._estimates = {name: jax.jit(estimate) for name, estimate in self._task.estimates.items()}
+    self._estimates = {name: jax.jit(estimate.compute) for name, estimate in self._task.estimates.items()}
     samplers = {name: truncated(sampler, truncation) for name, sampler in self._task.samplers.items()}
     self._sample = jax.jit(lambda name, *args: samplers[name].sample(*args), static_argnums=0)
     self._cache: dict = {}
@@ -40,12 +39,11 @@ class Evaluator:
     """All of `eval.metrics`, on the test split or on other images of the data set's classes."""
     state = jax.device_put(jax.device_get(state), jax.local_devices()[0])
     test, count = split or self._dataset.test, self._config.eval.samples
-    first = np.arange(min(_ESTIMATED, len(test.arrays['label'])))
     run = Evaluated(
       settings=self._config.eval,
       outputs=functools.cache(lambda: self.outputs(state, test)),
       train_outputs=functools.cache(lambda: self.outputs(state, self._some_training_images(len(test.arrays['label'])))),
-      estimate=lambda name: self._of_images(self._estimates[name], state, test.take(first)),
+      estimate=functools.partial(self._estimate, state, test),
       samplers=tuple(self._task.samplers),
       samples=functools.cache(lambda name: np.concatenate(list(self.samples(state, count, None, name, self._labels)))),
       made_from_test=lambda name: _to_uint8(self._of_images(functools.partial(self._sample, name), state, test)),
@@ -118,6 +116,10 @@ class Evaluator:
   def outputs(self, state: PyTree, split: Split) -> dict[str, Float[np.ndarray, 'n ...']]:
     """What the task's `eval_step` says of every image."""
     return self._of_images(self._eval_step, state, split)
+
+  def _estimate(self, state: PyTree, test: Split, name: str) -> dict[str, Float[np.ndarray, 'n ...']]:
+    count = min(self._task.estimates[name].images, len(test.arrays['label']))
+    return self._of_images(self._estimates[name], state, test.take(np.arange(count)))
 
   def _of_images(self, function: Callable[..., PyTree], state: PyTree, split: Split) -> PyTree:
     """function(state, batch, keys) of every image."""
