@@ -3,6 +3,7 @@
 python -m experiments.bench step [--output experiments/results/step_time.json]
 python -m experiments.bench augment [--output experiments/results/augment_throughput.json]
 python -m experiments.bench in-step | dispatch | roofline | vae [--output ...]
+python -m experiments.bench restore | compress --workdir RUN [--output ...]
 
   step   a training step of seven networks (batch 64, float32) against PyTorch on CPU: dcgan (28x28, 64/128 channels),
          r3 (configs/r3_mnist5k.py, relativistic, R1 and R2 every 4th step), unet (flow_mnist5k.py, with classes),
@@ -19,7 +20,11 @@ python -m experiments.bench in-step | dispatch | roofline | vae [--output ...]
   in-step   what augmentation costs inside the DCGAN step.
   dispatch  policies with an operation computed for the images that drew it, and with all computed for all.
   roofline  the share of the memory bandwidth, as a copy reaches it, that a fused chain of the input step reaches.
-  vae    no speed: the ELBO of configs/vae_mnist5k.py and of its architecture and objective in PyTorch, 3 seeds.
+No speed, but quality against peers:
+  vae      the ELBO of configs/vae_mnist5k.py and of its architecture and objective in PyTorch, 3 seeds.
+  restore  PSNR and SSIM of test images restored by a VAE and by classical methods; pictures beside --output.
+  compress  bytes of test images, or those of --folder, by a VAE against PNG and WebP; by runs of a hyperprior of
+         several rates, --workdir=a,b,c,d, against JPEG and WebP: bytes, PSNR, BD-rate.
 """
 
 import os
@@ -36,6 +41,9 @@ _THREADS = flags.DEFINE_integer(
 _ROUNDS = flags.DEFINE_integer('rounds', 15, 'Blocks of each program.', lower_bound=1)
 _STEPS = flags.DEFINE_integer('steps', 20, 'Steps in a block.', lower_bound=1)
 _NETWORKS = flags.DEFINE_list('networks', [], 'step: networks to measure. Default: all.')
+_WORKDIR = flags.DEFINE_list('workdir', [], 'restore, compress: the run; of lossy compression one a rate, with commas.')
+_IMAGES = flags.DEFINE_integer('images', 1000, 'restore, compress: test images of the run, the first.', lower_bound=1)
+_FOLDER = flags.DEFINE_string('folder', None, 'compress: images instead of those.')
 _OPS = flags.DEFINE_list('ops', [], 'augment: operations to measure. Default: all.')
 _FRESH = flags.DEFINE_bool('fresh', False, 'augment: measure again what the output has.')
 _QUICK = flags.DEFINE_bool('quick', False, 'augment: at most 3 rounds.')
@@ -49,6 +57,18 @@ def _augment(output: pathlib.Path | None, threads: int) -> dict:
   return throughput.table(output, _OPS.value, _FRESH.value, threads, rounds, seconds)
 
 
+def _use(table: str, output: pathlib.Path | None) -> dict:
+  from experiments.benchmarks import coders, restorers
+  from genaug.errors import InputError
+
+  if not _WORKDIR.value:
+    raise InputError('workdir', _WORKDIR.value, f'what table {table} is of', '--workdir=RUN, of experiments.train')
+  runs, data_dir = list(map(pathlib.Path, _WORKDIR.value)), pathlib.Path(_DATA_DIR.value)
+  if table == 'restore':
+    return restorers.table(runs[0], data_dir, _IMAGES.value, output)
+  return coders.table(runs, _FOLDER.value and pathlib.Path(_FOLDER.value), data_dir, _IMAGES.value)
+
+
 def main(table: str) -> None:
   from experiments.benchmarks import steps
   from genaug.training import workdir
@@ -58,6 +78,8 @@ def main(table: str) -> None:
     result = _augment(output, threads)
   elif table == 'step':
     result = steps.step(output, _NETWORKS.value, threads, _ROUNDS.value, _STEPS.value)
+  elif table in ('restore', 'compress'):
+    result = _use(table, output)
   elif table == 'vae':
     result = steps.of_pytorch('bounds').table(pathlib.Path(_DATA_DIR.value))
   else:
@@ -67,4 +89,4 @@ def main(table: str) -> None:
 
 
 if __name__ == '__main__':
-  cli.run(main, choices=('step', 'augment', 'in-step', 'dispatch', 'roofline', 'vae'))
+  cli.run(main, choices=('step', 'augment', 'in-step', 'dispatch', 'roofline', 'vae', 'restore', 'compress'))

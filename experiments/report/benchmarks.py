@@ -1,0 +1,160 @@
+"""Tables of experiments.bench."""
+
+import statistics
+
+from experiments.report.formatting import details, markdown, portable
+
+
+def _about(result: dict) -> str:
+  environment = result['environment']
+  known = {'excluded: ': result.get('excluded'), 'threads: ': result.get('threads'), 'torch ': environment.get('torch')}
+  parts = [f'{name}{value}' for name, value in known.items() if value]
+  return '; '.join([result['what'], *parts, *environment['devices'], f'jax {environment["packages"]["jax"]}'])
+
+
+def _step(result: dict) -> list[str]:
+  """A row a network; where a program could not be measured, why."""
+  programs = dict.fromkeys(name for found in result.values() for name in (found['milliseconds'] | found['missing']))
+  peers, rows = [name for name in programs if name != 'genaug'], []
+  for network, found in result.items():
+    medians = {name: f'{statistics.median(times):.1f}' for name, times in found['milliseconds'].items()}
+    sizes = ['x'.join(map(str, found['images'])), ' + '.join(f'{count:,}' for count in found['parameters'].values())]
+    rows.append([network, *sizes, medians['genaug']])
+    for peer in peers:
+      takes = found['genaug_takes'].get(peer)
+      rows[-1] += [medians.get(peer) or found['missing'].get(peer, ''), f'{takes:.2f}' if takes else '']
+  columns = [column for peer in peers for column in (peer, 'genaug / peer')]
+  about = dict.fromkeys(map(_about, result.values()))
+  note = 'Medians; genaug / peer is the median block by block.'
+  return [*about, markdown(['network', 'images', 'parameters', 'genaug', *columns], rows), note]
+
+
+def _in_step(result: dict) -> list[str]:
+  rows = [
+    [name, f'{statistics.median(times):.1f}', f'{100 * (result["takes"][name] - 1):+.1f} %']
+    for name, times in result['milliseconds'].items()
+  ]
+  return [_about(result), markdown(['augmentation', 'median', 'more than none, median block by block'], rows)]
+
+
+def _dispatch(result: dict) -> list[str]:
+  ways = ('in groups', 'everywhere')
+  rows = [
+    [name, *(f'{statistics.median(blocks[way]):.1f}' for way in ways)]
+    for name, blocks in result['milliseconds'].items()
+  ]
+  return [_about(result), markdown(['batch', *ways], rows)]
+
+
+def _roofline(result: dict) -> list[str]:
+  rates = ', '.join(f'{name} {rate:.1f} GB/s' for name, rate in result['gb_per_s'].items())
+  return [f'{rates}, a share of {result["share"]:.2f}: {_about(result)}']
+
+
+def _bounds(result: dict) -> list[str]:
+  rows = [[f'{i}', *(f'{value:.2f}' for value in pair)] for i, pair in enumerate(zip(*result['elbo_nats'].values()))]
+  difference = result['difference']
+  note = f'genaug is {difference["mean"]:+.2f} ± {difference["half_width_95"]:.2f} nats from PyTorch.'
+  return [_about(result), markdown(['seed', *result['elbo_nats']], rows), note]
+
+
+def _restored(result: dict) -> list[str]:
+  """PSNR and SSIM of every method, by the kind of damage."""
+  rows, answers = [], []
+  for problem, found in result['problems'].items():
+    best, gain = found['best classical'], found['gain_db']
+    verb = 'is above' if gain['mean'] > 0 else 'is **below**'
+    answers.append(
+      f'- {problem}: the VAE {verb} {best} by {abs(gain["mean"]):.2f} ± {gain["half_width_95"]:.2f} dB, image by image.'
+    )
+    for method, score in found['methods'].items():
+      parameter = found['parameters'].get(method)
+      named = f'{method} ({parameter:g})' if parameter else method
+      rows.append([problem, named, f'{score["psnr"]:.2f}', f'{score["ssim"]:.3f}'])
+  table = markdown(['damage', 'method (its parameter)', 'PSNR, dB', 'SSIM'], rows)
+  return ['\n'.join(answers), _about(result), details('Every method', table)]
+
+
+def _compressed(result: dict) -> list[str]:
+  if 'curves' in result:
+    rows = [
+      [name, ', '.join(f'{8 * size / result["values"]:.3f}: {quality:.2f}' for size, quality in curve)]
+      for name, curve in result['curves'].items()
+    ]
+    rates = ', '.join(
+      f'{name} {"nowhere as good" if percent is None else f"{percent:+.0f} %"}'
+      for name, percent in result['bd_rate_percent'].items()
+    )
+    table = markdown(['coder', 'bits a value: PSNR in dB'], rows)
+    return [f'Bytes of the model for the same PSNR, BD-rate: {rates}.', _about(result), table]
+  bound = result['bound_bytes'] + result['initial_bytes']
+  rows = [[name, f'{size:,}', f'{8 * size / result["values"]:.3f}'] for name, size in result['bytes'].items()]
+  note = (
+    f'genaug: {100 * (result["bytes"]["genaug"] / bound - 1):+.2f} % of the bound by its model'
+    f' ({result["bound_bytes"]:,.0f} bytes) and the bits to begin with ({result["initial_bytes"]:,.0f} bytes); header'
+    f' {result["header_bytes"]:,} bytes. Decoded in another process, to the bit.'
+  )
+  return [_about(result), markdown(['coder', 'bytes', 'bits a value'], rows), note]
+
+
+def _throughput(result: dict) -> list[str]:
+  versions = ', '.join(f'{name} {version}' for name, version in result['versions'].items() if version)
+  how = ' '.join(f'{who}: {text}.' for who, text in result['how'].items())
+  about = f'{result["what"]}. {how} {result["threads"]} threads; jax {versions.replace("genaug ", "", 1)}.'
+  rows = []
+  for n, means in result['summary'].items():
+    below = ', '.join(f'{op} {ratio:.2f}' for op, ratio in sorted(means['below_0.5'].items(), key=lambda x: x[1]))
+    ratios = [f'{means[key]:.2f}' for key in ('geometric_mean_to_libraries', 'geometric_mean')]
+    rows.append([f'{n}x{n}', f'{means["operations"]}', *ratios, below or 'none'])
+  header = ['images', 'operations', 'genaug / best library', 'genaug / best of all', 'below 0.5 of the best of all']
+  every = [
+    [f'`{op}`', *(text for n in ('32', '224') for text in _speeds(sizes.get(n)))]
+    for op, sizes in sorted(result['operations'].items())
+  ]
+  columns = [column for n in (32, 224) for column in (f'genaug, {n}', 'best peer', 'genaug / peer')]
+  table = markdown(['images/s', *columns], every) + '\n\n\\* one draw for the whole batch; ° in uint8.'
+  note = 'Geometric means; of all: with OpenCV and Pillow called directly.'
+  return [about, markdown(header, rows), note, details('Every operation', table)]
+
+
+def _speeds(cell: dict | None) -> list[str]:
+  if not cell or not cell['best_peer']:
+    return ['', '', '']
+  best, speeds = cell['best_peer'], cell['images_per_s']
+  marks = ' '.join(cell['marks'].get(best, ()))
+  sign = '\\*' * ('batch' in marks) + '°' * ('uint8' in marks)
+  return [f'{speeds[cell["compared"]]:,.0f}', f'{best} {speeds[best]:,.0f}{sign}', f'{cell["ratio"]:.2f}']
+
+
+BENCHMARKS = {  # result file: (title, table of experiments.bench, what renders it)
+  'step_time': ('A training step', 'step', _step),
+  'augment_throughput': ('Operations a second', 'augment', _throughput),
+  'augment_in_step': ('Augmentation inside a training step', 'in-step', _in_step),
+  'policy_dispatch': ('Operations of a policy, for the images that drew them or for all', 'dispatch', _dispatch),
+  'vae_in_pytorch': ('A VAE here and in PyTorch', 'vae', _bounds),
+  'roofline': ('Share of the memory bandwidth', 'roofline', _roofline),
+}
+
+_OF_RUNS = {  # beginning of a result file: (title, what renders it)
+  'restoration_': ('Restoration: a VAE and classical methods', _restored),
+  'compression_': ('Compression: models, PNG, WebP, JPEG', _compressed),
+}
+
+
+def rendered(results: dict[str, dict]) -> list[str]:
+  """Of all these files, by their names."""
+  parts = []
+  for name, (title, table, render) in BENCHMARKS.items():
+    if name in results:
+      command = f'`python -m experiments.bench {table} --output experiments/results/{name}.json`'
+      parts += [f'## {title}', *render(results[name]), command]
+  for start, (title, render) in _OF_RUNS.items():
+    found = {name: result for name, result in results.items() if name.startswith(start)}
+    parts += [f'## {title}'] if found else []
+    for name, result in found.items():
+      parts += [
+        f'### {name.removeprefix(start)}',
+        *render(result),
+        portable(['python', '-m', 'experiments.bench', *result['environment']['command'][1:]]),
+      ]
+  return parts

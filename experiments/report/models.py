@@ -1,0 +1,74 @@
+"""Tables of experiments.compare: many trained models, what their scores are of, which are best."""
+
+import statistics
+
+from experiments.report.formatting import interval, markdown, portable
+
+_SCORES = {  # key: (column, digits)
+  'eval/fd': ('FD', 2),
+  'eval/kid': ('KID', 3),
+  'eval/coverage': ('coverage', 2),
+  'eval/authpct': ('AuthPct', 0),
+  'eval/modes': ('modes', 0),
+  'eval/modes_kl': ('KL, nats', 3),
+  'eval/elbo_nats': ('ELBO, nats', 1),
+  'eval/elbo_train_nats': ('ELBO of training images', 1),
+  'eval/iwae_nats': ('IWAE, nats', 1),
+  'eval/iwae_elbo_nats': ('ELBO of those', 1),
+  'eval/bits_per_dim': ('bits/dim', 3),
+  'eval/active_units': ('active units', 0),
+}
+
+
+def compared(result: dict) -> list[str]:
+  """A table of experiments.compare: every row's scores, the first also on the way, what they are of, the command."""
+  rows = {name: result['rows'][name] for name in result['order'] if name in result['rows']}
+  shown = [key for key in _SCORES if any(key in row['summary'] for row in rows.values())]
+  curves = [[line[shown[0]] for line in row['runs'][0]['curve'] if shown[0] in line] for row in rows.values()]
+  header = ['model', 'seeds', 'steps', 'minutes', *(_SCORES[key][0] for key in shown)]
+  body = []
+  for row in rows.values():
+    seconds = [run['seconds'] for run in row['runs'] if run['seconds']]
+    minutes = f'{statistics.fmean(seconds) / 60:.1f}' if seconds else ''
+    scores = [interval(row, key, _SCORES[key][1]) for key in shown]
+    body.append([row['title'], str(len(row['runs'])), f'{row["config"]["train"]["steps"]:,}', minutes, *scores])
+  real = [interval(row, f'{key}_baseline', _SCORES[key][1]) for key in shown]
+  if any(real):
+    body.append(['real images', '', '', '', *real])
+  if any(curves):
+    header.append(f'{_SCORES[shown[0]][0]} on the way')
+    digits = _SCORES[shown[0]][1]
+    for line, curve in zip(body, [*curves, []]):
+      line.append(', '.join(f'{value:.{digits}f}' for value in curve))
+  return [*_lowest(rows, shown), markdown(header, body), _of_images(rows), portable(result['command'])]
+
+
+def _of_images(rows: dict) -> str:
+  """What the scores are of, where all rows have them of the same."""
+  scores = {name: value for row in rows.values() for name, value in row['runs'][0].items()}
+  parts = []
+  if 'eval/network' in scores:
+    parts.append(
+      f'{scores["eval/samples"]:,} samples v {scores["eval/reference_samples"]:,} of {scores["eval/reference_split"]},'
+      f' {scores["eval/network"]}; baseline of {scores["eval/baseline_samples"]:,} training images'
+    )
+  if 'eval/elbo_images' in scores:
+    parts.append(f'ELBO of {scores["eval/elbo_images"]:,} images of {scores["eval/elbo_split"]}')
+  if 'eval/iwae_draws' in scores:
+    parts.append(f'IWAE of {scores["eval/iwae_draws"]:,} draws of the first {scores["eval/iwae_images"]:,} of them')
+  return '; '.join(parts)
+
+
+def _lowest(rows: dict, shown: list[str]) -> list[str]:
+  """Which two rows have the lowest distances, in a sentence; copies have low ones, too, and are left out."""
+  mean = lambda row, key: row['summary'].get(key, {}).get('mean', 0)
+  copies = [row for row in rows.values() if mean(row, 'eval/authpct') < mean(row, 'eval/authpct_baseline') - 10]
+  parts, others = [], [row for row in rows.values() if row not in copies]
+  for key in ('eval/fd', 'eval/kid'):
+    if key in shown and len(others) > 1:
+      first, second, *_ = sorted(others, key=lambda row: row['summary'][key]['mean'])
+      named = (f'{row["title"]} ({interval(row, key, _SCORES[key][1])})' for row in (first, second))
+      parts.append(f'Lowest {_SCORES[key][0]}: {", then ".join(named)}.')
+  if parts and copies:
+    parts.append(f'Left out, as its AuthPct says copies: {", ".join(row["title"] for row in copies)}.')
+  return [' '.join(parts)] if parts else []
