@@ -94,9 +94,9 @@ def get_config() -> ConfigDict:
   c.eval = ConfigDict()
   c.eval.metrics = ()                   # any of: distances, coverage, memorisation, diversity (gan, vae, flow), cas
                                         # (those told the class), modes (stacked_mnist), discriminator (gan),
-                                        # elbo (vae, fsq), reconstruction (vae, fsq, hyperprior), iwae, latents (vae),
-                                        # codes (fsq), held_out (flow), rate_distortion (hyperprior), accuracy
-                                        # (classify); the best checkpoint is the first one's
+                                        # elbo (vae, fsq), reconstruction (vae, fsq, hyperprior), iwae, amortisation
+                                        # and latents (vae), codes (fsq), held_out (flow), rate_distortion (hyperprior),
+                                        # accuracy (classify); the best checkpoint is the first one's
   c.eval.features = 'alexnet'           # that images are compared by: alexnet | vgg16 | inception (then it is the FID)
                                         # or package.module:function of your own, uint8 [b, h, w, c] -> [b, d]
   c.eval.inception_weights = ''         # .npz of them, see genaug/metrics/inception.py

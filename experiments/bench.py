@@ -2,7 +2,7 @@
 
 python -m experiments.bench step [--output experiments/results/step_time.json]
 python -m experiments.bench augment [--output experiments/results/augment_throughput.json]
-python -m experiments.bench in-step | dispatch | roofline | vae [--output ...]
+python -m experiments.bench in-step | dispatch | roofline | autoencoder [--output ...]
 python -m experiments.bench restore | compress --workdir RUN [--output ...]
 
   step   a training step of seven networks (batch 64, float32) against PyTorch on CPU: dcgan (28x28, 64/128 channels),
@@ -21,7 +21,7 @@ python -m experiments.bench restore | compress --workdir RUN [--output ...]
   dispatch  policies with an operation computed for the images that drew it, and with all computed for all.
   roofline  the share of the memory bandwidth, as a copy reaches it, that a fused chain of the input step reaches.
 No speed, but quality against peers:
-  vae      the ELBO of configs/vae_mnist5k.py and of its architecture and objective in PyTorch, 3 seeds.
+  autoencoder  the ELBO of configs/vae_mnist5k.py and of its architecture and objective in PyTorch, 3 seeds.
   restore  PSNR and SSIM of test images restored by a VAE and by classical methods; pictures beside --output.
   compress  bytes of test images, or those of --folder, by a VAE against PNG and WebP; by runs of a hyperprior of
          several rates, --workdir=a,b,c,d, against JPEG and WebP: bytes, PSNR, BD-rate.
@@ -80,7 +80,7 @@ def main(table: str) -> None:
     result = steps.step(output, _NETWORKS.value, threads, _ROUNDS.value, _STEPS.value)
   elif table in ('restore', 'compress'):
     result = _use(table, output)
-  elif table == 'vae':
+  elif table == 'autoencoder':
     result = steps.of_pytorch('bounds').table(pathlib.Path(_DATA_DIR.value))
   else:
     result = getattr(steps, table.replace('-', '_'))(_ROUNDS.value, _STEPS.value)
@@ -89,4 +89,4 @@ def main(table: str) -> None:
 
 
 if __name__ == '__main__':
-  cli.run(main, choices=('step', 'augment', 'in-step', 'dispatch', 'roofline', 'vae', 'restore', 'compress'))
+  cli.run(main, choices=('step', 'augment', 'in-step', 'dispatch', 'roofline', 'autoencoder', 'restore', 'compress'))

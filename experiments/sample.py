@@ -6,6 +6,8 @@ python -m experiments.sample --workdir runs/flow_mnist5k --output samples.npz --
 The grid has a column for every class, where the model is told it. --nearest adds nearest.png: the first 32, each above
 the training image that is nearest by eval.features; those of a generator that copies look the same. --interpolate adds
 interpolation.png, a row for every walk from one image's noise to the next one's, and all walks as interpolation.gif.
+Of VAEs, --traverse adds traversals.png, a row for each of the eight latents that vary most, from -2.5 to 2.5 while the
+others are 0; --map adds latents.png, where the posterior puts test images, in the plane in which they vary most.
 An .npz holds `samples`, uint8 [n, h, w, c], and their classes as `label`.
 """
 
@@ -29,8 +31,28 @@ _GUIDANCE = flags.DEFINE_float('guidance', None, 'flow: instead of flow.guidance
 _STEPS = flags.DEFINE_integer('sample_steps', None, 'flow: instead of flow.sample_steps.', lower_bound=1)
 _NEAREST = flags.DEFINE_bool('nearest', False, 'Show samples above their nearest training images.')
 _INTERPOLATE = flags.DEFINE_bool('interpolate', False, 'Show images of noise in between that of two others.')
+_TRAVERSE = flags.DEFINE_bool('traverse', False, 'vae: show what single latents change.')
+_MAP = flags.DEFINE_bool('map', False, 'vae: show where test images of every class lie among the latents.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Directory, new or empty, or a new .npz file.', required=True)
 flags.adopt_module_key_flags(cli)
+
+
+def _save_map(path: pathlib.Path, means, dataset) -> None:
+  """Of latents [n, z] of the test images: their first two principal components, coloured by class."""
+  import numpy as np
+  from matplotlib.figure import Figure
+
+  centred = means - means.mean(0)
+  _, spread, axes = np.linalg.svd(centred, full_matrices=False)
+  plane, share = centred @ axes[:2].T, spread[:2] ** 2 / (spread**2).sum()
+  figure = Figure(figsize=(7, 6), layout='constrained')
+  axis, labels = figure.subplots(), dataset.test.arrays['label']
+  points = axis.scatter(*plane.T, c=labels, s=6, cmap='tab10' if len(dataset.class_names) <= 10 else 'turbo')
+  axis.set(xlabel=f'{share[0]:.0%} of the variance', ylabel=f'{share[1]:.0%}', aspect='equal')
+  axis.set_title(f'Posterior means of {len(means):,} test images')
+  if len(dataset.class_names) <= 10:
+    axis.legend(points.legend_elements(num=None)[0], [dataset.class_names[i] for i in np.unique(labels)])
+  figure.savefig(path)
 
 
 def main() -> None:
@@ -38,6 +60,7 @@ def main() -> None:
   import numpy as np
 
   from genaug.errors import InputError
+  from genaug.tasks.registry import TASKS
   from genaug.training import evaluator, figures
   from genaug.training.experiment import trained
 
@@ -45,8 +68,9 @@ def main() -> None:
   to_array = output.suffix == '.npz'
   if output.exists() and (to_array or not output.is_dir() or any(output.iterdir())):
     raise InputError('output', str(output), 'exists and is not an empty directory', 'name a new --output')
-  if to_array and (_NEAREST.value or _INTERPOLATE.value):
-    raise InputError('output', str(output), 'pictures need a directory', 'leave --nearest and --interpolate out')
+  pictures = [flag.name for flag in (_NEAREST, _INTERPOLATE, _TRAVERSE, _MAP) if flag.value]
+  if to_array and pictures:
+    raise InputError('output', str(output), 'pictures need a directory', f'leave --{", --".join(pictures)} out')
   given = {'flow.guidance': _GUIDANCE.value, 'flow.sample_steps': _STEPS.value}
   load = functools.partial(
     trained,
@@ -61,11 +85,13 @@ def main() -> None:
   if name not in samplers:
     problem = f'task {experiment.config.task!r} has no such sampler'
     raise InputError('sampler', name, problem, f'one of {", ".join(samplers)}')
-  if samplers[name].source and (_INTERPOLATE.value or _TRUNCATION.value != 1):
+  if samplers[name].source and (_INTERPOLATE.value or _TRAVERSE.value or _TRUNCATION.value != 1):
     problem = 'makes images from others, not from noise'
-    raise InputError('sampler', name, problem, 'leave --interpolate and --truncation out')
+    raise InputError('sampler', name, problem, 'leave --interpolate, --traverse and --truncation out')
+  if (_TRAVERSE.value or _MAP.value) and 'posterior_means' not in TASKS[experiment.config.task].provides:
+    raise InputError('task', experiment.config.task, 'has no latents of images', 'leave --traverse and --map out')
   labels = evaluator.labels_of(experiment, _CLASSES.value)
-  if samplers[name].source or samplers[name].fit or _NEAREST.value:
+  if samplers[name].source or samplers[name].fit or _NEAREST.value or _TRAVERSE.value or _MAP.value:
     experiment, state = load()
   evaluate, key = evaluator.Evaluator(experiment, _TRUNCATION.value), jax.random.key(_SEED.value)
   images = np.concatenate(list(evaluate.samples(state, _COUNT.value, key, name, labels)))
@@ -85,6 +111,11 @@ def main() -> None:
     walks = evaluate.walks(state, key, name, labels)
     figures.save_png(output / 'interpolation.png', figures.grid(walks.reshape(-1, *walks.shape[2:]), walks.shape[1]))
     figures.save_gif(output / 'interpolation.gif', walks[:, :-1].reshape(-1, *walks.shape[2:]))
+  if _TRAVERSE.value:
+    rows = evaluate.traversals(state, name)
+    figures.save_png(output / 'traversals.png', figures.grid(rows.reshape(-1, *rows.shape[2:]), rows.shape[1]))
+  if _MAP.value:
+    _save_map(output / 'latents.png', evaluate.posterior_means(state), experiment.dataset)
   print(f'{len(images):,} images of step {int(state.step):,} in {output}; grid.png shows the first of them')
 
 

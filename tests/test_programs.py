@@ -39,11 +39,18 @@ def test_sample_writes_images_and_overwrites_nothing(finished, data_dir, tmp_pat
     f'--output={tmp_path / "out"}',
     '--count=5',
     '--nearest',
+    '--traverse',
+    '--map',
   ]
   done = program('experiments.sample', *arguments)
   assert done.returncode == 0, done.stderr
   files = sorted(p.name for p in (tmp_path / 'out').iterdir())
-  assert files == [*(f'{i:06d}.png' for i in range(5)), 'grid.png', 'nearest.png']
+  assert files == [*(f'{i:06d}.png' for i in range(5)), 'grid.png', 'latents.png', 'nearest.png', 'traversals.png']
+  with Image.open(tmp_path / 'out' / 'traversals.png') as image:
+    rows = np.asarray(image)[: 8 * 58].reshape(-1, image.width)
+  middle = [rows[i * 58 : i * 58 + 56, 4 * 58 : 4 * 58 + 56] for i in range(8)]
+  assert all((cell == middle[0]).all() for cell in middle), 'a latent of 0 is the same wherever it is'
+  assert any((rows[i * 58 : i * 58 + 56, :56] != middle[0]).any() for i in range(8))
   with Image.open(tmp_path / 'out' / '000003.png') as image:
     assert image.size == (28, 28)
     assert np.ptp(np.asarray(image)) > 0
@@ -97,6 +104,7 @@ def test_samples_as_arrays_depend_on_guidance_truncation_and_classes(flow, tmp_p
   [
     (('--classes=eleven',), "classes = 'eleven': no such class"),
     (('--output=OUT.npz', '--nearest'), 'pictures need a directory'),
+    (('--map',), 'has no latents of images'),
   ],
 )
 def test_sample_refuses_what_can_not_be(flow, tmp_path, flags, problem, forked):

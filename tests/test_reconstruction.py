@@ -68,6 +68,19 @@ def test_bits_of_many_draws_are_less_by_what_the_bound_is_tighter():
   )
 
 
+def test_what_the_encoder_costs_is_said_of_test_and_training_images():
+  of = lambda encoder, refined: {
+    'encoder_nats': np.full(4, encoder),
+    'refined_nats': np.full(4, refined),
+    'steps': [50],
+  }
+  run = _run(estimate=lambda name: of(-90.0, -80.0), train_estimate=lambda name: of(-70.0, -69.5), split='test')
+  assert describe(METRICS['amortisation'].compute(run)) == (
+    'ELBO -90.00 nats, -80.00 refined (gap 10.00) [50 gradient steps on the posterior of each of 4 images of test;'
+    ' of 4 training images -70.00 nats, -69.50 refined (gap 0.50)]'
+  )
+
+
 @pytest.mark.parametrize('active', [0, 2])
 def test_active_units_are_those_whose_posterior_moves_and_none_is_a_collapse(active):
   means = np.concatenate([RNG.normal(size=(500, active)), 0.05 * RNG.normal(size=(500, 3))], axis=1)

@@ -135,6 +135,19 @@ def test_more_draws_give_a_tighter_bound():
   assert np.std(bounds, axis=0).max() < 1
 
 
+@pytest.mark.parametrize('network', ['conv_vae', 'ladder_vae'])
+def test_gradient_steps_on_the_posterior_of_each_image_raise_its_bound(network):
+  config = _config('', model__network=network, vae__likelihood='bernoulli_static')
+  task = TASKS['vae'].build(config, SPEC)
+  state = task.init(jax.random.key(0))
+  state = state.replace(params=_moved(state.params))
+  estimate = jax.jit(task.estimates['amortisation'].compute)
+  found = estimate(state, BATCH, KEYS)
+  assert (found['refined_nats'] > found['encoder_nats']).all()
+  backwards = estimate(state, jax.tree.map(lambda x: x[::-1], BATCH), KEYS[::-1])
+  np.testing.assert_allclose(backwards['refined_nats'][::-1], found['refined_nats'], rtol=1e-3)
+
+
 def test_free_bits_are_those_of_latents_that_say_nothing():
   """Whose divergence is below them: no gradient pushes it further down."""
   config = _config('', vae__free_bits=1e3)

@@ -45,7 +45,7 @@ def get_config(variant: str = '') -> ConfigDict:
   c.vae.samples = 1                     # draws of the posterior an image; more: the importance-weighted bound (IWAE)
   c.vae.gradient = 'reparameterized'    # of that bound, or doubly_reparameterized (DReG), with less variance
   c.vae.eval_samples = 5000             # draws of an image in metric iwae
-  c.vae.eval_images = 500               # test images, the first, that it is computed of
+  c.vae.eval_images = 500               # test images, the first, that it and amortisation are computed of
   # fmt: on
   c.update_from_flattened_dict(VARIANTS[variant])
   return c.lock()

@@ -131,7 +131,7 @@ BENCHMARKS = {  # result file: (title, table of experiments.bench, what renders 
   'augment_throughput': ('Operations a second', 'augment', _throughput),
   'augment_in_step': ('Augmentation inside a training step', 'in-step', _in_step),
   'policy_dispatch': ('Operations of a policy, for the images that drew them or for all', 'dispatch', _dispatch),
-  'vae_in_pytorch': ('A VAE here and in PyTorch', 'vae', _bounds),
+  'vae_in_pytorch': ('A VAE here and in PyTorch', 'autoencoder', _bounds),
   'roofline': ('Share of the memory bandwidth', 'roofline', _roofline),
 }
 

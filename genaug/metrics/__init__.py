@@ -18,6 +18,7 @@ class Evaluated(NamedTuple):
   outputs: Callable[[], dict[str, Float[np.ndarray, 'n ...']]]  # what eval_step says of every test image
   train_outputs: Callable[[], dict[str, Float[np.ndarray, 'm ...']]]  # and of at most as many training images
   estimate: Callable[[str], dict[str, Float[np.ndarray, 'n ...']]]  # a task's, of the first test images
+  train_estimate: Callable[[str], dict[str, Float[np.ndarray, 'n ...']]]  # and of as many training images
   samplers: tuple[str, ...]
   samples: Callable[[str], UInt8[np.ndarray, 'n h w c']]  # of a sampler, settings.samples of them
   made_from_test: Callable[[str], UInt8[np.ndarray, 'n h w c']]  # by a sampler that has a source: one of every image

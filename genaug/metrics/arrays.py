@@ -44,6 +44,7 @@ def read(path: pathlib.Path, settings: ConfigDict) -> Evaluated:
     outputs=dict,
     train_outputs=dict,
     estimate=lambda name: {},
+    train_estimate=lambda name: {},
     samplers=('samples',),
     samples=lambda name: arrays[name],
     made_from_test=lambda name: arrays[name],

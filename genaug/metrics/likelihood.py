@@ -58,6 +58,29 @@ def _iwae_text(scores: Scores) -> str:
   )
 
 
+def _amortisation(run: Evaluated) -> Scores:
+  """What the encoder costs: of training images little, of others much, where it has learned these by heart."""
+  scores: Scores = {}
+  for name, found in (('', run.estimate('amortisation')), ('_train', run.train_estimate('amortisation'))):
+    scores[f'eval/encoder{name}_nats'] = _mean(found['encoder_nats'])
+    scores[f'eval/refined{name}_nats'] = _mean(found['refined_nats'])
+    scores[f'eval/amortisation_gap{name}_nats'] = _mean(found['refined_nats'] - found['encoder_nats'])
+    scores[f'eval/amortisation{name}_images'] = len(found['encoder_nats'])
+  return scores | {'eval/amortisation_steps': int(found['steps'][0]), 'eval/amortisation_split': run.split}
+
+
+def _amortisation_text(scores: Scores) -> str:
+  gap = lambda name: (
+    f'{scores[f"eval/encoder{name}_nats"]:.2f} nats, {scores[f"eval/refined{name}_nats"]:.2f} refined'
+    f' (gap {scores[f"eval/amortisation_gap{name}_nats"]:.2f})'
+  )
+  return (
+    f'ELBO {gap("")} [{scores["eval/amortisation_steps"]} gradient steps on the posterior of each of'
+    f' {scores["eval/amortisation_images"]:,} images of {scores["eval/amortisation_split"]};'
+    f' of {scores["eval/amortisation_train_images"]:,} training images {gap("_train")}]'
+  )
+
+
 def _latents(run: Evaluated) -> Scores:
   means = run.outputs()['posterior_means']
   return {
@@ -101,5 +124,6 @@ def _codes_text(scores: Scores) -> str:
 
 ELBO = Metric(_elbo, 'eval/elbo_nats', 'max', 'elbo_nats', _elbo_text)
 IWAE = Metric(_iwae, 'eval/iwae_nats', 'max', 'iwae', _iwae_text)
+AMORTISATION = Metric(_amortisation, 'eval/amortisation_gap_nats', 'min', 'amortisation', _amortisation_text)
 CODES = Metric(_codes, 'eval/codes_perplexity', 'max', 'codes', _codes_text)
 LATENTS = Metric(_latents, 'eval/active_units', 'max', 'posterior_means', _latents_text)

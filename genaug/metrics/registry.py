@@ -8,7 +8,7 @@ from genaug.metrics.discriminator import DISCRIMINATOR
 from genaug.metrics.distances import DISTANCES
 from genaug.metrics.diversity import DIVERSITY
 from genaug.metrics.held_out import HELD_OUT
-from genaug.metrics.likelihood import CODES, ELBO, IWAE, LATENTS
+from genaug.metrics.likelihood import AMORTISATION, CODES, ELBO, IWAE, LATENTS
 from genaug.metrics.memorisation import MEMORISATION
 from genaug.metrics.modes import MODES
 from genaug.metrics.rate_distortion import RATE
@@ -25,6 +25,7 @@ METRICS = {
   'discriminator': DISCRIMINATOR,
   'elbo': ELBO,
   'iwae': IWAE,
+  'amortisation': AMORTISATION,
   'latents': LATENTS,
   'codes': CODES,
   'reconstruction': RECONSTRUCTION,

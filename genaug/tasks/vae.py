@@ -23,6 +23,7 @@ from genaug.tasks import Definition, Estimate, Sampler, Task, TrainState, from_n
 from genaug.tasks.updates import apply_gradients, average, gradients, optimizers, ranges_of, split_keys
 
 _ROLES = ('encoder', 'decoder')
+_REFINING_STEPS, _REFINING_LR = 50, 0.02  # of Adam on what the encoder says of an image
 _CHUNK = 10  # draws at a time where there are thousands; decoded one after another, they take no more memory
 
 Label = Int[Array, ' b']
@@ -132,9 +133,9 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   def log_posterior(levels) -> PerExample:
     return sum(_per_example(normal_log_density(level.z, *level.posterior)) for level in levels)
 
-  def elbo_terms(params, x, label, noise) -> dict[str, Array]:
+  def elbo_terms(params, x, label, noise, encoded) -> dict[str, Array]:
     """Of one draw: log_likelihood and kl, in nats, whose difference is the ELBO; kl and means of every latent."""
-    outputs, log_scale, levels = vae.decode(params, noise, label, vae.encode(params, x, label))
+    outputs, log_scale, levels = vae.decode(params, noise, label, encoded)
     relative = posterior_of_noise(levels)
     by_latent = kl_to_standard_normal(*relative)
     vamp = settings.prior == 'vamp'  # a mixture: no closed form
@@ -170,7 +171,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     """(loss, figures): by `samples` draws the negative ELBO, with its weights, or the importance-weighted bound."""
     x, label, keys = part['x'], part['label'], part['keys']
     if settings.samples == 1:
-      terms = elbo_terms(params, x, label, normal(keys, vae.latents))
+      terms = elbo_terms(params, x, label, normal(keys, vae.latents), vae.encode(params, x, label))
       kl = terms['kl'].mean()
       spent = kl
       if settings.free_bits:
@@ -221,11 +222,37 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     total = jax.lax.fori_loop(0, chunks, add, jnp.full(len(x), -jnp.inf))
     return {'nats': total - math.log(chunks * _CHUNK), 'draws': jnp.full(len(x), chunks * _CHUNK)}
 
+  def amortisation(state, batch, keys) -> dict[str, PerExample]:
+    """ELBOs by what the encoder says of each image, and by that after steps along the gradient of the image's ELBO.
+
+    Kim et al. 2018 (arXiv:1802.02550), section 3: what is left out of a bound as one encoder serves all images.
+    """
+    streams = split_keys(keys, ('observe', 'steps', 'draws'))
+    x, label = observed(streams['observe'], batch), batch['label']
+    own = lambda name, i: normal(jax.vmap(lambda key: jax.random.fold_in(key, i))(streams[name]), vae.latents)
+    adam = optax.adam(_REFINING_LR)
+
+    def elbo(encoded, noise) -> PerExample:
+      terms = elbo_terms(state.params, x, label, noise, encoded)
+      return terms['log_likelihood'] - terms['kl']
+
+    def refine(i, carry):
+      encoded, opt = carry
+      updates, opt = adam.update(jax.grad(lambda e: -elbo(e, own('steps', i)).sum())(encoded), opt)
+      return optax.apply_updates(encoded, updates), opt
+
+    first = vae.encode(state.params, x, label)
+    refined, _ = jax.lax.fori_loop(0, _REFINING_STEPS, refine, (first, adam.init(first)))
+    of_draws = lambda encoded: jax.lax.map(lambda i: elbo(encoded, own('draws', i)), jnp.arange(_CHUNK)).mean(0)
+    steps = jnp.full(len(x), _REFINING_STEPS)
+    return {'encoder_nats': of_draws(first), 'refined_nats': of_draws(refined), 'steps': steps}
+
   def eval_step(state, batch, keys):
     """The ELBO of one draw, of unaugmented images, and its parts, per example, in nats and bits a dimension."""
     streams = split_keys(keys, ('observe', 'posterior'))
     x, label = observed(streams['observe'], batch), batch['label']
-    terms = elbo_terms(state.params, x, label, normal(streams['posterior'], vae.latents))
+    encoded = vae.encode(state.params, x, label)
+    terms = elbo_terms(state.params, x, label, normal(streams['posterior'], vae.latents), encoded)
     elbo, dims = terms['log_likelihood'] - terms['kl'], math.prod(spec.image_shape)
     return {
       'elbo_nats': elbo,
@@ -261,7 +288,9 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     'samples': samples,
     'samples_mixture': from_noise(lambda keys: normal(keys, mixture.COMPONENTS + vae.latents), of_mixture, fit=fit),
   }
-  return Task(init, train_step, eval_step, samplers, estimates={'iwae': Estimate(many_draws, settings.eval_images)})
+  estimates = {'iwae': many_draws, 'amortisation': amortisation}
+  estimates = {name: Estimate(compute, settings.eval_images) for name, compute in estimates.items()}
+  return Task(init, train_step, eval_step, samplers, estimates=estimates)
 
 
 def _check(config) -> None:
@@ -302,6 +331,7 @@ VAE = Definition(
     'posterior_means',
     'latents',
     'iwae',
+    'amortisation',
   ),
   ranges={
     'model.z_dim': Number(1),

@@ -39,11 +39,13 @@ class Evaluator:
     """All of `eval.metrics`, on the test split or on other images of the data set's classes."""
     state = jax.device_put(jax.device_get(state), jax.local_devices()[0])
     test, count = split or self._dataset.test, self._config.eval.samples
+    training = self._some_training_images(len(test.arrays['label']))
     run = Evaluated(
       settings=self._config.eval,
       outputs=functools.cache(lambda: self.outputs(state, test)),
-      train_outputs=functools.cache(lambda: self.outputs(state, self._some_training_images(len(test.arrays['label'])))),
+      train_outputs=functools.cache(lambda: self.outputs(state, training)),
       estimate=functools.partial(self._estimate, state, test),
+      train_estimate=functools.partial(self._estimate, state, training),
       samplers=tuple(self._task.samplers),
       samples=functools.cache(lambda name: np.concatenate(list(self.samples(state, count, None, name, self._labels)))),
       made_from_test=lambda name: _to_uint8(self._of_images(functools.partial(self._sample, name), state, test)),
@@ -117,9 +119,9 @@ class Evaluator:
     """What the task's `eval_step` says of every image."""
     return self._of_images(self._eval_step, state, split)
 
-  def _estimate(self, state: PyTree, test: Split, name: str) -> dict[str, Float[np.ndarray, 'n ...']]:
-    count = min(self._task.estimates[name].images, len(test.arrays['label']))
-    return self._of_images(self._estimates[name], state, test.take(np.arange(count)))
+  def _estimate(self, state: PyTree, split: Split, name: str) -> dict[str, Float[np.ndarray, 'n ...']]:
+    count = min(self._task.estimates[name].images, len(split.arrays['label']))
+    return self._of_images(self._estimates[name], state, split.take(np.arange(count)))
 
   def _of_images(self, function: Callable[..., PyTree], state: PyTree, split: Split) -> PyTree:
     """function(state, batch, keys) of every image."""
@@ -172,6 +174,28 @@ class Evaluator:
     batch = {'label': label} | self._fitted(sampler, state)
     images = np.asarray(jax.jit(made.generate)(state, batch, between.reshape(-1, *noise.shape[1:])))
     return images.reshape(_WALKS, _WALK_STEPS, *images.shape[1:])
+
+  def traversals(self, state: PyTree, sampler: str) -> Float[np.ndarray, 'latents steps h w c']:
+    """Images in [0, 1] of latents that are all at the prior's mean but one, which goes from -2.5 to 2.5.
+
+    That is in turn each of the eight whose posterior means vary most over training images. Raises InputError for a
+    sampler whose noise is not that of the latents.
+    """
+    size = jax.eval_shape(self._task.samplers[sampler].noise, _keys_of(self._keys.snapshot, np.arange(1))).shape[-1]
+    means = self.posterior_means(state, self._some_training_images(_FITTED))
+    if size != means.shape[1]:
+      raise InputError('sampler', sampler, 'its noise is not that of latents', 'leave --traverse out')
+    latents = np.argsort(-means.var(0))[:_WALKS]
+    noise = np.zeros((len(latents), _WALK_STEPS, size), np.float32)
+    for row, latent in zip(noise, latents):
+      row[:, latent] = np.linspace(-2.5, 2.5, _WALK_STEPS)
+    batch = {'label': np.zeros(noise.shape[0] * _WALK_STEPS, np.int32)}
+    images = np.asarray(jax.jit(self._task.samplers[sampler].generate)(state, batch, noise.reshape(-1, size)))
+    return images.reshape(*noise.shape[:2], *images.shape[1:])
+
+  def posterior_means(self, state: PyTree, split: Split | None = None) -> Float[np.ndarray, 'n z']:
+    """Of the test images, or others, by a task that has latents."""
+    return self.outputs(state, split or self._dataset.test)['posterior_means']
 
   def nearest(self, images: UInt8[np.ndarray, 'n h w c']) -> UInt8[np.ndarray, 'H W c']:
     """A grid of the first images, each above the training image that is nearest by `eval.features`."""
