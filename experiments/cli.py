@@ -41,6 +41,14 @@ def define_trained() -> tuple[flags.FlagHolder, flags.FlagHolder]:
   )
 
 
+def new_directory(output: str) -> pathlib.Path:
+  """Raises InputError unless it does not exist or is empty."""
+  path = pathlib.Path(output)
+  if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    raise InputError('output', str(path), 'exists and is not an empty directory', 'name a new --output')
+  return path
+
+
 def config_name() -> str:
   """configs/gan_mnist5k.py -> gan_mnist5k, configs/gan_mnist5k.py:ada -> gan_mnist5k-ada."""
   file, _, variant = flags.FLAGS['config'].config_filename.partition(':')

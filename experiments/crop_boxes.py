@@ -34,9 +34,8 @@ def main() -> None:
 
   from genaug.errors import InputError
 
-  images, annotations, output = (pathlib.Path(flag.value) for flag in (_IMAGES, _ANNOTATIONS, _OUTPUT))
-  if output.exists() and (not output.is_dir() or any(output.iterdir())):
-    raise InputError('output', str(output), 'exists and is not an empty directory', 'name a new --output')
+  images, annotations = pathlib.Path(_IMAGES.value), pathlib.Path(_ANNOTATIONS.value)
+  output = cli.new_directory(_OUTPUT.value)
   files, count = sorted(annotations.glob('*.xml')), 0
   if not files:
     raise InputError('annotations', str(annotations), 'holds no .xml file', 'name the directory of the annotations')

@@ -25,11 +25,9 @@ def main() -> None:
   from genaug.offline import codecs
   from genaug.training import figures
 
-  path, output = pathlib.Path(_INPUT.value), pathlib.Path(_OUTPUT.value)
+  path, output = pathlib.Path(_INPUT.value), cli.new_directory(_OUTPUT.value)
   if not path.is_file():
     raise InputError('input', str(path), 'no such file', 'name a file of experiments.compress')
-  if output.exists() and (not output.is_dir() or any(output.iterdir())):
-    raise InputError('output', str(output), 'exists and is not an empty directory', 'name a new --output')
   codec = codecs.of_run(pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value), _CHECKPOINT.value)
   images, names = codec.decompress(path.read_bytes(), tqdm)
   for image, name in zip(images, names, strict=True):

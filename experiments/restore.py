@@ -37,9 +37,7 @@ def main() -> None:
   from genaug.training import figures
   from genaug.training.experiment import trained
 
-  output, root = pathlib.Path(_OUTPUT.value), pathlib.Path(_INPUT.value)
-  if output.exists() and (not output.is_dir() or any(output.iterdir())):
-    raise InputError('output', str(output), 'exists and is not an empty directory', 'name a new --output')
+  output, root = cli.new_directory(_OUTPUT.value), pathlib.Path(_INPUT.value)
   if (_KIND.value == 'missing') != (_MASKS.value is not None):
     raise InputError('masks', _MASKS.value, f'of kind {_KIND.value!r}', '--masks=FOLDER with --kind=missing only')
   workdir, data_dir = pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value)

@@ -66,8 +66,10 @@ def main() -> None:
 
   output = pathlib.Path(_OUTPUT.value)
   to_array = output.suffix == '.npz'
-  if output.exists() and (to_array or not output.is_dir() or any(output.iterdir())):
-    raise InputError('output', str(output), 'exists and is not an empty directory', 'name a new --output')
+  if not to_array:
+    cli.new_directory(_OUTPUT.value)
+  elif output.exists():
+    raise InputError('output', str(output), 'exists', 'name a new --output')
   pictures = [flag.name for flag in (_NEAREST, _INTERPOLATE, _TRAVERSE, _MAP) if flag.value]
   if to_array and pictures:
     raise InputError('output', str(output), 'pictures need a directory', f'leave --{", --".join(pictures)} out')
