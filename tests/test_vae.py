@@ -13,7 +13,7 @@ from genaug.losses.likelihood import kl_to_standard_normal, normal_log_density
 from genaug.models import Spec, mixture
 from genaug.tasks.registry import TASKS
 from genaug.tasks.vae import model, posterior_of_noise
-from genaug.training import checks, dry_run
+from genaug.training import checks, dry_run, loop
 from genaug.training.evaluator import Evaluator
 from genaug.training.experiment import prepare
 from tests.conftest import tiny_config
@@ -217,3 +217,20 @@ def test_samples_of_the_mixture_are_where_training_images_are(data_dir):
   latents = mixture.draw(sampler.fit(outputs), _noise(1000, mixture.COMPONENTS + 3))
   np.testing.assert_allclose(latents.mean(0), outputs['latents'].mean(0), atol=0.2)
   assert latents.mean() > 3
+
+
+@pytest.mark.slow
+def test_a_collapse_is_called_so_and_what_is_advised_prevents_it(data_dir, tmp_path):
+  """A high learning rate from the first step on: the KL term is cheapest to lower."""
+  settings = {'optim__lr': 1e-2, 'train__steps': 200, 'train__checkpoint_every': 200, 'eval__metrics': ('latents',)}
+  off = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
+  said = {}
+  for warm_up in (0, 200):
+    config = tiny_config('vae', model__z_dim=8, model__width=8, vae__kl_warmup_steps=warm_up, **settings, **off)
+    lines = []
+    loop.train(prepare(config, data_dir, lambda _: None), tmp_path / f'{warm_up}', lines.append)
+    said[warm_up] = ' '.join(lines)
+  assert '0 of 8 latents active' in said[0]
+  assert 'the posterior has collapsed' in said[0]
+  assert 'vae.kl_warmup_steps' in said[0]
+  assert 'collapsed' not in said[200]
