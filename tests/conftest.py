@@ -95,6 +95,13 @@ EXTRA = {  # what runs are resumed and spread over devices with
 VARIANTS = {'r3': 'gan', 'resnet': 'gan', 'ladder': 'vae', 'vamp': 'vae'}
 
 
+@pytest.fixture(scope='module', autouse=True)
+def _forget_programs():
+  """Every compiled one takes memory maps, of which Linux lets a process have 65,530: all tests together are more."""
+  yield
+  jax.clear_caches()
+
+
 @pytest.fixture(scope='session')
 def data_dir(tmp_path_factory) -> pathlib.Path:
   """MNIST-5k, prepared once for the whole session."""

@@ -140,7 +140,8 @@ def test_a_draw_can_be_replayed_on_something_else():
   augmented = pipeline_of(1.0, 'affine', 'brightness', 'gaussian_noise')
   draw = draw_of(augmented, 5)
   first = augmented.apply(draw, {'image': images(1)[0]})['image']
-  np.testing.assert_array_equal(augmented(jax.random.key(5), {'image': images(1)[0]})['image'], first)
+  at_once = augmented(jax.random.key(5), {'image': images(1)[0]})['image']
+  np.testing.assert_allclose(at_once, first, rtol=1e-6)  # another program, with other last bits
   # As a record: numbers that are written down and read again.
   written = jax.tree.map(lambda x: x if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else np.asarray(x), draw)
   written = {name: tuple(sampled) for name, sampled in written.items()}

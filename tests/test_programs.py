@@ -182,7 +182,7 @@ def get_config():
   config = tiny_config('vae', train__steps=2, eval__metrics=('elbo',), eval__every=1)
   rows = {name: {'title': name.upper(), 'config': config.copy_and_resolve_references()} for name in ('b', 'a')}
   rows['a']['config'].optim.lr = 1e-4
-  table = {'title': 'a table', 'seeds': 2, 'order': ('b', 'a'), 'rows': rows}
+  table = {'title': 'a table', 'seeds': 1, 'order': ('b', 'a'), 'rows': rows}
   return ConfigDict({'order': ('table',), 'tables': {'table': table}}).lock()
 """
 
@@ -190,7 +190,7 @@ def get_config():
 def test_a_table_is_trained_row_by_row_and_never_twice(data_dir, tmp_path, forked):
   (tmp_path / 'study.py').write_text(STUDY)
   arguments = [f'--config={tmp_path / "study.py"}', f'--workdir={tmp_path / "runs"}', f'--data_dir={data_dir}']
-  first = forked('experiments.compare', *arguments, '--config.tables.table.seeds=1', '--rows=a')
+  first = forked('experiments.compare', *arguments, '--rows=a')
   assert first.returncode == 0, first.stderr
   whole = forked('experiments.compare', *arguments)
   assert whole.returncode == 0, whole.stderr
@@ -199,12 +199,11 @@ def test_a_table_is_trained_row_by_row_and_never_twice(data_dir, tmp_path, forke
   for name, row in content['rows'].items():
     assert row['title'] == name.upper()
     assert (row['config']['optim']['lr'] == 1e-4) == (name == 'a')
-    assert [run['seed'] for run in row['runs']] == [0, 1]
-    assert [[line['step'] for line in run['curve']] for run in row['runs']] == [[1], [1]]
-    mean = sum(run['eval/elbo_nats'] for run in row['runs']) / 2
-    assert row['summary']['eval/elbo_nats']['mean'] == pytest.approx(mean)
+    (run,) = row['runs']
+    assert (run['seed'], [line['step'] for line in run['curve']]) == (0, [1])
+    assert row['summary']['eval/elbo_nats']['mean'] == run['eval/elbo_nats']
   said = [line for line in whole.stdout.splitlines() if line.startswith('table, ')]
-  assert said == ['table, b, seed 0', 'table, b, seed 1', 'table, a, seed 1']
+  assert said == ['table, b, seed 0']
 
   other = forked('experiments.compare', *arguments, '--config.tables.table.rows.b.config.optim.lr=0.1')
   assert other.returncode == 2

@@ -19,7 +19,7 @@ from genaug.training.experiment import Experiment
 
 _SNAPSHOT = 64  # images in a grid at most; where each is shown beneath its source, half of them
 _WALKS, _WALK_STEPS = 8, 9
-_FITTED = 5000  # training images, at most, that a sampler is fitted to
+_FITTED, _FITTED_SNAPSHOT = 5000, 1000  # training images, at most, that a sampler is fitted to
 
 
 class Evaluator:
@@ -101,10 +101,10 @@ class Evaluator:
     arrays = (self._dataset.train if found.split == 'train' else self._dataset.test).arrays
     return {name: array[index % len(array)] for name, array in arrays.items()}
 
-  def _fitted(self, sampler: str, state: PyTree) -> dict[str, PyTree]:
+  def _fitted(self, sampler: str, state: PyTree, most: int = _FITTED) -> dict[str, PyTree]:
     """What a sampler needs to know of training images."""
     fit = self._task.samplers[sampler].fit
-    return {} if fit is None else {'fitted': fit(self.outputs(state, self._some_training_images(_FITTED)))}
+    return {} if fit is None else {'fitted': fit(self.outputs(state, self._some_training_images(most)))}
 
   def _turns(self, labels: np.ndarray | None, index: np.ndarray) -> Int[np.ndarray, ' b']:
     """Labels of samples of these numbers; without any, every class in turn."""
@@ -145,7 +145,7 @@ class Evaluator:
     for name, sampler in self._task.samplers.items():
       wide = 8 if sampler.source else columns(self._spec.num_classes)
       index = np.arange(_SNAPSHOT // 2 if sampler.source else wide * (_SNAPSHOT // wide))
-      batch = self._batch(name, index) | self._fitted(name, state)
+      batch = self._batch(name, index) | self._fitted(name, state, _FITTED_SNAPSHOT)
       images = np.asarray(self._sample(name, state, batch, _keys_of(self._keys.snapshot, index)))
       if sampler.source:
         images = figures.beside(batch[sampler.source] / np.float32(255), images)
