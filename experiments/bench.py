@@ -81,7 +81,7 @@ def main(table: str) -> None:
   elif table in ('restore', 'compress'):
     result = _use(table, output)
   elif table == 'autoencoder':
-    result = steps.of_pytorch('bounds').table(pathlib.Path(_DATA_DIR.value))
+    result = steps.of_pytorch(table, 'bounds').table(pathlib.Path(_DATA_DIR.value))
   else:
     result = getattr(steps, table.replace('-', '_'))(_ROUNDS.value, _STEPS.value)
   if output:

@@ -67,19 +67,19 @@ def ours(network: str, **settings) -> Callable[[int], None]:
   return run
 
 
-def of_pytorch(module: str):
+def of_pytorch(table: str, module: str):
   """A module of experiments.benchmarks that imports PyTorch. Raises InputError where that is not installed."""
   try:
     return importlib.import_module(f'experiments.benchmarks.{module}')
   except ImportError:
-    raise InputError('bench', module, 'the peer PyTorch is not installed', 'pip install torch') from None
+    raise InputError('bench', table, 'the peer PyTorch is not installed', 'pip install torch') from None
 
 
 def step(output: pathlib.Path | None, networks: list[str], threads: int, rounds: int, steps: int) -> dict:
   """Figures of each network, written to the output as they come; those that it has of other networks stay."""
   from genaug.training import workdir
 
-  torch_steps = of_pytorch('torch_steps')
+  torch_steps = of_pytorch('step', 'torch_steps')
 
   if steps % 4:
     problem = 'r3 computes its penalties every 4th step, and each block is to have its share'
