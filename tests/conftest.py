@@ -96,10 +96,12 @@ VARIANTS = {'r3': 'gan', 'resnet': 'gan', 'ladder': 'vae', 'vamp': 'vae'}
 
 
 @pytest.fixture(scope='module', autouse=True)
-def _forget_programs():
+def _room_for_programs():
   """Every compiled one takes memory maps, of which Linux lets a process have 65,530: all tests together are more."""
   yield
-  jax.clear_caches()
+  maps = pathlib.Path('/proc/self/maps')
+  if maps.exists() and maps.read_text().count('\n') > 40_000:
+    jax.clear_caches()
 
 
 @pytest.fixture(scope='session')
