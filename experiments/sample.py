@@ -90,10 +90,11 @@ def main() -> None:
   if samplers[name].source and (_INTERPOLATE.value or _TRAVERSE.value or _TRUNCATION.value != 1):
     problem = 'makes images from others, not from noise'
     raise InputError('sampler', name, problem, 'leave --interpolate, --traverse and --truncation out')
-  if (_TRAVERSE.value or _MAP.value) and 'posterior_means' not in TASKS[experiment.config.task].provides:
+  of_latents = _TRAVERSE.value or _MAP.value
+  if of_latents and 'posterior_means' not in TASKS[experiment.config.task].provides:
     raise InputError('task', experiment.config.task, 'has no latents of images', 'leave --traverse and --map out')
   labels = evaluator.labels_of(experiment, _CLASSES.value)
-  if samplers[name].source or samplers[name].fit or _NEAREST.value or _TRAVERSE.value or _MAP.value:
+  if samplers[name].source or samplers[name].fit or _NEAREST.value or of_latents:
     experiment, state = load()
   evaluate, key = evaluator.Evaluator(experiment, _TRUNCATION.value), jax.random.key(_SEED.value)
   images = np.concatenate(list(evaluate.samples(state, _COUNT.value, key, name, labels)))

@@ -243,13 +243,17 @@ class VaeEncoder(nn.Module):
     return *self.vector(low).chunk(2, -1), (high, low)
 
 
+def _from_vector() -> nn.Module:
+  hidden = nn.Linear(32, 256), nn.ReLU(), nn.Linear(256, 7 * 7 * 64), nn.ReLU()
+  return nn.Sequential(*hidden, *_unflatten(7, 64))
+
+
 class VaeDecoder(nn.Module):
   """(noise, what the encoder found) -> (logits, KL of each image)."""
 
   def __init__(self, blocks: int):
     super().__init__()
-    hidden = nn.Linear(32, 256), nn.ReLU(), nn.Linear(256, 7 * 7 * 64), nn.ReLU()
-    self.vector = nn.Sequential(*hidden, *_unflatten(7, 64))
+    self.vector = _from_vector()
     self.low = _residual(64, blocks)
     self.grow = nn.Sequential(nn.ConvTranspose2d(64, 32, 4, 2, 1), nn.ReLU(), _residual(32, blocks))
     self.pixels = nn.ConvTranspose2d(32, 1, 4, 2, 1)
@@ -288,8 +292,7 @@ class _Level(nn.Module):
 class LadderDecoder(nn.Module):
   def __init__(self):
     super().__init__()
-    hidden = nn.Linear(32, 256), nn.ReLU(), nn.Linear(256, 7 * 7 * 64), nn.ReLU()
-    self.vector = nn.Sequential(*hidden, *_unflatten(7, 64))
+    self.vector = _from_vector()
     self.low1, self.level1, self.low2 = _Residual(64), _Level(64), _Residual(64)
     self.grow = nn.Sequential(nn.ConvTranspose2d(64, 32, 4, 2, 1), nn.ReLU(), _Residual(32))
     self.level2, self.high, self.pixels = _Level(32), _Residual(32), nn.ConvTranspose2d(32, 1, 4, 2, 1)

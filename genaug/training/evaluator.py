@@ -39,13 +39,13 @@ class Evaluator:
     """All of `eval.metrics`, on the test split or on other images of the data set's classes."""
     state = jax.device_put(jax.device_get(state), jax.local_devices()[0])
     test, count = split or self._dataset.test, self._config.eval.samples
-    training = self._some_training_images(len(test.arrays['label']))
+    training = functools.cache(lambda: self._some_training_images(len(test.arrays['label'])))
     run = Evaluated(
       settings=self._config.eval,
       outputs=functools.cache(lambda: self.outputs(state, test)),
-      train_outputs=functools.cache(lambda: self.outputs(state, training)),
+      train_outputs=functools.cache(lambda: self.outputs(state, training())),
       estimate=functools.partial(self._estimate, state, test),
-      train_estimate=functools.partial(self._estimate, state, training),
+      train_estimate=lambda name: self._estimate(state, training(), name),
       samplers=tuple(self._task.samplers),
       samples=functools.cache(lambda name: np.concatenate(list(self.samples(state, count, None, name, self._labels)))),
       made_from_test=lambda name: _to_uint8(self._of_images(functools.partial(self._sample, name), state, test)),
