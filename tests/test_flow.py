@@ -19,7 +19,8 @@ from genaug.losses.flow import flow_matching, heun, interpolate, logit_normal_ti
 from genaug.metrics import Evaluated
 from genaug.metrics.registry import METRICS, describe
 from genaug.models import Spec
-from genaug.models.unet import GroupNorm, UNet, depth_to_space, levels, space_to_depth
+from genaug.models.norms import GroupNorm
+from genaug.models.unet import UNet, depth_to_space, levels, space_to_depth
 from genaug.tasks.registry import TASKS
 from genaug.training import loop
 from genaug.training.evaluator import Evaluator

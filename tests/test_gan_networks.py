@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from genaug.models import Spec, gan_layers, layers, spectral
+from genaug.models.norms import InstanceNorm
+from genaug.models.patch_gan import PatchDiscriminator
 from genaug.models.registry import NETWORKS
 from tests.conftest import tiny_config
 
@@ -136,3 +138,25 @@ def test_spectral_normalisation_divides_by_the_largest_singular_value():
   actual, expected = both(params)
   for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
     np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+@pytest.mark.parametrize('halvings', [1, 2])
+def test_a_patch_discriminator_judges_patches_of_the_size_it_says(halvings):
+  network = PatchDiscriminator(width=4, halvings=halvings, norm=False)
+  image = jax.random.normal(jax.random.key(0), (1, 48, 48, 3))
+  params = network.init(jax.random.key(1), image)
+  logits = network.apply(params, image)
+  assert logits.shape == (1, 48 // 2**halvings, 48 // 2**halvings)
+  middle = logits.shape[1] // 2
+  seen = jax.grad(lambda image: network.apply(params, image)[0, middle, middle])(image)
+  rows = np.flatnonzero(np.abs(seen).sum((0, 2, 3)))
+  assert rows[-1] - rows[0] + 1 == {1: 12, 2: 26}[halvings]
+
+
+def test_instance_norm_is_of_every_image_and_channel_with_its_style():
+  x = 3 + 2 * jax.random.normal(jax.random.key(0), (2, 5, 7, 3))
+  params = {'scale': jnp.array([[1.0, 1, 1], [2.0, 3, 4]]), 'bias': jnp.array([[0.0, 0, 0], [5.0, 6, 7]])}
+  normalised = (x - x.mean((1, 2), keepdims=True)) / np.sqrt(x.var((1, 2), keepdims=True) + 1e-5)
+  expected = jnp.stack([normalised[0] * params['scale'][1] + params['bias'][1], normalised[1]])
+  actual = InstanceNorm(styles=2).apply({'params': params}, x, jnp.array([1, 0]))
+  np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)

@@ -8,8 +8,9 @@ import scipy.special
 import scipy.stats
 
 from genaug.losses import likelihood as losses
-from genaug.losses.adversarial import ADVERSARIAL_LOSSES, lecam
+from genaug.losses.adversarial import ADVERSARIAL_LOSSES, lecam, two_players
 from genaug.losses.penalties import PENALTIES
+from genaug.losses.perceptual import gram, style_distance
 
 REAL, FAKE = np.array([-2.0, 0.0, 3.0, 40.0]), np.array([1.5, -0.5, 0.0, -40.0])
 D_REAL, D_FAKE = scipy.special.expit(REAL), scipy.special.expit(FAKE)
@@ -221,3 +222,36 @@ def test_bits_per_dim_of_the_uniform_distribution_is_eight():
   density = losses.bits_per_dim(jnp.array(0.0), dims, 'gaussian')  # density 1 on [0, 1]
   binary = losses.bits_per_dim(jnp.array(dims * np.log(2)), dims, 'bernoulli')
   np.testing.assert_allclose([discrete, density, binary], [8, 8, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize('name', ['least_squares', 'relativistic'])
+def test_each_player_moves_itself_alone(name):
+  """The gradients of the sum are those of either loss with the other player fixed."""
+  loss = ADVERSARIAL_LOSSES[name]
+  rng = np.random.default_rng(0)
+  real, fake, w = (jnp.array(rng.normal(size=shape), jnp.float32) for shape in ((3, 2, 2), (3, 2, 2), (2,)))
+  critic = lambda w, x: jnp.tanh(x * w[0] + w[1])
+
+  def both(w, fake):
+    d_loss, g_loss, _ = two_players(loss, critic, w, real, fake)
+    return (d_loss + g_loss).sum()
+
+  actual = jax.grad(both, (0, 1))(w, fake)
+  mean = lambda x: x.mean((1, 2)).sum()
+  np.testing.assert_allclose(
+    actual[0], jax.grad(lambda w: mean(loss(critic(w, real), critic(w, fake))[0]))(w), rtol=1e-5
+  )
+  np.testing.assert_allclose(
+    actual[1], jax.grad(lambda fake: mean(loss(critic(w, real), critic(w, fake))[1]))(fake), rtol=1e-5
+  )
+
+
+def test_style_is_what_channels_have_in_common_wherever_they_are():
+  rng = np.random.default_rng(0)
+  x, y = rng.normal(size=(2, 2, 4, 3, 5)).astype(np.float32)
+  expected = np.stack([image.reshape(12, 5).T @ image.reshape(12, 5) / 60 for image in x])
+  np.testing.assert_allclose(gram(x), expected, rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(gram(x[:, ::-1, ::-1]), gram(x), rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(
+    style_distance([x, y], [gram(y), gram(y)]), ((gram(x) - gram(y)) ** 2).sum((1, 2)), rtol=1e-4
+  )

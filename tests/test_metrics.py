@@ -11,8 +11,9 @@ from ml_collections import ConfigDict
 
 from genaug.data import sources
 from genaug.errors import InputError
-from genaug.metrics import distances, features, weights
+from genaug.metrics import distances, features
 from genaug.metrics.registry import METRICS
+from genaug.models import weights
 from genaug.study.intervals import mean_interval
 from genaug.tasks import Sampler
 from genaug.training import checks

@@ -19,9 +19,9 @@ from genaug.metrics import (
   memorisation,
   modes,
   neighbours,
-  weights,
 )
 from genaug.metrics.registry import METRICS, describe
+from genaug.models import weights
 from genaug.tasks import Sampler
 from genaug.training import checks, figures
 from genaug.training.evaluator import Evaluator

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 Logits = Float[Array, ' b']
+PerExample = Float[Array, ' b']
 
 
 class AdversarialLoss(NamedTuple):
@@ -93,3 +94,24 @@ ADVERSARIAL_LOSSES = {
   'wasserstein': AdversarialLoss(wasserstein, boundary=None),
   'relativistic': AdversarialLoss(relativistic, boundary=None),
 }
+
+
+def two_players(
+  loss: AdversarialLoss, critic: Callable[[PyTree, Array], Array], params: PyTree, real: Array, fake: Array
+) -> tuple[PerExample, PerExample, dict[str, PerExample]]:
+  """(discriminator's loss, generator's loss, what to log), means over the logits of an image.
+
+  The gradient of the first reaches `params` alone, that of the second `fake` alone: both may be summed.
+  critic(params, images) -> logits [b, ...].
+  """
+  per_image = lambda x: x.reshape(len(x), -1).mean(-1)
+  real_logits, fake_logits = critic(params, real), critic(params, jax.lax.stop_gradient(fake))
+  frozen = jax.lax.stop_gradient(params)
+  d_loss = per_image(loss(real_logits, fake_logits)[0])
+  g_loss = per_image(loss(jax.lax.stop_gradient(real_logits), critic(frozen, fake))[1])
+  logged = {
+    'd_real': per_image(real_logits),
+    'd_fake': per_image(fake_logits),
+    'd_accuracy': per_image(loss.accuracy(real_logits, fake_logits)),
+  }
+  return d_loss, g_loss, logged

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree, UInt8
 
-from genaug.metrics import Evaluated, Metric, Scores, features, networks, weights
+from genaug.metrics import Evaluated, Metric, Scores, features
+from genaug.models import imagenet, weights
 
 _COUNT = 64  # images, all pairs of which are compared
 Images = UInt8[np.ndarray, 'n h w c'] | Float[Array, 'n h w c']
@@ -23,13 +24,13 @@ def lpips(a: Images, b: Images, network: str = 'alexnet') -> Float[Array, ' n']:
   return apply(variables, scales, a, b)
 
 
-def _unit_taps(network: str, variables: PyTree, images: Images) -> networks.Taps:
+def _unit_taps(network: str, variables: PyTree, images: Images) -> imagenet.Taps:
   """Activations of length 1 at every position."""
-  found = networks.taps(network, variables, jnp.asarray(images, jnp.float32))
+  found = imagenet.taps(network, variables, jnp.asarray(images, jnp.float32))
   return [x / (jnp.linalg.norm(x, axis=-1, keepdims=True) + 1e-10) for x in found]
 
 
-def _between(scales: networks.Taps, a: networks.Taps, b: networks.Taps) -> Float[Array, ' n']:
+def _between(scales: imagenet.Taps, a: imagenet.Taps, b: imagenet.Taps) -> Float[Array, ' n']:
   products = (jnp.matmul((x - y) ** 2, scale, precision='highest') for x, y, scale in zip(a, b, scales))
   return sum(product.mean((1, 2, 3)) for product in products)
 
@@ -42,12 +43,12 @@ def _lpips(network: str):
   def apply(variables, scales, a, b):
     return _between(scales, _unit_taps(network, variables, a), _unit_taps(network, variables, b))
 
-  return apply, networks.variables(network), scales
+  return apply, imagenet.variables(network), scales
 
 
 @jax.jit
-def _all_pairs(variables: PyTree, scales: networks.Taps, images: Images) -> Float[Array, 'n n']:
-  found = _unit_taps('alexnet', variables, networks.resized(jnp.asarray(images, jnp.float32)))
+def _all_pairs(variables: PyTree, scales: imagenet.Taps, images: Images) -> Float[Array, 'n n']:
+  found = _unit_taps('alexnet', variables, imagenet.resized(jnp.asarray(images, jnp.float32)))
   return jax.lax.map(lambda one: _between(scales, [x[None] for x in one], found), found)
 
 

@@ -16,7 +16,8 @@ from jaxtyping import Float, Int, UInt8
 from ml_collections import ConfigDict
 
 from genaug.errors import InputError
-from genaug.metrics import Evaluated, Scores, inception, networks
+from genaug.metrics import Evaluated, Scores, inception
+from genaug.models import imagenet
 
 Features = Float[np.ndarray, 'n d']
 
@@ -31,9 +32,9 @@ class FeatureNetwork(NamedTuple):
 @functools.cache
 def _pooled(network: str, label: str) -> FeatureNetwork:
   apply = jax.jit(
-    lambda variables, images: networks.taps(network, variables, networks.resized(images))[-1].mean((1, 2))
+    lambda variables, images: imagenet.taps(network, variables, imagenet.resized(images))[-1].mean((1, 2))
   )
-  variables = networks.variables(network)
+  variables = imagenet.variables(network)
   return FeatureNetwork(label, lambda images: apply(variables, images.astype(jnp.float32)))
 
 

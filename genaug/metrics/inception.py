@@ -23,7 +23,7 @@ from jax import lax
 from jaxtyping import Array, Float, PyTree
 
 from genaug.errors import InputError
-from genaug.metrics import networks
+from genaug.models import imagenet
 
 LABEL = 'inception-v3 pool3'
 _NAMES = {  # of Flax -> of PyTorch
@@ -181,7 +181,7 @@ def extractor(path: str) -> Callable[[np.ndarray], Float[Array, 'b 2048']]:
 
   @jax.jit
   def features(variables, images):
-    x = networks.rgb(images.astype(jnp.float32))
+    x = imagenet.rgb(images.astype(jnp.float32))
     x = jax.image.resize(x, (len(x), 299, 299, 3), 'bilinear', antialias=False)
     return InceptionV3().apply(variables, x / 127.5 - 1)
 

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from genaug.metrics import Evaluated, Metric, Scores, networks, weights
+from genaug.metrics import Evaluated, Metric, Scores
 from genaug.metrics.diversity import lpips
+from genaug.models import imagenet, weights
 
 _WINDOW, _SIGMA = 11, 1.5
 _COUNT = 1000  # images, at most, whose LPIPS is taken
@@ -63,7 +64,7 @@ def _ssim(a: Float[Array, 'n h w c'], b: Float[Array, 'n h w c']) -> Float[Array
 
 def mean_lpips(images: Images, references: Images) -> float:
   """Mean perceptual distance (AlexNet) of pairs, resized to 64x64."""
-  resized = lambda x: networks.resized(jnp.asarray(x, jnp.float32))
+  resized = lambda x: imagenet.resized(jnp.asarray(x, jnp.float32))
   found = [lpips(resized(a), resized(b)) for a, b in zip(_parts(images), _parts(references), strict=True)]
   return float(np.concatenate(found).mean(dtype=np.float64))
 

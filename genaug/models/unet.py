@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from genaug.models import ImageShape, Network, Spec, settings
 from genaug.models.layers import Conv3x3, ConvDown, ConvUp
+from genaug.models.norms import GroupNorm
 
 _FREQUENCIES = 16  # of the features of time
 _HEAD = 64  # channels of an attention head
@@ -150,25 +151,6 @@ class _Attention(nn.Module):
 def _norm(x, dtype):
   channels = x.shape[-1]  # at least 4 in a group: normalising one alone would lose what it says of the whole image
   return GroupNorm(min(32, math.gcd(channels, max(1, channels // 4))), dtype=dtype)(x)
-
-
-class GroupNorm(nn.Module):
-  """Flax's, spelled as one scale and one shift for every channel of an image: half the time on CPU."""
-
-  groups: int
-  dtype: jnp.dtype
-
-  @nn.compact
-  def __call__(self, x: Float[Array, 'b h w c']) -> Float[Array, 'b h w c']:
-    shape = (self.groups, x.shape[-1] // self.groups)
-    scale = self.param('scale', nn.initializers.ones, x.shape[-1:]).reshape(shape)
-    bias = self.param('bias', nn.initializers.zeros, x.shape[-1:]).reshape(shape)
-    of_group = lambda x: x.mean((1, 2)).reshape(-1, *shape).mean(-1, keepdims=True)  # [b, groups, 1]
-    x = x.astype(jnp.float32)
-    mean, square = of_group(x), of_group(x**2)
-    scale = scale * jax.lax.rsqrt(jnp.maximum(square - mean**2, 0) + 1e-5)
-    scale, shift = (value.reshape(-1, 1, 1, x.shape[-1]) for value in (scale, bias - mean * scale))
-    return (x * scale + shift).astype(self.dtype)
 
 
 def _time_features(t):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from genaug.models.layers import Conv3x3, ConvDown, ConvUp, stages
-from genaug.models.unet import GroupNorm
+from genaug.models.norms import GroupNorm
 
 Map = Float[Array, 'b side side n']
 Outputs = Float[Array, 'b h w n']

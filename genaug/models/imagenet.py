@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PyTree
 
-from genaug.metrics import weights
+from genaug.models import weights
 
 SIDE = 64
 """Pixels to which images are resized."""

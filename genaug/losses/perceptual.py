@@ -1,0 +1,25 @@
+"""How far images are apart by the activations of a network that was trained on other images."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Taps = Sequence[Float[Array, 'b h w c']]
+
+
+def feature_distance(a: Float[Array, 'b h w c'], b: Float[Array, 'b h w c']) -> Float[Array, ' b']:
+  """Mean squared difference of activations: Johnson et al. 2016 (arXiv:1603.08155), eq. 2."""
+  return ((a - b) ** 2).mean((1, 2, 3))
+
+
+def gram(x: Float[Array, 'b h w c']) -> Float[Array, 'b c c']:
+  """Products of channels, averaged over pixels and divided by the number of channels: Johnson et al. 2016, eq. 3."""
+  b, h, w, c = x.shape
+  x = x.reshape(b, h * w, c)
+  return jnp.einsum('bnc,bnd->bcd', x, x) / (h * w * c)
+
+
+def style_distance(a: Taps, grams: Sequence[Float[Array, 'b c c']]) -> Float[Array, ' b']:
+  """Squared Frobenius norms of differences of Gram matrices, summed over layers: Johnson et al. 2016, eq. 4."""
+  return sum(((gram(x) - other) ** 2).sum((1, 2)) for x, other in zip(a, grams, strict=True))
