@@ -26,13 +26,15 @@ def augment_off() -> ConfigDict:
 def get_config() -> ConfigDict:
   # fmt: off
   c = ConfigDict()
-  c.task = ''                           # set by configs/families: gan | vae | fsq | flow | hyperprior | classify
+  c.task = ''                           # set by configs/families: gan | vae | fsq | flow | hyperprior | pix2pix | cut
+                                        # | cyclegan | classify
   c.seed = 0                            # of initialisation, batches, augmentation and latents
   c.dtype = 'float32'                   # networks compute in float32 | bfloat16; parameters stay float32
 
   c.data = ConfigDict()
   c.data.name = 'mnist5k'               # mnist5k | stacked_mnist | fashion_mnist | emoji64/google | emoji64/twitter
-                                        # | image_folder or any name of TFDS
+                                        # | image_folder or any name of TFDS; with targets also image_pairs and
+                                        # emoji64/google_to_twitter
   c.data.train_split = 'train'          # TFDS split; slices such as train[:1000] are fine
   c.data.test_split = 'test'            # TFDS split the evaluation compares with; '' is none: the training images again
   c.data.per_class = 0                  # training images of each class, drawn by subset_seed; 0 is all
@@ -63,7 +65,8 @@ def get_config() -> ConfigDict:
 
   c.model = ConfigDict()
   c.model.network = ''                  # of genaug/models/registry.py: dcgan | resnet | r3 | unet | conv_vae |
-                                        # resnet_vae | ladder_vae | fsq | hyperprior | cnn | resnet20 | wrn16_4
+                                        # resnet_vae | ladder_vae | fsq | hyperprior | unet_translator |
+                                        # resnet_translator | cnn | resnet20 | wrn16_4
   c.model.width = 64                    # channels of the widest-resolution layer; doubles with every halving
   c.model.conditional = False           # tell generative networks the class label
 
@@ -96,7 +99,8 @@ def get_config() -> ConfigDict:
                                         # (those told the class), modes (stacked_mnist), discriminator (gan),
                                         # elbo (vae, fsq), reconstruction (vae, fsq, hyperprior), iwae, amortisation
                                         # and latents (vae), codes (fsq), held_out (flow), rate_distortion (hyperprior),
-                                        # accuracy (classify); the best checkpoint is the first one's
+                                        # translation (pix2pix, cut, cyclegan), accuracy (classify); the best
+                                        # checkpoint is the first one's
   c.eval.features = 'alexnet'           # that images are compared by: alexnet | vgg16 | inception (then it is the FID)
                                         # or package.module:function of your own, uint8 [b, h, w, c] -> [b, d]
   c.eval.inception_weights = ''         # .npz of them, see genaug/metrics/inception.py

@@ -1,12 +1,16 @@
 """What tests share: prepared digits, tiny configs, and programs run as a user runs them."""
 
+import atexit
+import functools
 import io
 import json
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Collection, Iterable
 
 import jax
@@ -21,8 +25,10 @@ from configs import (
   fsq_mnist5k,
   gan_mnist5k,
   hyperprior_own_images,
+  translate_own_images,
   vae_mnist5k,
 )
+from configs.families import translation
 from genaug.data import sources
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -55,6 +61,7 @@ MODULES = {
   'fsq': fsq_mnist5k,
   'flow': flow_mnist5k,
   'hyperprior': hyperprior_own_images,
+  **dict.fromkeys(translation.METHODS, translate_own_images),
   'classify': classify_mnist5k,
 }
 PLAIN = {'model.conditional': False, 'optim.lr': 2e-4, 'optim.schedule': 'constant'}  # of a GAN, unless a test says so
@@ -93,6 +100,7 @@ EXTRA = {  # what runs are resumed and spread over devices with
 }
 # That whole runs are tested of, beside the tasks as they are.
 VARIANTS = {'r3': 'gan', 'resnet': 'gan', 'ladder': 'vae', 'vamp': 'vae'}
+RUNS = ('vae', 'gan', 'flow', 'fsq', 'hyperprior', *translation.METHODS, *VARIANTS)
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -141,13 +149,35 @@ def slow_but(fast: Collection[str], names: Iterable[str]) -> list:
 
 def tiny_config(task: str, **overrides):
   """A config that trains in milliseconds; overrides spell dots as double underscores."""
-  config = MODULES[task].get_config()
+  config = MODULES[task].get_config(*([task] if task in translation.METHODS else []))
   if task == 'gan':
     config.update_from_flattened_dict(PLAIN)
-  if task == 'hyperprior':
-    config.data.name = 'mnist5k'  # its config is of a folder of photographs
+  config.update_from_flattened_dict(own_data(task))
   config.update_from_flattened_dict(_tiny(overrides))
   return config
+
+
+def own_data(task: str) -> dict[str, object]:
+  """Of tasks whose config is of folders of images."""
+  if task == 'hyperprior':
+    return {'data.name': 'mnist5k'}
+  small = {'data.folder': str(_folder_of_pairs()), 'data.image_size': 16, 'model.d_width': 4, 'model.blocks': 1}
+  return small if task in translation.METHODS else {}
+
+
+@functools.cache
+def _folder_of_pairs() -> pathlib.Path:
+  """Images of 16x16 pixels and, as targets, the same with red and blue exchanged."""
+  root, rng = pathlib.Path(tempfile.mkdtemp()), np.random.default_rng(0)
+  atexit.register(shutil.rmtree, root)
+  for split, count in (('train', 24), ('test', 12)):
+    for side in 'AB':
+      (root / f'{split}{side}').mkdir()
+    for i in range(count):
+      pixels = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
+      for side, shown in (('A', pixels), ('B', pixels[..., ::-1])):
+        (root / f'{split}{side}' / f'{i:02d}.png').write_bytes(png(np.ascontiguousarray(shown)))
+  return root
 
 
 def tiny_flags(**overrides) -> list[str]:

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT, VARIANTS, environment, free_port, program, slow_but, tiny_flags
+from tests.conftest import ROOT, RUNS, environment, free_port, program, slow_but, tiny_flags
 
 
 def _three_steps(task, data_dir, output, devices=1, *distributed):
@@ -26,7 +26,7 @@ def _assert_close(a, b):
     np.testing.assert_allclose(a[name], b[name], atol=1e-5, rtol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize('task', slow_but(('vae',), ('vae', 'gan', 'flow', 'fsq', 'classify', *VARIANTS)))
+@pytest.mark.parametrize('task', slow_but(('vae',), (*RUNS, 'classify')))
 def test_one_device_and_two_agree(task, data_dir, tmp_path):
   one = _three_steps(task, data_dir, tmp_path / 'one.npz')
   two = _three_steps(task, data_dir, tmp_path / 'two.npz', 2)

@@ -130,10 +130,13 @@ class FashionMnistFiles(tfds.core.GeneratorBasedBuilder, skip_registration=True)
 
 
 class Emoji64(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """3,786 emoji, 64x64 on white, alpha as mask, from npm's emoji-datasource-{google,twitter}."""
+  """3,786 emoji, 64x64 on white, alpha as mask, from npm's emoji-datasource-{google,twitter}.
+
+  `google_to_twitter` has those that both have drawn, the other's as target.
+  """
 
   VERSION = tfds.core.Version('16.0.0')
-  BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=v) for v in ('google', 'twitter')]  # noqa: RUF012
+  BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=v) for v in ('google', 'twitter', 'google_to_twitter')]  # noqa: RUF012
   MANUAL_DOWNLOAD_INSTRUCTIONS = 'python -m experiments.prepare --dataset emoji64/<config>'
   CATEGORIES = (
     'Smileys & Emotion', 'People & Body', 'Animals & Nature', 'Food & Drink', 'Travel & Places',
@@ -141,42 +144,51 @@ class Emoji64(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   )  # fmt: skip
 
   def _info(self) -> tfds.core.DatasetInfo:
+    target = {'target': tfds.features.Image(shape=(64, 64, 3), dtype=np.uint8)} if len(self._vendors) > 1 else {}
     return dataset_info(
       self,
       (64, 64, 3),
       tfds.features.ClassLabel(names=self.CATEGORIES),
+      **target,
       mask=tfds.features.Image(shape=(64, 64, 1), dtype=np.uint8),
       subcategory=tfds.features.Text(),
       name=tfds.features.Text(),
       skin=tfds.features.Text(),
     )
 
+  @property
+  def _vendors(self) -> list[str]:
+    return self.builder_config.name.split('_to_')
+
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
-    vendor = self.builder_config.name
-    tarball = _manual_dir(dl_manager) / f'emoji-datasource-{vendor}-{self.VERSION}.tgz'
-    remedy = f'python -m experiments.prepare --dataset emoji64/{vendor}'
-    if not tarball.is_file():
-      raise InputError('data.name', f'emoji64/{vendor}', f'{tarball} is missing', remedy)
-    try:
-      emoji, pngs = _read_emoji_tarball(tarball, vendor)
-    except (tarfile.TarError, OSError, EOFError, zlib.error, KeyError, ValueError) as e:
-      problem = f'{tarball} is damaged ({type(e).__name__}: {e})'
-      raise InputError('data.name', f'emoji64/{vendor}', problem, f'delete it, then {remedy}') from e
+    found = [self._read(_manual_dir(dl_manager), vendor) for vendor in self._vendors]
     # By base emoji: the skin tones of one hand must not straddle the split.
-    emoji = sorted(emoji, key=lambda e: e['unified'])
+    emoji, pngs = sorted(found[0][0], key=lambda e: e['unified']), [pngs for _, pngs in found]
     return {
       'train': self._generate_examples([e for k, e in enumerate(emoji) if k % 10 != 9], pngs),
       'test': self._generate_examples(emoji[9::10], pngs),
     }
 
-  def _generate_examples(self, emoji: list[dict], pngs: dict[str, bytes]) -> Examples:
+  def _read(self, downloads: pathlib.Path, vendor: str) -> tuple[list[dict], dict[str, bytes]]:
+    tarball = downloads / f'emoji-datasource-{vendor}-{self.VERSION}.tgz'
+    name = f'emoji64/{self.builder_config.name}'
+    remedy = f'python -m experiments.prepare --dataset {name}'
+    if not tarball.is_file():
+      raise InputError('data.name', name, f'{tarball} is missing', remedy)
+    try:
+      return _read_emoji_tarball(tarball, vendor)
+    except (tarfile.TarError, OSError, EOFError, zlib.error, KeyError, ValueError) as e:
+      problem = f'{tarball} is damaged ({type(e).__name__}: {e})'
+      raise InputError('data.name', name, problem, f'delete it, then {remedy}') from e
+
+  def _generate_examples(self, emoji: list[dict], pngs: list[dict[str, bytes]]) -> Examples:
     for base in progress(emoji, unit=' emoji'):
       variants = {'': base, **base.get('skin_variations', {})}
       for skin, variant in variants.items():
-        if variant['image'] not in pngs:  # not every vendor draws every emoji
+        if any(variant['image'] not in drawn for drawn in pngs):  # not every vendor draws every emoji
           continue
-        with Image.open(io.BytesIO(pngs[variant['image']])) as image:
-          rgba = image.convert('RGBA')
+        rgba, *others = (_rgba(drawn[variant['image']]) for drawn in pngs)
+        target = {'target': encode(np.asarray(image_file.on_white(others[0])))} if others else {}
         example = {
           'image': encode(np.asarray(image_file.on_white(rgba))),
           'mask': encode(np.asarray(rgba.getchannel('A'))[..., None]),
@@ -185,7 +197,12 @@ class Emoji64(tfds.core.GeneratorBasedBuilder, skip_registration=True):
           'name': base['short_name'],
           'skin': skin,
         }
-        yield variant['image'], example
+        yield variant['image'], example | target
+
+
+def _rgba(png: bytes) -> Image.Image:
+  with Image.open(io.BytesIO(png)) as image:
+    return image.convert('RGBA')
 
 
 def read_mnist5k() -> tuple[UInt8[np.ndarray, '5000 28 28 1'], UInt8[np.ndarray, '5000']]:

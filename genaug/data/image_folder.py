@@ -161,15 +161,8 @@ def image_folder_config(
   bits: int = 0,
 ) -> ImageFolderConfig:
   """Config whose name hashes the settings and every file's name, size and time: changes are prepared anew."""
-  if image_size < 1:
-    raise InputError('data.image_size', image_size, 'not a size in pixels', 'for example 64')
-  if channels not in (1, 3):
-    raise InputError('data.channels', channels, 'images have 1 or 3 channels', 'set 1 (grey) or 3 (colour)')
-  if not 0 < test_fraction < 1:
-    raise InputError('data.test_fraction', test_fraction, 'not inside (0, 1)', 'for example 0.2')
+  check_settings(root, image_size, channels, test_fraction)
   image_file.check_bits(bits)
-  if not root:
-    raise InputError('data.folder', root, 'names no folder', '--config.data.folder=PATH')
   path = pathlib.Path(root).expanduser().resolve()
   settings = {
     'image_size': image_size,
@@ -186,6 +179,18 @@ def image_folder_config(
   digest = hashlib.sha256(hashed.encode()).hexdigest()[:12]
   name = f'{re.sub(r"[^A-Za-z0-9_]", "_", path.name)}-{digest}'
   return ImageFolderConfig(name=name, folder=path, found=found, **settings)
+
+
+def check_settings(root: str, image_size: int, channels: int, test_fraction: float) -> None:
+  """Raises InputError for what these keys of `config.data` can't be."""
+  if image_size < 1:
+    raise InputError('data.image_size', image_size, 'not a size in pixels', 'for example 64')
+  if channels not in (1, 3):
+    raise InputError('data.channels', channels, 'images have 1 or 3 channels', 'set 1 (grey) or 3 (colour)')
+  if not 0 < test_fraction < 1:
+    raise InputError('data.test_fraction', test_fraction, 'not inside (0, 1)', 'for example 0.2')
+  if not root:
+    raise InputError('data.folder', root, 'names no folder', '--config.data.folder=PATH')
 
 
 def _identities(decoded: list[_Decoded]) -> list[bytes]:

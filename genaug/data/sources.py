@@ -22,7 +22,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from tensorflow_datasets.proto import tf_example_pb2
 
-from genaug.data import builders, image_folder, subsets
+from genaug.data import builders, image_folder, pairs, subsets
 from genaug.errors import InputError
 
 BUILDERS: dict[str, Callable[[ml_collections.ConfigDict, pathlib.Path], tfds.core.DatasetBuilder]] = {
@@ -31,6 +31,7 @@ BUILDERS: dict[str, Callable[[ml_collections.ConfigDict, pathlib.Path], tfds.cor
   'fashion_mnist': lambda config, data_dir: builders.FashionMnistFiles(data_dir=data_dir),
   'emoji64/google': lambda config, data_dir: builders.Emoji64(data_dir=data_dir, config='google'),
   'emoji64/twitter': lambda config, data_dir: builders.Emoji64(data_dir=data_dir, config='twitter'),
+  'emoji64/google_to_twitter': lambda config, data_dir: builders.Emoji64(data_dir=data_dir, config='google_to_twitter'),
   'image_folder': lambda config, data_dir: image_folder.ImageFolder(
     data_dir=data_dir,
     config=image_folder.image_folder_config(
@@ -41,6 +42,17 @@ BUILDERS: dict[str, Callable[[ml_collections.ConfigDict, pathlib.Path], tfds.cor
       config.skip_broken,
       config.load_truncated,
       config.bits,
+    ),
+  ),
+  'image_pairs': lambda config, data_dir: pairs.ImagePairs(
+    data_dir=data_dir,
+    config=pairs.image_pairs_config(
+      config.folder,
+      config.get('target_folder', ''),
+      config.get('paired', True),
+      config.image_size,
+      config.channels,
+      config.test_fraction,
     ),
   ),
 }
@@ -54,7 +66,7 @@ CHUNK = 256  # records a thread reads and decodes at a time; one by one costs 80
 
 
 class Split(NamedTuple):
-  """uint8 'image' [n, h, w, c], int32 'label' [n]; uint8 'mask' [n, h, w, 1] where there is one."""
+  """uint8 'image' [n, h, w, c], int32 'label' [n]; uint8 'target' [n, h, w, c] and 'mask' [n, h, w, 1] where given."""
 
   arrays: dict[str, np.ndarray]
 
@@ -77,6 +89,7 @@ class Dataset(NamedTuple):
   test: Split
   class_names: tuple[str, ...]
   prepared: str = ''  # where its records are, below the data_dir
+  paired: bool = True  # whether the target of a test image shows the same
 
   @property
   def image_shape(self) -> tuple[int, int, int]:
@@ -148,10 +161,15 @@ def load(
     test = _read_split(builder, features, config.name, 'data.test_split', config.test_split)
   else:
     test = train
+  paired = config.get('paired', True)
+  if not paired and 'target' in train.arrays:
+    shuffled = train.arrays['target'][pairs.unpaired(len(rows), config.subset_seed)]
+    train = Split({**train.arrays, 'target': shuffled})
   if train.arrays['image'].shape[1:] != test.arrays['image'].shape[1:]:
     raise _unequal(config.name, train.arrays['image'][0], test.arrays['image'][0])
   where = builder.data_path.relative_to(data_dir) if builder.data_path.is_relative_to(data_dir) else ''
-  return Dataset(config.name, train, test, _class_names(features), str(where))
+  known = paired or config.name != 'image_pairs'
+  return Dataset(config.name, train, test, _class_names(features), str(where), known)
 
 
 def expected(
@@ -267,7 +285,7 @@ def _cannot_prepare(name: str, error: ImportError) -> InputError:
 
 
 def _check_features(name: str, builder: tfds.core.DatasetBuilder) -> dict[str, object]:
-  features = {k: v for k, v in builder.info.features.items() if k in ('image', 'label', 'mask')}
+  features = {k: v for k, v in builder.info.features.items() if k in ('image', 'label', 'mask', 'target')}
   if not _is_8_bit(features.get('image')):
     problem = f"has no 8-bit feature 'image', but {', '.join(sorted(builder.info.features))}"
     raise InputError('data.name', name, problem, 'choose an image data set')
@@ -298,7 +316,7 @@ def _read_split(
     remedy = f'delete {builder.data_dir}, or choose another data_dir: it is prepared anew'
     raise InputError('data.name', name, 'is prepared in another format than array_record', remedy) from e
 
-  images = [k for k in ('image', 'mask') if k in features]
+  images = [k for k in ('image', 'mask', 'target') if k in features]
   first = _parse(source[0], features)
   arrays = {k: np.empty((size, *first[k].shape), np.uint8) for k in images}
   arrays['label'] = np.zeros(size, np.int32)

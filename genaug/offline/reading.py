@@ -136,6 +136,31 @@ def exact_images(
   return images, names
 
 
+def squares(
+  root: folder.Path, shape: tuple[int, int, int]
+) -> tuple[UInt8[np.ndarray, 'n h w c'], list[str], folder.Skipped]:
+  """All images of a folder cropped to the central square and resized, as for training; their names as PNG files.
+
+  And the files that are left out. Raises InputError where none can be read, and where two would become one file.
+  """
+  items, skipped = folder.contents(root)
+  images, names = [], []
+  for item in builders.progress(items, desc='reading'):
+    try:
+      images.append(image_file.read_square(item.image, shape[0], shape[2]))
+    except image_file.UnreadableError as error:
+      skipped[item.image] = str(error)
+      continue
+    names.append(str(PurePosixPath(item.name).with_suffix('.png')))
+  twice = [name for name, count in Counter(names).items() if count > 1]
+  if twice or not images:
+    problem = f'several files would become {folder.printable(twice[0])}' if twice else 'none of its images can be read'
+    raise InputError(
+      'input', str(root), problem + folder.summary(skipped, root), 'a folder of images, each of its own name'
+    )
+  return np.stack(images), names, skipped
+
+
 def say_skipped(skipped: folder.Skipped, root: folder.Path) -> int:
   """Lists what is left out; returns the exit status: 1 where it may be images that somebody misses."""
   missed = folder.missed(skipped)

@@ -43,7 +43,8 @@ class Sampler(NamedTuple):
 
   sample: Callable[[TrainState, Batch, Keys], Float[Array, 'b h w c']]  # images in [0, 1]
   source: str = ''  # the entry of the batch that an image is made from and shown beneath; '' if it is made from noise
-  split: str = 'test'  # where that entry is taken from: train | test
+  truth: str = ''  # the entry that is shown below, what it should be
+  split: str = 'test'  # where these entries are taken from: train | test
   noise: Callable[[Keys], Float[Array, 'b ...']] | None = None  # otherwise, what it is made from,
   generate: Callable[[TrainState, Batch, Float[Array, 'b ...']], Float[Array, 'b h w c']] | None = None  # and how
   fit: Callable[[dict[str, Float[Array, 'n ...']]], PyTree] | None = None  # of what eval_step says of training images,

@@ -88,7 +88,7 @@ def check_config(config: ConfigDict) -> None:
 def check_model(config: ConfigDict, image_shape: ImageShape, classes: int) -> None:
   """Whether the model and the augmentation fit images of that shape, of so many classes. Raises InputError."""
   height, _, channels = image_shape
-  own = config.data.name == 'image_folder'
+  own = config.data.name in ('image_folder', 'image_pairs')
   try:
     NETWORKS[config.model.network].check(config.model, image_shape)
   except ValueError as error:
@@ -122,6 +122,9 @@ def check_data(config: ConfigDict, dataset: Dataset) -> None:
         problem = f'holds {count} images, and {name} needs {least}'
         remedy = f'more images, for image_folder a larger data.test_fraction, or eval.metrics without {name}'
         raise InputError(key, ranges.get(config, key), problem, remedy)
+  if missing := set(TASKS[config.task].inputs) - set(dataset.train.arrays):
+    problem = f'its images have no {min(missing)}, which task {config.task!r} reads'
+    raise InputError('data.name', config.data.name, problem, 'such as image_pairs: two folders, or trainA, trainB, ...')
   check_model(config, dataset.image_shape, dataset.num_classes)
 
 

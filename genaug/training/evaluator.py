@@ -53,6 +53,7 @@ class Evaluator:
       train=self._dataset.train.arrays,
       test=test.arrays,
       split=self._split,
+      paired=self._dataset.paired,
       class_names=self._dataset.class_names,
       cache=self._cache if split is None else {},
       generated={},
@@ -125,8 +126,8 @@ class Evaluator:
 
   def _of_images(self, function: Callable[..., PyTree], state: PyTree, split: Split) -> PyTree:
     """function(state, batch, keys) of every image."""
-    arrays, size = split.arrays, self._config.eval.batch_size
-    count = len(arrays['label'])
+    arrays, count = split.arrays, len(split.arrays['label'])
+    size = min(self._config.eval.batch_size, count)
     parts = []
     for first in range(0, count, size):
       rows = np.arange(first, first + size) % count  # the last batch is filled up, and the filling not counted
@@ -134,6 +135,13 @@ class Evaluator:
       found = function(state, batch, _keys_of(self._keys.eval, rows))
       parts.append(jax.tree.map(lambda value: np.asarray(value)[: count - first], found))  # noqa: B023
     return jax.tree.map(lambda *values: np.concatenate(values), *parts)
+
+  def made_from(
+    self, state: PyTree, sampler: str, images: UInt8[np.ndarray, 'n h w c']
+  ) -> UInt8[np.ndarray, 'n h w c']:
+    """What a sampler that has a source makes of images of the data set's shape."""
+    split = Split({self._task.samplers[sampler].source: images, 'label': np.zeros(len(images), np.int32)})
+    return _to_uint8(self._of_images(functools.partial(self._sample, sampler), jax.device_get(state), split))
 
   def snapshot(self, state: PyTree) -> tuple[dict[str, UInt8[np.ndarray, 'H W c']], dict[str, float]]:
     """(pictures, diversity): a grid of every sampler's images, of the same keys each time, beneath any sources.
@@ -148,7 +156,8 @@ class Evaluator:
       batch = self._batch(name, index) | self._fitted(name, state, _FITTED_SNAPSHOT)
       images = np.asarray(self._sample(name, state, batch, _keys_of(self._keys.snapshot, index)))
       if sampler.source:
-        images = figures.beside(batch[sampler.source] / np.float32(255), images)
+        shown = [batch[name] / np.float32(255) for name in (sampler.source, sampler.truth) if name]
+        images = figures.beside(shown[0], images, *shown[1:])
       else:
         diversity[f'diversity/{name}'] = mean_distance(images) / max(self._real_distance, 1e-6)
       grids[name] = figures.grid(images, wide)

@@ -35,8 +35,8 @@ def _picture(image: UInt8[np.ndarray, 'h w c']) -> Image.Image:
   return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
 
-def beside(top: Float[np.ndarray, 'n h w c'], bottom: Float[np.ndarray, 'n h w c'], columns: int = 8):
-  """Rows of `top` and `bottom` in turn, for originals above their reconstructions; white where a row is not full."""
-  padding = ((0, -len(top) % columns), (0, 0), (0, 0), (0, 0))
-  rows = [np.pad(x, padding, constant_values=1).reshape(-1, columns, *x.shape[1:]) for x in (top, bottom)]
-  return np.stack(rows, axis=1).reshape(-1, *top.shape[1:])
+def beside(*images: Float[np.ndarray, 'n h w c'], columns: int = 8) -> Float[np.ndarray, 'm h w c']:
+  """Rows of each in turn, for originals above their reconstructions; white where a row is not full."""
+  padding = ((0, -len(images[0]) % columns), (0, 0), (0, 0), (0, 0))
+  rows = [np.pad(x, padding, constant_values=1).reshape(-1, columns, *x.shape[1:]) for x in images]
+  return np.stack(rows, axis=1).reshape(-1, *images[0].shape[1:])

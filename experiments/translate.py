@@ -1,0 +1,58 @@
+"""Translates images by a trained pix2pix, CUT or CycleGAN.
+
+python -m experiments.translate --workdir runs/cut --input PHOTOS --output translated
+python -m experiments.translate --workdir runs/cyclegan --sampler translated_back --input PAINTINGS --output photos
+
+Images may be of any size: as in training they are cropped to the central square and resized. OUTPUT holds a PNG file
+for each, under its name, and grid.png: the first of them above what they became.
+"""
+
+import pathlib
+
+from absl import flags
+
+from experiments import cli
+
+_WORKDIR, _CHECKPOINT = cli.define_trained()
+_DATA_DIR = cli.define_data_dir()
+_SAMPLER = flags.DEFINE_string('sampler', None, "Which of the task's. Default: the first that translates images.")
+_INPUT = flags.DEFINE_string('input', None, 'Folder of images.', required=True)
+_OUTPUT = flags.DEFINE_string('output', None, 'Folder to write to; must be new or empty.', required=True)
+flags.adopt_module_key_flags(cli)
+
+_SHOWN = 32
+
+
+def main() -> int:
+  import numpy as np
+  from tqdm import tqdm
+
+  from genaug.errors import InputError
+  from genaug.offline import reading
+  from genaug.tasks.registry import TASKS
+  from genaug.training import figures
+  from genaug.training.evaluator import Evaluator
+  from genaug.training.experiment import trained
+
+  output, root = cli.new_directory(_OUTPUT.value), pathlib.Path(_INPUT.value)
+  experiment, state = trained(
+    pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value), _CHECKPOINT.value, images=False
+  )
+  task, samplers = experiment.config.task, list(experiment.task.samplers)
+  if 'target' not in TASKS[task].inputs:
+    raise InputError('workdir', _WORKDIR.value, f'is a run of task {task!r}', 'a run that translates images')
+  name = _SAMPLER.value or samplers[0]
+  if name not in samplers:
+    raise InputError('sampler', name, f'task {task!r} has no such sampler', f'one of {", ".join(samplers)}')
+  images, names, skipped = reading.squares(root, experiment.spec.image_shape)
+  made = Evaluator(experiment).made_from(state, name, images)
+  for image, file in zip(made, tqdm(names, unit='image'), strict=True):
+    figures.save_png(output / file, image)
+  shown = [some[:_SHOWN] / np.float32(255) for some in (images, made)]
+  figures.save_png(output / 'grid.png', figures.grid(figures.beside(*shown)))
+  print(f'{len(names):,} images in {output}; grid.png shows the first of them')
+  return reading.say_skipped(skipped, root)
+
+
+if __name__ == '__main__':
+  cli.run(main)

@@ -1,0 +1,189 @@
+"""Your own pairs of images as a data set: two folders, or the folders trainA, trainB, testA, testB of one."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+from jaxtyping import UInt8
+
+from genaug.data import folder, image_file, image_folder, subsets
+from genaug.data.builders import Examples, dataset_info, encode, progress
+from genaug.errors import InputError
+
+_TOPS = ('trainA', 'trainB', 'testA', 'testB')  # of Isola et al. 2017 (pix2pix) and Zhu et al. 2017 (CycleGAN)
+_SHOWN = 5  # names that a message lists
+_WORKERS = (os.cpu_count() or 1) + 1
+
+Path = pathlib.Path
+
+
+class Found(NamedTuple):
+  """Files of one split: of image i and target i the same thing if paired, otherwise of anything."""
+
+  images: list[Path]
+  targets: list[Path]
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class ImagePairsConfig(tfds.core.BuilderConfig):
+  """What to read; make it with `image_pairs_config`, which also names it."""
+
+  splits: dict[str, Found]
+  paired: bool
+  image_size: int
+  channels: int
+  test_fraction: float
+
+
+class ImagePairs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  """Your own pairs, both cropped to the central square and resized."""
+
+  VERSION = tfds.core.Version('1.0.0')
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    target = tfds.features.Image(shape=self._shape, dtype=np.uint8)
+    return dataset_info(self, self._shape, tfds.features.ClassLabel(names=('all',)), target=target)
+
+  @property
+  def _shape(self) -> tuple[int, int, int]:
+    c = self.builder_config
+    return c.image_size, c.image_size, c.channels
+
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
+    c = self.builder_config
+    pixels = self._decode({path for found in c.splits.values() for paths in found for path in paths})
+    if c.paired:
+      _check_sizes(pair for found in c.splits.values() for pair in zip(found.images, found.targets))
+    splits = c.splits
+    if '' in splits:
+      splits = _split(splits[''], pixels, c.test_fraction, c.paired)
+    return {
+      name: self._generate_examples([(pixels[a], pixels[b]) for a, b in _in_turns(found)])
+      for name, found in splits.items()
+    }
+
+  def _generate_examples(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> Examples:
+    for i, (image, target) in enumerate(pairs):
+      yield i, {'image': encode(image), 'target': encode(target), 'label': 0}
+
+  def _decode(self, paths: set[Path]) -> dict[Path, UInt8[np.ndarray, 'h w c']]:
+    """All of them before the first record: a broken file must not cost the time before it."""
+    c, files = self.builder_config, sorted(paths)
+    broken = {}
+
+    def read(path: Path) -> np.ndarray | None:
+      try:
+        return image_file.read_square(path, c.image_size, c.channels)
+      except (image_file.UnreadableError, OSError) as error:
+        broken[path] = str(error)
+        return None
+
+    with ThreadPoolExecutor(_WORKERS) as pool:
+      pixels = list(progress(pool.map(read, files), total=len(files), desc='decoding'))
+    if broken:
+      root = Path(os.path.commonpath([path.parent for path in files]))
+      problem = f'{len(broken)} of {len(files)} files:{folder.listed(dict(sorted(broken.items())), root)}'
+      raise InputError('data.folder', str(root), problem, 'repair or remove them')
+    return dict(zip(files, pixels))
+
+
+def image_pairs_config(
+  root: str, target_root: str, paired: bool, image_size: int, channels: int, test_fraction: float
+) -> ImagePairsConfig:
+  """Config whose name hashes the settings and every file's name, size and time: changes are prepared anew.
+
+  Raises InputError for what are no pairs.
+  """
+  image_folder.check_settings(root, image_size, channels, test_fraction)
+  path, target = Path(root).expanduser().resolve(), target_root and Path(target_root).expanduser().resolve()
+  splits = {'': _found(path, target, paired)} if target else _of_one_folder(path, paired)
+  settings = {'paired': paired, 'image_size': image_size, 'channels': channels, 'test_fraction': test_fraction}
+  files = [(name, [[_stat(file) for file in files] for files in found]) for name, found in splits.items()]
+  digest = hashlib.sha256(json.dumps([settings, files]).encode()).hexdigest()[:12]
+  name = f'{re.sub(r"[^A-Za-z0-9_]", "_", path.name)}-{digest}'
+  return ImagePairsConfig(name=name, splits=splits, **settings)
+
+
+def unpaired(count: int, seed: int) -> subsets.Rows:
+  """Rows of targets that belong to other images: a random permutation in which none is at its place."""
+  order = np.random.default_rng((seed, 1)).permutation(count)
+  rows = np.empty(count, int)
+  rows[order] = np.roll(order, 1)  # one cycle through all of them
+  return rows
+
+
+def _stat(path: Path) -> tuple[str, int, int]:
+  status = path.stat()
+  return os.fsencode(path).hex(), status.st_size, status.st_mtime_ns
+
+
+def _of_one_folder(root: Path, paired: bool) -> dict[str, Found]:
+  missing = [name for name in _TOPS if not (root / name).is_dir()]
+  if missing:
+    problem = f'has no folder {missing[0]}'
+    remedy = 'folders trainA, trainB, testA, testB in it, or --config.data.target_folder=PATH for the targets'
+    raise InputError('data.folder', str(root), problem, remedy)
+  return {split: _found(root / f'{split}A', root / f'{split}B', paired) for split in ('train', 'test')}
+
+
+def _found(images: Path, targets: Path, paired: bool) -> Found:
+  found = [
+    {
+      item.image.relative_to(root).with_suffix('').as_posix(): item.image
+      for item in folder.contents(root, key=key).items
+    }
+    for root, key in ((images, 'data.folder'), (targets, 'data.target_folder'))
+  ]
+  if not paired:
+    return Found(*([side[name] for name in sorted(side)] for side in found))
+  if alone := sorted(found[0].keys() ^ found[1].keys()):
+    where = [images if name in found[0] else targets for name in alone]
+    shown = ', '.join(f'{folder.printable(name)} (in {root.name})' for name, root in zip(alone[:_SHOWN], where))
+    more = f' and {len(alone) - _SHOWN} more' * (len(alone) > _SHOWN)
+    problem = f'{len(found[0])} images and {len(found[1])} targets; on one side only: {shown}{more}'
+    remedy = 'files of a pair have one name, but for .png or .jpg; --config.data.paired=False for images of no pairs'
+    raise InputError('data.target_folder', str(targets), problem, remedy)
+  return Found(*([side[name] for name in sorted(found[0])] for side in found))
+
+
+def _check_sizes(pairs) -> None:
+  """Raises InputError where a pair's files differ in size: cropped square they would not show the same."""
+  for image, target in pairs:
+    sizes = [(header.width, header.height) for header in map(image_file.read_header, (image, target))]
+    if sizes[0] != sizes[1]:
+      (width, height), (other_width, other_height) = sizes
+      problem = f'of {width} x {height} pixels, and its target {target} of {other_width} x {other_height}'
+      raise InputError('data.folder', str(image), problem, 'pairs of one size, which show the same')
+
+
+def _split(found: Found, pixels: dict[Path, np.ndarray], fraction: float, paired: bool) -> dict[str, Found]:
+  """Test rows by the content of their images; of a pair both go where its image goes."""
+
+  def is_test(paths: list[Path]) -> np.ndarray:
+    identities = [hashlib.sha256(pixels[path]).digest() for path in paths]
+    test = subsets.split_by_identity(identities, np.zeros(len(paths), int), fraction)
+    if not test.any():
+      problem = 'no two different images, so none is left to test on'
+      raise InputError('data.folder', str(paths[0].parent), problem, 'add a second image')
+    return test
+
+  tests = [is_test(found.images)]
+  tests.append(tests[0] if paired else is_test(found.targets))
+  sides = {'train': [~test for test in tests], 'test': tests}
+  return {
+    name: Found(*([path for path, one in zip(paths, taken) if one] for paths, taken in zip(found, chosen)))
+    for name, chosen in sides.items()
+  }
+
+
+def _in_turns(found: Found) -> list[tuple[Path, Path]]:
+  """As many as the longer side has; the shorter one begins again."""
+  count = max(map(len, found))
+  return [(found.images[i % len(found.images)], found.targets[i % len(found.targets)]) for i in range(count)]

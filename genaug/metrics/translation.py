@@ -1,0 +1,53 @@
+"""How near translations of test images come to their targets, beside the images themselves."""
+
+import numpy as np
+from jaxtyping import UInt8
+
+from genaug.metrics import Evaluated, Metric, Scores, features
+from genaug.metrics.distances import frechet_distance, kernel_distance
+from genaug.metrics.reconstruction import WINDOW, mean_lpips, ssim
+
+Images = UInt8[np.ndarray, 'n h w c']
+
+
+def _translation(run: Evaluated) -> Scores:
+  """Of every test image. Where no target is of a test image, its distances from all of them only.
+
+  The baseline, identity, is the image as it is: a translator that does nothing.
+  """
+  images, target = run.test['image'], run.test['target']
+  made = {'': run.made_from_test('translated'), '_identity': images}
+  if 'targets' not in run.cache:
+    run.cache['targets'] = features.extract(run.settings, target)
+  scores: Scores = {}
+  for suffix, found in made.items():
+    if run.paired:
+      scores[f'eval/translation_l1{suffix}'] = float(np.abs(found.astype(np.float64) - target).mean() / 255)
+      if min(target.shape[1:3]) >= WINDOW:
+        scores[f'eval/translation_ssim{suffix}'] = float(np.mean(ssim(found, target), dtype=np.float64))
+      scores[f'eval/translation_lpips{suffix}'] = mean_lpips(found, target)
+    ours = features.extract(run.settings, found)
+    scores[f'eval/translation_fd{suffix}'] = frechet_distance(ours, run.cache['targets'])
+    scores[f'eval/translation_kid{suffix}'] = kernel_distance(ours, run.cache['targets'])
+  return scores | {
+    'eval/translations': len(images),
+    'eval/translation_split': run.split,
+    'eval/translation_network': features.network(run.settings).label,
+  }
+
+
+_NAMES = {'l1': 'L1 {:.4f}', 'ssim': 'SSIM {:.3f}', 'lpips': 'LPIPS {:.3f}', 'fd': 'FD {:.2f}', 'kid': 'KID {:.4f}'}
+
+
+def _text(scores: Scores) -> str:
+  def line(suffix: str) -> str:
+    keys = {name: f'eval/translation_{name}{suffix}' for name in _NAMES}
+    return ', '.join(_NAMES[name].format(scores[key]) for name, key in keys.items() if key in scores)
+
+  return (
+    f'translations: {line("")} (images as they are: {line("_identity")}) [{scores["eval/translations"]:,} images of'
+    f' {scores["eval/translation_split"]}; LPIPS alexnet, FD and KID {scores["eval/translation_network"]}]'
+  )
+
+
+TRANSLATION = Metric(_translation, 'eval/translation_fd', 'min', 'translated', _text, features.check)

@@ -1,0 +1,135 @@
+"""From an image to an image of its size: the generators of pix2pix, CycleGAN and CUT, with their discriminators.
+
+No layer works at full resolution: the first convolution has stride 2, or pixels become channels (space to depth).
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from genaug.models import ImageShape, Network, Spec, settings
+from genaug.models.layers import Conv3x3, ConvDown, ConvUp
+from genaug.models.norms import InstanceNorm
+from genaug.models.patch_gan import PatchDiscriminator
+from genaug.models.unet import depth_to_space, space_to_depth
+
+_init = nn.initializers.normal(0.02)
+_PROJECTED = 256  # numbers that describe a patch
+
+Taps = list[Float[Array, 'b h w c']]
+
+
+def halvings(side: int) -> int:
+  """How often an even side halves until it is at most 4, or odd."""
+  count = 0
+  while side > 4 and side % 2 == 0:
+    side, count = side // 2, count + 1
+  return count
+
+
+class UNetTranslator(nn.Module):
+  """Images in [-1, 1] -> images in [-1, 1]: Isola et al. 2017 (arXiv:1611.07004), appendix 6.1.1, without dropout."""
+
+  spec: Spec
+  width: int = 64
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Float[Array, 'b h w c']) -> Float[Array, 'b h w c']:
+    height, width, channels = self.spec.image_shape
+    count = halvings(min(height, width))
+    options = {'kernel_init': _init, 'dtype': self.dtype}
+    skips = []
+    for i in range(count):
+      x = ConvDown(self.width * 2 ** min(i, 3), **options)(nn.leaky_relu(x, 0.2) if i else x)
+      x = InstanceNorm(dtype=self.dtype)(x) if i else x
+      skips.append(x)  # [b, h / 2^(i+1), ..., width * 2^i]
+    x = nn.relu(skips.pop())
+    for i in reversed(range(count - 1)):
+      x = InstanceNorm(dtype=self.dtype)(ConvUp(self.width * 2 ** min(i, 3), **options)(x))
+      x = nn.relu(jnp.concatenate([x, skips.pop()], axis=-1))
+    return jnp.tanh(ConvUp(channels, **options)(x).astype(jnp.float32))
+
+
+class ResNetTranslator(nn.Module):
+  """Images in [-1, 1] -> (images in [-1, 1], what five layers of the encoder see): Zhu et al. 2017 (arXiv:1703.10593).
+
+  The taps are those of Park et al. 2020 (arXiv:2007.15651), appendix C.2: pixels, both convolutions that go down, the
+  first and the middle residual block.
+  """
+
+  spec: Spec
+  width: int = 64
+  blocks: int = 6
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Float[Array, 'b h w c']) -> tuple[Float[Array, 'b h w c'], Taps]:
+    options = {'kernel_init': _init, 'dtype': self.dtype}
+    norm = lambda x: InstanceNorm(dtype=self.dtype)(x)
+    taps = [space_to_depth(x, 2)]
+    for conv, features in ((Conv3x3, self.width), (ConvDown, 2 * self.width)):
+      taps.append(nn.relu(norm(conv(features, **options)(taps[-1]))))
+    x = taps[-1]
+    for i in range(self.blocks):
+      h = nn.relu(norm(Conv3x3(2 * self.width, **options)(x)))
+      x = x + norm(Conv3x3(2 * self.width, **options)(h))
+      if i in (0, self.blocks // 2):
+        taps.append(x)
+    x = nn.relu(norm(ConvUp(self.width, **options)(x)))
+    x = Conv3x3(4 * self.spec.image_shape[-1], **options)(x)
+    return jnp.tanh(depth_to_space(x.astype(jnp.float32), 2)), taps
+
+
+class Projector(nn.Module):
+  """Taps at some pixels -> a vector of length 1 each: Park et al. 2020 (arXiv:2007.15651), section 3.
+
+  `positions` are in [0, 1), as shares of a tap's pixels.
+  """
+
+  @nn.compact
+  def __call__(self, taps: Taps, positions: Float[Array, 'b n']) -> list[Float[Array, 'b n d']]:
+    vectors = []
+    for tap in taps:
+      b, h, w, c = tap.shape
+      rows = (positions * (h * w)).astype(jnp.int32)
+      x = jnp.take_along_axis(tap.reshape(b, h * w, c), rows[..., None], axis=1)
+      x = nn.Dense(_PROJECTED)(nn.relu(nn.Dense(_PROJECTED)(x.astype(jnp.float32))))
+      vectors.append(x * jax.lax.rsqrt((x**2).sum(-1, keepdims=True) + 1e-8))
+    return vectors
+
+
+def _build_unet(config, spec: Spec, axis_name: str | None):
+  del axis_name  # no batch norm
+  shared = settings(config, spec)
+  return {
+    'generator': UNetTranslator(**shared, width=config.model.width),
+    'discriminator': PatchDiscriminator(config.model.d_width, config.model.halvings, dtype=shared['dtype']),
+  }
+
+
+def _build_resnet(config, spec: Spec, axis_name: str | None):
+  del axis_name  # no batch norm
+  shared = settings(config, spec)
+  generator = ResNetTranslator(**shared, width=config.model.width, blocks=config.model.blocks)
+  discriminator = PatchDiscriminator(config.model.d_width, config.model.halvings, dtype=shared['dtype'])
+  return {
+    'generator': generator,
+    'discriminator': discriminator,
+    'inverse': generator.copy(),
+    'inverse_discriminator': discriminator.copy(),
+    'projector': Projector(),
+  }
+
+
+def _check(model, shape: ImageShape) -> None:
+  multiple = max(4, 2**model.halvings)
+  if any(side % multiple for side in shape[:2]):
+    raise ValueError(f'images of {shape[0]} x {shape[1]} pixels: sides must be multiples of {multiple}')
+
+
+UNET_TRANSLATOR = Network(('generator', 'discriminator'), _build_unet, _check)
+RESNET_TRANSLATOR = Network(
+  ('generator', 'discriminator', 'inverse', 'inverse_discriminator', 'projector'), _build_resnet, _check
+)
