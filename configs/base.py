@@ -26,15 +26,16 @@ def augment_off() -> ConfigDict:
 def get_config() -> ConfigDict:
   # fmt: off
   c = ConfigDict()
-  c.task = ''                           # set by configs/families: gan | vae | fsq | flow | hyperprior | pix2pix | cut
-                                        # | cyclegan | classify
+  c.task = ''                           # set by configs/families: gan | vae | fsq | flow | text_to_image | hyperprior
+                                        # | pix2pix | cut | cyclegan | classify
   c.seed = 0                            # of initialisation, batches, augmentation and latents
   c.dtype = 'float32'                   # networks compute in float32 | bfloat16; parameters stay float32
 
   c.data = ConfigDict()
   c.data.name = 'mnist5k'               # mnist5k | stacked_mnist | fashion_mnist | emoji64/google | emoji64/twitter
-                                        # | image_folder or any name of TFDS; with targets also image_pairs and
-                                        # emoji64/google_to_twitter
+                                        # | image_folder or any name of TFDS; with targets image_pairs and
+                                        # emoji64/google_to_twitter, with captions image_captions,
+                                        # emoji_captions/google and emoji_captions/twitter
   c.data.train_split = 'train'          # TFDS split; slices such as train[:1000] are fine
   c.data.test_split = 'test'            # TFDS split the evaluation compares with; '' is none: the training images again
   c.data.per_class = 0                  # training images of each class, drawn by subset_seed; 0 is all
@@ -99,8 +100,8 @@ def get_config() -> ConfigDict:
                                         # (those told the class), modes (stacked_mnist), discriminator (gan),
                                         # elbo (vae, fsq), reconstruction (vae, fsq, hyperprior), iwae, amortisation
                                         # and latents (vae), codes (fsq), held_out (flow), rate_distortion (hyperprior),
-                                        # translation (pix2pix, cut, cyclegan), accuracy (classify); the best
-                                        # checkpoint is the first one's
+                                        # translation (pix2pix, cut, cyclegan), retrieval (text_to_image), accuracy
+                                        # (classify); the best checkpoint is the first one's
   c.eval.features = 'alexnet'           # that images are compared by: alexnet | vgg16 | inception (then it is the FID)
                                         # or package.module:function of your own, uint8 [b, h, w, c] -> [b, d]
   c.eval.inception_weights = ''         # .npz of them, see genaug/metrics/inception.py

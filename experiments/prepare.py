@@ -23,7 +23,7 @@ from experiments import cli
 from genaug.data import builders, sources
 from genaug.errors import InputError
 
-KNOWN = ('mnist5k', 'stacked_mnist', 'fashion_mnist', 'emoji64/google', 'emoji64/twitter', 'emoji64/google_to_twitter')
+KNOWN = tuple(name for name in sources.BUILDERS if not name.startswith('image_'))
 EMOJI_SHA256 = {
   'google': 'fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438',
   'twitter': 'f64a530c63bca463bd8317fdc4615ce63a53a0c65018e4ce2d848aaba7a28877',
@@ -93,7 +93,7 @@ def prepare(name: str, data_dir: pathlib.Path) -> str:
   start = time.monotonic()
   config = base.get_config().data
   config.name = name
-  if name in ('image_folder', 'image_pairs'):
+  if name.startswith('image_'):
     problem = 'is prepared by the experiment that names data.folder'
     raise InputError('--dataset', name, problem, 'start that experiment, or --remove what was prepared')
   if sources.is_prepared(config, data_dir):
@@ -103,8 +103,8 @@ def prepare(name: str, data_dir: pathlib.Path) -> str:
     downloads.mkdir(parents=True, exist_ok=True)
     if name == 'fashion_mnist':
       fetch_fashion_mnist(downloads)
-    elif name.startswith('emoji64/') and name in KNOWN:
-      for vendor in name.removeprefix('emoji64/').split('_to_'):
+    elif name.startswith('emoji') and name in sources.BUILDERS:
+      for vendor in name.partition('/')[2].split('_to_'):
         fetch_emoji(vendor, downloads)
   dataset = sources.load(config, data_dir)
   train, test = (len(split.arrays['label']) for split in (dataset.train, dataset.test))

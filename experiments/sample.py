@@ -8,6 +8,7 @@ the training image that is nearest by eval.features; those of a generator that c
 interpolation.png, a row for every walk from one image's noise to the next one's, and all walks as interpolation.gif.
 Of VAEs, --traverse adds traversals.png, a row for each of the eight latents that vary most, from -2.5 to 2.5 while the
 others are 0; --map adds latents.png, where the posterior puts test images, in the plane in which they vary most.
+Of text_to_image, --text "waving hand, dark skin" says what to show; several take turns, a column each.
 An .npz holds `samples`, uint8 [n, h, w, c], and their classes as `label`.
 """
 
@@ -33,6 +34,7 @@ _NEAREST = flags.DEFINE_bool('nearest', False, 'Show samples above their nearest
 _INTERPOLATE = flags.DEFINE_bool('interpolate', False, 'Show images of noise in between that of two others.')
 _TRAVERSE = flags.DEFINE_bool('traverse', False, 'vae: show what single latents change.')
 _MAP = flags.DEFINE_bool('map', False, 'vae: show where test images of every class lie among the latents.')
+_TEXT = flags.DEFINE_multi_string('text', None, 'text_to_image: what to show; may be given several times.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Directory, new or empty, or a new .npz file.', required=True)
 flags.adopt_module_key_flags(cli)
 
@@ -53,6 +55,17 @@ def _save_map(path: pathlib.Path, means, dataset) -> None:
   if len(dataset.class_names) <= 10:
     axis.legend(points.legend_elements(num=None)[0], [dataset.class_names[i] for i in np.unique(labels)])
   figure.savefig(path)
+
+
+def _numbered(vocabulary):
+  """COUNT captions, those of --text in turn; says which of their words are not known."""
+  from genaug.data import captions
+
+  for text in _TEXT.value:
+    if unseen := captions.unseen(text, vocabulary):
+      print(f'never trained on, so known by parts of words at most: {", ".join(unseen)}')
+  texts = [_TEXT.value[i % len(_TEXT.value)] for i in range(_COUNT.value)]
+  return captions.encode(texts, vocabulary)
 
 
 def main() -> None:
@@ -83,7 +96,10 @@ def main() -> None:
   )
   experiment, state = load(images=False)
   samplers = experiment.task.samplers
-  name = _SAMPLER.value or next((name for name, sampler in samplers.items() if not sampler.source), None)
+  if _TEXT.value and not experiment.spec.vocabulary:
+    raise InputError('text', _TEXT.value[0], f'task {experiment.config.task!r} reads no captions', 'leave it out')
+  wanted = (name for name, sampler in samplers.items() if bool(sampler.source) == bool(_TEXT.value))
+  name = _SAMPLER.value or next(wanted, None)
   if name not in samplers:
     problem = f'task {experiment.config.task!r} has no such sampler'
     raise InputError('sampler', name, problem, f'one of {", ".join(samplers)}')
@@ -94,10 +110,13 @@ def main() -> None:
   if of_latents and 'posterior_means' not in TASKS[experiment.config.task].provides:
     raise InputError('task', experiment.config.task, 'has no latents of images', 'leave --traverse and --map out')
   labels = evaluator.labels_of(experiment, _CLASSES.value)
-  if samplers[name].source or samplers[name].fit or _NEAREST.value or of_latents:
+  if (samplers[name].source and not _TEXT.value) or samplers[name].fit or _NEAREST.value or of_latents:
     experiment, state = load()
   evaluate, key = evaluator.Evaluator(experiment, _TRUNCATION.value), jax.random.key(_SEED.value)
-  images = np.concatenate(list(evaluate.samples(state, _COUNT.value, key, name, labels)))
+  if _TEXT.value:
+    images = evaluate.made_from(state, name, key, caption=_numbered(experiment.dataset.vocabulary))
+  else:
+    images = np.concatenate(list(evaluate.samples(state, _COUNT.value, key, name, labels)))
   if to_array:
     output.parent.mkdir(parents=True, exist_ok=True)
     classes = {} if labels is None else {'label': np.resize(labels, len(images))}
@@ -106,7 +125,7 @@ def main() -> None:
     return
   for i, image in enumerate(images):
     figures.save_png(output / f'{i:06d}.png', image)
-  columns = evaluator.columns(0 if labels is None else len(labels))
+  columns = evaluator.columns(len(_TEXT.value or ([] if labels is None else labels)))
   figures.save_png(output / 'grid.png', figures.grid(images[: columns * (64 // columns)] / np.float32(255), columns))
   if _NEAREST.value:
     figures.save_png(output / 'nearest.png', evaluate.nearest(images))

@@ -45,7 +45,7 @@ def main() -> int:
   if name not in samplers:
     raise InputError('sampler', name, f'task {task!r} has no such sampler', f'one of {", ".join(samplers)}')
   images, names, skipped = reading.squares(root, experiment.spec.image_shape)
-  made = Evaluator(experiment).made_from(state, name, images)
+  made = Evaluator(experiment).made_from(state, name, **{experiment.task.samplers[name].source: images})
   for image, file in zip(made, tqdm(names, unit='image'), strict=True):
     figures.save_png(output / file, image)
   shown = [some[:_SHOWN] / np.float32(255) for some in (images, made)]

@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Collection, Iterable
 
@@ -25,11 +26,13 @@ from configs import (
   fsq_mnist5k,
   gan_mnist5k,
   hyperprior_own_images,
+  text_to_image_own_images,
   translate_own_images,
   vae_mnist5k,
 )
 from configs.families import translation
 from genaug.data import sources
+from genaug.data.dataset import Split
 
 ROOT = pathlib.Path(__file__).parents[1]
 _RNG = np.random.default_rng(0)
@@ -61,6 +64,7 @@ MODULES = {
   'fsq': fsq_mnist5k,
   'flow': flow_mnist5k,
   'hyperprior': hyperprior_own_images,
+  'text_to_image': text_to_image_own_images,
   **dict.fromkeys(translation.METHODS, translate_own_images),
   'classify': classify_mnist5k,
 }
@@ -137,7 +141,31 @@ def png(pixels: np.ndarray) -> bytes:
   return buffer.getvalue()
 
 
-def rows(split: sources.Split) -> set[bytes]:
+def write_emoji_tarball(path, vendor, count, tones=('1F3FB',)):
+  """`count` base emoji, each also with these skin tones, plus one that the vendor does not draw."""
+  emoji, images = [], {}
+  for k in range(count):
+    base, toned = f'{k:04x}.png', {tone: f'{k:04x}-{tone.lower()}.png' for tone in tones}
+    for name in (base, *toned.values()):
+      images[name] = noise(64, 64, 4)
+      images[name][..., 0] = k  # red tells which base emoji it is ...
+      images[name][:32, :, 3] = 255  # ... where it is opaque
+    emoji.append({
+      'unified': f'{k:04X}', 'image': base, 'short_name': f'e{k}', 'category': 'Objects', 'subcategory': 's',
+      'skin_variations': {tone: {'image': image} for tone, image in toned.items()},
+    })  # fmt: skip
+  undrawn = {'image': 'ffff.png', 'short_name': 'x', 'category': 'Flags', 'subcategory': 's'}
+  emoji.append({'unified': 'FFFF', **undrawn})
+  with tarfile.open(path, 'w:gz') as tar:
+    files = {f'package/img/{vendor}/64/{name}': png(x) for name, x in images.items()}
+    for name, content in {'package/emoji.json': json.dumps(emoji[::-1]).encode(), **files}.items():
+      info = tarfile.TarInfo(name)
+      info.size = len(content)
+      tar.addfile(info, io.BytesIO(content))
+  return images
+
+
+def rows(split: Split) -> set[bytes]:
   """Its images: records come back in TFDS's shuffled order."""
   return {image.tobytes() for image in split.arrays['image']}
 
@@ -161,13 +189,15 @@ def own_data(task: str) -> dict[str, object]:
   """Of tasks whose config is of folders of images."""
   if task == 'hyperprior':
     return {'data.name': 'mnist5k'}
-  small = {'data.folder': str(_folder_of_pairs()), 'data.image_size': 16, 'model.d_width': 4, 'model.blocks': 1}
-  return small if task in translation.METHODS else {}
+  small = {'data.folder': str(_folder_of_pairs()), 'data.image_size': 16}
+  if task == 'text_to_image':
+    return small | {'data.captions': f'{small["data.folder"]}/captions.txt'}
+  return small | {'model.d_width': 4, 'model.blocks': 1} if task in translation.METHODS else {}
 
 
 @functools.cache
 def _folder_of_pairs() -> pathlib.Path:
-  """Images of 16x16 pixels and, as targets, the same with red and blue exchanged."""
+  """Images of 16x16 pixels and, as targets, the same with red and blue exchanged; captions of both."""
   root, rng = pathlib.Path(tempfile.mkdtemp()), np.random.default_rng(0)
   atexit.register(shutil.rmtree, root)
   for split, count in (('train', 24), ('test', 12)):
@@ -177,6 +207,8 @@ def _folder_of_pairs() -> pathlib.Path:
       pixels = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
       for side, shown in (('A', pixels), ('B', pixels[..., ::-1])):
         (root / f'{split}{side}' / f'{i:02d}.png').write_bytes(png(np.ascontiguousarray(shown)))
+  names = sorted(path.relative_to(root).as_posix() for path in root.rglob('*.png'))
+  (root / 'captions.txt').write_text(''.join(f'{name}\tnumber {name[-6:-4]} in {name[:6]}\n' for name in names))
   return root
 
 

@@ -2,12 +2,9 @@
 
 import gzip
 import importlib.util
-import io
-import json
 import pathlib
 import subprocess
 import sys
-import tarfile
 
 import numpy as np
 import pytest
@@ -16,7 +13,7 @@ import tensorflow_datasets as tfds
 from experiments import prepare
 from genaug.data import builders, sources
 from genaug.errors import InputError
-from tests.conftest import ROOT, data_config, noise, png, rows
+from tests.conftest import ROOT, data_config, png, rows, write_emoji_tarball
 
 
 @pytest.fixture(scope='module')
@@ -122,30 +119,6 @@ def test_fashion_mnist(tmp_path):
   np.testing.assert_array_equal(np.bincount(data.test.arrays['label']), [1000] * 10)
   assert data.class_names[0] == 'T-shirt/top'
   assert data.class_names[9] == 'Ankle boot'
-
-
-def write_emoji_tarball(path, vendor, count):
-  """`count` base emoji, each with one skin tone, plus one that the vendor does not draw."""
-  emoji, images = [], {}
-  for k in range(count):
-    base, tone = f'{k:04x}.png', f'{k:04x}-1f3fb.png'
-    for name in (base, tone):
-      images[name] = noise(64, 64, 4)
-      images[name][..., 0] = k  # red tells which base emoji it is ...
-      images[name][:32, :, 3] = 255  # ... where it is opaque
-    emoji.append({
-      'unified': f'{k:04X}', 'image': base, 'short_name': f'e{k}', 'category': 'Objects', 'subcategory': 's',
-      'skin_variations': {'1F3FB': {'image': tone}},
-    })  # fmt: skip
-  undrawn = {'image': 'ffff.png', 'short_name': 'x', 'category': 'Flags', 'subcategory': 's'}
-  emoji.append({'unified': 'FFFF', **undrawn})
-  with tarfile.open(path, 'w:gz') as tar:
-    files = {f'package/img/{vendor}/64/{name}': png(x) for name, x in images.items()}
-    for name, content in {'package/emoji.json': json.dumps(emoji[::-1]).encode(), **files}.items():
-      info = tarfile.TarInfo(name)
-      info.size = len(content)
-      tar.addfile(info, io.BytesIO(content))
-  return images
 
 
 def test_emoji64_composites_masks_and_keeps_skin_tones_together(tmp_path):

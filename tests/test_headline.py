@@ -15,7 +15,7 @@ import genaug
 from configs import base, headline
 from experiments.report import tables
 from genaug.data import sources
-from genaug.data.sources import Split
+from genaug.data.dataset import Split
 from genaug.errors import InputError
 from genaug.models import Spec
 from genaug.study import store

@@ -10,6 +10,7 @@ import scipy.linalg
 from ml_collections import ConfigDict
 
 from genaug.data import sources
+from genaug.data.dataset import Dataset
 from genaug.errors import InputError
 from genaug.metrics import distances, features
 from genaug.metrics.registry import METRICS
@@ -180,7 +181,7 @@ def test_a_perfect_generator_of_unbalanced_classes_scores_at_the_baseline(data_d
   scores = {}
   for choice in ('training', 'balanced'):
     config.eval.labels = choice
-    experiment = assemble(config, sources.Dataset('two', train, test, ('zero', 'one')))
+    experiment = assemble(config, Dataset('two', train, test, ('zero', 'one')))
     perfect = experiment._replace(task=experiment.task._replace(samplers={'samples': Sampler(sample)}))
     scores[choice] = Evaluator(perfect)(None)
   baseline = scores['training']['eval/fd_baseline']

@@ -115,7 +115,7 @@ def test_scores_name_other_images_and_are_refused_other_classes(folder, finished
   with pytest.raises(InputError, match='is not a folder'):
     load()
   experiment, state = load(images=False)
-  assert experiment.spec == ((28, 28, 1), 3)
+  assert experiment.spec == ((28, 28, 1), 3, 0)
   assert int(state.step) == 0
 
 

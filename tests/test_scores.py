@@ -9,6 +9,7 @@ import scipy.stats
 from scipy.spatial.distance import cdist
 
 from genaug.data import sources
+from genaug.data.dataset import Split
 from genaug.errors import InputError
 from genaug.metrics import (
   classifier,
@@ -254,7 +255,7 @@ def test_modes_of_stacked_digits_are_counted(score, digits, monkeypatch):
   def stacked(split, count):
     drawn = np.random.default_rng(0).integers(len(split.arrays['label']), size=(count, 3))
     images = np.moveaxis(split.arrays['image'][drawn, ..., 0], 1, -1)
-    return sources.Split({'image': images, 'label': np.int32(split.arrays['label'][drawn] @ [100, 10, 1])})
+    return Split({'image': images, 'label': np.int32(split.arrays['label'][drawn] @ [100, 10, 1])})
 
   data = digits._replace(
     train=stacked(digits.train, 1200),

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from configs.families import translation
-from genaug.data import sources
+from genaug.data.dataset import Dataset, Split
 from genaug.errors import DivergedError, InputError
 from genaug.training import figures, loop, workdir
 from genaug.training.checkpoint import Checkpoints
@@ -214,8 +214,8 @@ def test_log_drops_what_a_killed_run_wrote_after_its_checkpoint(tmp_path):
 
 
 def _claim(directory: pathlib.Path, **overrides) -> None:
-  split = sources.Split({'image': np.zeros((2, 4, 4, 1), np.uint8), 'label': np.zeros(2, np.int32)})
-  workdir.claim(directory, tiny_config('gan', **overrides), sources.Dataset('two', split, split, ('all',)))
+  split = Split({'image': np.zeros((2, 4, 4, 1), np.uint8), 'label': np.zeros(2, np.int32)})
+  workdir.claim(directory, tiny_config('gan', **overrides), Dataset('two', split, split, ('all',)))
 
 
 def test_a_workdir_of_another_config_is_refused_with_the_differing_keys(tmp_path):

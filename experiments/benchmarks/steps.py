@@ -42,7 +42,7 @@ def ours(network: str, **settings) -> Callable[[int], None]:
   import jax
   import numpy as np
 
-  from genaug.data.sources import Dataset, Split
+  from genaug.data.dataset import Dataset, Split
   from genaug.training import loop
   from genaug.training.experiment import assemble
 

@@ -171,7 +171,7 @@ class Emoji64(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   def _read(self, downloads: pathlib.Path, vendor: str) -> tuple[list[dict], dict[str, bytes]]:
     tarball = downloads / f'emoji-datasource-{vendor}-{self.VERSION}.tgz'
-    name = f'emoji64/{self.builder_config.name}'
+    name = f'{self.name}/{self.builder_config.name}'
     remedy = f'python -m experiments.prepare --dataset {name}'
     if not tarball.is_file():
       raise InputError('data.name', name, f'{tarball} is missing', remedy)
@@ -198,6 +198,50 @@ class Emoji64(tfds.core.GeneratorBasedBuilder, skip_registration=True):
           'skin': skin,
         }
         yield variant['image'], example | target
+
+
+class EmojiCaptions(Emoji64, skip_registration=True):
+  """Emoji with captions: words of name, skin tone and sub-category. Test images are compositions not trained on.
+
+  Of every emoji that there is in five skin tones another tone, and green and purple hearts: their parts are all among
+  the training images.
+  """
+
+  BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=v) for v in ('google', 'twitter')]  # noqa: RUF012
+  MANUAL_DOWNLOAD_INSTRUCTIONS = 'python -m experiments.prepare --dataset emoji_captions/<config>'
+  TONES = {  # noqa: RUF012
+    '': '',
+    '1F3FB': 'light skin',
+    '1F3FC': 'medium light skin',
+    '1F3FD': 'medium skin',
+    '1F3FE': 'medium dark skin',
+    '1F3FF': 'dark skin',
+  }
+  HEARTS = ('green_heart', 'purple_heart')
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    label = tfds.features.ClassLabel(names=self.CATEGORIES)
+    return dataset_info(self, (64, 64, 3), label, caption=tfds.features.Text())
+
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
+    emoji, pngs = self._read(_manual_dir(dl_manager), self.builder_config.name)
+    emoji = sorted(emoji, key=lambda e: e['unified'])
+    return {split: self._generate_examples(emoji, [pngs], split) for split in ('train', 'test')}
+
+  def _generate_examples(self, emoji: list[dict], pngs: list[dict[str, bytes]], split: str = '') -> Examples:
+    toned = 0
+    for base in progress(emoji, unit=' emoji'):
+      variants = {'': base, **base.get('skin_variations', {})}
+      tones = [tone for tone in variants if tone in self.TONES and tone]  # not of two people of different tones
+      held_out = set(tones[toned % 5 : toned % 5 + 1]) if len(tones) == 5 else set()
+      toned += len(tones) == 5
+      if base['short_name'] in self.HEARTS:
+        held_out = {''}
+      for tone in ('', *tones):
+        if (tone in held_out) == (split == 'test') and variants[tone]['image'] in pngs[0]:
+          caption = f'{base["short_name"].replace("_", " ")}, {self.TONES[tone]}, {base["subcategory"]}'
+          pixels = encode(np.asarray(image_file.on_white(_rgba(pngs[0][variants[tone]['image']]))))
+          yield variants[tone]['image'], {'image': pixels, 'label': base['category'], 'caption': caption}
 
 
 def _rgba(png: bytes) -> Image.Image:

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -58,7 +59,8 @@ class ImagePairs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
     c = self.builder_config
-    pixels = self._decode({path for found in c.splits.values() for paths in found for path in paths})
+    paths = {path for found in c.splits.values() for paths in found for path in paths}
+    pixels = decode(paths, c.image_size, c.channels)
     if c.paired:
       _check_sizes(pair for found in c.splits.values() for pair in zip(found.images, found.targets))
     splits = c.splits
@@ -73,26 +75,6 @@ class ImagePairs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     for i, (image, target) in enumerate(pairs):
       yield i, {'image': encode(image), 'target': encode(target), 'label': 0}
 
-  def _decode(self, paths: set[Path]) -> dict[Path, UInt8[np.ndarray, 'h w c']]:
-    """All of them before the first record: a broken file must not cost the time before it."""
-    c, files = self.builder_config, sorted(paths)
-    broken = {}
-
-    def read(path: Path) -> np.ndarray | None:
-      try:
-        return image_file.read_square(path, c.image_size, c.channels)
-      except (image_file.UnreadableError, OSError) as error:
-        broken[path] = str(error)
-        return None
-
-    with ThreadPoolExecutor(_WORKERS) as pool:
-      pixels = list(progress(pool.map(read, files), total=len(files), desc='decoding'))
-    if broken:
-      root = Path(os.path.commonpath([path.parent for path in files]))
-      problem = f'{len(broken)} of {len(files)} files:{folder.listed(dict(sorted(broken.items())), root)}'
-      raise InputError('data.folder', str(root), problem, 'repair or remove them')
-    return dict(zip(files, pixels))
-
 
 def image_pairs_config(
   root: str, target_root: str, paired: bool, image_size: int, channels: int, test_fraction: float
@@ -105,10 +87,30 @@ def image_pairs_config(
   path, target = Path(root).expanduser().resolve(), target_root and Path(target_root).expanduser().resolve()
   splits = {'': _found(path, target, paired)} if target else _of_one_folder(path, paired)
   settings = {'paired': paired, 'image_size': image_size, 'channels': channels, 'test_fraction': test_fraction}
-  files = [(name, [[_stat(file) for file in files] for files in found]) for name, found in splits.items()]
+  files = [(name, [[stat(file) for file in files] for files in found]) for name, found in splits.items()]
   digest = hashlib.sha256(json.dumps([settings, files]).encode()).hexdigest()[:12]
   name = f'{re.sub(r"[^A-Za-z0-9_]", "_", path.name)}-{digest}'
   return ImagePairsConfig(name=name, splits=splits, **settings)
+
+
+def decode(paths: Iterable[Path], size: int, channels: int) -> dict[Path, UInt8[np.ndarray, 'h w c']]:
+  """The central squares of images, in the order of their paths. Raises InputError with all that do not decode."""
+  files, broken = sorted(paths), {}
+
+  def read(path: Path) -> np.ndarray | None:
+    try:
+      return image_file.read_square(path, size, channels)
+    except (image_file.UnreadableError, OSError) as error:
+      broken[path] = str(error)
+      return None
+
+  with ThreadPoolExecutor(_WORKERS) as pool:
+    pixels = list(progress(pool.map(read, files), total=len(files), desc='decoding'))
+  if broken:
+    root = Path(os.path.commonpath([path.parent for path in files]))
+    problem = f'{len(broken)} of {len(files)} files:{folder.listed(dict(sorted(broken.items())), root)}'
+    raise InputError('data.folder', str(root), problem, 'repair or remove them')
+  return dict(zip(files, pixels))
 
 
 def unpaired(count: int, seed: int) -> subsets.Rows:
@@ -119,7 +121,8 @@ def unpaired(count: int, seed: int) -> subsets.Rows:
   return rows
 
 
-def _stat(path: Path) -> tuple[str, int, int]:
+def stat(path: Path) -> tuple[str, int, int]:
+  """Name, size and time, by which a changed file is known."""
   status = path.stat()
   return os.fsencode(path).hex(), status.st_size, status.st_mtime_ns
 
@@ -166,16 +169,8 @@ def _check_sizes(pairs) -> None:
 def _split(found: Found, pixels: dict[Path, np.ndarray], fraction: float, paired: bool) -> dict[str, Found]:
   """Test rows by the content of their images; of a pair both go where its image goes."""
 
-  def is_test(paths: list[Path]) -> np.ndarray:
-    identities = [hashlib.sha256(pixels[path]).digest() for path in paths]
-    test = subsets.split_by_identity(identities, np.zeros(len(paths), int), fraction)
-    if not test.any():
-      problem = 'no two different images, so none is left to test on'
-      raise InputError('data.folder', str(paths[0].parent), problem, 'add a second image')
-    return test
-
-  tests = [is_test(found.images)]
-  tests.append(tests[0] if paired else is_test(found.targets))
+  tests = [subsets.test_rows([pixels[path] for path in found.images], fraction)]
+  tests.append(tests[0] if paired else subsets.test_rows([pixels[path] for path in found.targets], fraction))
   sides = {'train': [~test for test in tests], 'test': tests}
   return {
     name: Found(*([path for path, one in zip(paths, taken) if one] for paths, taken in zip(found, chosen)))

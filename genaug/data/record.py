@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from genaug.data.sources import Dataset, Split
+from genaug.data.dataset import Dataset, Split
 
 _SHOWN = 6  # differences that a message lists
 
@@ -29,6 +29,7 @@ def describe(dataset: Dataset) -> dict:
     'image_shape': list(dataset.image_shape),
     'class_names': list(dataset.class_names),
     'prepared': dataset.prepared,
+    'vocabulary': list(dataset.vocabulary),
     'train': _describe_split(dataset.train, dataset.class_names),
     'test': _describe_split(dataset.test, dataset.class_names),
   }
@@ -72,4 +73,5 @@ def differences(there: dict, dataset: Dataset) -> Differences:
 def placeholder(there: dict) -> Dataset:
   """A data set of the recorded shape and classes without an image: enough to build the networks."""
   empty = Split({'image': np.zeros((0, *there['image_shape']), np.uint8), 'label': np.zeros(0, np.int32)})
-  return Dataset(there['name'], empty, empty, tuple(there['class_names']))
+  vocabulary = tuple(there.get('vocabulary', ()))  # runs of older versions have recorded none
+  return Dataset(there['name'], empty, empty, tuple(there['class_names']), vocabulary=vocabulary)

@@ -4,15 +4,13 @@ import contextlib
 import difflib
 import errno
 import fcntl
-import hashlib
 import io
 import json
 import pathlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 import absl.logging
 import ml_collections
@@ -22,7 +20,8 @@ from jaxtyping import UInt8
 from PIL import Image
 from tensorflow_datasets.proto import tf_example_pb2
 
-from genaug.data import builders, image_folder, pairs, subsets
+from genaug.data import builders, captioned, captions, image_folder, pairs, subsets
+from genaug.data.dataset import Dataset, Split
 from genaug.errors import InputError
 
 BUILDERS: dict[str, Callable[[ml_collections.ConfigDict, pathlib.Path], tfds.core.DatasetBuilder]] = {
@@ -44,6 +43,14 @@ BUILDERS: dict[str, Callable[[ml_collections.ConfigDict, pathlib.Path], tfds.cor
       config.bits,
     ),
   ),
+  'emoji_captions/google': lambda config, data_dir: builders.EmojiCaptions(data_dir=data_dir, config='google'),
+  'emoji_captions/twitter': lambda config, data_dir: builders.EmojiCaptions(data_dir=data_dir, config='twitter'),
+  'image_captions': lambda config, data_dir: captioned.ImageCaptions(
+    data_dir=data_dir,
+    config=captioned.image_captions_config(
+      config.folder, config.get('captions', ''), config.image_size, config.channels, config.test_fraction
+    ),
+  ),
   'image_pairs': lambda config, data_dir: pairs.ImagePairs(
     data_dir=data_dir,
     config=pairs.image_pairs_config(
@@ -59,66 +66,9 @@ BUILDERS: dict[str, Callable[[ml_collections.ConfigDict, pathlib.Path], tfds.cor
 
 RAW_BYTES = tfds.decode.DeserializeMethod.RAW_BYTES
 MODES = {1: 'L', 3: 'RGB', 4: 'RGBA'}  # Pillow's, by number of channels
-_SHOWN = 20  # classes that a line lists
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
 NOTES = 'notes.json'  # beside the records: what there is to say of the files they come from
 CHUNK = 256  # records a thread reads and decodes at a time; one by one costs 80 us each
-
-
-class Split(NamedTuple):
-  """uint8 'image' [n, h, w, c], int32 'label' [n]; uint8 'target' [n, h, w, c] and 'mask' [n, h, w, 1] where given."""
-
-  arrays: dict[str, np.ndarray]
-
-  def take(self, rows: subsets.Rows) -> 'Split':
-    return Split({name: array[rows] for name, array in self.arrays.items()})
-
-
-def copies(train: Split, test: Split) -> subsets.Rows:
-  """Rows of the test images that are among the training images, to the pixel."""
-  digest = lambda image: hashlib.blake2b(image, digest_size=16).digest()
-  seen = {digest(image) for image in train.arrays['image']}
-  return np.array([i for i, image in enumerate(test.arrays['image']) if digest(image) in seen], int)
-
-
-class Dataset(NamedTuple):
-  """Both splits in memory, and what the numbers in 'label' mean."""
-
-  name: str
-  train: Split
-  test: Split
-  class_names: tuple[str, ...]
-  prepared: str = ''  # where its records are, below the data_dir
-  paired: bool = True  # whether the target of a test image shows the same
-
-  @property
-  def image_shape(self) -> tuple[int, int, int]:
-    return self.train.arrays['image'].shape[1:]
-
-  @property
-  def num_classes(self) -> int:
-    return len(self.class_names)
-
-  @property
-  def summary(self) -> str:
-    """How many images there are, of which classes."""
-    counts = [np.bincount(split.arrays['label'], minlength=self.num_classes) for split in (self.train, self.test)]
-    each = [f'{name}: {train:,} + {test:,}' for name, train, test in zip(self.class_names, *counts)]
-    more = f', and {len(each) - _SHOWN} more classes' * (len(each) > _SHOWN)
-    total = '{:,} training + {:,} test images'.format(*(count.sum() for count in counts))
-    return f'{self.name}: {total} ({", ".join(each[:_SHOWN])}{more})'
-
-  def of_classes(self, names: Sequence[str]) -> 'Dataset':
-    """Their images alone, numbered in the order of `names`."""
-    number = np.full(self.num_classes, -1, np.int32)
-    for new, name in enumerate(names):
-      number[self.class_names.index(name)] = new
-
-    def taken(split: Split) -> Split:
-      kept = split.take(np.flatnonzero(number[split.arrays['label']] >= 0))
-      return Split({**kept.arrays, 'label': number[kept.arrays['label']]})
-
-    return self._replace(train=taken(self.train), test=taken(self.test), class_names=tuple(names))
 
 
 def load(
@@ -165,11 +115,15 @@ def load(
   if not paired and 'target' in train.arrays:
     shuffled = train.arrays['target'][pairs.unpaired(len(rows), config.subset_seed)]
     train = Split({**train.arrays, 'target': shuffled})
+  vocabulary: tuple[str, ...] = ()
+  if 'caption' in train.arrays:
+    vocabulary = captions.vocabulary(train.arrays['caption'])
+    train, test = (_numbered(split, vocabulary) for split in (train, test))
   if train.arrays['image'].shape[1:] != test.arrays['image'].shape[1:]:
     raise _unequal(config.name, train.arrays['image'][0], test.arrays['image'][0])
   where = builder.data_path.relative_to(data_dir) if builder.data_path.is_relative_to(data_dir) else ''
   known = paired or config.name != 'image_pairs'
-  return Dataset(config.name, train, test, _class_names(features), str(where), known)
+  return Dataset(config.name, train, test, _class_names(features), str(where), known, vocabulary)
 
 
 def expected(
@@ -179,6 +133,10 @@ def expected(
   builder = _make_builder(config, pathlib.Path(data_dir).expanduser().absolute(), prepared)
   features = _check_features(config.name, builder)
   return features['image'].shape, _class_names(features)
+
+
+def _numbered(split: Split, vocabulary: tuple[str, ...]) -> Split:
+  return Split({**split.arrays, 'caption': captions.encode(split.arrays['caption'], vocabulary)})
 
 
 def _class_names(features: dict[str, object]) -> tuple[str, ...]:
@@ -285,7 +243,7 @@ def _cannot_prepare(name: str, error: ImportError) -> InputError:
 
 
 def _check_features(name: str, builder: tfds.core.DatasetBuilder) -> dict[str, object]:
-  features = {k: v for k, v in builder.info.features.items() if k in ('image', 'label', 'mask', 'target')}
+  features = {k: v for k, v in builder.info.features.items() if k in ('image', 'label', 'mask', 'target', 'caption')}
   if not _is_8_bit(features.get('image')):
     problem = f"has no 8-bit feature 'image', but {', '.join(sorted(builder.info.features))}"
     raise InputError('data.name', name, problem, 'choose an image data set')
@@ -320,6 +278,8 @@ def _read_split(
   first = _parse(source[0], features)
   arrays = {k: np.empty((size, *first[k].shape), np.uint8) for k in images}
   arrays['label'] = np.zeros(size, np.int32)
+  if 'caption' in features:
+    arrays['caption'] = np.empty(size, object)
 
   def fill(start: int) -> int:
     rows = range(start, min(start + CHUNK, size))
@@ -347,6 +307,8 @@ def _parse(record: bytes, features: dict[str, object]) -> dict[str, np.ndarray |
   for key, feature in features.items():
     if key == 'label':
       example[key] = values[key].int64_list.value[0]
+    elif key == 'caption':
+      example[key] = values[key].bytes_list.value[0].decode()
     else:
       example[key] = _decode(values[key].bytes_list.value[0], feature.shape[-1])
   return example

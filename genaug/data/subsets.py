@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Int
 
+from genaug.errors import InputError
+
 Rows = Int[np.ndarray, ' n']
 
 
@@ -62,4 +64,16 @@ def split_by_identity(
       test[rows[share[rows] == values[0]]] = True
     elif test[rows].all():
       test[rows[share[rows] == values[-1]]] = False
+  return test
+
+
+def test_rows(images: Sequence[np.ndarray], fraction: float) -> Bool[np.ndarray, ' n']:
+  """Which of the images of one class are test images, about `fraction` of them, by their content.
+
+  Raises InputError where no two differ.
+  """
+  identities = [hashlib.sha256(np.ascontiguousarray(image)).digest() for image in images]
+  test = split_by_identity(identities, np.zeros(len(images), int), fraction)
+  if not test.any():
+    raise InputError('data.folder', len(images), 'no two of its images differ, so none is left to test on', 'add one')
   return test

@@ -13,6 +13,7 @@ from genaug.metrics.memorisation import MEMORISATION
 from genaug.metrics.modes import MODES
 from genaug.metrics.rate_distortion import RATE
 from genaug.metrics.reconstruction import RECONSTRUCTION
+from genaug.metrics.retrieval import RETRIEVAL
 from genaug.metrics.translation import TRANSLATION
 
 METRICS = {
@@ -31,6 +32,7 @@ METRICS = {
   'codes': CODES,
   'reconstruction': RECONSTRUCTION,
   'translation': TRANSLATION,
+  'retrieval': RETRIEVAL,
   'held_out': HELD_OUT,
   'accuracy': ACCURACY,
 }

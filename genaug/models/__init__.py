@@ -21,6 +21,7 @@ class Spec(NamedTuple):
 
   image_shape: ImageShape
   num_classes: int  # that it is conditioned on or predicts; 0: none
+  vocabulary: int = 0  # tokens of captions that it is conditioned on; 0: none
 
 
 class Network(NamedTuple):

@@ -53,7 +53,8 @@ def levels(shape: ImageShape) -> tuple[int, int]:
 class UNet(nn.Module):
   """(noisy images in about [-1, 1], time in [0, 1], label, augmentation) -> what is to be predicted, of their shape.
 
-  With classes, `label` may also be `spec.num_classes`, the null class of classifier-free guidance. `augment` holds the
+  With classes, `label` may also be `spec.num_classes`, the null class of classifier-free guidance; with a vocabulary,
+  a caption may be all zeros. `augment` holds the
   parameters of non-leaky augmentation, n may be 0; zeros are as if there were none. `keys`, one an image, are those of
   dropout; None is no dropout. The last convolution starts at zero.
   """
@@ -72,6 +73,7 @@ class UNet(nn.Module):
     label: Int[Array, ' b'],
     augment: Float[Array, 'b n'],
     keys: Key[Array, ' b'] | None = None,
+    caption: Int[Array, 'b l'] | None = None,
   ) -> Float[Array, 'b h w c']:
     patch, count = levels(self.spec.image_shape)
     condition = nn.Dense(4 * self.width, name='time')(_time_features(t))
@@ -79,6 +81,11 @@ class UNet(nn.Module):
       # As large as the features of time; Flax's default is an eighth of that, and hardly heeded at first.
       init = nn.initializers.normal(1.0)
       condition += nn.Embed(self.spec.num_classes + 1, 4 * self.width, embedding_init=init, name='label')(label)
+    if self.spec.vocabulary:
+      known = (caption > 0)[..., None]
+      tokens = nn.Embed(self.spec.vocabulary + 1, 4 * self.width, embedding_init=nn.initializers.normal(1.0))(caption)
+      pooled = (tokens * known).sum(1) / jnp.maximum(known.sum(1), 1)
+      condition += nn.Dense(4 * self.width, name='caption')(pooled)
     if augment.shape[-1]:
       condition += nn.Dense(4 * self.width, use_bias=False, name='augment')(augment)
     condition = nn.silu(nn.Dense(4 * self.width, name='condition')(nn.silu(condition)))

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from ml_collections import ConfigDict
 
 from genaug.data import sources, subsets
-from genaug.data.sources import Dataset, Split
+from genaug.data.dataset import Dataset, Split, copies
 from genaug.errors import InputError
 from genaug.metrics.registry import METRICS
 from genaug.study.intervals import bootstrap_interval
@@ -282,7 +282,7 @@ class Table:
     test = sources.load(_only(self._data, self._data.test_split), self._data_dir, log=self._log)
     split = test.of_classes(self._class_names).train
     if self._data.name == 'image_folder':
-      seen = sum(len(sources.copies(shots.train, split)) for shots in self._shots.values())
+      seen = sum(len(copies(shots.train, split)) for shots in self._shots.values())
       if seen:
         problem = f'classifiers would be trained on {seen} images of the test split, to the pixel'
         remedy = 'remove the copies from one of the two folders'

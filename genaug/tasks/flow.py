@@ -1,6 +1,6 @@
 """Flow matching: a network learns where noise flows to, an ODE solver follows (Lipman et al. 2023).
 
-With classes, a share of the labels is dropped in training, for classifier-free guidance (Ho and Salimans 2022,
+With classes or captions, a share of them is dropped in training, for classifier-free guidance (Ho and Salimans 2022,
 arXiv:2207.12598). Operations of `flow.augment` are non-leaky: the network is conditioned on their parameters, which are
 zeros when it samples (see `augment.encoding`). Those of `config.augment` leak into samples.
 """
@@ -8,7 +8,7 @@ zeros when it samples (see `augment.encoding`). Those of `config.augment` leak i
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from genaug.augment import Pipeline
 from genaug.augment.encoding import ENCODINGS, encode
@@ -18,7 +18,7 @@ from genaug.losses.flow import flow_matching, heun, interpolate, logit_normal_ti
 from genaug.models import Spec
 from genaug.models.registry import NETWORKS
 from genaug.ranges import Number, Subset
-from genaug.tasks import Definition, Task, TrainState, from_noise
+from genaug.tasks import Definition, Sampler, Task, TrainState, from_noise
 from genaug.tasks.updates import (
   BELOW_ONE,
   apply_gradients,
@@ -33,8 +33,9 @@ _TIMES = 4  # at which the loss of a held-out image is taken
 
 
 def build(config, spec: Spec, axis_name: str | None = None) -> Task:
-  if config.flow.guidance != 1 and not (spec.num_classes and config.flow.label_dropout):
-    problem = 'needs a network that is trained with labels and without'
+  told = spec.num_classes or spec.vocabulary
+  if config.flow.guidance != 1 and not (told and config.flow.label_dropout):
+    problem = 'needs a network that is trained with labels or captions and without'
     remedy = '--config.model.conditional=True --config.flow.label_dropout=0.1'
     raise InputError('flow.guidance', config.flow.guidance, problem, remedy)
   network = NETWORKS[config.model.network].build(config, spec, axis_name)['denoiser']
@@ -56,7 +57,8 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
 
   def init(key):
     one = jnp.zeros((1, *spec.image_shape))
-    params = {'denoiser': network.init(key, one, jnp.zeros(1), jnp.zeros(1, jnp.int32), unaugmented(1))['params']}
+    label, caption = jnp.zeros(1, jnp.int32), jnp.zeros((1, 1), jnp.int32)
+    params = {'denoiser': network.init(key, one, jnp.zeros(1), label, unaugmented(1), None, caption)['params']}
     return TrainState(
       step=jnp.zeros((), jnp.int32),
       params=params,
@@ -65,6 +67,9 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       opt={'denoiser': optimizer['denoiser'].init(params['denoiser'])},
       extra={},
     )
+
+  def caption_of(batch) -> Int[Array, 'b l']:
+    return batch['caption'] if spec.vocabulary else jnp.zeros((len(batch['label']), 1), jnp.int32)
 
   def noise_of(keys: Key[Array, ' b']) -> Float[Array, 'b h w c']:
     return jax.vmap(lambda key: jax.random.normal(key, spec.image_shape))(keys)
@@ -81,12 +86,13 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       'images': 2 * images - 1,
       'keys': streams,
       'label': jnp.where(dropped, null_class, batch['label']),
+      'caption': jnp.where(dropped[:, None], 0, caption_of(batch)),
       'parameters': parameters,
     }
 
     def objective(params, part):
       noise, t = noise_of(part['keys']['noise']), logit_normal_times(part['keys']['time'])
-      condition = part['label'], part['parameters'], part['keys']['dropout']
+      condition = part['label'], part['parameters'], part['keys']['dropout'], part['caption']
       loss = losses(params, part['images'], noise, t, *condition).mean()
       return loss, {'loss': loss}
 
@@ -98,33 +104,45 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
 
   def eval_step(state, batch, keys):
     """Loss of the averaged network on unaugmented images, at times and with noise that are the same for every state."""
-    images, label = 2 * batch['image'].astype(jnp.float32) / 255 - 1, batch['label']
+    images = 2 * batch['image'].astype(jnp.float32) / 255 - 1
+    condition = batch['label'], unaugmented(len(images)), None, caption_of(batch)
 
     def at(i, t):
       noise = noise_of(jax.vmap(lambda key: jax.random.fold_in(key, i))(keys))
-      return losses(state.ema['denoiser'], images, noise, jnp.full(len(images), t), label, unaugmented(len(images)))
+      return losses(state.ema['denoiser'], images, noise, jnp.full(len(images), t), *condition)
 
     return {'flow_loss': jax.lax.map(lambda i_t: at(*i_t), (jnp.arange(_TIMES), stratified_times(_TIMES))).mean(0)}
 
-  def sampler(params):
-    """Images in [0, 1] of the network with these parameters of the state, of the classes that the batch names."""
+  def generator(params, told: bool):
+    """generate(state, batch, noise) of the network with these parameters of the state, images in [0, 1].
+
+    Of the classes that the batch names and, if `told`, of its captions.
+    """
 
     def generate(state, batch, noise):
       variables, guidance = {'params': params(state)['denoiser']}, config.flow.guidance
-      none = unaugmented(len(noise))
+      none, nothing = unaugmented(len(noise)), jnp.zeros((len(noise), 1), jnp.int32)
+      caption = caption_of(batch) if told else nothing
 
       def towards(x, t):
-        conditional = network.apply(variables, x, t, batch['label'], none)
+        conditional = network.apply(variables, x, t, batch['label'], none, None, caption)
         if guidance == 1:
           return velocity(conditional, x, t)
-        unconditional = network.apply(variables, x, t, jnp.full(len(noise), null_class), none)
+        unconditional = network.apply(variables, x, t, jnp.full(len(noise), null_class), none, None, nothing)
         return velocity(unconditional + guidance * (conditional - unconditional), x, t)
 
       return jnp.clip((heun(towards, noise, config.flow.sample_steps) + 1) / 2, 0, 1)
 
-    return from_noise(noise_of, generate)
+    return generate
 
-  samplers = {'samples': sampler(lambda state: state.ema), 'samples_raw': sampler(lambda state: state.params)}
+  def of_ema(state):
+    return state.ema
+
+  of_noise = {'samples': of_ema, 'samples_raw': lambda state: state.params}
+  samplers = {name: from_noise(noise_of, generator(params, told=False)) for name, params in of_noise.items()}
+  if spec.vocabulary:
+    from_caption = generator(of_ema, told=True)
+    samplers['from_text'] = Sampler(lambda state, batch, keys: from_caption(state, batch, noise_of(keys)), 'image')
   return Task(init, train_step, eval_step, samplers)
 
 
@@ -155,3 +173,5 @@ FLOW = Definition(
   progress=('loss',),
   cost=26,
 )
+
+TEXT_TO_IMAGE = FLOW._replace(inputs=('image', 'caption'), provides=(*FLOW.provides, 'from_text'))

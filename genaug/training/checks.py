@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 from genaug import ranges
 from genaug.augment import OPS, Pipeline
 from genaug.augment.mixing import GROUP
-from genaug.data.sources import Dataset
+from genaug.data.dataset import Dataset
 from genaug.errors import InputError
 from genaug.metrics.registry import METRICS
 from genaug.models import ImageShape
@@ -88,7 +88,7 @@ def check_config(config: ConfigDict) -> None:
 def check_model(config: ConfigDict, image_shape: ImageShape, classes: int) -> None:
   """Whether the model and the augmentation fit images of that shape, of so many classes. Raises InputError."""
   height, _, channels = image_shape
-  own = config.data.name in ('image_folder', 'image_pairs')
+  own = config.data.name in ('image_folder', 'image_pairs', 'image_captions')
   try:
     NETWORKS[config.model.network].check(config.model, image_shape)
   except ValueError as error:
@@ -124,7 +124,9 @@ def check_data(config: ConfigDict, dataset: Dataset) -> None:
         raise InputError(key, ranges.get(config, key), problem, remedy)
   if missing := set(TASKS[config.task].inputs) - set(dataset.train.arrays):
     problem = f'its images have no {min(missing)}, which task {config.task!r} reads'
-    raise InputError('data.name', config.data.name, problem, 'such as image_pairs: two folders, or trainA, trainB, ...')
+    raise InputError(
+      'data.name', config.data.name, problem, 'such as image_pairs or image_captions, see configs/base.py'
+    )
   check_model(config, dataset.image_shape, dataset.num_classes)
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
-from genaug.data.sources import Split
+from genaug.data.dataset import Split
 from genaug.errors import InputError
 from genaug.metrics import Evaluated, Scores, features, neighbours
 from genaug.metrics.registry import METRICS
@@ -124,24 +124,29 @@ class Evaluator:
     count = min(self._task.estimates[name].images, len(split.arrays['label']))
     return self._of_images(self._estimates[name], state, split.take(np.arange(count)))
 
-  def _of_images(self, function: Callable[..., PyTree], state: PyTree, split: Split) -> PyTree:
+  def _of_images(
+    self, function: Callable[..., PyTree], state: PyTree, split: Split, key: Key[Array, ''] | None = None
+  ) -> PyTree:
     """function(state, batch, keys) of every image."""
+    key = self._keys.eval if key is None else key
     arrays, count = split.arrays, len(split.arrays['label'])
     size = min(self._config.eval.batch_size, count)
     parts = []
     for first in range(0, count, size):
       rows = np.arange(first, first + size) % count  # the last batch is filled up, and the filling not counted
       batch = {name: array[rows] for name, array in arrays.items()}
-      found = function(state, batch, _keys_of(self._keys.eval, rows))
+      found = function(state, batch, _keys_of(key, rows))
       parts.append(jax.tree.map(lambda value: np.asarray(value)[: count - first], found))  # noqa: B023
     return jax.tree.map(lambda *values: np.concatenate(values), *parts)
 
   def made_from(
-    self, state: PyTree, sampler: str, images: UInt8[np.ndarray, 'n h w c']
+    self, state: PyTree, sampler: str, key: Key[Array, ''] | None = None, **arrays: np.ndarray
   ) -> UInt8[np.ndarray, 'n h w c']:
-    """What a sampler that has a source makes of images of the data set's shape."""
-    split = Split({self._task.samplers[sampler].source: images, 'label': np.zeros(len(images), np.int32)})
-    return _to_uint8(self._of_images(functools.partial(self._sample, sampler), jax.device_get(state), split))
+    """What a sampler makes of examples that hold these arrays [n, ...]."""
+    count = len(next(iter(arrays.values())))
+    split = Split({'label': np.zeros(count, np.int32)} | arrays)
+    sample = functools.partial(self._sample, sampler)
+    return _to_uint8(self._of_images(sample, jax.device_get(state), split, key))
 
   def snapshot(self, state: PyTree) -> tuple[dict[str, UInt8[np.ndarray, 'H W c']], dict[str, float]]:
     """(pictures, diversity): a grid of every sampler's images, of the same keys each time, beneath any sources.

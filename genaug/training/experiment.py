@@ -10,6 +10,7 @@ from jaxtyping import Array, Key, PyTree
 from ml_collections import ConfigDict
 
 from genaug.data import record, sources
+from genaug.data.dataset import Dataset
 from genaug.errors import InputError
 from genaug.metrics.registry import METRICS
 from genaug.models import Spec
@@ -39,7 +40,7 @@ class RunKeys(NamedTuple):
 
 class Experiment(NamedTuple):
   config: ConfigDict
-  dataset: sources.Dataset
+  dataset: Dataset
   spec: Spec
   task: Task
   steps_per_call: int
@@ -58,9 +59,11 @@ def steps_per_call(config: ConfigDict) -> int:
   return 1 if jax.default_backend() == 'cpu' else config.train.steps_per_call
 
 
-def assemble(config: ConfigDict, dataset: sources.Dataset) -> Experiment:
+def assemble(config: ConfigDict, dataset: Dataset) -> Experiment:
   """An experiment of a config and data that were checked."""
-  spec = Spec(dataset.image_shape, dataset.num_classes if checks.reads_labels(config) else 0)
+  classes = dataset.num_classes if checks.reads_labels(config) else 0
+  captions = 'caption' in TASKS[config.task].inputs
+  spec = Spec(dataset.image_shape, classes, len(dataset.vocabulary) if captions else 0)
   task = TASKS[config.task].build(config, spec, DEVICES)
   return Experiment(config, dataset, spec, task, steps_per_call(config))
 
@@ -128,7 +131,7 @@ def trained(
   return experiment, state
 
 
-def _compare_data(directory: pathlib.Path, dataset: sources.Dataset, log: Callable[[str], None]) -> None:
+def _compare_data(directory: pathlib.Path, dataset: Dataset, log: Callable[[str], None]) -> None:
   found = workdir.data_differences(directory, dataset)
   if found and found.names:
     problem = f'has other classes than this run was trained on ({found})'

@@ -14,7 +14,7 @@ from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from genaug.data import record
-from genaug.data.sources import Dataset
+from genaug.data.dataset import Dataset
 from genaug.errors import InputError
 
 _FREE = {'train.steps_per_call', 'data.device_mib', 'train.patience'}  # may change: no state depends on them

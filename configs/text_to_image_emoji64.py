@@ -1,0 +1,18 @@
+"""Emoji from their names: flow matching told words, with guidance (Ho and Salimans 2022, arXiv:2207.12598).
+
+make data DATASET=emoji_captions/google && make train CONFIG=configs/text_to_image_emoji64.py
+python -m experiments.sample --workdir runs/text_to_image_emoji64 --text "waving hand, dark skin" --output out
+
+Test images are compositions of words that are not trained on. Time and score: not yet measured.
+"""
+
+from configs.families import text_to_image
+
+
+def get_config():
+  c = text_to_image.get_config()
+  c.model.dropout = 0.1
+  c.train.steps = 3000
+  c.train.batch_size = 32
+  c.eval.samples = 500
+  return c

@@ -1,0 +1,95 @@
+"""Your own images with captions as a data set: a folder, and a text file with a line for each image."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from genaug.data import folder, image_folder, pairs, subsets
+from genaug.data.builders import Examples, dataset_info, encode
+from genaug.errors import InputError
+
+_SHOWN = 5  # names that a message lists
+
+Path = pathlib.Path
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class ImageCaptionsConfig(tfds.core.BuilderConfig):
+  """What to read; make it with `image_captions_config`, which also names it."""
+
+  captions: dict[Path, str]
+  image_size: int
+  channels: int
+  test_fraction: float
+
+
+class ImageCaptions(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  """Your own images with captions, cropped to the central square and resized; the test split is by their content."""
+
+  VERSION = tfds.core.Version('1.0.0')
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    c = self.builder_config
+    shape = c.image_size, c.image_size, c.channels
+    return dataset_info(self, shape, tfds.features.ClassLabel(names=('all',)), caption=tfds.features.Text())
+
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
+    c = self.builder_config
+    pixels = pairs.decode(c.captions, c.image_size, c.channels)
+    test = subsets.test_rows(list(pixels.values()), c.test_fraction)
+    return {
+      split: self._generate_examples(
+        [(pixels[path], c.captions[path]) for path, one in zip(pixels, test) if one == side]
+      )
+      for split, side in (('train', False), ('test', True))
+    }
+
+  def _generate_examples(self, captioned: list[tuple[np.ndarray, str]]) -> Examples:
+    for i, (image, caption) in enumerate(captioned):
+      yield i, {'image': encode(image), 'label': 0, 'caption': caption}
+
+
+def image_captions_config(
+  root: str, captions: str, image_size: int, channels: int, test_fraction: float
+) -> ImageCaptionsConfig:
+  """Config whose name hashes the settings, every caption and every file's name, size and time.
+
+  Raises InputError for a line without a caption, and where images and captions are not of each other.
+  """
+  image_folder.check_settings(root, image_size, channels, test_fraction)
+  path, file = Path(root).expanduser().resolve(), Path(captions).expanduser()
+  found = _read(path, file)
+  settings = {'image_size': image_size, 'channels': channels, 'test_fraction': test_fraction}
+  files = [(*pairs.stat(image), caption) for image, caption in found.items()]
+  digest = hashlib.sha256(json.dumps([settings, files]).encode()).hexdigest()[:12]
+  return ImageCaptionsConfig(name=f'captions-{digest}', captions=found, **settings)
+
+
+def _read(root: Path, file: Path) -> dict[Path, str]:
+  if not file.is_file():
+    problem, remedy = 'is not a file', '--config.data.captions=FILE, of lines NAME<tab>CAPTION'
+    raise InputError('data.captions', str(file), problem, remedy)
+  captions = {}
+  for number, line in enumerate(file.read_text('utf-8').splitlines(), 1):
+    name, tab, caption = line.partition('\t')
+    if line.strip() and not (tab and caption.strip()):
+      problem = f'line {number} has no tab with a caption behind it: {line[:60]!r}'
+      raise InputError('data.captions', str(file), problem, 'lines NAME<tab>CAPTION, names relative to data.folder')
+    if line.strip():
+      captions[name.strip()] = caption.strip()
+  images = {item.name: item.image for item in folder.contents(root, key='config.data.folder').items}
+  for there, here, problem in (
+    (images, captions, 'without a caption'),
+    (captions, images, 'with a caption and no such file'),
+  ):
+    if alone := sorted(there.keys() - here.keys()):
+      shown = ', '.join(map(folder.printable, alone[:_SHOWN])) + f' and {len(alone) - _SHOWN} more' * (
+        len(alone) > _SHOWN
+      )
+      remedy = 'a line NAME<tab>CAPTION for every image of data.folder'
+      raise InputError('data.captions', str(file), f'{len(alone)} images {problem}: {shown}', remedy)
+  return {images[name]: captions[name] for name in sorted(images)}

@@ -1,0 +1,50 @@
+"""Captions as rows of numbers: of their words and, for rare words, of parts of them."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int
+
+_RARE = 2  # training captions that a word must be in to have a number of its own
+MOST = 48  # tokens of a caption; more are cut off
+
+
+def words(caption: str) -> list[str]:
+  """Runs of letters and digits, in lower case."""
+  return re.findall(r'[^\W_]+', caption.lower())
+
+
+def vocabulary(captions: Sequence[str]) -> tuple[str, ...]:
+  """Words of at least two of the captions, and the parts of three letters that other words have."""
+  count = Counter(word for caption in captions for word in set(words(caption)))
+  frequent = {word for word, number in count.items() if number >= _RARE}
+  parts = {part for word in count.keys() - frequent for part in _parts(word)}
+  return (*sorted(frequent), *sorted(parts))
+
+
+def encode(captions: Sequence[str], vocabulary: Sequence[str]) -> Int[np.ndarray, 'n 48']:
+  """Numbers from 1 of the tokens that the vocabulary has, filled up with 0."""
+  number = {token: i + 1 for i, token in enumerate(vocabulary)}
+  rows = np.zeros((len(captions), MOST), np.int32)
+  for row, caption in zip(rows, captions):
+    found = [number[token] for token in _tokens(caption, number)][:MOST]
+    row[: len(found)] = found
+  return rows
+
+
+def unseen(caption: str, vocabulary: Sequence[str]) -> list[str]:
+  """Words that were in no training caption as they are; what is known of their parts is still used."""
+  return [word for word in words(caption) if word not in set(vocabulary)]
+
+
+def _tokens(caption: str, known) -> list[str]:
+  of_word = lambda word: [word] if word in known else [part for part in _parts(word) if part in known]
+  return [token for word in words(caption) for token in of_word(word)]
+
+
+def _parts(word: str) -> list[str]:
+  """Of three letters, with marks where it begins and ends, that no word has."""
+  marked = f'<{word}>'
+  return [marked[i : i + 3] for i in range(len(marked) - 2)]

@@ -1,0 +1,71 @@
+"""Data sets in memory: both splits as arrays, and what their numbers mean."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from genaug.data import subsets
+
+_SHOWN = 20  # classes that a line lists
+
+
+class Split(NamedTuple):
+  """uint8 'image' [n, h, w, c] and int32 'label' [n]; some have more.
+
+  uint8 'target' [n, h, w, c] of pairs, uint8 'mask' [n, h, w, 1], int32 'caption' [n, l] as of `captions.encode`.
+  """
+
+  arrays: dict[str, np.ndarray]
+
+  def take(self, rows: subsets.Rows) -> 'Split':
+    return Split({name: array[rows] for name, array in self.arrays.items()})
+
+
+def copies(train: Split, test: Split) -> subsets.Rows:
+  """Rows of the test images that are among the training images, to the pixel."""
+  digest = lambda image: hashlib.blake2b(image, digest_size=16).digest()
+  seen = {digest(image) for image in train.arrays['image']}
+  return np.array([i for i, image in enumerate(test.arrays['image']) if digest(image) in seen], int)
+
+
+class Dataset(NamedTuple):
+  """Both splits in memory, and what the numbers in 'label' mean."""
+
+  name: str
+  train: Split
+  test: Split
+  class_names: tuple[str, ...]
+  prepared: str = ''  # where its records are, below the data_dir
+  paired: bool = True  # whether the target of a test image shows the same
+  vocabulary: tuple[str, ...] = ()  # tokens of training captions, which 'caption' numbers from 1
+
+  @property
+  def image_shape(self) -> tuple[int, int, int]:
+    return self.train.arrays['image'].shape[1:]
+
+  @property
+  def num_classes(self) -> int:
+    return len(self.class_names)
+
+  @property
+  def summary(self) -> str:
+    """How many images there are, of which classes."""
+    counts = [np.bincount(split.arrays['label'], minlength=self.num_classes) for split in (self.train, self.test)]
+    each = [f'{name}: {train:,} + {test:,}' for name, train, test in zip(self.class_names, *counts)]
+    more = f', and {len(each) - _SHOWN} more classes' * (len(each) > _SHOWN)
+    total = '{:,} training + {:,} test images'.format(*(count.sum() for count in counts))
+    return f'{self.name}: {total} ({", ".join(each[:_SHOWN])}{more})'
+
+  def of_classes(self, names: Sequence[str]) -> 'Dataset':
+    """Their images alone, numbered in the order of `names`."""
+    number = np.full(self.num_classes, -1, np.int32)
+    for new, name in enumerate(names):
+      number[self.class_names.index(name)] = new
+
+    def taken(split: Split) -> Split:
+      kept = split.take(np.flatnonzero(number[split.arrays['label']] >= 0))
+      return Split({**kept.arrays, 'label': number[kept.arrays['label']]})
+
+    return self._replace(train=taken(self.train), test=taken(self.test), class_names=tuple(names))
