@@ -21,6 +21,7 @@ from configs import (
   fsq_mnist5k,
   gan_mnist5k,
   hyperprior_own_images,
+  superres_own_images,
   vae_mnist5k,
 )
 from genaug.data import sources
@@ -55,6 +56,7 @@ MODULES = {
   'fsq': fsq_mnist5k,
   'flow': flow_mnist5k,
   'hyperprior': hyperprior_own_images,
+  'superres': superres_own_images,
   'classify': classify_mnist5k,
 }
 PLAIN = {'model.conditional': False, 'optim.lr': 2e-4, 'optim.schedule': 'constant'}  # of a GAN, unless a test says so
@@ -87,6 +89,14 @@ EXTRA = {  # what runs are resumed and spread over devices with
     'gan__loss': 'hinge',
     'gan__lecam': 0.1,
     'gan__d_steps': 2,
+  },
+  'superres': {
+    'data__name': 'mnist5k',
+    'model__blocks': 1,
+    'superres__patch': 16,
+    'superres__degradation': 'blind',
+    'superres__adversarial': 0.01,
+    'superres__l1_steps': 2,
   },
   'ladder': {'model__network': 'ladder_vae', 'vae__free_bits': 0.1, 'vae__kl_warmup_steps': 4},
   'vamp': {'vae__prior': 'vamp', 'vae__pseudo_inputs': 3, 'vae__samples': 3, 'vae__likelihood': 'logistic_mixture'},
@@ -144,8 +154,10 @@ def tiny_config(task: str, **overrides):
   config = MODULES[task].get_config()
   if task == 'gan':
     config.update_from_flattened_dict(PLAIN)
-  if task == 'hyperprior':
-    config.data.name = 'mnist5k'  # its config is of a folder of photographs
+  if task in ('hyperprior', 'superres'):
+    config.data.name = 'mnist5k'  # their configs are of a folder of photographs
+  if task == 'superres':
+    config.superres.patch = 16
   config.update_from_flattened_dict(_tiny(overrides))
   return config
 

@@ -26,12 +26,13 @@ def _assert_close(a, b):
     np.testing.assert_allclose(a[name], b[name], atol=1e-5, rtol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize('task', slow_but(('vae',), ('vae', 'gan', 'flow', 'fsq', 'classify', *VARIANTS)))
+@pytest.mark.parametrize('task', slow_but(('vae',), ('vae', 'gan', 'flow', 'fsq', 'superres', 'classify', *VARIANTS)))
 def test_one_device_and_two_agree(task, data_dir, tmp_path):
   one = _three_steps(task, data_dir, tmp_path / 'one.npz')
   two = _three_steps(task, data_dir, tmp_path / 'two.npz', 2)
   _assert_close(one, two)
-  np.testing.assert_array_equal(one['inputs'], two['inputs'])
+  # Fused with crops, the warp is compiled into other roundings for other batches.
+  np.testing.assert_allclose(one['inputs'], two['inputs'], rtol=0, atol=1e-5 if task == 'superres' else 0)
   moved = [name for name in one if 'kernel' in name]
   assert moved
   assert all(np.abs(one[name]).max() > 0 for name in moved)

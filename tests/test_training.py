@@ -19,14 +19,15 @@ from genaug.training import figures, loop, workdir
 from genaug.training.checkpoint import Checkpoints
 from genaug.training.experiment import prepare
 from genaug.training.logs import Log, Window
-from tests.conftest import EXTRA, ROOT, VARIANTS, environment, program, slow_but, tiny_config, tiny_flags
+from tests.conftest import EXTRA, MODULES, ROOT, VARIANTS, environment, program, slow_but, tiny_config, tiny_flags
 
 STEPS = 120
 
 
 def _arguments(task: str, directory: pathlib.Path, data_dir: pathlib.Path, **overrides) -> list[str]:
   flags = tiny_flags(train__steps=STEPS, train__checkpoint_every=15, **overrides)
-  return [f'--config=configs/{task}_mnist5k.py', f'--workdir={directory}', f'--data_dir={data_dir}', *flags]
+  config = MODULES[task].__name__.replace('.', '/')
+  return [f'--config={config}.py', f'--workdir={directory}', f'--data_dir={data_dir}', *flags]
 
 
 def _start(*arguments) -> subprocess.Popen:
@@ -63,7 +64,7 @@ def _metrics(directory: pathlib.Path) -> list[dict]:
   return [{k: v for k, v in line.items() if k != 'train/images_per_second'} for line in lines]
 
 
-@pytest.mark.parametrize('name', slow_but(('vae',), ('vae', 'gan', 'flow', 'fsq', *VARIANTS)))
+@pytest.mark.parametrize('name', slow_but(('vae',), ('vae', 'gan', 'flow', 'fsq', 'superres', *VARIANTS)))
 def test_a_run_killed_at_a_random_moment_ends_bit_identical(name, data_dir, tmp_path):
   """SIGKILL, then a damaged newest checkpoint, then SIGTERM; against a run that nothing happened to."""
   whole, broken = tmp_path / 'whole', tmp_path / 'broken'

@@ -9,10 +9,10 @@ from genaug.metrics import Evaluated, Metric, Scores
 from genaug.metrics.diversity import lpips
 from genaug.models import imagenet, weights
 
-_WINDOW, _SIGMA = 11, 1.5
+WINDOW, _SIGMA = 11, 1.5
 _COUNT = 1000  # images, at most, whose LPIPS is taken
 
-Images = UInt8[np.ndarray, 'n h w c']
+Images = UInt8[np.ndarray, 'n h w c'] | Float[np.ndarray, 'n h w c']  # in [0, 255]
 
 
 def psnr(images: Images, references: Images) -> Float[np.ndarray, ' n']:
@@ -29,7 +29,7 @@ def ssim(images: Images, references: Images) -> Float[np.ndarray, ' n']:
 
   Gaussian windows of 11x11 pixels and sigma 1.5 that lie in the image. Raises ValueError for smaller images.
   """
-  if min(images.shape[1:3]) < _WINDOW:
+  if min(images.shape[1:3]) < WINDOW:
     raise ValueError(f'images of {images.shape[1]} x {images.shape[2]} pixels: SSIM has windows of 11 x 11')
   return np.concatenate([np.asarray(_ssim(*pair)) for pair in zip(_parts(images), _parts(references), strict=True)])
 
@@ -41,13 +41,13 @@ def _parts(images: Images) -> list[Images]:
 @jax.jit
 def _ssim(a: Float[Array, 'n h w c'], b: Float[Array, 'n h w c']) -> Float[Array, ' n']:
   a, b = (x.astype(jnp.float32) for x in (a, b))
-  window = jnp.exp(-0.5 * ((jnp.arange(_WINDOW) - _WINDOW // 2) / _SIGMA) ** 2)
+  window = jnp.exp(-0.5 * ((jnp.arange(WINDOW) - WINDOW // 2) / _SIGMA) ** 2)
   window /= window.sum()
 
   def blur(x):
     for axis in (1, 2):
-      count = x.shape[axis] - _WINDOW + 1
-      slices = (jax.lax.slice_in_dim(x, i, i + count, axis=axis) for i in range(_WINDOW))
+      count = x.shape[axis] - WINDOW + 1
+      slices = (jax.lax.slice_in_dim(x, i, i + count, axis=axis) for i in range(WINDOW))
       x = sum(weight * part for weight, part in zip(window, slices))
     return x
 
@@ -73,7 +73,7 @@ def _reconstruction(run: Evaluated) -> Scores:
   """Of every test image; without SSIM where they are smaller than its window."""
   images, references = run.made_from_test('reconstructions'), run.test['image']
   scores = {'eval/psnr': float(np.mean(psnr(images, references)))}
-  if min(images.shape[1:3]) >= _WINDOW:
+  if min(images.shape[1:3]) >= WINDOW:
     scores['eval/ssim'] = float(np.mean(ssim(images, references), dtype=np.float64))
   return scores | {
     'eval/lpips': mean_lpips(images[:_COUNT], references[:_COUNT]),
