@@ -26,6 +26,7 @@ from configs import (
   fsq_mnist5k,
   gan_mnist5k,
   hyperprior_own_images,
+  superres_own_images,
   text_to_image_own_images,
   translate_own_images,
   vae_mnist5k,
@@ -66,6 +67,7 @@ MODULES = {
   'hyperprior': hyperprior_own_images,
   'text_to_image': text_to_image_own_images,
   **dict.fromkeys(translation.METHODS, translate_own_images),
+  'superres': superres_own_images,
   'classify': classify_mnist5k,
 }
 PLAIN = {'model.conditional': False, 'optim.lr': 2e-4, 'optim.schedule': 'constant'}  # of a GAN, unless a test says so
@@ -99,12 +101,20 @@ EXTRA = {  # what runs are resumed and spread over devices with
     'gan__lecam': 0.1,
     'gan__d_steps': 2,
   },
+  'superres': {
+    'data__name': 'mnist5k',
+    'model__blocks': 1,
+    'superres__patch': 16,
+    'superres__degradation': 'blind',
+    'superres__adversarial': 0.01,
+    'superres__l1_steps': 2,
+  },
   'ladder': {'model__network': 'ladder_vae', 'vae__free_bits': 0.1, 'vae__kl_warmup_steps': 4},
   'vamp': {'vae__prior': 'vamp', 'vae__pseudo_inputs': 3, 'vae__samples': 3, 'vae__likelihood': 'logistic_mixture'},
 }
 # That whole runs are tested of, beside the tasks as they are.
 VARIANTS = {'r3': 'gan', 'resnet': 'gan', 'ladder': 'vae', 'vamp': 'vae'}
-RUNS = ('vae', 'gan', 'flow', 'fsq', 'hyperprior', *translation.METHODS, *VARIANTS)
+RUNS = ('vae', 'gan', 'flow', 'fsq', 'hyperprior', 'superres', 'text_to_image', *translation.METHODS, *VARIANTS)
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -187,8 +197,8 @@ def tiny_config(task: str, **overrides):
 
 def own_data(task: str) -> dict[str, object]:
   """Of tasks whose config is of folders of images."""
-  if task == 'hyperprior':
-    return {'data.name': 'mnist5k'}
+  if task in ('hyperprior', 'superres'):
+    return {'data.name': 'mnist5k'} | ({'superres.patch': 16} if task == 'superres' else {})
   small = {'data.folder': str(_folder_of_pairs()), 'data.image_size': 16}
   if task == 'text_to_image':
     return small | {'data.captions': f'{small["data.folder"]}/captions.txt'}

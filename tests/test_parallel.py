@@ -31,7 +31,8 @@ def test_one_device_and_two_agree(task, data_dir, tmp_path):
   one = _three_steps(task, data_dir, tmp_path / 'one.npz')
   two = _three_steps(task, data_dir, tmp_path / 'two.npz', 2)
   _assert_close(one, two)
-  np.testing.assert_array_equal(one['inputs'], two['inputs'])
+  # Fused with crops, the warp is compiled into other roundings for other batches.
+  np.testing.assert_allclose(one['inputs'], two['inputs'], rtol=0, atol=1e-5 if task == 'superres' else 0)
   moved = [name for name in one if 'kernel' in name]
   assert moved
   assert all(np.abs(one[name]).max() > 0 for name in moved)

@@ -197,40 +197,51 @@ random_resized_crop = random_form(
 
 
 def resize(
-  image: Num[Array, 'h w c'], height: int, width: int, interpolation: str = 'bilinear', antialias: bool = True
+  image: Num[Array, 'h w c'],
+  height: int,
+  width: int,
+  interpolation: str = 'bilinear',
+  antialias: bool = True,
+  border: str | None = None,
 ) -> Num[Array, 'height width c']:
   """Resizes the image to height x width pixels, as PIL's `Image.resize` does.
 
   interpolation: 'nearest', which takes integers and booleans too (label masks), 'bilinear', or 'cubic', here the
   kernel of Keys 1981 with a = -0.5. With `antialias` the last two average over the pixels that a smaller output
-  would skip.
-  Raises ValueError for an unknown interpolation or a size below 1.
+  would skip. Beyond the frame they see the image continued by `border`, 'edge', 'reflect' or 'wrap' as of `resample`;
+  None, the default, leaves out what lies there. 'cubic' with 'edge' are the weights of MATLAB's imresize as data sets
+  of super-resolution were made with it; later versions of MATLAB mirror the image ('reflect').
+  Raises ValueError for an unknown interpolation or border, or a size below 1.
   """
   image = jnp.asarray(image)
   if interpolation not in RESIZES:
     raise ValueError(f'interpolation = {interpolation!r}: must be one of {", ".join(RESIZES)}')
   if height < 1 or width < 1:
     raise ValueError(f'resize to {height} x {width}: must be at least 1 x 1')
+  if border not in (None, 'edge', 'reflect', 'wrap'):
+    raise ValueError(f'border = {border!r}: must be None or one of edge, reflect, wrap')
   if interpolation == 'nearest':
     h, w, _ = image.shape
     return image[_nearest(h, height)][:, _nearest(w, width)]
-  return _weighted(image, height, width, interpolation, antialias)
+  return _weighted(image, height, width, interpolation, antialias, border)
 
 
 @operation
-def _weighted(image, height, width, interpolation, antialias):
+def _weighted(image, height, width, *how):
   h, w, _ = image.shape
   # A few gathers of whole rows, then of pixels: several times faster on CPU than products with matrices of weights.
-  rows = sum(image[tap] * weight[:, None, None] for tap, weight in _taps(h, height, interpolation, antialias))
+  rows = sum(image[tap] * weight[:, None, None] for tap, weight in _taps(h, height, *how))
   rows = jax.lax.optimization_barrier(rows)  # else they are added up anew for every tap of a column
-  return clip(sum(rows[:, tap] * weight[:, None] for tap, weight in _taps(w, width, interpolation, antialias)))
+  return clip(sum(rows[:, tap] * weight[:, None] for tap, weight in _taps(w, width, *how)))
 
 
 def _nearest(side: int, goal: int) -> np.ndarray:
   return (2 * np.arange(goal) + 1) * side // (2 * goal)
 
 
-def _taps(side: int, goal: int, interpolation: str, antialias: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+def _taps(
+  side: int, goal: int, interpolation: str, antialias: bool, border: str | None
+) -> list[tuple[np.ndarray, np.ndarray]]:
   """The pixels that each output pixel is a mean of, and their weights: one [goal] of each per tap."""
   radius, kernel = RESIZES[interpolation]
   step = side / goal
@@ -238,9 +249,15 @@ def _taps(side: int, goal: int, interpolation: str, antialias: bool) -> list[tup
   centre = (np.arange(goal) + 0.5) * step
   count = math.ceil(2 * radius * spread)
   pixels = np.floor(centre - radius * spread + 0.5).astype(int) + np.arange(count)[:, None]
-  weights = kernel(np.abs(pixels + 0.5 - centre) / spread) * ((pixels >= 0) & (pixels < side))
+  weights = kernel(np.abs(pixels + 0.5 - centre) / spread)
+  if border is None:
+    weights *= (pixels >= 0) & (pixels < side)
+    pixels = pixels.clip(0, side - 1)
+  else:
+    _, mode = BORDERS[border]
+    pixels = np.pad(np.arange(side), count, mode)[pixels + count]
   weights = (weights / weights.sum(0)).astype(np.float32)
-  return [(pixel.clip(0, side - 1), weight) for pixel, weight in zip(pixels, weights) if weight.any()]
+  return [(pixel, weight) for pixel, weight in zip(pixels, weights) if weight.any()]
 
 
 def _triangle(x: np.ndarray) -> np.ndarray:

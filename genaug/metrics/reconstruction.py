@@ -12,7 +12,7 @@ from genaug.models import imagenet, weights
 WINDOW, _SIGMA = 11, 1.5
 _COUNT = 1000  # images, at most, whose LPIPS is taken
 
-Images = UInt8[np.ndarray, 'n h w c']
+Images = UInt8[np.ndarray, 'n h w c'] | Float[np.ndarray, 'n h w c']  # in [0, 255]
 
 
 def psnr(images: Images, references: Images) -> Float[np.ndarray, ' n']:

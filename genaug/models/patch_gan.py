@@ -26,7 +26,9 @@ class PatchDiscriminator(nn.Module):
     options = {'kernel_init': _init, 'dtype': self.dtype}
     for i in range(self.halvings + 1):
       features = self.width * 2 ** min(i, 3)
-      x = ConvDown(features, **options)(x) if i < self.halvings else Conv3x3(features, **options)(x)
-      x = InstanceNorm(dtype=self.dtype)(x) if i and self.norm else x
+      normed = bool(i and self.norm)
+      # The norm takes a bias away: what rounding leaves of its gradient, Adam would make as large as any other.
+      conv = (ConvDown if i < self.halvings else Conv3x3)(features, use_bias=not normed, **options)
+      x = InstanceNorm(dtype=self.dtype)(conv(x)) if normed else conv(x)
       x = nn.leaky_relu(x, 0.2)  # [b, h / 2^(i+1), w / 2^(i+1), features]
     return Conv3x3(1, **options)(x)[..., 0].astype(jnp.float32)

@@ -1,6 +1,6 @@
 """Every network that a config can name as `model.network`."""
 
-from genaug.models import classifiers, dcgan, fsq, hyperprior, r3gan, resnet_gan, translators, unet, vae
+from genaug.models import classifiers, dcgan, fsq, hyperprior, r3gan, resnet_gan, superres, translators, unet, vae
 
 NETWORKS = {
   'dcgan': dcgan.DCGAN,
@@ -14,6 +14,7 @@ NETWORKS = {
   'unet': unet.UNET,
   'unet_translator': translators.UNET_TRANSLATOR,
   'resnet_translator': translators.RESNET_TRANSLATOR,
+  'edsr': superres.EDSR,
   'cnn': classifiers.SMALL_CNN,
   'resnet20': classifiers.RESNET20,
   'wrn16_4': classifiers.WRN16_4,

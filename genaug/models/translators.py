@@ -40,14 +40,15 @@ class UNetTranslator(nn.Module):
     height, width, channels = self.spec.image_shape
     count = halvings(min(height, width))
     options = {'kernel_init': _init, 'dtype': self.dtype}
+    unbiased = options | {'use_bias': False}  # a norm follows, which takes any shift of a channel away again
     skips = []
     for i in range(count):
-      x = ConvDown(self.width * 2 ** min(i, 3), **options)(nn.leaky_relu(x, 0.2) if i else x)
+      x = ConvDown(self.width * 2 ** min(i, 3), **(unbiased if i else options))(nn.leaky_relu(x, 0.2) if i else x)
       x = InstanceNorm(dtype=self.dtype)(x) if i else x
       skips.append(x)  # [b, h / 2^(i+1), ..., width * 2^i]
     x = nn.relu(skips.pop())
     for i in reversed(range(count - 1)):
-      x = InstanceNorm(dtype=self.dtype)(ConvUp(self.width * 2 ** min(i, 3), **options)(x))
+      x = InstanceNorm(dtype=self.dtype)(ConvUp(self.width * 2 ** min(i, 3), **unbiased)(x))
       x = nn.relu(jnp.concatenate([x, skips.pop()], axis=-1))
     return jnp.tanh(ConvUp(channels, **options)(x).astype(jnp.float32))
 
@@ -67,17 +68,18 @@ class ResNetTranslator(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, 'b h w c']) -> tuple[Float[Array, 'b h w c'], Taps]:
     options = {'kernel_init': _init, 'dtype': self.dtype}
+    unbiased = options | {'use_bias': False}  # a norm follows, which takes any shift of a channel away again
     norm = lambda x: InstanceNorm(dtype=self.dtype)(x)
     taps = [space_to_depth(x, 2)]
     for conv, features in ((Conv3x3, self.width), (ConvDown, 2 * self.width)):
-      taps.append(nn.relu(norm(conv(features, **options)(taps[-1]))))
+      taps.append(nn.relu(norm(conv(features, **unbiased)(taps[-1]))))
     x = taps[-1]
     for i in range(self.blocks):
-      h = nn.relu(norm(Conv3x3(2 * self.width, **options)(x)))
-      x = x + norm(Conv3x3(2 * self.width, **options)(h))
+      h = nn.relu(norm(Conv3x3(2 * self.width, **unbiased)(x)))
+      x = x + norm(Conv3x3(2 * self.width, **unbiased)(h))
       if i in (0, self.blocks // 2):
         taps.append(x)
-    x = nn.relu(norm(ConvUp(self.width, **options)(x)))
+    x = nn.relu(norm(ConvUp(self.width, **unbiased)(x)))
     x = Conv3x3(4 * self.spec.image_shape[-1], **options)(x)
     return jnp.tanh(depth_to_space(x.astype(jnp.float32), 2)), taps
 

@@ -110,10 +110,7 @@ def exact_images(
   Sides that are None may be any. Raises InputError, with a list, where one is of another shape: whatever is changed to
   fit would be lost.
   """
-  items, skipped = folder.contents(root)
-  masks = [path for path, why in skipped.items() if why in folder.MASKS]  # images like any other here
-  paths = sorted({*(item.image for item in items), *masks})
-  wrong = {path: why for path, why in folder.missed(skipped).items() if path not in masks}
+  paths, wrong = _paths_of(root)
   text = lambda shape: ' x '.join('any' if side is None else str(side) for side in shape)
   images = []
   for path in paths:
@@ -124,16 +121,45 @@ def exact_images(
       images.append(pixels)
     except image_file.UnreadableError as error:
       wrong[path] = str(error)
+  return images, _png_names(root, paths, wrong, f'8-bit images of {text(shape)}')
+
+
+def images_of_channels(root: folder.Path, channels: int) -> tuple[list[folder.Path], list[str]]:
+  """All images of a folder, or one file, and their names in it, as PNG files; opacity is one channel more.
+
+  Raises InputError, with a list, where one has other channels, or reading it would change or leave out any.
+  """
+  alone = root.is_file()
+  paths, wrong = ([root], {}) if alone else _paths_of(root)
+  kind = {1: 'grey', 3: 'RGB'}[channels]
+  for path in paths:
+    try:
+      if image_file.read_unchanged(path).shape[-1] not in (channels, channels + 1):
+        raise image_file.UnreadableError(f'is not {kind}')
+    except image_file.UnreadableError as error:
+      wrong[path] = str(error)
+  return paths, _png_names(root.parent if alone else root, paths, wrong, f'8-bit {kind} images')
+
+
+def _paths_of(root: folder.Path) -> tuple[list[folder.Path], folder.Skipped]:
+  """All images of a folder, masks like any other, and what may be images that somebody misses."""
+  items, skipped = folder.contents(root)
+  masks = [path for path, why in skipped.items() if why in folder.MASKS]
+  paths = sorted({*(item.image for item in items), *masks})
+  return paths, {path: why for path, why in folder.missed(skipped).items() if path not in masks}
+
+
+def _png_names(root: folder.Path, paths: list[folder.Path], wrong: folder.Skipped, wanted: str) -> list[str]:
+  """Raises InputError where any path is `wrong`, or two have one name."""
   names = [str(PurePosixPath(path.relative_to(root).as_posix()).with_suffix('.png')) for path in paths]
   counts = Counter(names)
   for path, name in zip(paths, names, strict=True):
     if counts[name] > 1:
       wrong.setdefault(path, f'is not the only one that would become {folder.printable(name)}')
   if wrong:
-    fit = f'8-bit images of {text(shape)}, each of its own name'
-    problem = f'{len(wrong)} of {len(paths)} files are not {fit}{folder.listed(wrong, root)}'
+    problem = f'{len(wrong)} of {len(paths)} files are not {wanted}, each of its own name{folder.listed(wrong, root)}'
     raise InputError('input', str(root), problem, 'take them out, or change them')
-  return images, names
+  return names
 
 
 def squares(

@@ -5,6 +5,7 @@ from genaug.tasks.flow import FLOW, TEXT_TO_IMAGE
 from genaug.tasks.fsq import FSQ
 from genaug.tasks.gan import GAN
 from genaug.tasks.hyperprior import HYPERPRIOR
+from genaug.tasks.superres import SUPERRES
 from genaug.tasks.translation import CUT, CYCLEGAN, PIX2PIX
 from genaug.tasks.vae import VAE
 
@@ -18,5 +19,6 @@ TASKS = {
   'pix2pix': PIX2PIX,
   'cut': CUT,
   'cyclegan': CYCLEGAN,
+  'superres': SUPERRES,
   'classify': CLASSIFY,
 }

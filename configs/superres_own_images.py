@@ -1,0 +1,18 @@
+"""Super-resolution of photographs (Lim et al. 2017, EDSR, arXiv:1707.02921), for experiments.upscale.
+
+make train CONFIG=configs/superres_own_images.py:gan ARGS="--config.data.folder=PATH --workdir runs/NAME"
+
+What follows the colon: nothing (least error), gan (textures) or blind (blurred, noisy, compressed images). A folder of
+class/file.png (or .jpg, ...), cropped square and resized to 96x96: that hides the noise and JPEG of photographs, and
+is sensible where these have a few hundred pixels a side. Time and score: not yet measured.
+"""
+
+from configs.families import superres
+
+
+def get_config(variant=''):
+  c = superres.get_config(variant)
+  c.data.update({'name': 'image_folder', 'image_size': 96})
+  c.augment.hflip.p = 0.5
+  c.train.batch_size = 16
+  return c

@@ -1,0 +1,45 @@
+"""Enlarges images of any size by a trained network of super-resolution.
+
+python -m experiments.upscale --workdir runs/superres --input photo.jpg --output enlarged
+python -m experiments.upscale --workdir runs/superres --input photos --output enlarged --tile 256
+
+By model.scale of the run. Opacity is kept, and names, as .png.
+"""
+
+import pathlib
+
+from absl import flags
+
+from experiments import cli
+
+_WORKDIR, _CHECKPOINT = cli.define_trained()
+_DATA_DIR = cli.define_data_dir()
+_INPUT = flags.DEFINE_string('input', None, 'An image, or a folder of images.', required=True)
+_OUTPUT = flags.DEFINE_string('output', None, 'Folder to write to; must be new or empty.', required=True)
+_TILE = flags.DEFINE_integer(
+  'tile', 128, 'Pixels of the input that are enlarged at once, of a side; 0 is all. Less takes less memory.', 0
+)
+flags.adopt_module_key_flags(cli)
+
+
+def main() -> None:
+  from tqdm import tqdm
+
+  from genaug.data import image_file
+  from genaug.offline import reading
+  from genaug.offline.upscaling import Upscaler
+  from genaug.training import figures
+  from genaug.training.experiment import trained
+
+  output = cli.new_directory(_OUTPUT.value)
+  workdir, data_dir = pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value)
+  experiment, state = trained(workdir, data_dir, _CHECKPOINT.value, images=False)
+  upscale = Upscaler(experiment.config, experiment.spec, state, _TILE.value)
+  paths, names = reading.images_of_channels(pathlib.Path(_INPUT.value), experiment.spec.image_shape[-1])
+  for path, name in zip(tqdm(paths, unit='image', disable=None), names, strict=True):
+    figures.save_png(output / name, upscale(image_file.read_unchanged(path)))
+  print(f'{len(paths):,} images in {output}')
+
+
+if __name__ == '__main__':
+  cli.run(main)

@@ -1,0 +1,72 @@
+"""How close enlarged images come to the originals, beside cubic interpolation of the same inputs.
+
+As the literature of super-resolution counts: on luma and on RGB, without as many pixels at each border as the scale.
+"""
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from genaug.metrics import Evaluated, Metric, Scores
+from genaug.metrics.reconstruction import WINDOW, mean_lpips, psnr, ssim
+from genaug.models import weights
+
+_COUNT = 1000  # images, at most, whose LPIPS is taken
+_RGB_TO_LUMA = np.array([65.481, 128.553, 24.966]) / 255
+
+Images = UInt8[np.ndarray, 'n h w c']
+
+
+def luma(images: Images) -> Float[np.ndarray, 'n h w 1']:
+  """Y of ITU-R BT.601 in 16..235, as MATLAB's rgb2ycbcr, not rounded; of grey images, these themselves."""
+  return images.astype(np.float64) if images.shape[-1] == 1 else 16 + (images @ _RGB_TO_LUMA)[..., None]
+
+
+def cropped(images: Images, border: int) -> Images:
+  """Without so many pixels at each side."""
+  return images[:, border:-border, border:-border]
+
+
+def _scores_of(images: Images, references: Images) -> dict[str, float]:
+  pairs = {'': (images, references), '_y': (luma(images), luma(references))}
+  scores = {f'psnr{on}': float(np.mean(psnr(*pair))) for on, pair in pairs.items()}
+  if min(images.shape[1:3]) >= WINDOW:
+    scores |= {f'ssim{on}': float(np.mean(ssim(*pair), dtype=np.float64)) for on, pair in pairs.items()}
+  return scores | {'lpips': mean_lpips(images[:_COUNT], references[:_COUNT])}
+
+
+def _super_resolution(run: Evaluated) -> Scores:
+  """Of every test image; without SSIM where they are smaller than its window."""
+  said = run.outputs()
+  scale, is_blind = int(said['scale'][0]), bool(said['blind'][0])
+  references = cropped(run.test['image'], scale)
+  scores = {}
+  for name, sampler in (('super', 'upscaled'), ('bicubic', 'bicubic')):
+    found = _scores_of(cropped(run.made_from_test(sampler), scale), references)
+    scores |= {f'eval/{name}_{score}': value for score, value in found.items()}
+  return scores | {
+    'eval/super_scale': scale,
+    'eval/super_inputs': 'blindly degraded' if is_blind else 'bicubic',
+    'eval/super_images': len(references),
+    'eval/super_split': run.split,
+  }
+
+
+def _text(scores: Scores) -> str:
+  def of(name):
+    value = lambda score: scores[f'eval/{name}_{score}']
+    similarity = f', SSIM {value("ssim_y"):.4f}' if f'eval/{name}_ssim_y' in scores else ''
+    similarity_rgb = f', SSIM {value("ssim"):.4f}' if similarity else ''
+    of_all = f'(all channels {value("psnr"):.2f} dB{similarity_rgb})'
+    return f'{value("psnr_y"):.2f} dB{similarity} on Y {of_all}, LPIPS {value("lpips"):.3f}'
+
+  scale, count = scores['eval/super_scale'], scores['eval/super_images']
+  return (
+    f'super-resolution x{scale} of {scores["eval/super_inputs"]} images: PSNR {of("super")}; cubic interpolation'
+    f' {of("bicubic")} [{count:,} images of {scores["eval/super_split"]}, {scale} pixels of each border left out;'
+    f' kernel of Keys, a = -0.5, antialiased; LPIPS of {min(_COUNT, count):,}, alexnet, at 64x64]'
+  )
+
+
+SUPER_RESOLUTION = Metric(
+  _super_resolution, 'eval/super_psnr_y', 'max', 'upscaled', _text, lambda config: weights.load('alexnet')
+)

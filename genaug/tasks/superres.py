@@ -1,0 +1,224 @@
+"""Super-resolution: images are made small in the training step, and a network learns to enlarge them.
+
+By L1 alone, for the least error (Lim et al. 2017, EDSR, arXiv:1707.02921), or with features of VGG16 and an adversarial
+loss besides, for textures (Ledig et al. 2017, SRGAN, arXiv:1609.04802; Wang et al. 2018, ESRGAN, arXiv:1809.00219).
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Key
+
+from genaug import augment
+from genaug.errors import InputError
+from genaug.losses.adversarial import ADVERSARIAL_LOSSES, two_players
+from genaug.losses.perceptual import feature_distance
+from genaug.models import Spec, imagenet
+from genaug.models.registry import NETWORKS
+from genaug.models.superres import PATCH_MULTIPLE, cubic_upscaled
+from genaug.ranges import Choice, Number
+from genaug.tasks import Definition, Due, Keys, Sampler, Task, TrainState
+from genaug.tasks.updates import apply_gradients, gradients, moving_average, optimizers, ranges_of, split_keys
+
+_TAP = 1  # relu2_2, which Johnson et al. 2016 (arXiv:1603.08155), section 4.2, upscale by
+_LEVELS = 255
+
+Image = Float[Array, 'h w c']
+Small = Float[Array, 'h/s w/s c']
+
+
+def rounded(image: Image) -> Image:
+  """To the levels of a file of 8 bits."""
+  return jnp.round(image * _LEVELS) / _LEVELS
+
+
+def bicubic(image: Image, scale: int) -> Small:
+  """As MATLAB's imresize(image, 1 / scale) of 8 bits: first the rows, rounded, then the columns."""
+  h, w, _ = image.shape
+  how = {'interpolation': 'cubic', 'border': 'edge'}
+  return rounded(augment.resize(rounded(augment.resize(image, h // scale, w, **how)), h // scale, w // scale, **how))
+
+
+def blind(config, key: Key[Array, ''], image: Image, scale: int) -> Small:
+  """Blurred, made small, noisy, compressed, each to its own degree.
+
+  Wang et al. 2021 (Real-ESRGAN, arXiv:2107.10833), section 3.1: the classical model, once.
+  """
+  blur, noise, jpeg = jax.random.split(key, 3)
+  image = augment.random_gaussian_blur(blur, image, tuple(config.superres.blur))
+  image = augment.random_gaussian_noise(noise, bicubic(image, scale), config.superres.noise)
+  return rounded(augment.random_jpeg(jpeg, image, tuple(config.superres.jpeg_quality)))
+
+
+DEGRADATIONS = {'bicubic': lambda config, key, image, scale: bicubic(image, scale), 'blind': blind}
+
+
+def build(config, spec: Spec, axis_name: str | None = None) -> Task:
+  settings, scale = config.superres, config.model.scale
+  side = _patch(config, spec)
+  roles = ('upscaler', 'discriminator') if settings.adversarial else ('upscaler',)
+  networks = NETWORKS[config.model.network].build(config, spec, axis_name)
+  optimizer = optimizers(config, roles)
+  pipeline = augment.Pipeline.from_config(config.augment)
+  adversarial_loss = ADVERSARIAL_LOSSES[settings.loss]
+  vgg = imagenet.variables('vgg16') if settings.perceptual else None
+  begins_alone = bool(settings.l1_steps and (settings.adversarial or settings.perceptual))
+
+  def due(step: int) -> Due:
+    return Due(frozenset(('all',) if step >= settings.l1_steps else ()))
+
+  def init(key):
+    keys = jax.random.split(key, len(roles))
+    seen = {'upscaler': (side[0] // scale, side[1] // scale), 'discriminator': side}
+    params = {
+      role: networks[role].init(own, jnp.zeros((1, *seen[role], spec.image_shape[-1])))['params']
+      for role, own in zip(roles, keys)
+    }
+    return TrainState(
+      step=jnp.zeros((), jnp.int32),
+      params=params,
+      stats={},
+      ema={'upscaler': jax.tree.map(jnp.copy, params['upscaler'])},  # leaves of a donated state share no buffer
+      opt={role: optimizer[role].init(params[role]) for role in roles},
+      extra={},
+    )
+
+  def degraded(keys: Keys, images: Float[Array, 'b h w c']) -> Float[Array, 'b h/s w/s c']:
+    return jax.vmap(lambda key, image: DEGRADATIONS[settings.degradation](config, key, image, scale))(keys, images)
+
+  def upscale(params, small):
+    return networks['upscaler'].apply({'params': params}, small)
+
+  def critic(params, images):
+    return networks['discriminator'].apply({'params': params}, 2 * images - 1)
+
+  def features(images):
+    return imagenet.taps('vgg16', vgg, _LEVELS * images)[_TAP]
+
+  def l1_objective(params, part):
+    error = jnp.abs(upscale(params['upscaler'], part['small']) - part['images']).mean()
+    return error, {'l1': error}
+
+  def objective(params, part):
+    """Of both networks at once: gradients of the discriminator's loss reach it alone, and those of others not it."""
+    images, upscaled = part['images'], upscale(params['upscaler'], part['small'])
+    metrics = {'l1': jnp.abs(upscaled - images).mean()}
+    loss, d_loss = settings.l1 * metrics['l1'], 0.0
+    if settings.perceptual:
+      metrics['perceptual'] = feature_distance(features(upscaled), features(images)).mean()
+      loss += settings.perceptual * metrics['perceptual']
+    if settings.adversarial:
+      losses = two_players(adversarial_loss, critic, params['discriminator'], images, upscaled)
+      d_loss, g_loss, logged = jax.tree.map(jnp.mean, losses)
+      metrics |= {'d_loss': d_loss, 'g_loss': g_loss, **logged}
+      loss += settings.adversarial * g_loss
+    return loss + d_loss, metrics
+
+  def train_step(state, batch, keys, due=None):
+    """`due` says whether L1 is still alone; None: the step itself does."""
+    streams = split_keys(keys, ('augment', 'crop', 'degrade'))
+    images = pipeline(streams['augment'], batch)['image']
+    images = jax.vmap(lambda key, image: augment.random_crop(key, image, *side))(streams['crop'], images)
+    examples = {'images': images, 'small': degraded(streams['degrade'], images)}
+
+    def updated(objective, names):
+      grads, metrics = gradients(objective, state.params, examples, config.train.accumulate, axis_name)
+      grads = {name: grads[name] for name in names}
+      metrics['grad_norm'] = optax.tree.norm(grads['upscaler'])
+      return *apply_gradients(optimizer, grads, state.opt, state.params), metrics
+
+    def by_all():
+      return updated(objective, roles)
+
+    def by_l1():
+      params, opt, metrics = updated(l1_objective, ('upscaler',))
+      return params, opt, {name: jnp.zeros(()) for name in jax.eval_shape(by_all)[-1]} | metrics
+
+    if not begins_alone:
+      params, opt, metrics = by_all()
+    elif due is not None:
+      params, opt, metrics = by_all() if 'all' in due.names else by_l1()
+    else:
+      params, opt, metrics = jax.lax.cond(state.step >= settings.l1_steps, by_all, by_l1)
+    ema = moving_average(state.ema, {'upscaler': params['upscaler']}, settings.ema, state.step)
+    return state.replace(step=state.step + 1, params=params, opt=opt, ema=ema), metrics
+
+  def small(batch, keys):
+    return degraded(keys, batch['image'].astype(jnp.float32) / _LEVELS)
+
+  def eval_step(state, batch, keys):
+    """What a metric must know of how test images are made small."""
+    del state
+    constant = lambda value: jnp.full(len(keys), value, jnp.float32)
+    return {'scale': constant(scale), 'blind': constant(settings.degradation == 'blind')}
+
+  def upscaled(state, batch, keys):
+    return jnp.clip(upscale(state.ema['upscaler'], small(batch, keys)), 0, 1)
+
+  def baseline(state, batch, keys):
+    return jnp.clip(cubic_upscaled(small(batch, keys), scale), 0, 1)
+
+  samplers = {'upscaled': Sampler(upscaled, source='image'), 'bicubic': Sampler(baseline, source='image')}
+  return Task(init, train_step, eval_step, samplers, due if begins_alone else None)
+
+
+def _patch(config, spec: Spec) -> tuple[int, int]:
+  """Height and width of what is seen of an image. Raises InputError."""
+  height, width, _ = spec.image_shape
+  patch, whole = config.superres.patch, f'images of {height} x {width} pixels'
+  if patch > min(height, width):
+    raise InputError('superres.patch', patch, f'larger than {whole}', f'at most {min(height, width)}, or 0 for all')
+  if not patch and config.superres.adversarial and (height % PATCH_MULTIPLE or width % PATCH_MULTIPLE):
+    problem = f'whole {whole}, of which the discriminator takes multiples of {PATCH_MULTIPLE}'
+    raise InputError('superres.patch', patch, problem, 'name a multiple of it')
+  return (patch, patch) if patch else (height, width)
+
+
+def _check(config) -> None:
+  settings, scale = config.superres, config.model.scale
+  multiple = scale * PATCH_MULTIPLE if settings.adversarial else scale
+  if settings.patch % multiple or 0 < settings.patch < 4 * scale:
+    problem = f'for model.scale = {scale}' + ' and a discriminator' * bool(settings.adversarial)
+    least = -(-4 * scale // multiple) * multiple
+    raise InputError('superres.patch', settings.patch, problem, f'a multiple of {multiple} from {least} on, or 0')
+  if not settings.l1 + settings.perceptual + settings.adversarial:
+    raise InputError('superres.l1', settings.l1, 'nothing to learn from', '--config.superres.l1=1')
+  if settings.perceptual:
+    imagenet.variables('vgg16')
+  key, one = jax.random.key(0), jnp.zeros((8, 8, 1))
+  for name, draw, remedy in (
+    ('blur', augment.random_gaussian_blur, '(0.2, 1.5), in pixels'),
+    ('jpeg_quality', augment.random_jpeg, '(50, 95), from 1 to 100'),
+  ):
+    pair = settings[name]
+    try:
+      if len(pair) != 2:
+        raise ValueError('not two numbers')
+      jax.eval_shape(lambda image: draw(key, image, tuple(pair)), one)  # noqa: B023
+    except ValueError as error:
+      raise InputError(f'superres.{name}', pair, str(error), f'a pair such as {remedy}') from None
+
+
+SUPERRES = Definition(
+  build,
+  roles=('upscaler', 'discriminator'),
+  inputs=('image',),
+  provides=('upscaled', 'bicubic', 'scale', 'blind'),
+  ranges={
+    'model.scale': Number(2, 4),
+    'model.blocks': Number(1),
+    'superres.patch': Number(),
+    'superres.degradation': Choice(DEGRADATIONS),
+    'superres.noise': Number(0, 1),
+    'superres.l1': Number(),
+    'superres.perceptual': Number(),
+    'superres.adversarial': Number(),
+    'superres.loss': Choice(ADVERSARIAL_LOSSES),
+    'superres.l1_steps': Number(),
+    'superres.ema': Number(0, 1),
+    **ranges_of(('upscaler', 'discriminator')),
+  },
+  progress=('l1',),
+  cost=5,
+  check=_check,
+)
