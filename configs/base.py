@@ -26,7 +26,8 @@ def augment_off() -> ConfigDict:
 def get_config() -> ConfigDict:
   # fmt: off
   c = ConfigDict()
-  c.task = ''                           # set by configs/families: gan | vae | fsq | flow | hyperprior | classify
+  c.task = ''                           # set by configs/families: gan | vae | fsq | flow | hyperprior | style |
+                                        # classify
   c.seed = 0                            # of initialisation, batches, augmentation and latents
   c.dtype = 'float32'                   # networks compute in float32 | bfloat16; parameters stay float32
 
@@ -63,7 +64,8 @@ def get_config() -> ConfigDict:
 
   c.model = ConfigDict()
   c.model.network = ''                  # of genaug/models/registry.py: dcgan | resnet | r3 | unet | conv_vae |
-                                        # resnet_vae | ladder_vae | fsq | hyperprior | cnn | resnet20 | wrn16_4
+                                        # resnet_vae | ladder_vae | fsq | hyperprior | stylizer | cnn |
+                                        # resnet20 | wrn16_4
   c.model.width = 64                    # channels of the widest-resolution layer; doubles with every halving
   c.model.conditional = False           # tell generative networks the class label
 
@@ -96,7 +98,7 @@ def get_config() -> ConfigDict:
                                         # (those told the class), modes (stacked_mnist), discriminator (gan),
                                         # elbo (vae, fsq), reconstruction (vae, fsq, hyperprior), iwae, amortisation
                                         # and latents (vae), codes (fsq), held_out (flow), rate_distortion (hyperprior),
-                                        # accuracy (classify); the best checkpoint is the first one's
+                                        # style (style), accuracy (classify); the best checkpoint is the first one's
   c.eval.features = 'alexnet'           # that images are compared by: alexnet | vgg16 | inception (then it is the FID)
                                         # or package.module:function of your own, uint8 [b, h, w, c] -> [b, d]
   c.eval.inception_weights = ''         # .npz of them, see genaug/metrics/inception.py

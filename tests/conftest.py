@@ -21,6 +21,7 @@ from configs import (
   fsq_mnist5k,
   gan_mnist5k,
   hyperprior_own_images,
+  style_own_images,
   vae_mnist5k,
 )
 from genaug.data import sources
@@ -55,8 +56,10 @@ MODULES = {
   'fsq': fsq_mnist5k,
   'flow': flow_mnist5k,
   'hyperprior': hyperprior_own_images,
+  'style': style_own_images,
   'classify': classify_mnist5k,
 }
+STYLES = tuple(str(ROOT / 'tests' / f'{name}.png') for name in ('stripes', 'dots'))
 PLAIN = {'model.conditional': False, 'optim.lr': 2e-4, 'optim.schedule': 'constant'}  # of a GAN, unless a test says so
 ADA = {'gan__d_augment': 'ada', 'gan__ada_p': 0.5, 'gan__ada_kimg': 1.0}  # p moves within a few steps
 EXTRA = {  # what runs are resumed and spread over devices with
@@ -144,8 +147,11 @@ def tiny_config(task: str, **overrides):
   config = MODULES[task].get_config()
   if task == 'gan':
     config.update_from_flattened_dict(PLAIN)
-  if task == 'hyperprior':
-    config.data.name = 'mnist5k'  # its config is of a folder of photographs
+  if task in ('hyperprior', 'style'):
+    config.data.name = 'mnist5k'  # their configs are of a folder of photographs
+  if task == 'style':
+    config.style.images = STYLES
+    config.model.blocks = 1
   config.update_from_flattened_dict(_tiny(overrides))
   return config
 

@@ -13,6 +13,7 @@ from genaug.metrics.memorisation import MEMORISATION
 from genaug.metrics.modes import MODES
 from genaug.metrics.rate_distortion import RATE
 from genaug.metrics.reconstruction import RECONSTRUCTION
+from genaug.metrics.style import STYLE
 
 METRICS = {
   'distances': DISTANCES,
@@ -29,6 +30,7 @@ METRICS = {
   'latents': LATENTS,
   'codes': CODES,
   'reconstruction': RECONSTRUCTION,
+  'style': STYLE,
   'held_out': HELD_OUT,
   'accuracy': ACCURACY,
 }

@@ -1,6 +1,6 @@
 """Every network that a config can name as `model.network`."""
 
-from genaug.models import classifiers, dcgan, fsq, hyperprior, r3gan, resnet_gan, unet, vae
+from genaug.models import classifiers, dcgan, fsq, hyperprior, r3gan, resnet_gan, stylizer, unet, vae
 
 NETWORKS = {
   'dcgan': dcgan.DCGAN,
@@ -12,6 +12,7 @@ NETWORKS = {
   'fsq': fsq.FSQ,
   'hyperprior': hyperprior.HYPERPRIOR,
   'unet': unet.UNET,
+  'stylizer': stylizer.STYLIZER,
   'cnn': classifiers.SMALL_CNN,
   'resnet20': classifiers.RESNET20,
   'wrn16_4': classifiers.WRN16_4,
