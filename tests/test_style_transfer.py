@@ -13,34 +13,35 @@ from PIL import Image
 from experiments.benchmarks import stylists
 from genaug.errors import InputError
 from genaug.losses import perceptual
+from genaug.metrics.registry import describe
 from genaug.models import Spec
 from genaug.models.stylizer import STYLIZER, Stylizer
 from genaug.offline import stylization
 from genaug.tasks import style
 from genaug.tasks.registry import TASKS
-from genaug.training import checks, loop
+from genaug.training import checks, loop, workdir
+from genaug.training.checkpoint import Checkpoints
 from genaug.training.experiment import prepare, trained
 from tests.conftest import STYLES, noise, program, tiny_config
 
-SPEC = Spec((16, 16, 3), 0)
+SPEC = Spec((32, 32, 3), 0)  # with fewer pixels VGG's last layers fall into XLA's slow convolutions on CPU
 OFF = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
-BATCH = {'image': noise(4, 16, 16, 3) // 2 + 64, 'label': np.zeros(4, np.int32)}
-KEYS = jax.random.split(jax.random.key(0), 4)
+BATCH = {'image': noise(2, 32, 32, 3) // 2 + 64, 'label': np.zeros(2, np.int32)}
+KEYS = jax.random.split(jax.random.key(0), 2)
+
+
+def _moved(path, x):
+  """Scales and shifts that differ from style to style."""
+  if 'Norm' not in jax.tree_util.keystr(path):
+    return x
+  return x + 0.3 * jax.random.normal(jax.random.key(x.size), x.shape)
 
 
 def _stylizer(norm='instance'):
   network = Stylizer(SPEC, styles=2, width=4, blocks=1, norm=norm)
-  images, number = jax.random.uniform(jax.random.key(1), (2, 16, 16, 3)), jnp.array([0, 1])
-  variables = network.init(jax.random.key(2), images, number)
-
-  def moved(path, x):
-    """Scales and shifts that differ from style to style."""
-    if 'Norm' not in jax.tree_util.keystr(path):
-      return x
-    return x + 0.3 * jax.random.normal(jax.random.key(x.size), x.shape)
-
-  params = jax.tree_util.tree_map_with_path(moved, variables['params'])
-  return network, {**variables, 'params': params}, images
+  images = jax.random.uniform(jax.random.key(1), (2, 16, 16, 3))
+  variables = jax.jit(network.init)(jax.random.key(2), images, jnp.array([0, 1]))
+  return network, {**variables, 'params': jax.tree_util.tree_map_with_path(_moved, variables['params'])}, images
 
 
 def test_gram_matrices_and_total_variation_are_numpys():
@@ -58,15 +59,15 @@ def test_gram_matrices_and_total_variation_are_numpys():
 
 
 def test_an_image_in_its_own_style_loses_nothing_but_variation():
-  images = jnp.asarray(BATCH['image'][:2] / np.float32(255))
-  grams = {name: perceptual.gram(x) for name, x in zip(style.LAYERS, style.activations(images))}
+  images = jnp.asarray(BATCH['image'] / np.float32(255))
+  grams = {name: perceptual.gram(x) for name, x in zip(style.LAYERS, jax.jit(style.activations)(images))}
   settings = tiny_config('style', style__style_weight=3.0, style__content_weight=2.0, style__tv_weight=0.5).style
   other = jnp.flip(images, 0)
-  same, differing = (
-    style.losses(settings, x, style.content_of(images), style.of_styles(grams, jnp.array([0, 1])))
-    for x in (images, other)
+  found = jax.jit(
+    lambda x: style.losses(settings, x, style.content_of(images), style.of_styles(grams, jnp.array([0, 1])))
   )
-  np.testing.assert_array_equal(same['content_loss'], 0)
+  same, differing = found(images), found(other)
+  np.testing.assert_allclose(same['content_loss'], 0, atol=1e-8)
   np.testing.assert_allclose(same['style_total'], 0.5 * perceptual.total_variation(images), rtol=1e-5)
   assert (differing['content_loss'] > 0).all()
   assert (differing['style_loss'] > 0).all()
@@ -122,7 +123,7 @@ def test_images_of_any_size_and_an_inner_part_that_no_other_frame_changes():
 
 
 def _trained(steps, **settings):
-  config = tiny_config('style', optim__lr=3e-3, model__width=8, **settings, **OFF)
+  config = tiny_config('style', optim__lr=1e-2, model__width=8, **settings, **OFF)
   task = TASKS['style'].build(config, SPEC)
   state, step = jax.jit(task.init)(jax.random.key(0)), jax.jit(task.train_step)
   before = jax.jit(task.eval_step)(state, BATCH, KEYS)
@@ -133,19 +134,18 @@ def _trained(steps, **settings):
 
 
 def test_losses_fall_and_styles_become_themselves():
-  before, after, state, task = _trained(25)
-  assert after['style_total'].mean() < 0.7 * before['style_total'].mean()
-  assert after['style_loss'].mean() < 0.7 * before['style_loss'].mean()
+  before, after, state, task = _trained(8)
+  assert after['style_total'].mean() < 0.85 * before['style_total'].mean()
+  assert after['style_loss'].mean() < 0.85 * before['style_loss'].mean()
   assert state.extra['grams']['relu4_3'].shape == (2, 512, 512)
   # Each is nearer to the style that it is in than to the other.
   images = jax.jit(task.samplers['stylized'].sample)(state, BATCH, None)
   taps = jax.jit(style.activations)(images)
-  for i in (0, 1):
-    own, other = (
-      perceptual.style_distance([x[i::2] for x in taps], [state.extra['grams'][name][[k, k]] for name in style.LAYERS])
-      for k in (i, 1 - i)
-    )
-    assert (own < other).all()
+  own, other = (
+    perceptual.style_distance(taps, list(style.of_styles(state.extra['grams'], jnp.array(styles)).values()))
+    for styles in ((0, 1), (1, 0))
+  )
+  assert (own < other).all()
 
 
 @pytest.mark.slow
@@ -158,14 +158,13 @@ def test_batch_norm_learns_too_and_its_statistics_move():
 def test_pixels_get_better_step_by_step():
   config = tiny_config('style')
   state = jax.jit(TASKS['style'].build(config, SPEC).init)(jax.random.key(0))
-  images = jnp.asarray(BATCH['image'][:2] / np.float32(255))
+  images = jnp.asarray(BATCH['image'] / np.float32(255))
   grams = style.of_styles(state.extra['grams'], jnp.array([0, 1]))
-  content = style.content_of(images)
-  totals = [style.losses(config.style, images, content, grams)['style_total']]
-  for made in stylization.Painter(config.style)(images, grams, 8):
+  content = jax.jit(style.content_of)(images)
+  score = jax.jit(lambda images: style.losses(config.style, images, content, grams)['style_total'])
+  for made in stylization.Painter(config.style)(images, grams, 3):
     assert 0 <= made.min() < made.max() <= 1
-    totals.append(style.losses(config.style, made, content, grams)['style_total'])
-  assert (totals[-1] < 0.8 * totals[0]).all()
+  assert (score(made) < 0.9 * score(images)).all()
 
 
 # ---------------------------------------------------------------- files and programs
@@ -183,7 +182,7 @@ def test_pixels_get_better_step_by_step():
 )
 def test_styles_that_are_no_images_are_refused_in_words(images, message):
   config = tiny_config('style').unlock()
-  config.style.pop('images')
+  del config.style.images
   config.style.images = images
   with pytest.raises(InputError, match=message):
     TASKS['style'].check_files(config)
@@ -214,19 +213,36 @@ def test_style_images_are_upright_on_white_and_of_the_data(tmp_path):
 
 @pytest.fixture(scope='module')
 def run(data_dir, tmp_path_factory):
-  """A workdir whose style files are gone."""
+  """A workdir whose style files are gone, before the first step."""
   directory = tmp_path_factory.mktemp('style')
   styles = [directory / f'{name}.png' for name in ('stripes', 'dots')]
   for path, original in zip(styles, STYLES):
     path.write_bytes(pathlib.Path(original).read_bytes())
-  settings = {'train__steps': 3, 'train__checkpoint_every': 3, 'train__batch_size': 4, 'eval__every': 3}
-  config = tiny_config('style', style__images=tuple(map(str, styles)), eval__metrics=('style',), **settings, **OFF)
-  config.data.per_class = 2
-  scores = loop.train(prepare(config, data_dir, lambda _: None), directory / 'run', lambda _: None)
+  config = tiny_config('style', style__images=tuple(map(str, styles)), **OFF)
+  experiment = prepare(config, data_dir, lambda _: None)
+  workdir.create(directory / 'run')
+  workdir.claim(directory / 'run', config, experiment.dataset)
+  saved = Checkpoints(directory / 'run', 1, None, 'min')
+  state = experiment.init()
+  params = jax.tree_util.tree_map_with_path(_moved, state.params)
+  saved.save(0, state.replace(params=params))
+  saved.close()
   for path in styles:
     path.unlink()
-  assert scores['eval/style_total'] > 0
   return directory / 'run'
+
+
+@pytest.mark.slow
+def test_a_run_is_scored_and_pictured(data_dir, tmp_path):
+  settings = {'train__steps': 4, 'train__checkpoint_every': 2, 'train__batch_size': 4, 'eval__every': 4}
+  config = tiny_config('style', eval__metrics=('style',), **settings)
+  config.data.update({'per_class': 2, 'validation': 1})  # 10 test images
+  scores = loop.train(prepare(config, data_dir, lambda _: None), tmp_path, lambda _: None)
+  total = scores['eval/content_loss'] + config.style.style_weight * scores['eval/style_loss']
+  assert total < scores['eval/style_total'] < 1.1 * total + 1
+  assert scores['eval/style_images'] == 10
+  assert 'of content' in describe(scores)
+  assert (tmp_path / 'figures' / 'stylized_000004.png').exists()
 
 
 def test_a_folder_is_stylised_in_all_styles(run, tmp_path):
@@ -263,8 +279,9 @@ def test_one_style_of_one_file_and_what_is_refused(run, data_dir, tmp_path, fork
   done = forked('experiments.stylize', *flags, '--styles=waves')
   assert done.returncode == 2
   assert 'any of stripes (0), dots (1)' in done.stderr
-  done = forked('experiments.stylize', *flags, '--styles=dots')
-  assert done.returncode == 0, done.stderr
+  assert not (tmp_path / 'out').exists()
+  found = stylization.items(tmp_path / 'a.png')
+  assert list(stylization.write(stylist, found, [1], tmp_path / 'out')) == found.items
   with Image.open(tmp_path / 'out' / 'a.png') as image:
     np.testing.assert_array_equal(np.asarray(image), stylist(pixels, 1)[..., 0])
   assert 'output = ' in forked('experiments.stylize', *flags).stderr
