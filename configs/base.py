@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
   # fmt: off
   c = ConfigDict()
   c.task = ''                           # set by configs/families: gan | vae | fsq | flow | text_to_image | hyperprior
-                                        # | superres | pix2pix | cut | cyclegan | classify
+                                        # | superres | style | pix2pix | cut | cyclegan | classify
   c.seed = 0                            # of initialisation, batches, augmentation and latents
   c.dtype = 'float32'                   # networks compute in float32 | bfloat16; parameters stay float32
 
@@ -66,8 +66,8 @@ def get_config() -> ConfigDict:
 
   c.model = ConfigDict()
   c.model.network = ''                  # of genaug/models/registry.py: dcgan | resnet | r3 | unet | conv_vae |
-                                        # resnet_vae | ladder_vae | fsq | hyperprior | edsr | unet_translator |
-                                        # resnet_translator | cnn | resnet20 | wrn16_4
+                                        # resnet_vae | ladder_vae | fsq | hyperprior | edsr | stylizer |
+                                        # unet_translator | resnet_translator | cnn | resnet20 | wrn16_4
   c.model.width = 64                    # channels of the widest-resolution layer; doubles with every halving
   c.model.conditional = False           # tell generative networks the class label
 
@@ -101,8 +101,8 @@ def get_config() -> ConfigDict:
                                         # elbo (vae, fsq), reconstruction (vae, fsq, hyperprior), iwae, amortisation
                                         # and latents (vae), codes (fsq), held_out (flow), rate_distortion (hyperprior),
                                         # super_resolution (superres), translation (pix2pix, cut, cyclegan),
-                                        # retrieval (text_to_image), accuracy (classify); the best checkpoint is the
-                                        # first one's
+                                        # retrieval (text_to_image), style (style), accuracy (classify); the best
+                                        # checkpoint is the first one's
   c.eval.features = 'alexnet'           # that images are compared by: alexnet | vgg16 | inception (then it is the FID)
                                         # or package.module:function of your own, uint8 [b, h, w, c] -> [b, d]
   c.eval.inception_weights = ''         # .npz of them, see genaug/metrics/inception.py

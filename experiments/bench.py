@@ -3,7 +3,7 @@
 python -m experiments.bench step [--output experiments/results/step_time.json]
 python -m experiments.bench augment [--output experiments/results/augment_throughput.json]
 python -m experiments.bench in-step | dispatch | roofline | autoencoder [--output ...]
-python -m experiments.bench restore | compress --workdir RUN [--output ...]
+python -m experiments.bench restore | compress | stylize --workdir RUN [--output ...]
 
   step   a training step of seven networks (batch 64, float32) against PyTorch on CPU: dcgan (28x28, 64/128 channels),
          r3 (configs/r3_mnist5k.py, relativistic, R1 and R2 every 4th step), unet (flow_mnist5k.py, with classes),
@@ -25,6 +25,7 @@ No speed, but quality against peers:
   restore  PSNR and SSIM of test images restored by a VAE and by classical methods; pictures beside --output.
   compress  bytes of test images, or those of --folder, by a VAE against PNG and WebP; by runs of a hyperprior of
          several rates, --workdir=a,b,c,d, against JPEG and WebP: bytes, PSNR, BD-rate.
+  stylize  losses and seconds of a network of style transfer against 25, 50 and 100 steps on the pixels themselves.
 """
 
 import os
@@ -41,13 +42,16 @@ _THREADS = flags.DEFINE_integer(
 _ROUNDS = flags.DEFINE_integer('rounds', 15, 'Blocks of each program.', lower_bound=1)
 _STEPS = flags.DEFINE_integer('steps', 20, 'Steps in a block.', lower_bound=1)
 _NETWORKS = flags.DEFINE_list('networks', [], 'step: networks to measure. Default: all.')
-_WORKDIR = flags.DEFINE_list('workdir', [], 'restore, compress: the run; of lossy compression one a rate, with commas.')
-_IMAGES = flags.DEFINE_integer('images', 1000, 'restore, compress: test images of the run, the first.', lower_bound=1)
+_WORKDIR = flags.DEFINE_list('workdir', [], 'Of the last three: the run; of lossy compression one a rate, with commas.')
+_IMAGES = flags.DEFINE_integer(
+  'images', None, 'Test images of the run, the first. Default: 1,000; stylize 16.', lower_bound=1
+)
 _FOLDER = flags.DEFINE_string('folder', None, 'compress: images instead of those.')
 _OPS = flags.DEFINE_list('ops', [], 'augment: operations to measure. Default: all.')
 _FRESH = flags.DEFINE_bool('fresh', False, 'augment: measure again what the output has.')
 _QUICK = flags.DEFINE_bool('quick', False, 'augment: at most 3 rounds.')
 _OUTPUT = flags.DEFINE_string('output', None, 'JSON file for the raw figures.')
+_OF_RUNS = ('restore', 'compress', 'stylize')
 
 
 def _augment(output: pathlib.Path | None, threads: int) -> dict:
@@ -58,15 +62,18 @@ def _augment(output: pathlib.Path | None, threads: int) -> dict:
 
 
 def _use(table: str, output: pathlib.Path | None) -> dict:
-  from experiments.benchmarks import coders, restorers
+  from experiments.benchmarks import coders, restorers, stylists
   from genaug.errors import InputError
 
   if not _WORKDIR.value:
     raise InputError('workdir', _WORKDIR.value, f'what table {table} is of', '--workdir=RUN, of experiments.train')
   runs, data_dir = list(map(pathlib.Path, _WORKDIR.value)), pathlib.Path(_DATA_DIR.value)
+  if table == 'stylize':
+    return stylists.table(runs[0], data_dir, _IMAGES.value or 16, output)
+  images = _IMAGES.value or 1000
   if table == 'restore':
-    return restorers.table(runs[0], data_dir, _IMAGES.value, output)
-  return coders.table(runs, _FOLDER.value and pathlib.Path(_FOLDER.value), data_dir, _IMAGES.value)
+    return restorers.table(runs[0], data_dir, images, output)
+  return coders.table(runs, _FOLDER.value and pathlib.Path(_FOLDER.value), data_dir, images)
 
 
 def main(table: str) -> None:
@@ -78,7 +85,7 @@ def main(table: str) -> None:
     result = _augment(output, threads)
   elif table == 'step':
     result = steps.step(output, _NETWORKS.value, threads, _ROUNDS.value, _STEPS.value)
-  elif table in ('restore', 'compress'):
+  elif table in _OF_RUNS:
     result = _use(table, output)
   elif table == 'autoencoder':
     result = steps.of_pytorch(table, 'bounds').table(pathlib.Path(_DATA_DIR.value))
@@ -89,4 +96,4 @@ def main(table: str) -> None:
 
 
 if __name__ == '__main__':
-  cli.run(main, choices=('step', 'augment', 'in-step', 'dispatch', 'roofline', 'autoencoder', 'restore', 'compress'))
+  cli.run(main, choices=('step', 'augment', 'in-step', 'dispatch', 'roofline', 'autoencoder', *_OF_RUNS))

@@ -26,6 +26,7 @@ from configs import (
   fsq_mnist5k,
   gan_mnist5k,
   hyperprior_own_images,
+  style_own_images,
   superres_own_images,
   text_to_image_own_images,
   translate_own_images,
@@ -68,8 +69,10 @@ MODULES = {
   'text_to_image': text_to_image_own_images,
   **dict.fromkeys(translation.METHODS, translate_own_images),
   'superres': superres_own_images,
+  'style': style_own_images,
   'classify': classify_mnist5k,
 }
+STYLES = tuple(str(ROOT / 'tests' / f'{name}.png') for name in ('stripes', 'dots'))
 PLAIN = {'model.conditional': False, 'optim.lr': 2e-4, 'optim.schedule': 'constant'}  # of a GAN, unless a test says so
 ADA = {'gan__d_augment': 'ada', 'gan__ada_p': 0.5, 'gan__ada_kimg': 1.0}  # p moves within a few steps
 EXTRA = {  # what runs are resumed and spread over devices with
@@ -114,7 +117,18 @@ EXTRA = {  # what runs are resumed and spread over devices with
 }
 # That whole runs are tested of, beside the tasks as they are.
 VARIANTS = {'r3': 'gan', 'resnet': 'gan', 'ladder': 'vae', 'vamp': 'vae'}
-RUNS = ('vae', 'gan', 'flow', 'fsq', 'hyperprior', 'superres', 'text_to_image', *translation.METHODS, *VARIANTS)
+RUNS = (
+  'vae',
+  'gan',
+  'flow',
+  'fsq',
+  'hyperprior',
+  'superres',
+  'style',
+  'text_to_image',
+  *translation.METHODS,
+  *VARIANTS,
+)
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -197,8 +211,13 @@ def tiny_config(task: str, **overrides):
 
 def own_data(task: str) -> dict[str, object]:
   """Of tasks whose config is of folders of images."""
-  if task in ('hyperprior', 'superres'):
-    return {'data.name': 'mnist5k'} | ({'superres.patch': 16} if task == 'superres' else {})
+  digits = {
+    'hyperprior': {},
+    'superres': {'superres.patch': 16},
+    'style': {'style.images': STYLES, 'model.blocks': 1},
+  }
+  if task in digits:
+    return {'data.name': 'mnist5k'} | digits[task]
   small = {'data.folder': str(_folder_of_pairs()), 'data.image_size': 16}
   if task == 'text_to_image':
     return small | {'data.captions': f'{small["data.folder"]}/captions.txt'}

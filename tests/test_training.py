@@ -246,7 +246,7 @@ def test_a_run_may_become_longer_where_its_schedule_does_not(tmp_path):
     _claim(tmp_path / 'cosine', train__steps=300, optim__schedule='cosine', optim__schedule_steps=300)
 
 
-@pytest.mark.parametrize('task', slow_but(('classify',), ('classify', 'flow')))
+@pytest.mark.parametrize('task', slow_but(('classify',), ('classify', 'flow', 'style')))
 def test_a_lengthened_run_is_bit_identical_to_a_long_one(task, data_dir, tmp_path):
   keys = {
     'optim__schedule': 'cosine',

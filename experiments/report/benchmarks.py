@@ -97,6 +97,22 @@ def _compressed(result: dict) -> list[str]:
   return [_about(result), markdown(['coder', 'bytes', 'bits a value'], rows), note]
 
 
+def _stylised(result: dict) -> list[str]:
+  """Losses and seconds of the network and of the pixels after some steps."""
+  columns = ('style_total', 'content_loss', 'style_loss', 'tv_loss')
+  rows = [
+    [name, *(f'{score[column]:.4f}' for column in columns), f'{score["seconds"]:.4f}']
+    for name, score in result['methods'].items()
+  ]
+  answers = [
+    f'- The network is {difference["mean"]:+.3f} ± {difference.get("half_width_95", 0):.3f} from {name} of Gatys, image'
+    ' by image, in the weighted loss.'
+    for name, difference in result['more_than_gatys'].items()
+  ]
+  table = markdown(['', 'weighted loss', 'content', 'style', 'total variation', 's an image'], rows)
+  return ['\n'.join(answers), _about(result), table]
+
+
 def _throughput(result: dict) -> list[str]:
   versions = ', '.join(f'{name} {version}' for name, version in result['versions'].items() if version)
   how = ' '.join(f'{who}: {text}.' for who, text in result['how'].items())
@@ -137,6 +153,7 @@ BENCHMARKS = {  # result file: (title, table of experiments.bench, what renders 
 
 _OF_RUNS = {  # beginning of a result file: (title, what renders it)
   'restoration_': ('Restoration: a VAE and classical methods', _restored),
+  'stylization_': ('Style transfer: a network and steps on the pixels', _stylised),
   'compression_': ('Compression: models, PNG, WebP, JPEG', _compressed),
 }
 

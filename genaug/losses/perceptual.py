@@ -23,3 +23,13 @@ def gram(x: Float[Array, 'b h w c']) -> Float[Array, 'b c c']:
 def style_distance(a: Taps, grams: Sequence[Float[Array, 'b c c']]) -> Float[Array, ' b']:
   """Squared Frobenius norms of differences of Gram matrices, summed over layers: Johnson et al. 2016, eq. 4."""
   return sum(((gram(x) - other) ** 2).sum((1, 2)) for x, other in zip(a, grams, strict=True))
+
+
+def total_variation(images: Float[Array, 'b h w c']) -> Float[Array, ' b']:
+  """Mean squared difference of neighbouring pixels, down plus across.
+
+  The regulariser of Johnson et al. 2016, section 3.2, after Mahendran and Vedaldi 2015 (arXiv:1412.0035), eq. 4 with
+  beta = 2, but a mean where they take a sum.
+  """
+  down, across = jnp.diff(images, axis=1), jnp.diff(images, axis=2)
+  return (down**2).mean((1, 2, 3)) + (across**2).mean((1, 2, 3))

@@ -14,6 +14,7 @@ from genaug.metrics.modes import MODES
 from genaug.metrics.rate_distortion import RATE
 from genaug.metrics.reconstruction import RECONSTRUCTION
 from genaug.metrics.retrieval import RETRIEVAL
+from genaug.metrics.style import STYLE
 from genaug.metrics.super_resolution import SUPER_RESOLUTION
 from genaug.metrics.translation import TRANSLATION
 
@@ -35,6 +36,7 @@ METRICS = {
   'translation': TRANSLATION,
   'retrieval': RETRIEVAL,
   'super_resolution': SUPER_RESOLUTION,
+  'style': STYLE,
   'held_out': HELD_OUT,
   'accuracy': ACCURACY,
 }

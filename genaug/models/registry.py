@@ -1,6 +1,18 @@
 """Every network that a config can name as `model.network`."""
 
-from genaug.models import classifiers, dcgan, fsq, hyperprior, r3gan, resnet_gan, superres, translators, unet, vae
+from genaug.models import (
+  classifiers,
+  dcgan,
+  fsq,
+  hyperprior,
+  r3gan,
+  resnet_gan,
+  stylizer,
+  superres,
+  translators,
+  unet,
+  vae,
+)
 
 NETWORKS = {
   'dcgan': dcgan.DCGAN,
@@ -15,6 +27,7 @@ NETWORKS = {
   'unet_translator': translators.UNET_TRANSLATOR,
   'resnet_translator': translators.RESNET_TRANSLATOR,
   'edsr': superres.EDSR,
+  'stylizer': stylizer.STYLIZER,
   'cnn': classifiers.SMALL_CNN,
   'resnet20': classifiers.RESNET20,
   'wrn16_4': classifiers.WRN16_4,

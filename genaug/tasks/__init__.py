@@ -95,4 +95,6 @@ class Definition(NamedTuple):
   progress: tuple[str, ...]  # training metrics shown while it runs
   cost: float  # of a step, about, in steps of the cheapest task: for the time that a study has left
   check: Callable[[ConfigDict], None] = lambda config: None  # raises InputError for settings that exclude each other
+  check_files: Callable[[ConfigDict], None] = lambda config: None  # raises InputError for files that it is to be
+  # trained with, besides the data; once it is trained, they need not be there
   diagnose: Callable[[History], dict[str, str]] = lambda history: {}  # condition -> what is wrong and what to try

@@ -5,6 +5,7 @@ from genaug.tasks.flow import FLOW, TEXT_TO_IMAGE
 from genaug.tasks.fsq import FSQ
 from genaug.tasks.gan import GAN
 from genaug.tasks.hyperprior import HYPERPRIOR
+from genaug.tasks.style import STYLE
 from genaug.tasks.superres import SUPERRES
 from genaug.tasks.translation import CUT, CYCLEGAN, PIX2PIX
 from genaug.tasks.vae import VAE
@@ -20,5 +21,6 @@ TASKS = {
   'cut': CUT,
   'cyclegan': CYCLEGAN,
   'superres': SUPERRES,
+  'style': STYLE,
   'classify': CLASSIFY,
 }

@@ -82,6 +82,7 @@ def prepare(
   checks.check_config(config)
   if training:
     checks.check_devices(config, jax.device_count(), steps_per_call(config))
+    TASKS[config.task].check_files(config)
   image_shape, class_names = sources.expected(config.data, data_dir, prepared)
   if None not in image_shape:  # before the time that preparing the images takes
     checks.check_model(config, image_shape, len(class_names))
@@ -126,7 +127,7 @@ def trained(
     experiment = prepare(config, data_dir, log, training=False, prepared=(recorded or {}).get('prepared', ''))
     _compare_data(directory, experiment.dataset, log)
   step = saved.best() if which == 'best' else int(which) if which in steps else None
-  state = saved.restore(experiment.init(), log, step)
+  state = saved.restore(jax.eval_shape(experiment.init), log, step)
   saved.close()
   return experiment, state
 

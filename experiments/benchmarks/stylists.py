@@ -1,0 +1,71 @@
+"""Table stylize of experiments.bench: a trained network against Gatys' optimisation of the pixels, by the same losses.
+
+Held-out images of the run, each in one of its styles in turn. Seconds are an image's share of those of all, without
+compilation.
+"""
+
+import pathlib
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from genaug.offline.stylization import Painter, Stylist
+from genaug.study.intervals import mean_interval
+from genaug.tasks.style import content_of, losses, of_styles
+from genaug.training import figures, workdir
+from genaug.training.experiment import trained
+
+STEPS = (25, 50, 100)
+_ROUNDS = 5  # that the network is timed in
+_SHOWN = 8
+
+
+def table(directory: pathlib.Path, data_dir: pathlib.Path, count: int, output: pathlib.Path | None) -> dict:
+  """Losses and seconds of both; pictures beside the output: originals, the network's, and those after each of STEPS."""
+  experiment, state = trained(directory, data_dir, 'best')
+  stylist, settings = Stylist(experiment.config, experiment.spec, state), experiment.config.style
+  images = jnp.asarray(experiment.dataset.test.arrays['image'][:count] / np.float32(255))
+  number = np.arange(len(images)) % len(stylist.names)
+  grams = of_styles(state.extra['grams'], number)
+  score = jax.jit(lambda made: losses(settings, made, content_of(images), grams))
+  made = {'original': (images, 0.0), 'network': _by_network(experiment.task, state, images)}
+  paint = Painter(settings)
+  jax.block_until_ready(list(paint(images, grams, 1)))  # compiled
+  started = time.perf_counter()
+  for done, found in enumerate(paint(images, grams, max(STEPS)), 1):
+    jax.block_until_ready(found)
+    if done in STEPS:
+      made[f'{done} steps'] = found, (time.perf_counter() - started) / len(images)
+  scores, totals = {}, {}
+  for name, (found, seconds) in made.items():
+    of_each = {loss: np.asarray(values, np.float64) for loss, values in score(found).items()}
+    totals[name] = of_each['style_total']
+    scores[name] = {loss: float(values.mean()) for loss, values in of_each.items()} | {'seconds': seconds}
+    print(f'{name}: loss {scores[name]["style_total"]:.3f}, {seconds:.4f} s an image', flush=True)
+  if output:
+    shown = np.concatenate([np.asarray(found[:_SHOWN]) for found, _ in made.values()])
+    figures.save_png(output.with_suffix('.png'), figures.grid(shown, min(_SHOWN, len(images))))
+  return {
+    'what': f'{len(images):,} test images of {experiment.dataset.name}, {"x".join(map(str, images.shape[1:]))}; styles'
+    f' {", ".join(stylist.names)}; {int(state.step):,} steps of training; Gatys: Adam from the image itself',
+    'config': experiment.config.to_dict(),
+    'environment': workdir.environment(),
+    'methods': scores,
+    'more_than_gatys': {
+      name: mean_interval(list(totals['network'] - values)) for name, values in totals.items() if 'steps' in name
+    },
+  }
+
+
+def _by_network(task, state, images) -> tuple[jax.Array, float]:
+  """(stylised images, median seconds for each)."""
+  sample, batch = jax.jit(task.samplers['stylized'].sample), {'image': images * 255}
+  seconds = []
+  for _ in range(_ROUNDS + 1):
+    started = time.perf_counter()
+    made = jax.block_until_ready(sample(state, batch, None))
+    seconds.append((time.perf_counter() - started) / len(images))
+  return made, statistics.median(seconds[1:])

@@ -1,0 +1,44 @@
+"""Images in the styles of a network that experiments.train has trained.
+
+python -m experiments.stylize --workdir runs/style --input photos --output stylised
+python -m experiments.stylize --workdir runs/style --input photo.jpg --output stylised --styles wave,scream
+
+For a folder, with or without sub-folders, or one file; images of any size keep it, and their opacity. Styles are those
+of config.style.images, by name or number; where there are several, each has a folder in --output. The strokes are as
+large, in pixels, as in training: on a larger image they look finer. Each size of images takes seconds to compile. Files
+that are left out are listed; exit status 1: some of them may be images.
+"""
+
+import pathlib
+
+from absl import flags
+
+from experiments import cli
+
+_WORKDIR, _CHECKPOINT = cli.define_trained()
+_DATA_DIR = cli.define_data_dir()
+_INPUT = flags.DEFINE_string('input', None, 'Image, or folder of images.', required=True)
+_OUTPUT = flags.DEFINE_string('output', None, 'Folder to write to; must be new or empty.', required=True)
+_STYLES = flags.DEFINE_list('styles', [], 'Names or numbers of styles. Default: all.')
+flags.adopt_module_key_flags(cli)
+
+
+def main() -> int:
+  from tqdm import tqdm
+
+  from genaug.offline import reading, stylization
+  from genaug.training.experiment import trained
+
+  output, root = cli.new_directory(_OUTPUT.value), pathlib.Path(_INPUT.value)
+  found = stylization.items(root)
+  workdir, data_dir = pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value)
+  experiment, state = trained(workdir, data_dir, _CHECKPOINT.value, images=False)
+  stylist = stylization.Stylist(experiment.config, experiment.spec, state)
+  numbers = stylist.numbers(_STYLES.value)
+  done = list(tqdm(stylization.write(stylist, found, numbers, output), total=len(found.items), unit='image'))
+  print(f'{len(done):,} images in {", ".join(stylist.names[number] for number in numbers)}: {output}')
+  return reading.say_skipped(found.skipped, root)
+
+
+if __name__ == '__main__':
+  cli.run(main)

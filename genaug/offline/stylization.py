@@ -1,0 +1,119 @@
+"""Images of any size in the styles of a trained network, and Gatys' slow way to the same losses as a reference."""
+
+import pathlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PyTree, UInt8
+from ml_collections import ConfigDict
+from PIL import Image
+
+from genaug.data import folder, image_file
+from genaug.errors import InputError
+from genaug.models import Spec
+from genaug.models.registry import NETWORKS
+from genaug.models.stylizer import MULTIPLE
+from genaug.tasks import style
+
+_LR = 0.02  # of Adam, for pixels in [0, 1]
+
+
+class Stylist:
+  """Of one trained network."""
+
+  def __init__(self, config: ConfigDict, spec: Spec, state: PyTree):
+    """Raises InputError where the run is of another task."""
+    if config.task != 'style':
+      raise InputError('task', config.task, 'has no styles', 'a run of configs/style_own_images.py')
+    self.names, self._channels = style.names(config), spec.image_shape[-1]
+    network = NETWORKS[config.model.network].build(config, spec, None)['stylizer']
+    self._variables = {'params': state.params['stylizer'], 'batch_stats': state.stats['stylizer']}
+    self._apply = jax.jit(network.apply)
+
+  def numbers(self, chosen: Sequence[str]) -> list[int]:
+    """Of styles by name or number, from 0; all of them for none. Raises InputError."""
+    known = {str(i): i for i in range(len(self.names))} | {name: i for i, name in enumerate(self.names)}
+    if unknown := [name for name in chosen if name not in known]:
+      listed = ', '.join(f'{name} ({i})' for i, name in enumerate(self.names))
+      raise InputError('styles', unknown[0], 'this run has no such style', f'any of {listed}')
+    return list(dict.fromkeys(known[name] for name in chosen or self.names))
+
+  def __call__(self, pixels: UInt8[np.ndarray, 'h w c'], number: int) -> UInt8[np.ndarray, 'h w d']:
+    """The image in a style; what it has of opacity stays. Every size is compiled once."""
+    height, width, channels = pixels.shape
+    opacity = pixels[..., channels - 1 :] if channels in (2, 4) else pixels[..., :0]
+    image = _of_channels(pixels[..., : channels - opacity.shape[-1]], self._channels)
+    sides = ((0, -height % MULTIPLE), (0, -width % MULTIPLE), (0, 0))
+    batch = np.pad(image, sides, 'reflect')[None] / np.float32(255)
+    made = np.asarray(self._apply(self._variables, batch, np.array([number])))[0, :height, :width]
+    return np.concatenate([np.round(made * 255).astype(np.uint8), opacity], axis=-1)
+
+
+def _of_channels(image: UInt8[np.ndarray, 'h w c'], channels: int) -> UInt8[np.ndarray, 'h w d']:
+  if image.shape[-1] == channels:
+    return image
+  return image.repeat(3, axis=-1) if channels == 3 else np.asarray(Image.fromarray(image).convert('L'))[..., None]
+
+
+def items(path: pathlib.Path) -> folder.Contents:
+  """An image file, or all those of a folder. Raises InputError, also where two would get the same name as PNG."""
+  if path.is_file():
+    return folder.Contents([folder.Item(path.name, path, None)], {})
+  found = folder.contents(path)
+  counts = Counter(output_name(item) for item in found.items)
+  if twice := [item.name for item in found.items if counts[output_name(item)] > 1]:
+    raise InputError('input', str(path), f'{twice[0]} and {twice[1]} would get one name', 'rename one of them')
+  return found
+
+
+def output_name(item: folder.Item) -> str:
+  return str(pathlib.PurePosixPath(item.name).with_suffix('.png'))
+
+
+def write(
+  stylist: Stylist, found: folder.Contents, numbers: Sequence[int], output: pathlib.Path
+) -> Iterator[folder.Item]:
+  """Stylises all items; yields each that is done. Those that can't be read are added to `found.skipped`.
+
+  OUTPUT/NAME.png or, of several styles, OUTPUT/STYLE/NAME.png.
+  """
+  for item in found.items:
+    try:
+      picture = image_file.read_image(item.image)
+    except image_file.UnreadableError as error:
+      found.skipped[item.image] = str(error)
+      continue
+    for number in numbers:
+      pixels = stylist(picture.pixels, number)
+      mode = next(mode for mode, channels in image_file.MODES.items() if channels == pixels.shape[-1])
+      place = output / stylist.names[number] if len(numbers) > 1 else output
+      image_file.write(place / output_name(item), image_file.Picture(pixels, mode))
+    yield item
+
+
+class Painter:
+  """Gatys et al. 2016 (CVPR, section 2.3), but by Adam where they use L-BFGS, and from the content, not from noise."""
+
+  def __init__(self, settings: ConfigDict):
+    """By the losses that config.style weighs."""
+    self._optimizer = optax.adam(_LR)
+
+    def step(images, opt, content, grams):
+      gradient = jax.grad(lambda images: style.losses(settings, images, content, grams)['style_total'].sum())(images)
+      updates, opt = self._optimizer.update(gradient, opt)
+      return jnp.clip(optax.apply_updates(images, updates), 0, 1), opt
+
+    self._step, self._content = jax.jit(step), jax.jit(style.content_of)
+
+  def __call__(
+    self, images: Float[Array, 'b h w c'], grams: style.Grams, steps: int
+  ) -> Iterator[Float[Array, 'b h w c']]:
+    """Images in [0, 1] after each of so many steps on their pixels; `grams` has a matrix for each image."""
+    content, opt = self._content(images), self._optimizer.init(images)
+    for _ in range(steps):
+      images, opt = self._step(images, opt, content, grams)
+      yield images
