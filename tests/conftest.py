@@ -117,18 +117,7 @@ EXTRA = {  # what runs are resumed and spread over devices with
 }
 # That whole runs are tested of, beside the tasks as they are.
 VARIANTS = {'r3': 'gan', 'resnet': 'gan', 'ladder': 'vae', 'vamp': 'vae'}
-RUNS = (
-  'vae',
-  'gan',
-  'flow',
-  'fsq',
-  'hyperprior',
-  'superres',
-  'style',
-  'text_to_image',
-  *translation.METHODS,
-  *VARIANTS,
-)
+RUNS = (*MODULES, *VARIANTS)
 
 
 @pytest.fixture(scope='module', autouse=True)
