@@ -1,5 +1,7 @@
 """Super-resolution: images are made small as the references do, networks beat interpolation, tiles equal the whole."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ from PIL import Image
 from configs.families import superres as family
 from genaug.augment import crops
 from genaug.errors import InputError
-from genaug.metrics.super_resolution import cropped, luma
+from genaug.metrics.super_resolution import SUPER_RESOLUTION, cropped, luma
 from genaug.models import Spec
 from genaug.models.superres import Upscaler as Network
 from genaug.models.superres import cubic_upscaled, reach
@@ -90,6 +92,25 @@ def test_luma_is_matlabs():
   assert y[3] == pytest.approx(16 + (65.481 * 12 + 128.553 * 200 + 24.966 * 77) / 255)
   np.testing.assert_array_equal(luma(images[..., :1]), images[..., :1])
   assert cropped(images.repeat(9, 1).repeat(2, 2), 3).shape == (1, 3, 2, 3)
+
+
+def test_blurred_images_score_worse_in_everything():
+  sharp = RNG.integers(0, 256, (2, 18, 18, 3), np.uint8).repeat(4, 1).repeat(4, 2)
+  less, more = (np.stack([crops.resize(x, 72, 72, 'cubic') for x in _small(sharp, side)]) for side in (36, 18))
+  samples = {'upscaled': less, 'bicubic': more}
+  said = {'scale': np.full(2, 2.0), 'blind': np.zeros(2)}
+  run = SimpleNamespace(outputs=lambda: said, made_from_test=samples.get, test={'image': sharp}, split='test')
+  scores = SUPER_RESOLUTION.compute(run)
+  for name, sign in {'psnr': 1, 'psnr_y': 1, 'ssim': 1, 'ssim_y': 1, 'lpips': -1}.items():
+    assert sign * scores[f'eval/super_{name}'] > sign * scores[f'eval/bicubic_{name}'], name
+  y = [16 + images[:, 2:-2, 2:-2].astype(float) @ [65.481, 128.553, 24.966] / 255 for images in (less, sharp)]
+  expected = np.mean(10 * np.log10(255**2 / ((y[0] - y[1]) ** 2).mean((1, 2))))
+  assert scores['eval/super_psnr_y'] == pytest.approx(expected)
+  assert '[2 images of test, 2 pixels of each border left out;' in SUPER_RESOLUTION.text(scores)
+
+
+def _small(images: np.ndarray, side: int) -> list:
+  return [crops.resize(image, side, side, 'cubic') for image in images]
 
 
 def test_blind_damage_differs_between_images_and_not_between_batches():
