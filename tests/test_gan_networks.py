@@ -14,7 +14,7 @@ from genaug.models.patch_gan import PatchDiscriminator
 from genaug.models.registry import NETWORKS
 from tests.conftest import tiny_config
 
-GANS = [name for name, network in NETWORKS.items() if 'discriminator' in network.roles]
+GANS = [name for name, network in NETWORKS.items() if network.roles == ('generator', 'discriminator')]
 
 
 def _random(shape, seed=0):

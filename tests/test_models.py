@@ -142,7 +142,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters():
   assert 0 < float(jnp.abs(a - b).max()) < 0.05
 
 
-DISCRIMINATORS = [name for name, network in NETWORKS.items() if 'discriminator' in network.roles]
+DISCRIMINATORS = [name for name, network in NETWORKS.items() if network.roles == ('generator', 'discriminator')]
 
 
 def _logits(name, batch=4, augment=lambda key, image: image):

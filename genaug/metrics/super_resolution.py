@@ -7,8 +7,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from genaug.metrics import Evaluated, Metric, Scores
+from genaug.metrics.diversity import lpips
 from genaug.metrics.reconstruction import WINDOW, mean_lpips, psnr, ssim
-from genaug.models import weights
+from genaug.models import imagenet, weights
 
 _COUNT = 1000  # images, at most, whose LPIPS is taken
 _RGB_TO_LUMA = np.array([65.481, 128.553, 24.966]) / 255
@@ -26,12 +27,20 @@ def cropped(images: Images, border: int) -> Images:
   return images[:, border:-border, border:-border]
 
 
+def _lpips(images: Images, references: Images) -> float:
+  """Mean of pairs at their own size, which has what interpolation blurs; of small ones, enlarged to 64x64."""
+  if min(images.shape[1:3]) < imagenet.SIDE:
+    return mean_lpips(images, references)
+  parts = (np.array_split(x, -(-len(x) // 50)) for x in (images, references))
+  return float(np.concatenate([lpips(*pair) for pair in zip(*parts, strict=True)]).mean(dtype=np.float64))
+
+
 def _scores_of(images: Images, references: Images) -> dict[str, float]:
   pairs = {'': (images, references), '_y': (luma(images), luma(references))}
   scores = {f'psnr{on}': float(np.mean(psnr(*pair))) for on, pair in pairs.items()}
   if min(images.shape[1:3]) >= WINDOW:
     scores |= {f'ssim{on}': float(np.mean(ssim(*pair), dtype=np.float64)) for on, pair in pairs.items()}
-  return scores | {'lpips': mean_lpips(images[:_COUNT], references[:_COUNT])}
+  return scores | {'lpips': _lpips(images[:_COUNT], references[:_COUNT])}
 
 
 def _super_resolution(run: Evaluated) -> Scores:
@@ -63,7 +72,7 @@ def _text(scores: Scores) -> str:
   return (
     f'super-resolution x{scale} of {scores["eval/super_inputs"]} images: PSNR {of("super")}; cubic interpolation'
     f' {of("bicubic")} [{count:,} images of {scores["eval/super_split"]}, {scale} pixels of each border left out;'
-    f' kernel of Keys, a = -0.5, antialiased; LPIPS of {min(_COUNT, count):,}, alexnet, at 64x64]'
+    f' kernel of Keys, a = -0.5, antialiased; LPIPS of {min(_COUNT, count):,}, alexnet]'
   )
 
 
