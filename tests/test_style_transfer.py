@@ -133,12 +133,18 @@ def _trained(steps, **settings):
   return before, jax.jit(task.eval_step)(state, BATCH, KEYS), state, task
 
 
-def test_losses_fall_and_styles_become_themselves():
-  before, after, state, task = _trained(8)
-  assert after['style_total'].mean() < 0.85 * before['style_total'].mean()
-  assert after['style_loss'].mean() < 0.85 * before['style_loss'].mean()
+def test_losses_fall():
+  before, after, state, _ = _trained(8)
+  for name in ('style_total', 'style_loss'):
+    assert (after[name] < 0.9 * before[name]).all()
   assert state.extra['grams']['relu4_3'].shape == (2, 512, 512)
-  # Each is nearer to the style that it is in than to the other.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('norm', ['instance', 'batch'])
+def test_images_get_nearer_to_the_style_that_they_are_in_than_to_the_other(norm):
+  _, _, state, task = _trained(60, model__norm=norm, train__accumulate=1 + (norm == 'batch'))
+  assert all(np.abs(x).max() > 0 for x in jax.tree.leaves(state.stats))
   images = jax.jit(task.samplers['stylized'].sample)(state, BATCH, None)
   taps = jax.jit(style.activations)(images)
   own, other = (
@@ -146,13 +152,6 @@ def test_losses_fall_and_styles_become_themselves():
     for styles in ((0, 1), (1, 0))
   )
   assert (own < other).all()
-
-
-@pytest.mark.slow
-def test_batch_norm_learns_too_and_its_statistics_move():
-  before, after, state, _ = _trained(25, model__norm='batch', train__accumulate=2)
-  assert after['style_total'].mean() < before['style_total'].mean()
-  assert all(np.abs(x).max() > 0 for x in jax.tree.leaves(state.stats))
 
 
 def test_pixels_get_better_step_by_step():
