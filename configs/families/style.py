@@ -24,8 +24,8 @@ def get_config() -> ConfigDict:
   c.style.images = ()                   # paths of image files, a style each: ('wave.jpg', 'scream.jpg')
   c.style.scale = 1.0                   # side of these, cropped square and resized, in sides of the images of data
   c.style.content_weight = 1.0          # of the distance to the content's activations (relu2_2 of VGG16)
-  c.style.style_weight = 5.0            # of the distance to the style's Gram matrices (relu1_2, 2_2, 3_3, 4_3): the
+  c.style.style_weight = 1.0            # of the distance to the style's Gram matrices (relu1_2, 2_2, 3_3, 4_3): the
                                         # first to tune for a style
-  c.style.tv_weight = 1.0               # of squared differences between neighbouring pixels in [0, 1]
+  c.style.tv_weight = 10.0              # of squared differences between neighbouring pixels in [0, 1]
   # fmt: on
   return c.lock()

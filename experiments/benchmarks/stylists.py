@@ -30,7 +30,8 @@ def table(directory: pathlib.Path, data_dir: pathlib.Path, count: int, output: p
   images = jnp.asarray(experiment.dataset.test.arrays['image'][:count] / np.float32(255))
   number = np.arange(len(images)) % len(stylist.names)
   grams = of_styles(state.extra['grams'], number)
-  score = jax.jit(lambda made: losses(settings, made, content_of(images), grams))
+  # All are arguments: XLA would compute what depends on none while it compiles.
+  score = jax.jit(lambda made, images, grams: losses(settings, made, content_of(images), grams))
   made = {'original': (images, 0.0), 'network': _by_network(experiment.task, state, images)}
   paint = Painter(settings)
   jax.block_until_ready(list(paint(images, grams, 1)))  # compiled
@@ -41,7 +42,7 @@ def table(directory: pathlib.Path, data_dir: pathlib.Path, count: int, output: p
       made[f'{done} steps'] = found, (time.perf_counter() - started) / len(images)
   scores, totals = {}, {}
   for name, (found, seconds) in made.items():
-    of_each = {loss: np.asarray(values, np.float64) for loss, values in score(found).items()}
+    of_each = {loss: np.asarray(values, np.float64) for loss, values in score(found, images, grams).items()}
     totals[name] = of_each['style_total']
     scores[name] = {loss: float(values.mean()) for loss, values in of_each.items()} | {'seconds': seconds}
     print(f'{name}: loss {scores[name]["style_total"]:.3f}, {seconds:.4f} s an image', flush=True)
