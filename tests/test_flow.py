@@ -244,7 +244,9 @@ def test_guidance_moves_the_velocity_away_from_that_of_the_null_class(guidance, 
 
 def test_guidance_needs_labels_and_their_dropout():
   for spec, overrides in ((Spec((8, 8, 1), 0), {}), (SPEC, {'flow__label_dropout': 0.0})):
-    with pytest.raises(InputError, match=r'flow\.guidance = 2\.0: needs a network .* with labels and without'):
+    with pytest.raises(
+      InputError, match=r'flow\.guidance = 2\.0: needs a network .* with labels or captions and without'
+    ):
       _task(spec, flow__guidance=2.0, **overrides)
     _task(spec, **overrides)
 

@@ -140,7 +140,7 @@ def test_the_contrast_of_patches_is_a_cross_entropy():
 @pytest.mark.parametrize('network', ['unet_translator', 'resnet_translator'])
 def test_translators_keep_the_shape_and_see_every_pixel(network):
   config = tiny_config('pix2pix' if network == 'unet_translator' else 'cut')
-  generator = NETWORKS[network].build(config, Spec((16, 16, 3), 0), None)['generator']
+  generator = NETWORKS[network].build(config, Spec((16, 16, 3), 0), None)['translator']
   image = jax.random.normal(jax.random.key(0), (1, 16, 16, 3))
   params = generator.init(jax.random.key(1), image)
 

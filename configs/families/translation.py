@@ -26,9 +26,9 @@ def get_config(method: str = 'pix2pix') -> ConfigDict:
   c.optim.lr = 5e-4
   c.optim.schedule = 'linear'
   roles = {
-    'pix2pix': ('generator', 'discriminator'),
-    'cut': ('generator', 'discriminator', 'projector'),
-    'cyclegan': ('generator', 'discriminator', 'inverse', 'inverse_discriminator'),
+    'pix2pix': ('translator', 'discriminator'),
+    'cut': ('translator', 'discriminator', 'projector'),
+    'cyclegan': ('translator', 'discriminator', 'inverse', 'inverse_discriminator'),
   }
   c.optim.update(base.own_optimizers(*roles[method]))
   c.train.batch_size = 16

@@ -51,6 +51,7 @@ def read(path: pathlib.Path, settings: ConfigDict) -> Evaluated:
     labels=arrays['samples_label'] if labelled else None,
     **real,
     split='test',
+    paired=True,
     class_names=(),
     cache={},
     generated={},

@@ -106,7 +106,7 @@ def _build_unet(config, spec: Spec, axis_name: str | None):
   del axis_name  # no batch norm
   shared = settings(config, spec)
   return {
-    'generator': UNetTranslator(**shared, width=config.model.width),
+    'translator': UNetTranslator(**shared, width=config.model.width),
     'discriminator': PatchDiscriminator(config.model.d_width, config.model.halvings, dtype=shared['dtype']),
   }
 
@@ -114,12 +114,12 @@ def _build_unet(config, spec: Spec, axis_name: str | None):
 def _build_resnet(config, spec: Spec, axis_name: str | None):
   del axis_name  # no batch norm
   shared = settings(config, spec)
-  generator = ResNetTranslator(**shared, width=config.model.width, blocks=config.model.blocks)
+  translator = ResNetTranslator(**shared, width=config.model.width, blocks=config.model.blocks)
   discriminator = PatchDiscriminator(config.model.d_width, config.model.halvings, dtype=shared['dtype'])
   return {
-    'generator': generator,
+    'translator': translator,
     'discriminator': discriminator,
-    'inverse': generator.copy(),
+    'inverse': translator.copy(),
     'inverse_discriminator': discriminator.copy(),
     'projector': Projector(),
   }
@@ -131,7 +131,7 @@ def _check(model, shape: ImageShape) -> None:
     raise ValueError(f'images of {shape[0]} x {shape[1]} pixels: sides must be multiples of {multiple}')
 
 
-UNET_TRANSLATOR = Network(('generator', 'discriminator'), _build_unet, _check)
+UNET_TRANSLATOR = Network(('translator', 'discriminator'), _build_unet, _check)
 RESNET_TRANSLATOR = Network(
-  ('generator', 'discriminator', 'inverse', 'inverse_discriminator', 'projector'), _build_resnet, _check
+  ('translator', 'discriminator', 'inverse', 'inverse_discriminator', 'projector'), _build_resnet, _check
 )

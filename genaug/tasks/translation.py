@@ -48,7 +48,7 @@ class Method(NamedTuple):
 def _pix2pix(parts: Parts, params, image: Images, target: Images, keys) -> tuple[PerExample, Terms]:
   """Isola et al. 2017 (arXiv:1611.07004), eq. 4: the discriminator sees the image beside its translation."""
   del keys
-  fake = parts.run('generator', params, image)
+  fake = parts.run('translator', params, image)
   d_loss, g_loss, terms = parts.players('discriminator', params, (image,), target, fake)
   l1 = _l1(fake, target)
   return d_loss + g_loss + parts.config.translation.l1 * l1, terms | {'d_loss': d_loss, 'g_loss': g_loss, 'l1': l1}
@@ -60,8 +60,8 @@ def _cut(parts: Parts, params, image: Images, target: Images, keys) -> tuple[Per
 
   def contrast(image):
     positions = jax.vmap(lambda key: jax.random.uniform(key, (settings.patches,)))(keys)
-    translated, taps = parts.run('generator', params, image)
-    queries = parts.run('projector', params, parts.run('generator', params, translated)[1], positions)
+    translated, taps = parts.run('translator', params, image)
+    queries = parts.run('projector', params, parts.run('translator', params, translated)[1], positions)
     found = parts.run('projector', params, taps, positions)
     return translated, sum(map(patch_nce, queries, found)) / len(found)
 
@@ -76,7 +76,7 @@ def _cyclegan(parts: Parts, params, image: Images, target: Images, keys) -> tupl
   """Zhu et al. 2017 (CycleGAN, arXiv:1703.10593), eq. 3, and the identity loss of section 5.2."""
   del keys
   settings = parts.config.translation
-  forward, back = (lambda x, role=role: parts.run(role, params, x)[0] for role in ('generator', 'inverse'))
+  forward, back = (lambda x, role=role: parts.run(role, params, x)[0] for role in ('translator', 'inverse'))
   fake, fake_image = forward(image), back(target)
   cycle = _l1(back(fake), image) + _l1(forward(fake_image), target)
   identity = _l1(forward(target), target) + _l1(back(image), image)
@@ -91,11 +91,11 @@ def _l1(a: Images, b: Images) -> PerExample:
   return jnp.abs(a - b).mean((1, 2, 3))
 
 
-_FORWARD = {'translated': ('generator', 'image')}
+_FORWARD = {'translated': ('translator', 'image')}
 METHODS = {
-  'pix2pix': Method(('generator', 'discriminator'), _pix2pix, _FORWARD, {'translation.l1': Number()}),
+  'pix2pix': Method(('translator', 'discriminator'), _pix2pix, _FORWARD, {'translation.l1': Number()}),
   'cut': Method(
-    ('generator', 'discriminator', 'projector'),
+    ('translator', 'discriminator', 'projector'),
     _cut,
     _FORWARD,
     {
@@ -106,7 +106,7 @@ METHODS = {
     },
   ),
   'cyclegan': Method(
-    ('generator', 'discriminator', 'inverse', 'inverse_discriminator'),
+    ('translator', 'discriminator', 'inverse', 'inverse_discriminator'),
     _cyclegan,
     _FORWARD | {'translated_back': ('inverse', 'target')},
     {'translation.cycle': Number(), 'translation.identity': Number()},
@@ -135,7 +135,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     params = {}
     for role in roles:
       if role == 'projector':
-        _, taps = networks['generator'].apply({'params': params['generator']}, image)
+        _, taps = networks['translator'].apply({'params': params['translator']}, image)
         inputs[role] = taps, jnp.zeros((1, 1))
       params[role] = networks[role].init(keys[role], *inputs.get(role, (image,)))['params']
     return TrainState(
@@ -174,7 +174,8 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
 
     grads, metrics = gradients(objective, state.params, examples, config.train.accumulate, axis_name)
     params, opt = apply_gradients(optimizer, grads, state.opt, state.params)
-    metrics |= {f'{role[0]}_grad_norm': optax.tree.norm(grads[role]) for role in ('discriminator', 'generator')}
+    metrics['d_grad_norm'] = optax.tree.norm(grads['discriminator'])
+    metrics['g_grad_norm'] = optax.tree.norm(grads['translator'])
     ema = moving_average(state.ema, {role: params[role] for role in state.ema}, config.translation.ema, state.step)
     return state.replace(step=state.step + 1, params=params, opt=opt, ema=ema), metrics
 
