@@ -125,7 +125,7 @@ def _room_for_programs():
   """Every compiled one takes memory maps, of which Linux lets a process have 65,530: all tests together are more."""
   yield
   maps = pathlib.Path('/proc/self/maps')
-  if maps.exists() and maps.read_text().count("\n") > 25_000:
+  if maps.exists() and maps.read_text().count('\n') > 25_000:
     jax.clear_caches()
 
 
