@@ -75,6 +75,12 @@ MODULES = {
 STYLES = tuple(str(ROOT / 'tests' / f'{name}.png') for name in ('stripes', 'dots'))
 PLAIN = {'model.conditional': False, 'optim.lr': 2e-4, 'optim.schedule': 'constant'}  # of a GAN, unless a test says so
 ADA = {'gan__d_augment': 'ada', 'gan__ada_p': 0.5, 'gan__ada_kimg': 1.0}  # p moves within a few steps
+SMALL = {  # gradients of style transfer as small as others, since tolerances are absolute
+  'style__content_weight': 1e-3,
+  'style__style_weight': 1e-4,
+  'style__tv_weight': 1e-3,
+  'optim__lr': 2e-4,
+}
 EXTRA = {  # what runs are resumed and spread over devices with
   'gan': ADA,
   'flow': {
@@ -83,6 +89,7 @@ EXTRA = {  # what runs are resumed and spread over devices with
     'flow__label_dropout': 0.5,
     'model__dropout': 0.3,
   },
+  'style': SMALL,
   'r3': {
     'model__network': 'r3',
     'model__conditional': True,
