@@ -184,6 +184,18 @@ def test_red_and_blue_are_exchanged_after_some_steps(method, tmp_path):
   assert error(made) < 0.5 * error(identity)
 
 
+def test_pairs_are_also_translated_by_residual_networks():
+  config = tiny_config('pix2pix', model__network='resnet_translator')
+  checks.check_config(config)
+  task = TASKS['pix2pix'].build(config, Spec((16, 16, 3), 0))
+  batch = {name: jnp.zeros((4, 16, 16, 3), jnp.uint8) for name in ('image', 'target')}
+  keys = jax.random.split(jax.random.key(0), 4)
+  state, metrics = jax.eval_shape(lambda: task.train_step(task.init(keys[0]), batch, keys))
+  assert 'l1' in metrics
+  made = jax.eval_shape(task.samplers['translated'].sample, state, batch, keys)
+  assert made.shape == (4, 16, 16, 3)
+
+
 @pytest.mark.slow
 def test_accumulated_slices_are_the_whole_batch(tmp_path):
   found = []

@@ -33,6 +33,7 @@ class Parts(NamedTuple):
 
   config: object
   run: Callable[..., PyTree]  # (role, params, *inputs)
+  translate: Callable[[str, PyTree, Images], Images]  # (role, params, images)
   players: Callable[..., tuple[PerExample, PerExample, Terms]]  # (role, params, seen, real, fake)
 
 
@@ -48,7 +49,7 @@ class Method(NamedTuple):
 def _pix2pix(parts: Parts, params, image: Images, target: Images, keys) -> tuple[PerExample, Terms]:
   """Isola et al. 2017 (arXiv:1611.07004), eq. 4: the discriminator sees the image beside its translation."""
   del keys
-  fake = parts.run('translator', params, image)
+  fake = parts.translate('translator', params, image)
   d_loss, g_loss, terms = parts.players('discriminator', params, (image,), target, fake)
   l1 = _l1(fake, target)
   return d_loss + g_loss + parts.config.translation.l1 * l1, terms | {'d_loss': d_loss, 'g_loss': g_loss, 'l1': l1}
@@ -76,7 +77,7 @@ def _cyclegan(parts: Parts, params, image: Images, target: Images, keys) -> tupl
   """Zhu et al. 2017 (CycleGAN, arXiv:1703.10593), eq. 3, and the identity loss of section 5.2."""
   del keys
   settings = parts.config.translation
-  forward, back = (lambda x, role=role: parts.run(role, params, x)[0] for role in ('translator', 'inverse'))
+  forward, back = (lambda x, role=role: parts.translate(role, params, x) for role in ('translator', 'inverse'))
   fake, fake_image = forward(image), back(target)
   cycle = _l1(back(fake), image) + _l1(forward(fake_image), target)
   identity = _l1(forward(target), target) + _l1(back(image), image)
@@ -168,7 +169,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
 
         return two_players(adversarial_loss, critic, params[role], real, fake)
 
-      parts = Parts(config, run, players)
+      parts = Parts(config, run, translate, players)
       loss, terms = losses(parts, params, part['image'], part['target'], part['keys']['patches'])
       return loss.mean(), {name: value.mean() for name, value in terms.items()}
 
