@@ -20,17 +20,20 @@ def _three_steps(task, data_dir, output, devices=1, *distributed):
     return dict(arrays)
 
 
-def _assert_close(a, b):
+def _assert_close(a, b, of_moments: float = 1e-5):
+  """Also what Adam keeps of gradients, which may be told to be large."""
   assert a.keys() == b.keys()
   for name in a:
-    np.testing.assert_allclose(a[name], b[name], atol=1e-5, rtol=1e-5, err_msg=name)
+    atol = of_moments if name.startswith('.opt') else 1e-5
+    np.testing.assert_allclose(a[name], b[name], atol=atol, rtol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize('task', slow_but(('vae',), RUNS))
 def test_one_device_and_two_agree(task, data_dir, tmp_path):
   one = _three_steps(task, data_dir, tmp_path / 'one.npz')
   two = _three_steps(task, data_dir, tmp_path / 'two.npz', 2)
-  _assert_close(one, two)
+  # Similarities of patches are divided by a temperature of 0.07: their gradients are about 1 at first, not 0.01.
+  _assert_close(one, two, of_moments=1e-3 if task == 'cut' else 1e-5)
   # Fused with crops, the warp is compiled into other roundings for other batches.
   np.testing.assert_allclose(one['inputs'], two['inputs'], rtol=0, atol=1e-5 if task == 'superres' else 0)
   moved = [name for name in one if 'kernel' in name]
