@@ -12,8 +12,6 @@ from genaug.data import folder, image_folder, pairs, subsets
 from genaug.data.builders import Examples, dataset_info, encode
 from genaug.errors import InputError
 
-_SHOWN = 5  # names that a message lists
-
 Path = pathlib.Path
 
 
@@ -41,11 +39,10 @@ class ImageCaptions(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     c = self.builder_config
     pixels = pairs.decode(c.captions, c.image_size, c.channels)
     test = subsets.test_rows(list(pixels.values()), c.test_fraction)
+    rows = [(pixels[path], c.captions[path]) for path in pixels]
+    sides = {'train': ~test, 'test': test}
     return {
-      split: self._generate_examples(
-        [(pixels[path], c.captions[path]) for path, one in zip(pixels, test) if one == side]
-      )
-      for split, side in (('train', False), ('test', True))
+      split: self._generate_examples([row for row, one in zip(rows, side) if one]) for split, side in sides.items()
     }
 
   def _generate_examples(self, captioned: list[tuple[np.ndarray, str]]) -> Examples:
@@ -87,9 +84,6 @@ def _read(root: Path, file: Path) -> dict[Path, str]:
     (captions, images, 'with a caption and no such file'),
   ):
     if alone := sorted(there.keys() - here.keys()):
-      shown = ', '.join(map(folder.printable, alone[:_SHOWN])) + f' and {len(alone) - _SHOWN} more' * (
-        len(alone) > _SHOWN
-      )
       remedy = 'a line NAME<tab>CAPTION for every image of data.folder'
-      raise InputError('data.captions', str(file), f'{len(alone)} images {problem}: {shown}', remedy)
+      raise InputError('data.captions', str(file), f'{len(alone)} images {problem}: {folder.some(alone)}', remedy)
   return {images[name]: captions[name] for name in sorted(images)}

@@ -36,7 +36,8 @@ def encode(captions: Sequence[str], vocabulary: Sequence[str]) -> Int[np.ndarray
 
 def unseen(caption: str, vocabulary: Sequence[str]) -> list[str]:
   """Words that were in no training caption as they are; what is known of their parts is still used."""
-  return [word for word in words(caption) if word not in set(vocabulary)]
+  known = set(vocabulary)
+  return [word for word in words(caption) if word not in known]
 
 
 def _tokens(caption: str, known) -> list[str]:

@@ -6,7 +6,7 @@ import os
 import pathlib
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from genaug.data.image_file import EXTENSIONS
@@ -129,6 +129,11 @@ def listed(files: Skipped, root: Path) -> str:
   """The files with what is wrong with them, a line each."""
   shown = [f'{printable(path.relative_to(root))} {why}' for path, why in list(files.items())[:_SHOWN]]
   return '\n  '.join(['', *shown, *[f'and {len(files) - _SHOWN} more'] * (len(files) > _SHOWN)])
+
+
+def some(names: Sequence[str], most: int = 5) -> str:
+  """The first of the names, and how many more there are."""
+  return ', '.join(map(printable, names[:most])) + f' and {len(names) - most} more' * (len(names) > most)
 
 
 def printable(path: Path | str) -> str:

@@ -19,7 +19,6 @@ from genaug.data.builders import Examples, dataset_info, encode, progress
 from genaug.errors import InputError
 
 _TOPS = ('trainA', 'trainB', 'testA', 'testB')  # of Isola et al. 2017 (pix2pix) and Zhu et al. 2017 (CycleGAN)
-_SHOWN = 5  # names that a message lists
 _WORKERS = (os.cpu_count() or 1) + 1
 
 Path = pathlib.Path
@@ -147,10 +146,8 @@ def _found(images: Path, targets: Path, paired: bool) -> Found:
   if not paired:
     return Found(*([side[name] for name in sorted(side)] for side in found))
   if alone := sorted(found[0].keys() ^ found[1].keys()):
-    where = [images if name in found[0] else targets for name in alone]
-    shown = ', '.join(f'{folder.printable(name)} (in {root.name})' for name, root in zip(alone[:_SHOWN], where))
-    more = f' and {len(alone) - _SHOWN} more' * (len(alone) > _SHOWN)
-    problem = f'{len(found[0])} images and {len(found[1])} targets; on one side only: {shown}{more}'
+    shown = folder.some([f'{name} (in {(images if name in found[0] else targets).name})' for name in alone])
+    problem = f'{len(found[0])} images and {len(found[1])} targets; on one side only: {shown}'
     remedy = 'files of a pair have one name, but for .png or .jpg; --config.data.paired=False for images of no pairs'
     raise InputError('data.target_folder', str(targets), problem, remedy)
   return Found(*([side[name] for name in sorted(found[0])] for side in found))
@@ -168,7 +165,6 @@ def _check_sizes(pairs) -> None:
 
 def _split(found: Found, pixels: dict[Path, np.ndarray], fraction: float, paired: bool) -> dict[str, Found]:
   """Test rows by the content of their images; of a pair both go where its image goes."""
-
   tests = [subsets.test_rows([pixels[path] for path in found.images], fraction)]
   tests.append(tests[0] if paired else subsets.test_rows([pixels[path] for path in found.targets], fraction))
   sides = {'train': [~test for test in tests], 'test': tests}
