@@ -3,17 +3,19 @@
 python -m experiments.bench step [--output experiments/results/step_time.json]
 python -m experiments.bench augment [--output experiments/results/augment_throughput.json]
 python -m experiments.bench in-step | dispatch | roofline | autoencoder [--output ...]
-python -m experiments.bench restore | compress | stylize --workdir RUN [--output ...]
+python -m experiments.bench restore | compress | stylize | upscale --workdir RUN [--output ...]
 
-  step   a training step of seven networks (batch 64, float32) against PyTorch on CPU: dcgan (28x28, 64/128 channels),
+  step   a training step of ten networks (batch 64, float32) against PyTorch on CPU: dcgan (28x28, 64/128 channels),
          r3 (configs/r3_mnist5k.py, relativistic, R1 and R2 every 4th step), unet (flow_mnist5k.py, with classes),
          resnet (32x32x3, 64 to 256 channels, hinge, spectral norm), conv_vae, resnet_vae and ladder_vae
-         (vae_mnist5k.py). GANs are told no class. Ours is the step that experiments.train runs, with its batch gather,
-         random draws and weight average; PyTorch's is the same networks, losses, optimisers, order of updates and
-         weight average on a fixed batch: eager, as it comes and with the memory allocator set as experiments.train sets
-         it, and with the networks compiled by torch.compile. Each program is a process of its own, blocks of steps
-         alternate between them; compilation and warm-up are left out. --networks for some; what --output has of others
-         stays. Needs PyTorch: pip install torch (the CPU build will do), and a C++ compiler.
+         (vae_mnist5k.py), superres (superres_own_images.py, batch 16, 48x48 pixels), pix2pix (translate_emoji64.py,
+         batch 16), style (style_own_images.py, batch 8). GANs are told no class. Ours is the step that
+         experiments.train runs, with its batch gather, random draws, augmentation and weight average; PyTorch's is the
+         same networks, losses, optimisers, order of updates and weight average on a fixed batch: eager, as it comes and
+         with the memory allocator set as experiments.train sets it, and with the networks compiled by torch.compile.
+         Each program is a process of its own, blocks of steps alternate between them; compilation and warm-up are left
+         out. --networks for some; what --output has of others stays. Needs PyTorch: pip install torch (the CPU build
+         will do), and a C++ compiler.
   augment  images a second of every operation of genaug.augment that a peer has too, at 32x32 and 224x224. The peers are
          those of experiments.benchmarks that are installed. Writes --output after each figure; the same command goes on
          where it stopped. --quick for a first look, --ops rotate,jpeg for some, --fresh to measure again.
@@ -25,6 +27,8 @@ No speed, but quality against peers:
   restore  PSNR and SSIM of test images restored by a VAE and by classical methods; pictures beside --output.
   compress  bytes of test images, or those of --folder, by a VAE against PNG and WebP; by runs of a hyperprior of
          several rates, --workdir=a,b,c,d, against JPEG and WebP: bytes, PSNR, BD-rate.
+  upscale  PSNR, SSIM and LPIPS of the images of --folder, made small and enlarged by runs of super-resolution of one
+           scale, --workdir=a,b, and by the resizers of Pillow and OpenCV; pictures beside --output.
   stylize  losses and seconds of a network of style transfer against 25, 50 and 100 steps on the pixels themselves.
 """
 
@@ -42,16 +46,16 @@ _THREADS = flags.DEFINE_integer(
 _ROUNDS = flags.DEFINE_integer('rounds', 15, 'Blocks of each program.', lower_bound=1)
 _STEPS = flags.DEFINE_integer('steps', 20, 'Steps in a block.', lower_bound=1)
 _NETWORKS = flags.DEFINE_list('networks', [], 'step: networks to measure. Default: all.')
-_WORKDIR = flags.DEFINE_list('workdir', [], 'Of the last three: the run; of lossy compression one a rate, with commas.')
+_WORKDIR = flags.DEFINE_list('workdir', [], 'Of the last four: the run, or several with commas.')
 _IMAGES = flags.DEFINE_integer(
   'images', None, 'Test images of the run, the first. Default: 1,000; stylize 16.', lower_bound=1
 )
-_FOLDER = flags.DEFINE_string('folder', None, 'compress: images instead of those.')
+_FOLDER = flags.DEFINE_string('folder', None, 'compress: images instead of those; upscale: the images.')
 _OPS = flags.DEFINE_list('ops', [], 'augment: operations to measure. Default: all.')
 _FRESH = flags.DEFINE_bool('fresh', False, 'augment: measure again what the output has.')
 _QUICK = flags.DEFINE_bool('quick', False, 'augment: at most 3 rounds.')
 _OUTPUT = flags.DEFINE_string('output', None, 'JSON file for the raw figures.')
-_OF_RUNS = ('restore', 'compress', 'stylize')
+_OF_RUNS = ('restore', 'compress', 'stylize', 'upscale')
 
 
 def _augment(output: pathlib.Path | None, threads: int) -> dict:
@@ -62,7 +66,7 @@ def _augment(output: pathlib.Path | None, threads: int) -> dict:
 
 
 def _use(table: str, output: pathlib.Path | None) -> dict:
-  from experiments.benchmarks import coders, restorers, stylists
+  from experiments.benchmarks import coders, restorers, stylists, upscalers
   from genaug.errors import InputError
 
   if not _WORKDIR.value:
@@ -70,10 +74,13 @@ def _use(table: str, output: pathlib.Path | None) -> dict:
   runs, data_dir = list(map(pathlib.Path, _WORKDIR.value)), pathlib.Path(_DATA_DIR.value)
   if table == 'stylize':
     return stylists.table(runs[0], data_dir, _IMAGES.value or 16, output)
+  folder = _FOLDER.value and pathlib.Path(_FOLDER.value)
+  if table == 'upscale':
+    return upscalers.table(runs, data_dir, folder, output)
   images = _IMAGES.value or 1000
   if table == 'restore':
     return restorers.table(runs[0], data_dir, images, output)
-  return coders.table(runs, _FOLDER.value and pathlib.Path(_FOLDER.value), data_dir, images)
+  return coders.table(runs, folder, data_dir, images)
 
 
 def main(table: str) -> None:

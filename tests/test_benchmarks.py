@@ -15,7 +15,9 @@ from genaug.tasks.vae import posterior_of_noise
 
 torch = pytest.importorskip('torch')
 torch_steps = importlib.import_module('experiments.benchmarks.torch_steps')
-torch_networks = importlib.import_module('experiments.benchmarks.torch_networks')
+torch_networks, torch_translators = (
+  importlib.import_module(f'experiments.benchmarks.torch_{name}') for name in ('networks', 'translators')
+)
 IN_PYTORCH = {
   ('dcgan', 'generator'): torch_networks.dcgan_generator,
   ('dcgan', 'discriminator'): torch_networks.dcgan_discriminator,
@@ -73,6 +75,33 @@ def test_with_the_same_parameters_networks_give_the_same(network, role):
   np.testing.assert_allclose(found.numpy(), out, atol=1e-5 * np.abs(out).max())
 
 
+@pytest.mark.parametrize(
+  ('network', 'role', 'peer'),
+  [
+    ('superres', 'upscaler', torch_translators.Upscaler),
+    ('pix2pix', 'translator', torch_translators.UNetTranslator),
+    ('pix2pix', 'discriminator', torch_translators.patch_discriminator),
+    ('style', 'stylizer', torch_translators.Stylizer),
+  ],
+)
+def test_with_the_same_parameters_images_become_the_same(network, role, peer):
+  config, spec = steps._config(network), Spec(steps.NETWORKS[network][1], 0)
+  module = NETWORKS[config.model.network].build(config, spec, None)[role]
+  side, rng = spec.image_shape[0], np.random.default_rng(0)
+  normal = lambda *shape: rng.normal(size=shape).astype(np.float32)
+  images = normal(2, side, side, 6 if role == 'discriminator' else 3)
+  inputs = (images, np.zeros(2, np.int32)) if role == 'stylizer' else (images,)
+  flat = flatten_dict(module.init(jax.random.key(0), *inputs)['params'])
+  params = {path: 0.1 * normal(*value.shape) for path, value in flat.items()}
+  peer = peer()
+  _copy({path: _by_channel(value) for path, value in params.items()}, peer)
+  out, found = module.apply({'params': unflatten_dict(params)}, *inputs), peer(_channels_first(images)).detach()
+  out, found = np.asarray(out).reshape(2, *out.shape[1:3], -1), found.permute(0, 2, 3, 1).numpy()
+  if role == 'upscaler':  # beyond the frame its cubic interpolation sees nothing, ours the pixels at the edge
+    out, found = (x[:, 4:-4, 4:-4] for x in (out, found))
+  np.testing.assert_allclose(found, out, atol=2e-5 * np.abs(out).max())
+
+
 @pytest.mark.parametrize('network', ['conv_vae', 'resnet_vae', 'ladder_vae'])
 def test_with_the_same_parameters_autoencoders_give_the_same(network):
   config = importlib.import_module('configs.vae_mnist5k').get_config()
@@ -97,6 +126,13 @@ def test_with_the_same_parameters_autoencoders_give_the_same(network):
   logits, peer_kl = peers['decoder'](list(map(_channels_first, noise)), peers['encoder'](_channels_first(images)))
   np.testing.assert_allclose(logits.detach().permute(0, 2, 3, 1).numpy(), outputs, atol=1e-5 * np.abs(outputs).max())
   np.testing.assert_allclose(peer_kl.detach().numpy(), kl, rtol=1e-4)
+
+
+def _by_channel(value: np.ndarray) -> np.ndarray:
+  """The 12 channels of 2 x 2 pixels in PyTorch's order: ours has a pixel's colours side by side."""
+  for axis in (axis for axis, size in enumerate(value.shape) if size == 12):
+    value = value.take(np.arange(12).reshape(4, 3).T.ravel(), axis)
+  return value
 
 
 def _channels_first(value: np.ndarray) -> 'torch.Tensor':

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 import scipy.ndimage
+from PIL import Image
 
-from experiments.benchmarks import coders, restorers
+from experiments.benchmarks import coders, restorers, upscalers
 from genaug.models import Spec
 from genaug.offline.restoration import damage
 from genaug.training import loop
@@ -54,6 +55,46 @@ def test_classical_methods_restore_smooth_images(name):
     if kind == 'missing':
       found = restorers._run(method, observed, seen, method.parameters[0])
       np.testing.assert_allclose(found[seen > 0], images[seen > 0], atol=1e-6)
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+def test_resizers_agree_on_smooth_images(channels):
+  smooth = scipy.ndimage.gaussian_filter(np.random.default_rng(0).random((24, 36, channels)), (3, 3, 0), mode='wrap')
+  image = np.round(255 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint8)
+  made = {name: resize(image, 2) for name, resize in upscalers.RESIZERS.items()}
+  for name, found in made.items():
+    assert found.shape == (48, 72, channels)
+    assert found.dtype == np.uint8
+    assert np.abs(found.astype(int) - made['PIL BICUBIC']).max() <= 4, name  # half a pixel of shift is 12
+  assert np.abs(made['bicubic, as MATLAB'].astype(int) - made['PIL BICUBIC']).max() <= 1  # both have a = -0.5
+
+
+@pytest.mark.slow
+def test_runs_of_super_resolution_are_compared_on_a_folder(data_dir, tmp_path):
+  runs = {'plain': {}, 'blind': {'superres__degradation': 'blind'}, 'fourfold': {'model__scale': 4}}
+  for name, settings in runs.items():
+    config = tiny_config('superres', superres__patch=16, train__steps=5, **settings)
+    loop.train(prepare(config, data_dir, lambda _: None), tmp_path / name, lambda _: None)
+  (tmp_path / 'images').mkdir()
+  for i, size in enumerate([(70, 81), (64, 64)]):
+    Image.fromarray(noise(*size)).save(tmp_path / 'images' / f'{i}.png')
+  output = tmp_path / 'result.json'
+
+  def run(names, *flags):
+    workdirs = ','.join(str(tmp_path / name) for name in names)
+    return program('experiments.bench', 'upscale', f'--workdir={workdirs}', f'--data_dir={data_dir}', *flags)
+
+  done = run(('plain', 'blind'), f'--folder={tmp_path / "images"}', f'--output={output}')
+  assert done.returncode == 0, done.stderr
+  result = json.loads(output.read_text())
+  assert len(result['inputs']) == 2
+  for found in result['inputs'].values():
+    assert {'plain', 'blind', *upscalers.RESIZERS} == set(found['methods'])
+    assert set(found['more_than_bicubic']) == {'plain', 'blind'}
+  with Image.open(tmp_path / 'result_bicubic.png') as image:
+    assert image.size == (4 * 98 - 2, 2 * 98 - 2)  # a row each: original, bicubic, plain, blind
+  assert 'runs of several scales' in run(('plain', 'fourfold'), f'--folder={tmp_path / "images"}').stderr
+  assert 'folder = None: what table upscale is of' in run(('plain',)).stderr
 
 
 @pytest.mark.slow

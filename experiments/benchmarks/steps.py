@@ -10,6 +10,7 @@ from collections.abc import Callable
 from experiments.benchmarks.processes import Program, compare, ratios, worker
 from genaug.errors import InputError
 
+_STYLE = pathlib.Path(__file__).parents[1] / 'results' / 'gan_mnist5k.png'  # any image takes as long
 NETWORKS = {  # name: (file in configs/, images, what is other than there)
   'dcgan': ('gan_mnist5k', (28, 28, 1), {'model.width': 64, 'model.conditional': False}),
   'r3': ('r3_mnist5k', (28, 28, 1), {'model.conditional': False}),
@@ -22,6 +23,9 @@ NETWORKS = {  # name: (file in configs/, images, what is other than there)
   'conv_vae': ('vae_mnist5k', (28, 28, 1), {}),
   'resnet_vae': ('vae_mnist5k', (28, 28, 1), {'model.network': 'resnet_vae'}),
   'ladder_vae': ('vae_mnist5k', (28, 28, 1), {'model.network': 'ladder_vae'}),
+  'superres': ('superres_own_images', (96, 96, 3), {}),
+  'pix2pix': ('translate_emoji64', (64, 64, 3), {}),
+  'style': ('style_own_images', (128, 128, 3), {'style.images': (str(_STYLE),)}),
 }
 CLASSIC = {'hflip.p': 0.5, 'rotate.p': 1.0, 'translate.p': 1.0, 'zoom.p': 1.0}
 AUGMENTATIONS = {
@@ -37,20 +41,27 @@ def _program(make: Callable, *arguments, tuned: bool = True, **settings) -> Prog
   return Program([worker(tuned)], 'step', make, *arguments, **settings)
 
 
+def _config(network: str, settings: dict | None = None):
+  name, _, others = NETWORKS[network]
+  config = importlib.import_module(f'configs.{name}').get_config()
+  config.update_from_flattened_dict(others | (settings or {}))
+  return config
+
+
 def ours(network: str, **settings) -> Callable[[int], None]:
   """run(steps) of the step that experiments.train runs, with its batches, random draws and weight average."""
   import jax
   import numpy as np
 
   from genaug.data.dataset import Dataset, Split
+  from genaug.tasks.registry import TASKS
   from genaug.training import loop
   from genaug.training.experiment import assemble
 
-  name, shape, others = NETWORKS[network]
-  config = importlib.import_module(f'configs.{name}').get_config()
-  config.update_from_flattened_dict(others | settings)
-  images = np.random.default_rng(0).integers(0, 256, (4000, *shape), np.uint8)
-  split = Split({'image': images, 'label': np.arange(4000, dtype=np.int32) % 10})
+  config, shape = _config(network, settings), NETWORKS[network][1]
+  images = lambda seed: np.random.default_rng(seed).integers(0, 256, (1000, *shape), np.uint8)
+  arrays = {'image': images(0), 'label': np.arange(1000, dtype=np.int32) % 10}
+  split = Split(arrays | ({'target': images(1)} if 'target' in TASKS[config.task].inputs else {}))
   experiment = assemble(config, Dataset('noise', split, split, tuple('0123456789')))._replace(steps_per_call=1)
   step, state = loop.make_step(experiment), experiment.init()
   device_data, batch = loop.make_batches(experiment)
@@ -108,7 +119,9 @@ def step(output: pathlib.Path | None, networks: list[str], threads: int, rounds:
     for name, times in blocks.items():
       spread = f'{statistics.median(times):.1f} ms a step ({min(times):.1f} to {max(times):.1f})'
       print(f'{network}, {name}: median {spread}; genaug takes {takes[name]:.2f} of it, median block by block')
-    result[network] = _result('training steps, batch 64, float32, milliseconds a step', blocks, steps)
+    result[network] = _result(
+      f'training steps, batch {_config(network).train.batch_size}, float32, milliseconds a step', blocks, steps
+    )
     result[network]['environment']['torch'] = torch_steps.torch.__version__
     about = {'images': NETWORKS[network][1], 'parameters': parameters, 'threads': threads}
     result[network] |= about | {'genaug_takes': takes, 'missing': missing}

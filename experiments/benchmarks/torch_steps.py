@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from experiments.benchmarks import torch_networks as networks
+from experiments.benchmarks import torch_translators as translators
 
 _BATCH = 64
 _EMA = 0.999
@@ -24,8 +25,8 @@ def _prepared(threads: int, compiled: bool, *modules: nn.Module) -> list[nn.Modu
   return [torch.compile(module) for module in modules] if compiled else modules
 
 
-def _images(*shape: int) -> torch.Tensor:
-  return (torch.rand(_BATCH, *shape) * 2 - 1).contiguous(memory_format=torch.channels_last)
+def _images(*shape: int, count: int = _BATCH) -> torch.Tensor:
+  return (torch.rand(count, *shape) * 2 - 1).contiguous(memory_format=torch.channels_last)
 
 
 def _moving_average(module: nn.Module) -> Callable[[], None]:
@@ -173,3 +174,78 @@ def make_resnet_vae(threads: int, compiled: bool) -> Callable[[int], Losses]:
 def make_ladder_vae(threads: int, compiled: bool) -> Callable[[int], Losses]:
   shapes = ((32,), (4, 7, 7), (4, 14, 14))
   return _vae(networks.VaeEncoder(1), networks.LadderDecoder(), threads, compiled, shapes)
+
+
+# ---------------------------------------------------------------- from image to image
+
+
+def make_superres(threads: int, compiled: bool) -> Callable[[int], Losses]:
+  """Of given pairs: ours also crops patches and makes them small."""
+  (network,) = _prepared(threads, compiled, translators.Upscaler())
+  optimizer = torch.optim.Adam(network.parameters(), 1e-3, (0.9, 0.999), fused=True)
+  average, images, small = _moving_average(network), _images(3, 48, 48, count=16), _images(3, 24, 24, count=16)
+
+  def step(i: int) -> Losses:
+    loss = F.l1_loss(network(small), images)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    average()
+    return (loss.detach(),)
+
+  return _program(step, compiled, upscaler=network)
+
+
+def make_pix2pix(threads: int, compiled: bool) -> Callable[[int], Losses]:
+  players = translators.UNetTranslator(), translators.patch_discriminator()
+  translator, discriminator = _prepared(threads, compiled, *players)
+  g_opt, d_opt = (torch.optim.Adam(net.parameters(), 5e-4, (0.5, 0.999), fused=True) for net in players)
+  average, image, target = _moving_average(translator), _images(3, 64, 64, count=16), _images(3, 64, 64, count=16)
+  judged = lambda images: discriminator(torch.cat([image, images], 1))
+
+  def step(i: int) -> Losses:
+    fake = translator(image)
+    d_loss = (judged(target) - 1).square().mean() + judged(fake.detach()).square().mean()
+    d_opt.zero_grad()
+    d_loss.backward()
+
+    discriminator.requires_grad_(False)
+    g_loss = (judged(fake) - 1).square().mean() + 100 * F.l1_loss(fake, target)
+    g_opt.zero_grad()
+    g_loss.backward()
+    discriminator.requires_grad_(True)
+    for optimizer in (d_opt, g_opt):  # both players move at once
+      optimizer.step()
+    average()
+    return d_loss.detach(), g_loss.detach()
+
+  return _program(step, compiled, translator=translator, discriminator=discriminator)
+
+
+def _gram(x: torch.Tensor) -> torch.Tensor:
+  flat = x.flatten(2)
+  return flat @ flat.mT / x[0].numel()
+
+
+def make_style(threads: int, compiled: bool) -> Callable[[int], Losses]:
+  """In one style."""
+  stylizer, vgg = _prepared(threads, compiled, translators.Stylizer(), translators.VGG16())
+  optimizer = torch.optim.Adam(stylizer.parameters(), 1e-3, (0.9, 0.999), fused=True)
+  images = _images(3, 128, 128, count=8).add(1).div(2)
+  with torch.no_grad():
+    grams = [_gram(x) for x in vgg(_images(3, 128, 128, count=1))]
+
+  def step(i: int) -> Losses:
+    with torch.no_grad():
+      content = vgg(images)[1]
+    made = stylizer(images)
+    taps = vgg(made)
+    style = sum((_gram(x) - gram).square().sum((1, 2)).mean() for x, gram in zip(taps, grams, strict=True))
+    variation = sum(made.diff(dim=axis).square().mean() for axis in (2, 3))
+    loss = (taps[1] - content).square().mean() + style + 10 * variation
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return (loss.detach(),)
+
+  return _program(step, compiled, stylizer=stylizer)

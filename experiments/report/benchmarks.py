@@ -113,6 +113,28 @@ def _stylised(result: dict) -> list[str]:
   return ['\n'.join(answers), _about(result), table]
 
 
+def _upscaled(result: dict) -> list[str]:
+  """Scores of every run and resizer, by how the inputs were made small."""
+  rows, answers = [], []
+  for way, found in result['inputs'].items():
+    for name, gain in found['more_than_bicubic'].items():
+      decibels, distance = gain['psnr_y'], gain['lpips']
+      answers.append(
+        f'- {way}: {name} is {decibels["mean"]:+.2f} ± {decibels.get("half_width_95", 0):.2f} dB and'
+        f' {distance["mean"]:+.3f} ± {distance.get("half_width_95", 0):.3f} in LPIPS from bicubic, image by image.'
+      )
+    for name, scores in found['methods'].items():
+      digits = {'psnr': 2, 'ssim': 4, 'lpips': 3}
+      cells = [
+        f'{scores[score]:.{digits[score.removesuffix("_y")]}f}' if score in scores else ''
+        for score in ('psnr_y', 'ssim_y', 'psnr', 'ssim', 'lpips')
+      ]
+      rows.append([way, name, *cells])
+  trained = '; '.join(f'{name}: {text}' for name, text in result['trained'].items())
+  header = ['inputs', 'method', 'PSNR of Y, dB', 'SSIM of Y', 'PSNR, dB', 'SSIM', 'LPIPS (AlexNet)']
+  return ['\n'.join(answers), f'{_about(result)}. {trained}.', markdown(header, rows)]
+
+
 def _throughput(result: dict) -> list[str]:
   versions = ', '.join(f'{name} {version}' for name, version in result['versions'].items() if version)
   how = ' '.join(f'{who}: {text}.' for who, text in result['how'].items())
@@ -153,6 +175,7 @@ BENCHMARKS = {  # result file: (title, table of experiments.bench, what renders 
 
 _OF_RUNS = {  # beginning of a result file: (title, what renders it)
   'restoration_': ('Restoration: a VAE and classical methods', _restored),
+  'upscaling_': ('Super-resolution: networks and resizers', _upscaled),
   'stylization_': ('Style transfer: a network and steps on the pixels', _stylised),
   'compression_': ('Compression: models, PNG, WebP, JPEG', _compressed),
 }

@@ -35,7 +35,8 @@ def _lpips(images: Images, references: Images) -> float:
   return float(np.concatenate([lpips(*pair) for pair in zip(*parts, strict=True)]).mean(dtype=np.float64))
 
 
-def _scores_of(images: Images, references: Images) -> dict[str, float]:
+def scores_of(images: Images, references: Images) -> dict[str, float]:
+  """Means of PSNR in dB, SSIM (not of images smaller than its window) and LPIPS; _y is of luma, others of RGB."""
   pairs = {'': (images, references), '_y': (luma(images), luma(references))}
   scores = {f'psnr{on}': float(np.mean(psnr(*pair))) for on, pair in pairs.items()}
   if min(images.shape[1:3]) >= WINDOW:
@@ -50,7 +51,7 @@ def _super_resolution(run: Evaluated) -> Scores:
   references = cropped(run.test['image'], scale)
   scores = {}
   for name, sampler in (('super', 'upscaled'), ('bicubic', 'bicubic')):
-    found = _scores_of(cropped(run.made_from_test(sampler), scale), references)
+    found = scores_of(cropped(run.made_from_test(sampler), scale), references)
     scores |= {f'eval/{name}_{score}': value for score, value in found.items()}
   return scores | {
     'eval/super_scale': scale,

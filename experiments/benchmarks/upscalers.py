@@ -1,0 +1,148 @@
+"""Table upscale of experiments.bench: trained networks of super-resolution against resizers, on a folder of images.
+
+Images are cropped to multiples of the scale, made small as a run makes them, once for every way that the runs differ
+in, and enlarged by all. Scores as of the metric super_resolution, image by image.
+"""
+
+import pathlib
+from collections.abc import Callable, Sequence
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from genaug.errors import InputError
+from genaug.metrics.super_resolution import cropped, scores_of
+from genaug.models.superres import cubic_upscaled
+from genaug.offline import reading
+from genaug.offline.upscaling import Upscaler
+from genaug.study.intervals import mean_interval
+from genaug.tasks.superres import DEGRADATIONS
+from genaug.training import figures, workdir
+from genaug.training.experiment import trained
+
+_BASELINE = 'bicubic, as MATLAB'
+_SHOWN, _SIDE = 5, 96  # images, and pixels a side of what is shown of each
+
+Pixels = UInt8[np.ndarray, 'h w c']
+
+
+def _as_matlab(image: Pixels, scale: int) -> Pixels:
+  found = cubic_upscaled(jnp.asarray(image, jnp.float32)[None], scale)[0]
+  return np.asarray(jnp.round(jnp.clip(found, 0, 255)).astype(jnp.uint8))
+
+
+def _by_pillow(how: Image.Resampling) -> Callable[[Pixels, int], Pixels]:
+  def resized(image: Pixels, scale: int) -> Pixels:
+    height, width, channels = image.shape
+    found = Image.fromarray(image[..., 0] if channels == 1 else image).resize((scale * width, scale * height), how)
+    return np.asarray(found).reshape(scale * height, scale * width, channels)
+
+  return resized
+
+
+def _by_opencv(how: int) -> Callable[[Pixels, int], Pixels]:
+  return lambda image, scale: cv2.resize(image, None, fx=scale, fy=scale, interpolation=how).reshape(
+    *(scale * side for side in image.shape[:2]), image.shape[-1]
+  )
+
+
+RESIZERS = {
+  _BASELINE: _as_matlab,
+  'PIL BICUBIC': _by_pillow(Image.Resampling.BICUBIC),
+  'PIL LANCZOS': _by_pillow(Image.Resampling.LANCZOS),
+  'cv2 INTER_CUBIC': _by_opencv(cv2.INTER_CUBIC),
+  'cv2 INTER_LANCZOS4': _by_opencv(cv2.INTER_LANCZOS4),
+}
+
+
+def table(
+  directories: Sequence[pathlib.Path], data_dir: pathlib.Path, folder: pathlib.Path | None, output: pathlib.Path | None
+) -> dict:
+  """Scores of every run and resizer; pictures beside the output: originals, the baseline's and the runs' images."""
+  if not folder:
+    raise InputError('folder', folder, 'what table upscale is of', '--folder=PATH, of images')
+  found = {path.name: trained(path, data_dir, 'best', images=False) for path in directories}
+  configs = {name: experiment.config for name, (experiment, _) in found.items()}
+  runs = {name: Upscaler(experiment.config, experiment.spec, state) for name, (experiment, state) in found.items()}
+  if len({(configs[name].model.scale, found[name][0].spec.image_shape[-1]) for name in runs}) > 1:
+    raise InputError('workdir', ','.join(runs), 'runs of several scales, or of grey and of colour', 'runs of one kind')
+  any_experiment, _ = next(iter(found.values()))
+  scale = any_experiment.config.model.scale
+  images, _ = reading.exact_images(folder, (None, None, any_experiment.spec.image_shape[-1]))
+  images = [x[: x.shape[0] // scale * scale, : x.shape[1] // scale * scale] for x in images]
+  methods = {name: lambda x, resize=resize: resize(x, scale) for name, resize in RESIZERS.items()} | runs
+  inputs = {}
+  for way, config in {_way(config): config for config in configs.values()}.items():
+    small = [_made_small(config, i, image) for i, image in enumerate(images)]
+    made = {name: [upscale(x) for x in small] for name, upscale in methods.items()}
+    inputs[way] = _summary({name: _scores(of_all, images, scale) for name, of_all in made.items()}, list(runs))
+    for name, scores in inputs[way]['methods'].items():
+      print(f'{way}, {name}: ' + ', '.join(f'{score} {value:.4f}' for score, value in scores.items()), flush=True)
+    if output:
+      columns = [images, made[_BASELINE], *(made[name] for name in runs)]
+      figures.save_png(output.with_name(f'{output.stem}_{config.superres.degradation}.png'), _shown(columns))
+  return {
+    'what': f'{len(images):,} images of {folder.name}, x{scale}; {scale} pixels of each border left out',
+    'configs': {name: config.to_dict() for name, config in configs.items()},
+    'trained': {
+      name: f'{int(state.step):,} steps, {len(experiment.dataset.train.arrays["image"]):,} images'
+      for name, (experiment, state) in found.items()
+    },
+    'environment': workdir.environment(),
+    'inputs': inputs,
+  }
+
+
+def _way(config) -> str:
+  """How a run makes images small: those of one way share the inputs."""
+  settings = config.superres
+  if settings.degradation == 'bicubic':
+    return 'bicubic'
+  ranges = [f'{name} {settings[name][0]:g} to {settings[name][1]:g}' for name in ('blur', 'jpeg_quality')]
+  return f'{settings.degradation}: {ranges[0]}, noise to {settings.noise:g}, {ranges[1]}'
+
+
+def _made_small(config, number: int, image: Pixels) -> Pixels:
+  """As in the run's training; what is drawn depends on the number of the image alone."""
+  key, x = jax.random.fold_in(jax.random.key(0), number), jnp.asarray(image / np.float32(255))
+  small = DEGRADATIONS[config.superres.degradation](config, key, x, config.model.scale)
+  return np.asarray(jnp.round(255 * jnp.clip(small, 0, 1)).astype(jnp.uint8))
+
+
+def _scores(made: Sequence[Pixels], images: Sequence[Pixels], scale: int) -> list[dict[str, float]]:
+  return [scores_of(cropped(a[None], scale), cropped(b[None], scale)) for a, b in zip(made, images, strict=True)]
+
+
+def _summary(scores: dict[str, list[dict[str, float]]], runs: Sequence[str]) -> dict:
+  """Means of every method, and how much better each run is than the baseline, image by image."""
+  means = {
+    name: {score: float(np.mean([one[score] for one in of_all])) for score in of_all[0]}
+    for name, of_all in scores.items()
+  }
+  gains = {
+    name: {
+      score: mean_interval([a[score] - b[score] for a, b in zip(scores[name], scores[_BASELINE], strict=True)])
+      for score in ('psnr_y', 'lpips')
+    }
+    for name in runs
+  }
+  return {'methods': means, 'more_than_bicubic': gains}
+
+
+def _shown(columns: Sequence[Sequence[Pixels]]) -> Pixels:
+  """The middle of the first images, a row each."""
+  crops = []
+  for row in zip(*(column[:_SHOWN] for column in columns), strict=True):
+    side = min(_SIDE, *row[0].shape[:2])
+    top, left = ((n - side) // 2 for n in row[0].shape[:2])
+    crops += [
+      np.pad(
+        x[top : top + side, left : left + side], ((0, _SIDE - side), (0, _SIDE - side), (0, 0)), constant_values=255
+      )
+      for x in row
+    ]
+  return figures.grid(np.stack(crops) / np.float32(255), len(columns))
