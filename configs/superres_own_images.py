@@ -3,8 +3,9 @@
 make train CONFIG=configs/superres_own_images.py:gan ARGS="--config.data.folder=PATH --workdir runs/NAME"
 
 What follows the colon: nothing (least error), gan (textures) or blind (blurred, noisy, compressed images). A folder of
-class/file.png (or .jpg, ...), cropped square and resized to 96x96: that hides the noise and JPEG of photographs, and
-is sensible where these have a few hundred pixels a side. Time and score: not yet measured.
+class/file.png (or .jpg, ...), cropped square and resized to 96x96, which hides the noise and JPEG of photographs of a
+few hundred pixels a side; --config.data.resize=False takes pixels as they are. Patches are cut at random on the device.
+Time and score: not yet measured.
 """
 
 from configs.families import superres

@@ -10,6 +10,7 @@ from PIL import Image
 
 from configs.families import superres as family
 from genaug.augment import crops
+from genaug.data import sources
 from genaug.errors import InputError
 from genaug.metrics.super_resolution import SUPER_RESOLUTION, cropped, luma
 from genaug.models import Spec
@@ -282,3 +283,18 @@ def test_a_run_is_scored_and_enlarges_files(data_dir, forked, tmp_path):
   again = forked('experiments.upscale', *shared, '--input', files / 'a.png', '--output', tmp_path / 'out')
   assert again.returncode == 2
   assert 'is not an empty directory' in again.stderr
+
+
+def test_photographs_are_taken_as_they_are_where_they_are_large_enough(tmp_path):
+  for i in range(3):
+    (tmp_path / 'photos' / 'any').mkdir(parents=True, exist_ok=True)
+    Image.fromarray(RNG.integers(0, 256, (31, 40, 3), np.uint8)).save(tmp_path / 'photos' / 'any' / f'{i}.png')
+  config = family.get_config().data
+  config.update({'name': 'image_folder', 'folder': str(tmp_path / 'photos'), 'image_size': 24, 'resize': False})
+  found = sources.load(config, tmp_path / 'data', log=lambda _: None)
+  images = np.concatenate([split.arrays['image'] for split in (found.train, found.test)])
+  files = [np.asarray(Image.open(path)) for path in sorted((tmp_path / 'photos' / 'any').iterdir())]
+  assert {x.tobytes() for x in images} == {x[3:27, 8:32].tobytes() for x in files}
+  config.image_size = 32
+  with pytest.raises(InputError, match=r'(?s)3 of 3 files:.*has 40 x 31 pixels, fewer than 32 a side'):
+    sources.load(config, tmp_path / 'data', log=lambda _: None)

@@ -19,6 +19,7 @@ def get_config(variant: str = '') -> ConfigDict:
   c = base.get_config().unlock()
   # fmt: off
   c.task = 'superres'
+  c.data.resize = True                  # image_folder: False takes the image_size pixels in the middle as they are
   c.model.network = 'edsr'
   c.model.width = 32
   c.model.blocks = 6                    # residual blocks

@@ -112,9 +112,11 @@ def read_unchanged(file: File) -> UInt8[np.ndarray, 'h w c']:
 
 
 def read_square(
-  file: File, size: int, channels: int, bits: int | None = 0
+  file: File, size: int, channels: int, bits: int | None = 0, resize: bool = True
 ) -> UInt8[np.ndarray, 'size size channels'] | float:
   """The central square of an image, on white where it is transparent, antialiased (bicubic) to `size`.
+
+  Without `resize`, the `size` pixels in the middle as they are; a smaller image is unreadable.
 
   `bits` is what deep grey values have, 0 is 16; None: of deep images the brightest value comes instead.
 
@@ -125,13 +127,17 @@ def read_square(
     if bits is None and _is_deep(image):
       return float(_deep_values(image).max())
     scale = _DRAFT * size / min(image.size)
-    if scale < 1:
+    if not resize and min(image.size) < size:
+      raise UnreadableError(f'has {image.width} x {image.height} pixels, fewer than {size} a side')
+    if resize and scale < 1:
       image.draft(None, tuple(math.ceil(side * scale) for side in image.size))
     image = _decode(image, bits)
   image = _converted(on_white(image), 'L' if channels == 1 else 'RGB')
-  side = min(image.size)
+  side = min(image.size) if resize else size
   left, top = (image.width - side) // 2, (image.height - side) // 2
-  square = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BICUBIC)
+  square = image.crop((left, top, left + side, top + side))
+  if resize:
+    square = square.resize((size, size), Image.Resampling.BICUBIC)
   return np.asarray(square).reshape(size, size, channels)
 
 

@@ -50,6 +50,7 @@ class ImageFolderConfig(tfds.core.BuilderConfig):
   skip_broken: bool
   load_truncated: bool
   bits: int
+  resize: bool = True
 
 
 class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -140,7 +141,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     try:
       content = path.read_bytes()
       original = folder.original(path, content)
-      square = image_file.read_square(io.BytesIO(content), c.image_size, c.channels, bits or None)
+      square = image_file.read_square(io.BytesIO(content), c.image_size, c.channels, bits or None, c.resize)
     except image_file.UnreadableError as error:
       return _Decoded(problem=str(error))
     except OSError as error:
@@ -159,6 +160,7 @@ def image_folder_config(
   skip_broken: bool = False,
   load_truncated: bool = False,
   bits: int = 0,
+  resize: bool = True,
 ) -> ImageFolderConfig:
   """Config whose name hashes the settings and every file's name, size and time: changes are prepared anew."""
   check_settings(root, image_size, channels, test_fraction)
@@ -171,7 +173,7 @@ def image_folder_config(
     'skip_broken': skip_broken,
     'load_truncated': load_truncated,
     'bits': bits,
-  }
+  } | ({} if resize else {'resize': False})
   found = folder.find_images(path)
   paths = [image for classes in found.splits.values() for images in classes.values() for image in images]
   stats = [(os.fsencode(p.relative_to(path)).hex(), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]

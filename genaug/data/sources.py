@@ -41,6 +41,7 @@ BUILDERS: dict[str, Callable[[ml_collections.ConfigDict, pathlib.Path], tfds.cor
       config.skip_broken,
       config.load_truncated,
       config.bits,
+      config.get('resize', True),
     ),
   ),
   'emoji_captions/google': lambda config, data_dir: builders.EmojiCaptions(data_dir=data_dir, config='google'),
