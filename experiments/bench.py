@@ -8,11 +8,11 @@ python -m experiments.bench restore | compress | stylize | upscale --workdir RUN
   step   a training step of ten networks (batch 64, float32) against PyTorch on CPU: dcgan (28x28, 64/128 channels),
          r3 (configs/r3_mnist5k.py, relativistic, R1 and R2 every 4th step), unet (flow_mnist5k.py, with classes),
          resnet (32x32x3, 64 to 256 channels, hinge, spectral norm), conv_vae, resnet_vae and ladder_vae
-         (vae_mnist5k.py), superres (superres_own_images.py, batch 16, 48x48 pixels), pix2pix (translate_emoji64.py,
-         batch 16), style (style_own_images.py, batch 8). GANs are told no class. Ours is the step that
-         experiments.train runs, with its batch gather, random draws, augmentation and weight average; PyTorch's is the
-         same networks, losses, optimisers, order of updates and weight average on a fixed batch: eager, as it comes and
-         with the memory allocator set as experiments.train sets it, and with the networks compiled by torch.compile.
+         (vae_mnist5k.py), edsr (superres_own_images.py, batch 16, 48x48 pixels), unet_translator (translate_emoji64.py,
+         batch 16, as a GAN of pairs), stylizer (style_own_images.py, batch 8). GANs are told no class. Ours is the step
+         that experiments.train runs, with its batch gather, random draws, augmentation and weight average; PyTorch's is
+         the same networks, losses, optimisers, order of updates and weight average on a fixed batch: eager, as it comes
+         and with the memory allocator set as experiments.train sets it, and with the networks compiled by torch.compile.
          Each program is a process of its own, blocks of steps alternate between them; compilation and warm-up are left
          out. --networks for some; what --output has of others stays. Needs PyTorch: pip install torch (the CPU build
          will do), and a C++ compiler.

@@ -78,10 +78,10 @@ def test_with_the_same_parameters_networks_give_the_same(network, role):
 @pytest.mark.parametrize(
   ('network', 'role', 'peer'),
   [
-    ('superres', 'upscaler', torch_translators.Upscaler),
-    ('pix2pix', 'translator', torch_translators.UNetTranslator),
-    ('pix2pix', 'discriminator', torch_translators.patch_discriminator),
-    ('style', 'stylizer', torch_translators.Stylizer),
+    ('edsr', 'upscaler', torch_translators.Upscaler),
+    ('unet_translator', 'translator', torch_translators.UNetTranslator),
+    ('unet_translator', 'discriminator', torch_translators.patch_discriminator),
+    ('stylizer', 'stylizer', torch_translators.Stylizer),
   ],
 )
 def test_with_the_same_parameters_images_become_the_same(network, role, peer):

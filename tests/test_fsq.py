@@ -59,6 +59,7 @@ def _task(**overrides):
   return TASKS['fsq'].build(tiny_config('fsq', **off, **settings, **overrides), SPEC)
 
 
+@pytest.mark.slow
 def test_images_are_learned_and_come_out_again():
   """Two images, one a class: samples of a class are its image, and their bound is tight."""
   image = np.zeros((2, 8, 8, 1), np.uint8)

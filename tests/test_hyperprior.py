@@ -35,6 +35,7 @@ def test_probabilities_of_whole_numbers_sum_to_one():
   )
 
 
+@pytest.mark.slow
 def test_more_weight_takes_more_bits_for_less_error():
   rng = np.random.default_rng(0)
   smooth = rng.normal(size=(4, 4, 4, 1)).repeat(16, 1).repeat(16, 2)

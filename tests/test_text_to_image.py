@@ -96,6 +96,7 @@ TONES = ('', 'light skin ', 'medium light skin ', 'medium skin ', 'medium dark s
 OFF = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
 
 
+@pytest.mark.slow
 def test_what_is_drawn_is_what_the_words_say():
   data = _squares()
   settings = {'model__width': 16, 'model__dropout': 0.0, 'flow__ema': 0.9, 'flow__sample_steps': 6, 'train__steps': 150}

@@ -78,7 +78,7 @@ def _metrics(directory: pathlib.Path) -> list[dict]:
   return [{k: v for k, v in line.items() if k != 'train/images_per_second'} for line in lines]
 
 
-@pytest.mark.parametrize('name', slow_but(('vae',), RUNS))
+@pytest.mark.parametrize('name', slow_but(('classify',), RUNS))
 def test_a_run_killed_at_a_random_moment_ends_bit_identical(name, data_dir, tmp_path):
   """SIGKILL, then a damaged newest checkpoint, then SIGTERM; against a run that nothing happened to."""
   whole, broken = tmp_path / 'whole', tmp_path / 'broken'

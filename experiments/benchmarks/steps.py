@@ -23,9 +23,9 @@ NETWORKS = {  # name: (file in configs/, images, what is other than there)
   'conv_vae': ('vae_mnist5k', (28, 28, 1), {}),
   'resnet_vae': ('vae_mnist5k', (28, 28, 1), {'model.network': 'resnet_vae'}),
   'ladder_vae': ('vae_mnist5k', (28, 28, 1), {'model.network': 'ladder_vae'}),
-  'superres': ('superres_own_images', (96, 96, 3), {}),
-  'pix2pix': ('translate_emoji64', (64, 64, 3), {}),
-  'style': ('style_own_images', (128, 128, 3), {'style.images': (str(_STYLE),)}),
+  'edsr': ('superres_own_images', (96, 96, 3), {}),
+  'unet_translator': ('translate_emoji64', (64, 64, 3), {}),
+  'stylizer': ('style_own_images', (128, 128, 3), {'style.images': (str(_STYLE),)}),
 }
 CLASSIC = {'hflip.p': 0.5, 'rotate.p': 1.0, 'translate.p': 1.0, 'zoom.p': 1.0}
 AUGMENTATIONS = {

@@ -179,7 +179,7 @@ def make_ladder_vae(threads: int, compiled: bool) -> Callable[[int], Losses]:
 # ---------------------------------------------------------------- from image to image
 
 
-def make_superres(threads: int, compiled: bool) -> Callable[[int], Losses]:
+def make_edsr(threads: int, compiled: bool) -> Callable[[int], Losses]:
   """Of given pairs: ours also crops patches and makes them small."""
   (network,) = _prepared(threads, compiled, translators.Upscaler())
   optimizer = torch.optim.Adam(network.parameters(), 1e-3, (0.9, 0.999), fused=True)
@@ -196,7 +196,7 @@ def make_superres(threads: int, compiled: bool) -> Callable[[int], Losses]:
   return _program(step, compiled, upscaler=network)
 
 
-def make_pix2pix(threads: int, compiled: bool) -> Callable[[int], Losses]:
+def make_unet_translator(threads: int, compiled: bool) -> Callable[[int], Losses]:
   players = translators.UNetTranslator(), translators.patch_discriminator()
   translator, discriminator = _prepared(threads, compiled, *players)
   g_opt, d_opt = (torch.optim.Adam(net.parameters(), 5e-4, (0.5, 0.999), fused=True) for net in players)
@@ -227,7 +227,7 @@ def _gram(x: torch.Tensor) -> torch.Tensor:
   return flat @ flat.mT / x[0].numel()
 
 
-def make_style(threads: int, compiled: bool) -> Callable[[int], Losses]:
+def make_stylizer(threads: int, compiled: bool) -> Callable[[int], Losses]:
   """In one style."""
   stylizer, vgg = _prepared(threads, compiled, translators.Stylizer(), translators.VGG16())
   optimizer = torch.optim.Adam(stylizer.parameters(), 1e-3, (0.9, 0.999), fused=True)
