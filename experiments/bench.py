@@ -12,7 +12,7 @@ python -m experiments.bench restore | compress | stylize | upscale --workdir RUN
          batch 16, as a GAN of pairs), stylizer (style_own_images.py, batch 8). GANs are told no class. Ours is the step
          that experiments.train runs, with its batch gather, random draws, augmentation and weight average; PyTorch's is
          the same networks, losses, optimisers, order of updates and weight average on a fixed batch: eager, as it comes
-         and with the memory allocator set as experiments.train sets it, and with the networks compiled by torch.compile.
+         and with the memory allocator set as experiments.train sets it, and with networks compiled by torch.compile.
          Each program is a process of its own, blocks of steps alternate between them; compilation and warm-up are left
          out. --networks for some; what --output has of others stays. Needs PyTorch: pip install torch (the CPU build
          will do), and a C++ compiler.
