@@ -8,7 +8,8 @@ the training image that is nearest by eval.features; those of a generator that c
 interpolation.png, a row for every walk from one image's noise to the next one's, and all walks as interpolation.gif.
 Of VAEs, --traverse adds traversals.png, a row for each of the eight latents that vary most, from -2.5 to 2.5 while the
 others are 0; --map adds latents.png, where the posterior puts test images, in the plane in which they vary most.
-Of text_to_image, --text "waving hand, dark skin" says what to show; several take turns, a column each.
+Of text_to_image, --text "waving hand, dark skin" says what to show; several take turns, a column each. Samplers that
+make images from others take --input, an image or a folder of some, which take turns: variations, reconstructions, ...
 An .npz holds `samples`, uint8 [n, h, w, c], and their classes as `label`.
 """
 
@@ -35,6 +36,7 @@ _INTERPOLATE = flags.DEFINE_bool('interpolate', False, 'Show images of noise in 
 _TRAVERSE = flags.DEFINE_bool('traverse', False, 'vae: show what single latents change.')
 _MAP = flags.DEFINE_bool('map', False, 'vae: show where test images of every class lie among the latents.')
 _TEXT = flags.DEFINE_multi_string('text', None, 'text_to_image: what to show; may be given several times.')
+_INPUT = flags.DEFINE_string('input', None, 'Images to make others from, instead of test images: a file or a folder.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Directory, new or empty, or a new .npz file.', required=True)
 flags.adopt_module_key_flags(cli)
 
@@ -68,6 +70,18 @@ def _numbered(vocabulary):
   return captions.encode(texts, vocabulary)
 
 
+def _read(image_shape):
+  """COUNT images, those of --input in turn, and how many these are."""
+  import numpy as np
+
+  from genaug.offline import reading
+
+  path = pathlib.Path(_INPUT.value)
+  images, _, skipped = reading.squares(path, image_shape)
+  reading.say_skipped(skipped, path)
+  return images[np.arange(_COUNT.value) % len(images)], len(images)
+
+
 def main() -> None:
   import jax
   import numpy as np
@@ -98,11 +112,16 @@ def main() -> None:
   samplers = experiment.task.samplers
   if _TEXT.value and not experiment.spec.vocabulary:
     raise InputError('text', _TEXT.value[0], f'task {experiment.config.task!r} reads no captions', 'leave it out')
-  wanted = (name for name, sampler in samplers.items() if bool(sampler.source) == bool(_TEXT.value))
+  if _INPUT.value and experiment.spec.vocabulary:
+    raise InputError('input', _INPUT.value, f'task {experiment.config.task!r} reads captions', 'give --text instead')
+  from_others = bool(_TEXT.value or _INPUT.value)
+  wanted = (name for name, sampler in samplers.items() if bool(sampler.source) == from_others)
   name = _SAMPLER.value or next(wanted, None)
   if name not in samplers:
     problem = f'task {experiment.config.task!r} has no such sampler'
     raise InputError('sampler', name, problem, f'one of {", ".join(samplers)}')
+  if bool(samplers[name].source) != from_others and from_others:
+    raise InputError('sampler', name, 'makes images from noise', 'leave --input and --text out')
   if samplers[name].source and (_INTERPOLATE.value or _TRAVERSE.value or _TRUNCATION.value != 1):
     problem = 'makes images from others, not from noise'
     raise InputError('sampler', name, problem, 'leave --interpolate, --traverse and --truncation out')
@@ -110,13 +129,18 @@ def main() -> None:
   if of_latents and 'posterior_means' not in TASKS[experiment.config.task].provides:
     raise InputError('task', experiment.config.task, 'has no latents of images', 'leave --traverse and --map out')
   labels = evaluator.labels_of(experiment, _CLASSES.value)
-  if (samplers[name].source and not _TEXT.value) or samplers[name].fit or _NEAREST.value or of_latents:
+  if (samplers[name].source and not from_others) or samplers[name].fit or _NEAREST.value or of_latents:
     experiment, state = load()
   evaluate, key = evaluator.Evaluator(experiment, _TRUNCATION.value), jax.random.key(_SEED.value)
   if _TEXT.value:
     images = evaluate.made_from(state, name, key, caption=_numbered(experiment.dataset.vocabulary))
+    shown = len(_TEXT.value)
+  elif _INPUT.value:
+    inputs, shown = _read(experiment.spec.image_shape)
+    images = evaluate.made_from(state, name, key, **{samplers[name].source: inputs})
   else:
     images = np.concatenate(list(evaluate.samples(state, _COUNT.value, key, name, labels)))
+    shown = 0 if labels is None else len(labels)
   if to_array:
     output.parent.mkdir(parents=True, exist_ok=True)
     classes = {} if labels is None else {'label': np.resize(labels, len(images))}
@@ -125,7 +149,7 @@ def main() -> None:
     return
   for i, image in enumerate(images):
     figures.save_png(output / f'{i:06d}.png', image)
-  columns = evaluator.columns(len(_TEXT.value or ([] if labels is None else labels)))
+  columns = evaluator.columns(shown)
   figures.save_png(output / 'grid.png', figures.grid(images[: columns * (64 // columns)] / np.float32(255), columns))
   if _NEAREST.value:
     figures.save_png(output / 'nearest.png', evaluate.nearest(images))

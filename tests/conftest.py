@@ -31,6 +31,7 @@ from configs import (
   text_to_image_own_images,
   translate_own_images,
   vae_mnist5k,
+  variations_own_images,
 )
 from configs.families import translation
 from genaug.data import sources
@@ -67,6 +68,7 @@ MODULES = {
   'flow': flow_mnist5k,
   'hyperprior': hyperprior_own_images,
   'text_to_image': text_to_image_own_images,
+  'image_variations': variations_own_images,
   **dict.fromkeys(translation.METHODS, translate_own_images),
   'superres': superres_own_images,
   'style': style_own_images,
@@ -209,6 +211,7 @@ def own_data(task: str) -> dict[str, object]:
   """Of tasks whose config is of folders of images."""
   digits = {
     'hyperprior': {},
+    'image_variations': {},
     'superres': {'superres.patch': 16},
     'style': {'style.images': STYLES, 'model.blocks': 1},
   }

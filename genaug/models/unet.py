@@ -54,9 +54,9 @@ class UNet(nn.Module):
   """(noisy images in about [-1, 1], time in [0, 1], label, augmentation) -> what is to be predicted, of their shape.
 
   With classes, `label` may also be `spec.num_classes`, the null class of classifier-free guidance; with a vocabulary,
-  a caption may be all zeros. `augment` holds the
-  parameters of non-leaky augmentation, n may be 0; zeros are as if there were none. `keys`, one an image, are those of
-  dropout; None is no dropout. The last convolution starts at zero.
+  a caption may be all zeros. `augment` holds the parameters of non-leaky augmentation, n may be 0; zeros are as if
+  there were none. `keys`, one an image, are those of dropout; None is no dropout. `features` say what an image is to
+  look like, zeros nothing. The last convolution starts at zero.
   """
 
   spec: Spec
@@ -74,6 +74,7 @@ class UNet(nn.Module):
     augment: Float[Array, 'b n'],
     keys: Key[Array, ' b'] | None = None,
     caption: Int[Array, 'b l'] | None = None,
+    features: Float[Array, 'b f'] | None = None,
   ) -> Float[Array, 'b h w c']:
     patch, count = levels(self.spec.image_shape)
     condition = nn.Dense(4 * self.width, name='time')(_time_features(t))
@@ -86,6 +87,8 @@ class UNet(nn.Module):
       tokens = nn.Embed(self.spec.vocabulary + 1, 4 * self.width, embedding_init=nn.initializers.normal(1.0))(caption)
       pooled = (tokens * known).sum(1) / jnp.maximum(known.sum(1), 1)
       condition += nn.Dense(4 * self.width, name='caption')(pooled)
+    if features is not None:
+      condition += nn.Dense(4 * self.width, name='features')(features)
     if augment.shape[-1]:
       condition += nn.Dense(4 * self.width, use_bias=False, name='augment')(augment)
     condition = nn.silu(nn.Dense(4 * self.width, name='condition')(nn.silu(condition)))

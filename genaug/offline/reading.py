@@ -165,11 +165,12 @@ def _png_names(root: folder.Path, paths: list[folder.Path], wrong: folder.Skippe
 def squares(
   root: folder.Path, shape: tuple[int, int, int]
 ) -> tuple[UInt8[np.ndarray, 'n h w c'], list[str], folder.Skipped]:
-  """All images of a folder cropped to the central square and resized, as for training; their names as PNG files.
+  """All images of a folder, or one file, cropped to the central square and resized, as for training.
 
-  And the files that are left out. Raises InputError where none can be read, and where two would become one file.
+  Also their names as PNG files, and the files that are left out. Raises InputError where none can be read, and where
+  two would become one file.
   """
-  items, skipped = folder.contents(root)
+  items, skipped = ([folder.Item(root.name, root, None)], {}) if root.is_file() else folder.contents(root)
   images, names = [], []
   for item in builders.progress(items, desc='reading'):
     try:

@@ -1,9 +1,11 @@
 """Flow matching: a network learns where noise flows to, an ODE solver follows (Lipman et al. 2023).
 
-With classes or captions, a share of them is dropped in training, for classifier-free guidance (Ho and Salimans 2022,
-arXiv:2207.12598). Operations of `flow.augment` are non-leaky: the network is conditioned on their parameters, which are
-zeros when it samples (see `augment.encoding`). Those of `config.augment` leak into samples.
+With classes, captions or features of images, a share of them is dropped in training, for classifier-free guidance (Ho
+and Salimans 2022, arXiv:2207.12598). Operations of `flow.augment` are non-leaky: the network is conditioned on their
+parameters, which are zeros when it samples (see `augment.encoding`). Those of `config.augment` leak into samples.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,7 @@ from genaug.augment.encoding import ENCODINGS, encode
 from genaug.augment.registry import OPS
 from genaug.errors import InputError
 from genaug.losses.flow import flow_matching, heun, interpolate, logit_normal_times, stratified_times, velocity
-from genaug.models import Spec
+from genaug.models import Spec, imagenet, weights
 from genaug.models.registry import NETWORKS
 from genaug.ranges import Number, Subset
 from genaug.tasks import Definition, Sampler, Task, TrainState, from_noise
@@ -29,11 +31,20 @@ from genaug.tasks.updates import (
   split_keys,
 )
 
+_LOOK = 256  # numbers
 _TIMES = 4  # at which the loss of a held-out image is taken
 
 
-def build(config, spec: Spec, axis_name: str | None = None) -> Task:
-  told = spec.num_classes or spec.vocabulary
+def look(images: Float[Array, 'b h w c']) -> Float[Array, 'b 256']:
+  """What an image of [0, 1] shows, but not where: AlexNet's last ReLU, averaged over pixels, of mean square 1."""
+  taps = imagenet.taps('alexnet', imagenet.variables('alexnet'), 255 * imagenet.resized(images))
+  found = taps[-1].mean((1, 2))
+  return found * jax.lax.rsqrt((found**2).mean(-1, keepdims=True) + 1e-8)
+
+
+def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = False) -> Task:
+  """With `of_images` the network is told the `look` of an image."""
+  told = spec.num_classes or spec.vocabulary or of_images
   if config.flow.guidance != 1 and not (told and config.flow.label_dropout):
     problem = 'needs a network that is trained with labels or captions and without'
     remedy = '--config.model.conditional=True --config.flow.label_dropout=0.1'
@@ -58,7 +69,8 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   def init(key):
     one = jnp.zeros((1, *spec.image_shape))
     label, caption = jnp.zeros(1, jnp.int32), jnp.zeros((1, 1), jnp.int32)
-    params = {'denoiser': network.init(key, one, jnp.zeros(1), label, unaugmented(1), None, caption)['params']}
+    condition = label, unaugmented(1), None, caption, seen(one)
+    params = {'denoiser': network.init(key, one, jnp.zeros(1), *condition)['params']}
     return TrainState(
       step=jnp.zeros((), jnp.int32),
       params=params,
@@ -71,6 +83,9 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   def caption_of(batch) -> Int[Array, 'b l']:
     return batch['caption'] if spec.vocabulary else jnp.zeros((len(batch['label']), 1), jnp.int32)
 
+  def seen(images) -> Float[Array, 'b f'] | None:
+    return look(images) if of_images else None
+
   def noise_of(keys: Key[Array, ' b']) -> Float[Array, 'b h w c']:
     return jax.vmap(lambda key: jax.random.normal(key, spec.image_shape))(keys)
 
@@ -82,17 +97,19 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     streams = split_keys(keys, ('augment', 'non_leaky', 'noise', 'time', 'label', 'dropout'))
     images, parameters = augmented(streams['non_leaky'], pipeline(streams['augment'], batch)['image'])
     dropped = jax.vmap(lambda key: jax.random.bernoulli(key, config.flow.label_dropout))(streams['label'])
+    found = seen(images)
     examples = {
       'images': 2 * images - 1,
       'keys': streams,
       'label': jnp.where(dropped, null_class, batch['label']),
       'caption': jnp.where(dropped[:, None], 0, caption_of(batch)),
       'parameters': parameters,
+      'features': found if found is None else jnp.where(dropped[:, None], 0, found),
     }
 
     def objective(params, part):
       noise, t = noise_of(part['keys']['noise']), logit_normal_times(part['keys']['time'])
-      condition = part['label'], part['parameters'], part['keys']['dropout'], part['caption']
+      condition = part['label'], part['parameters'], part['keys']['dropout'], part['caption'], part['features']
       loss = losses(params, part['images'], noise, t, *condition).mean()
       return loss, {'loss': loss}
 
@@ -104,8 +121,9 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
 
   def eval_step(state, batch, keys):
     """Loss of the averaged network on unaugmented images, at times and with noise that are the same for every state."""
-    images = 2 * batch['image'].astype(jnp.float32) / 255 - 1
-    condition = batch['label'], unaugmented(len(images)), None, caption_of(batch)
+    images = batch['image'].astype(jnp.float32) / 255
+    condition = batch['label'], unaugmented(len(images)), None, caption_of(batch), seen(images)
+    images = 2 * images - 1
 
     def at(i, t):
       noise = noise_of(jax.vmap(lambda key: jax.random.fold_in(key, i))(keys))
@@ -116,19 +134,22 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   def generator(params, told: bool):
     """generate(state, batch, noise) of the network with these parameters of the state, images in [0, 1].
 
-    Of the classes that the batch names and, if `told`, of its captions.
+    Of the classes that the batch names and, if `told`, of its captions or like its images.
     """
 
     def generate(state, batch, noise):
       variables, guidance = {'params': params(state)['denoiser']}, config.flow.guidance
       none, nothing = unaugmented(len(noise)), jnp.zeros((len(noise), 1), jnp.int32)
       caption = caption_of(batch) if told else nothing
+      blank = jnp.zeros((len(noise), _LOOK)) if of_images else None
+      like = seen(batch['image'].astype(jnp.float32) / 255) if told else blank
 
       def towards(x, t):
-        conditional = network.apply(variables, x, t, batch['label'], none, None, caption)
+        conditional = network.apply(variables, x, t, batch['label'], none, None, caption, like)
         if guidance == 1:
           return velocity(conditional, x, t)
-        unconditional = network.apply(variables, x, t, jnp.full(len(noise), null_class), none, None, nothing)
+        unguided = jnp.full(len(noise), null_class), none, None, nothing, blank
+        unconditional = network.apply(variables, x, t, *unguided)
         return velocity(unconditional + guidance * (conditional - unconditional), x, t)
 
       return jnp.clip((heun(towards, noise, config.flow.sample_steps) + 1) / 2, 0, 1)
@@ -140,9 +161,10 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
 
   of_noise = {'samples': of_ema, 'samples_raw': lambda state: state.params}
   samplers = {name: from_noise(noise_of, generator(params, told=False)) for name, params in of_noise.items()}
-  if spec.vocabulary:
-    from_caption = generator(of_ema, told=True)
-    samplers['from_text'] = Sampler(lambda state, batch, keys: from_caption(state, batch, noise_of(keys)), 'image')
+  if spec.vocabulary or of_images:
+    generate = generator(of_ema, told=True)
+    name = 'variations' if of_images else 'from_text'
+    samplers[name] = Sampler(lambda state, batch, keys: generate(state, batch, noise_of(keys)), source='image')
   return Task(init, train_step, eval_step, samplers)
 
 
@@ -174,4 +196,9 @@ FLOW = Definition(
   cost=26,
 )
 
+IMAGE_VARIATIONS = FLOW._replace(
+  build=functools.partial(build, of_images=True),
+  provides=(*FLOW.provides, 'variations'),
+  check_files=lambda config: weights.load('alexnet'),
+)
 TEXT_TO_IMAGE = FLOW._replace(inputs=('image', 'caption'), provides=(*FLOW.provides, 'from_text'))

@@ -1,7 +1,7 @@
 """Every task that a config can name."""
 
 from genaug.tasks.classify import CLASSIFY
-from genaug.tasks.flow import FLOW, TEXT_TO_IMAGE
+from genaug.tasks.flow import FLOW, IMAGE_VARIATIONS, TEXT_TO_IMAGE
 from genaug.tasks.fsq import FSQ
 from genaug.tasks.gan import GAN
 from genaug.tasks.hyperprior import HYPERPRIOR
@@ -16,6 +16,7 @@ TASKS = {
   'fsq': FSQ,
   'flow': FLOW,
   'text_to_image': TEXT_TO_IMAGE,
+  'image_variations': IMAGE_VARIATIONS,
   'hyperprior': HYPERPRIOR,
   'pix2pix': PIX2PIX,
   'cut': CUT,

@@ -1,0 +1,13 @@
+"""Flow matching told what an image shows: the keys of task `image_variations`, which are those of `flow`."""
+
+from ml_collections import ConfigDict
+
+from configs.families import flow
+
+
+def get_config() -> ConfigDict:
+  c = flow.get_config().unlock()
+  c.task = 'image_variations'
+  c.model.conditional = False
+  c.flow.guidance = 2.0
+  return c.lock()
