@@ -26,8 +26,9 @@ def augment_off() -> ConfigDict:
 def get_config() -> ConfigDict:
   # fmt: off
   c = ConfigDict()
-  c.task = ''                           # set by configs/families: gan | vae | fsq | flow | text_to_image | hyperprior
-                                        # | superres | style | pix2pix | cut | cyclegan | classify
+  c.task = ''                           # set by configs/families: gan | vae | fsq | flow | text_to_image
+                                        # | image_variations | hyperprior | superres | style | pix2pix | cut
+                                        # | cyclegan | classify | fixmatch
   c.seed = 0                            # of initialisation, batches, augmentation and latents
   c.dtype = 'float32'                   # networks compute in float32 | bfloat16; parameters stay float32
 

@@ -5,14 +5,14 @@ python -m experiments.compare --config configs/comparisons.py:few_images --outpu
 few_images: 100, 200 and 1,000 images of Fashion-MNIST, 217 photographs (experiments.crop_boxes); no row is told
 classes, and all rows of a table take about as long on two CPU cores. equal_time: MNIST-5k and Fashion-MNIST, 5 and 15
 minutes a row. stacked_mnist: how many of 1,000 modes do losses find? vaes: bounds and samples of every kind of VAE.
-augmented_density: does a VAE of few images know unseen ones better after augmentation? Put a row of your own into one
-of the functions below.
+augmented_density: does a VAE of few images know unseen ones better after augmentation? few_labels: what do images
+without labels add to 10 labels a class? Put a row of your own into one of the functions below.
 """
 
 from ml_collections import ConfigDict
 
 from configs import stacked_mnist
-from configs.families import flow, fsq, gan, vae
+from configs.families import classify, fixmatch, flow, fsq, gan, vae
 
 
 def get_config(study: str = 'few_images') -> ConfigDict:
@@ -126,6 +126,22 @@ def _augmented_density() -> dict:
   return {'augmented_density': ('A convolutional VAE of MNIST-5k, unaugmented test images', 3, rows)}
 
 
+def _few_labels() -> dict:
+  tables = {}
+  for data in ('mnist5k', 'fashion_mnist'):
+    kinds = {
+      'none': ('labelled images alone', classify.get_config()),
+      'rand_augment': ('labelled images alone, RandAugment', classify.get_config()),
+      'fixmatch': ('FixMatch: all others without labels', fixmatch.get_config()),
+    }
+    kinds['rand_augment'][1].augment.rand_augment.p = 1.0
+    for _, c in kinds.values():
+      c.data.name, c.data.per_class, c.model.width = data, 10, 32
+      c.train.update({'snapshot_every': c.train.steps, 'checkpoint_every': c.train.steps})
+    tables[f'few_labels_{data}'] = (f'{data}: 10 labels a class', 5, kinds)
+  return tables
+
+
 def _evaluated(c: ConfigDict, steps: int) -> ConfigDict:
   """Scored three times, never choosing a checkpoint by it."""
   c.train.steps = steps
@@ -148,4 +164,5 @@ STUDIES = {
   'stacked_mnist': _stacked_mnist,
   'vaes': _vaes,
   'augmented_density': _augmented_density,
+  'few_labels': _few_labels,
 }

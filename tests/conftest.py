@@ -22,6 +22,7 @@ from PIL import Image
 from configs import (
   base,
   classify_mnist5k,
+  fixmatch_mnist5k,
   flow_mnist5k,
   fsq_mnist5k,
   gan_mnist5k,
@@ -73,6 +74,7 @@ MODULES = {
   'superres': superres_own_images,
   'style': style_own_images,
   'classify': classify_mnist5k,
+  'fixmatch': fixmatch_mnist5k,
 }
 STYLES = tuple(str(ROOT / 'tests' / f'{name}.png') for name in ('stripes', 'dots'))
 PLAIN = {'model.conditional': False, 'optim.lr': 2e-4, 'optim.schedule': 'constant'}  # of a GAN, unless a test says so
@@ -212,6 +214,7 @@ def own_data(task: str) -> dict[str, object]:
   digits = {
     'hyperprior': {},
     'image_variations': {},
+    'fixmatch': {'data.unlabelled': 2, 'strong.rand_augment.p': 0.0},  # which takes long to compile
     'superres': {'superres.patch': 16},
     'style': {'style.images': STYLES, 'model.blocks': 1},
   }

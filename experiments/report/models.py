@@ -3,6 +3,7 @@
 import statistics
 
 from experiments.report.formatting import interval, markdown, portable
+from genaug.study.intervals import mean_interval
 
 _SCORES = {  # key: (column, digits)
   'eval/fd': ('FD', 2),
@@ -17,6 +18,8 @@ _SCORES = {  # key: (column, digits)
   'eval/iwae_elbo_nats': ('ELBO of those', 1),
   'eval/bits_per_dim': ('bits/dim', 3),
   'eval/active_units': ('active units', 0),
+  'eval/accuracy': ('accuracy', 3),
+  'eval/ece': ('ECE', 3),
 }
 
 
@@ -40,7 +43,23 @@ def compared(result: dict) -> list[str]:
     digits = _SCORES[shown[0]][1]
     for line, curve in zip(body, [*curves, []]):
       line.append(', '.join(f'{value:.{digits}f}' for value in curve))
-  return [*_lowest(rows, shown), markdown(header, body), _of_images(rows), portable(result['command'])]
+  return [*_lowest(rows, shown), *_gains(rows), markdown(header, body), _of_images(rows), portable(result['command'])]
+
+
+def _gains(rows: dict) -> list[str]:
+  """By how much the most accurate row is above the next one, seed by seed."""
+  of_each = {
+    row['title']: {run['seed']: run['eval/accuracy'] for run in row['runs'] if 'eval/accuracy' in run}
+    for row in rows.values()
+  }
+  mean = lambda name: statistics.fmean(of_each[name].values())
+  ranked = sorted((name for name, scores in of_each.items() if scores), key=mean, reverse=True)
+  if len(ranked) < 2:
+    return []
+  best, second = (of_each[name] for name in ranked[:2])
+  gain = mean_interval([100 * (best[seed] - second[seed]) for seed in best.keys() & second.keys()])
+  width = f' ± {gain["half_width_95"]:.1f}' if 'half_width_95' in gain else ''
+  return [f'“{ranked[0]}” is {gain["mean"]:.1f}{width} points above “{ranked[1]}”, seed by seed.']
 
 
 def _of_images(rows: dict) -> str:
@@ -52,6 +71,8 @@ def _of_images(rows: dict) -> str:
       f'{scores["eval/samples"]:,} samples v {scores["eval/reference_samples"]:,} of {scores["eval/reference_split"]},'
       f' {scores["eval/network"]}; baseline of {scores["eval/baseline_samples"]:,} training images'
     )
+  if 'eval/accuracy_images' in scores:
+    parts.append(f'accuracy on {scores["eval/accuracy_images"]:,} images of {scores["eval/accuracy_split"]}')
   if 'eval/elbo_images' in scores:
     parts.append(f'ELBO of {scores["eval/elbo_images"]:,} images of {scores["eval/elbo_split"]}')
   if 'eval/iwae_draws' in scores:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import UInt8
 
 from genaug.data import subsets
 
@@ -14,7 +15,8 @@ _SHOWN = 20  # classes that a line lists
 class Split(NamedTuple):
   """uint8 'image' [n, h, w, c] and int32 'label' [n]; some have more.
 
-  uint8 'target' [n, h, w, c] of pairs, uint8 'mask' [n, h, w, 1], int32 'caption' [n, l] as of `captions.encode`.
+  uint8 'target' [n, h, w, c] of pairs, uint8 'mask' [n, h, w, 1], int32 'caption' [n, l] as of `captions.encode`, uint8
+  'unlabelled' [n, r, h, w, c] of `with_unlabelled`.
   """
 
   arrays: dict[str, np.ndarray]
@@ -28,6 +30,17 @@ def copies(train: Split, test: Split) -> subsets.Rows:
   digest = lambda image: hashlib.blake2b(image, digest_size=16).digest()
   seen = {digest(image) for image in train.arrays['image']}
   return np.array([i for i, image in enumerate(test.arrays['image']) if digest(image) in seen], int)
+
+
+def with_unlabelled(labelled: Split, images: UInt8[np.ndarray, 'n h w c'], ratio: int, seed: int) -> Split:
+  """As many of the unlabelled images in every row; the labelled ones take turns, so that an epoch is one of all images.
+
+  The rest of a division is left out.
+  """
+  count = len(images) // ratio
+  order = np.random.default_rng((seed, len(images))).permutation(len(images))[: count * ratio]
+  train = labelled.take(np.arange(count) % len(labelled.arrays['label']))
+  return Split({**train.arrays, 'unlabelled': images[order].reshape(count, ratio, *images.shape[1:])})
 
 
 class Dataset(NamedTuple):
@@ -52,10 +65,15 @@ class Dataset(NamedTuple):
   @property
   def summary(self) -> str:
     """How many images there are, of which classes."""
-    counts = [np.bincount(split.arrays['label'], minlength=self.num_classes) for split in (self.train, self.test)]
+    train = self.train.arrays
+    rows = np.unique(train['image'], axis=0, return_index=True)[1] if 'unlabelled' in train else np.s_[:]
+    labels = train['label'][rows], self.test.arrays['label']
+    counts = [np.bincount(label, minlength=self.num_classes) for label in labels]
     each = [f'{name}: {train:,} + {test:,}' for name, train, test in zip(self.class_names, *counts)]
     more = f', and {len(each) - _SHOWN} more classes' * (len(each) > _SHOWN)
     total = '{:,} training + {:,} test images'.format(*(count.sum() for count in counts))
+    if 'unlabelled' in train:
+      total = total.replace(' training', f' labelled, {np.prod(train["unlabelled"].shape[:2]):,} unlabelled')
     return f'{self.name}: {total} ({", ".join(each[:_SHOWN])}{more})'
 
   def of_classes(self, names: Sequence[str]) -> 'Dataset':

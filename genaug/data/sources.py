@@ -21,7 +21,7 @@ from PIL import Image
 from tensorflow_datasets.proto import tf_example_pb2
 
 from genaug.data import builders, captioned, captions, image_folder, pairs, subsets
-from genaug.data.dataset import Dataset, Split
+from genaug.data.dataset import Dataset, Split, with_unlabelled
 from genaug.errors import InputError
 
 BUILDERS: dict[str, Callable[[ml_collections.ConfigDict, pathlib.Path], tfds.core.DatasetBuilder]] = {
@@ -112,6 +112,12 @@ def load(
     test = _read_split(builder, features, config.name, 'data.test_split', config.test_split)
   else:
     test = train
+  if ratio := config.get('unlabelled', 0):
+    rest = np.setdiff1d(np.arange(len(everything.arrays['label'])), np.concatenate([rows, held_out]))
+    if len(rest) < ratio:
+      problem, remedy = f'{len(rest)} images are left unlabelled', '--config.data.per_class, smaller, leaves more'
+      raise InputError('data.unlabelled', ratio, problem, remedy)
+    train = with_unlabelled(train, everything.take(rest).arrays['image'], ratio, config.subset_seed)
   paired = config.get('paired', True)
   if not paired and 'target' in train.arrays:
     shuffled = train.arrays['target'][pairs.unpaired(len(rows), config.subset_seed)]

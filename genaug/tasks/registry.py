@@ -1,6 +1,7 @@
 """Every task that a config can name."""
 
 from genaug.tasks.classify import CLASSIFY
+from genaug.tasks.fixmatch import FIXMATCH
 from genaug.tasks.flow import FLOW, IMAGE_VARIATIONS, TEXT_TO_IMAGE
 from genaug.tasks.fsq import FSQ
 from genaug.tasks.gan import GAN
@@ -24,4 +25,5 @@ TASKS = {
   'superres': SUPERRES,
   'style': STYLE,
   'classify': CLASSIFY,
+  'fixmatch': FIXMATCH,
 }

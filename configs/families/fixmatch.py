@@ -1,0 +1,32 @@
+"""Classifiers of few labelled and many unlabelled images: the keys of task `fixmatch`, beside those of `classify`."""
+
+from ml_collections import ConfigDict
+
+from configs import base
+from configs.families import classify
+
+
+def get_config() -> ConfigDict:
+  c = classify.get_config().unlock()
+  # fmt: off
+  c.task = 'fixmatch'
+  c.data.per_class = 10
+  c.data.unlabelled = 4                 # images a labelled one in a batch, of all training images that data.per_class
+                                        # leaves: their labels are not read
+  c.strong = base.augment_off()         # what the network is to see through; c.augment is what it labels images by
+  for key in ('border', 'fill', 'interpolation', 'one_of', 'some_of'):
+    c.strong[key] = c.augment[key]
+  c.strong.rand_augment.p = 1.0
+  c.strong.cutout.p = 1.0
+  c.augment.translate.p = 1.0
+  c.augment.translate.fraction = 0.125
+  c.train.batch_size = 32               # labelled images
+  c.train.steps = 3000
+  c.eval.every = 1000
+
+  c.fixmatch = ConfigDict()
+  c.fixmatch.threshold = 0.95           # probability from which on a guess counts as a label
+  c.fixmatch.weight = 1.0               # of the unlabelled images' loss
+  c.fixmatch.ema = 0.999                # decay of the averaged network, per step
+  # fmt: on
+  return c.lock()

@@ -1,0 +1,13 @@
+"""FixMatch on MNIST digits, 10 labels a class and 3,900 images without (Sohn et al. 2020, arXiv:2001.07685).
+
+make train CONFIG=configs/fixmatch_mnist5k.py
+
+Test accuracy on 1,000 other digits; configs/classify_mnist5k.py is the same network without the unlabelled images.
+Time and score: not yet measured.
+"""
+
+from configs.families import fixmatch
+
+
+def get_config():
+  return fixmatch.get_config()

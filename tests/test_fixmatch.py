@@ -1,0 +1,115 @@
+"""FixMatch: which images it sees without their labels, what it takes for a label, and that this helps."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from genaug.data import sources
+from genaug.data.dataset import Split, with_unlabelled
+from genaug.errors import InputError
+from genaug.models import Spec
+from genaug.tasks.fixmatch import pseudo_labels
+from genaug.tasks.registry import TASKS
+from genaug.training import checks
+from tests.conftest import rows, tiny_config
+
+OFF = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
+
+
+def _images(array):
+  return {image.tobytes() for image in array.reshape(-1, *array.shape[-3:])}
+
+
+@pytest.mark.parametrize('validation', [0, 2])
+def test_unlabelled_images_are_all_others_of_the_training_split(validation, data_dir):
+  config = tiny_config('fixmatch', data__unlabelled=3, data__validation=validation)
+  found = sources.load(config.data, data_dir, log=lambda _: None)
+  plain = config.data.copy_and_resolve_references()
+  plain.update({'per_class': 0, 'unlabelled': 0, 'validation': 0})
+  everything = sources.load(plain, data_dir, log=lambda _: None)
+  unlabelled, labelled = _images(found.train.arrays['unlabelled']), rows(found.train)
+  assert len(labelled) == 10 * (10 - validation)
+  assert not unlabelled & labelled
+  assert not unlabelled & rows(found.test)
+  assert not unlabelled & rows(everything.test)
+  assert unlabelled < rows(everything.train)
+  assert len(unlabelled) in (3900, 3899, 3898)  # what three divides, of 4,000 that are not all different
+  counts = np.unique(found.train.arrays['label'], return_counts=True)[1]
+  assert counts.max() - counts.min() <= 13  # of 1,300 rows
+  assert f'{10 * (10 - validation)} labelled, 3,900 unlabelled' in found.summary
+
+
+def test_without_images_that_are_left_there_is_an_error(data_dir):
+  with pytest.raises(InputError, match=r'data.unlabelled = 2: 0 images are left unlabelled'):
+    sources.load(tiny_config('fixmatch', data__per_class=0).data, data_dir, log=lambda _: None)
+
+
+def test_rows_take_turns_and_leave_the_rest_of_a_division_out():
+  labelled = Split({'image': np.arange(2, dtype=np.uint8).reshape(2, 1, 1, 1), 'label': np.arange(2, dtype=np.int32)})
+  found = with_unlabelled(labelled, np.arange(10, 17, dtype=np.uint8).reshape(7, 1, 1, 1), 2, seed=0).arrays
+  assert found['label'].tolist() == [0, 1, 0]
+  assert found['image'].ravel().tolist() == [0, 1, 0]
+  assert found['unlabelled'].shape == (3, 2, 1, 1, 1)
+  assert len(set(found['unlabelled'].ravel())) == 6
+
+
+def test_what_the_network_is_sure_of_is_a_label():
+  logits = jnp.array([[4.0, 0.0, 0.0], [1.0, 1.1, 0.9], [0.0, 0.0, 9.0]])
+  probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+  label, sure = pseudo_labels(logits, 0.95)
+  assert label.tolist() == [0, 1, 2]
+  assert sure.tolist() == (probabilities.max(1) >= 0.95).tolist() == [True, False, True]
+  assert not jax.grad(lambda logits: pseudo_labels(logits, 0.5)[1].sum())(logits).any()
+
+
+@pytest.mark.parametrize(('threshold', 'share'), [(0.0, 1), (1.0, 0)])
+def test_only_sure_guesses_count(threshold, share):
+  task = TASKS['fixmatch'].build(tiny_config('fixmatch', **OFF, fixmatch__threshold=threshold), Spec((8, 8, 1), 3))
+  rng = np.random.default_rng(0)
+  batch = {
+    'image': rng.integers(0, 256, (4, 8, 8, 1), np.uint8),
+    'label': np.arange(4) % 3,
+    'unlabelled': rng.integers(0, 256, (4, 2, 8, 8, 1), np.uint8),
+  }
+  state = task.init(jax.random.key(0))
+  _, metrics = jax.jit(task.train_step)(state, batch, jax.random.split(jax.random.key(1), 4))
+  assert metrics['sure'] == share
+  assert (metrics['unlabelled_loss'] > 0) == bool(share)
+  np.testing.assert_allclose(metrics['loss'], metrics['labelled_loss'] + metrics['unlabelled_loss'], rtol=1e-6)
+
+
+def _shapes(rng, count):
+  """Bright squares at the left, middle or right, on noise."""
+  label = np.arange(count) % 3
+  images = rng.integers(0, 160, (count, 12, 12, 1))
+  for image, k in zip(images, label):
+    top = rng.integers(0, 9)
+    image[top : top + 4, 4 * k : 4 * k + 4] += 90
+  return images.astype(np.uint8), label
+
+
+@pytest.mark.slow
+def test_unlabelled_images_help():
+  rng = np.random.default_rng(0)
+  (image, label), (unlabelled, _), (test, truth) = (_shapes(rng, count) for count in (6, 240, 300))
+  settings = {'model__width': 8, 'optim__lr': 3e-3, 'fixmatch__ema': 0.95, 'train__steps': 150}
+  accuracy = {}
+  for weight in (0.0, 1.0):
+    config = tiny_config('fixmatch', **OFF, **settings, fixmatch__weight=weight)
+    task = TASKS['fixmatch'].build(config, Spec((12, 12, 1), 3))
+    state, step = task.init(jax.random.key(0)), jax.jit(task.train_step)
+    for i in range(150):
+      rows = rng.integers(0, 240, (12, 2))
+      batch = {'image': image[np.arange(12) % 6], 'label': label[np.arange(12) % 6], 'unlabelled': unlabelled[rows]}
+      state, _ = step(state, batch, jax.random.split(jax.random.key(i), 12))
+    found = task.eval_step(state, {'image': test}, None)['probabilities']
+    accuracy[weight] = (found.argmax(-1) == truth).mean()
+  assert accuracy[1.0] > accuracy[0.0] + 0.05
+
+
+def test_policies_that_do_not_fit_are_refused():
+  with pytest.raises(InputError, match=r'strong.mixup.p = 0.5: mixes images'):
+    checks.check_config(tiny_config('fixmatch', strong__mixup__p=0.5))
+  with pytest.raises(InputError, match=r'(?s)strong = .*rotate'):
+    checks.check_config(tiny_config('fixmatch', strong__rotate__p=1.5))
