@@ -10,6 +10,8 @@ def get_config() -> ConfigDict:
   c = classify.get_config().unlock()
   # fmt: off
   c.task = 'fixmatch'
+  c.model.width = 32
+  c.optim.lr = 2e-3
   c.data.per_class = 10
   c.data.unlabelled = 4                 # images a labelled one in a batch, of all training images that data.per_class
                                         # leaves: their labels are not read
@@ -18,6 +20,7 @@ def get_config() -> ConfigDict:
     c.strong[key] = c.augment[key]
   c.strong.rand_augment.p = 1.0
   c.strong.cutout.p = 1.0
+  c.strong.cutout.size = 0.25
   c.augment.translate.p = 1.0
   c.augment.translate.fraction = 0.125
   c.train.batch_size = 32               # labelled images
