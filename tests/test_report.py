@@ -7,10 +7,11 @@ import re
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.report import answers, charts, page, runs
+from experiments.report import answers, charts, models, page, runs
 from genaug.errors import InputError
 from genaug.study.headline import _compared
 from genaug.study.seeds import summarise
@@ -264,6 +265,22 @@ def test_the_readme_gets_the_headline_and_no_place_of_this_machine(tmp_path):
   readme.write_text(readme.read_text().replace('<!-- configs -->', ''))
   done = program('experiments.report', f'--results={results}', f'--readme={readme}')
   assert (done.returncode, 'no section configs' in done.stderr) == (2, True)
+
+
+def test_the_most_accurate_row_is_compared_seed_by_seed():
+  def row(title, *accuracies):
+    about = {'seconds': 60, 'curve': [], 'eval/accuracy_images': 1000, 'eval/accuracy_split': 'test'}
+    runs = [{'seed': i, 'eval/accuracy': a, 'eval/ece': 0.1, **about} for i, a in enumerate(accuracies)]
+    return {'title': title, 'config': {'train': {'steps': 20}}, 'runs': runs, 'summary': summarise(runs)}
+
+  rows = {'none': row('none', 0.7, 0.8), 'fixmatch': row('FixMatch', 0.9, 0.96), 'crop': row('crop', 0.6, 0.7)}
+  content = {'title': 'few labels', 'order': list(rows), 'command': ['python'], 'rows': rows}
+  assert models.classifies(content)
+  gain, table, about, _ = models.compared(content)
+  half = 12.706 * np.std([20, 16], ddof=1) / np.sqrt(2)
+  assert gain == f'“FixMatch” is 18.0 ± {half:.1f} points above “none”, seed by seed.'
+  assert '| FixMatch | 2 | 20 | 1.0 | 0.930 ± ' in table
+  assert about == 'accuracy on 1,000 images of test'
 
 
 def test_generators_are_compared_in_the_order_of_their_table(tmp_path):

@@ -23,6 +23,10 @@ _SCORES = {  # key: (column, digits)
 }
 
 
+def classifies(result: dict) -> bool:
+  return any('eval/accuracy' in row['summary'] for row in result['rows'].values())
+
+
 def compared(result: dict) -> list[str]:
   """A table of experiments.compare: every row's scores, the first also on the way, what they are of, the command."""
   rows = {name: result['rows'][name] for name in result['order'] if name in result['rows']}

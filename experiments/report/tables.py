@@ -67,9 +67,12 @@ def results(directory: pathlib.Path) -> str:
   parts += ['## Generative models', _TRAINED, _quality(trained)]
   parts += [portable(result['command']) for result in trained.values()]
   compared = [result for result in loaded.values() if {'order', 'rows'} <= result.keys()]
-  if compared:
-    parts += ['## Which generative model, of how many images', _COMPARED]
-    parts += [part for result in compared for part in (f'### {result["title"]}', *models.compared(result))]
+  for title, about, some in (
+    ('Few labels, many images', _LABELS, [result for result in compared if models.classifies(result)]),
+    ('Which generative model, of how many images', _COMPARED, [r for r in compared if not models.classifies(r)]),
+  ):
+    parts += [f'## {title}', about] if some else []
+    parts += [part for result in some for part in (f'### {result["title"]}', *models.compared(result))]
   parts += benchmarks.rendered(loaded)
   parts += ['## What other libraries have', 'Names are checked by `python -m experiments.features`.', _features()]
   return '\n\n'.join(parts) + '\n'
@@ -84,6 +87,8 @@ baseline is the distance of as many real training images (of all, where there ar
 t-interval over seeds."""
 
 
+_LABELS = """Every seed draws other labelled images. No row sees a test image; FixMatch sees the other training images,
+and never their labels. ± is the half width of a 95 % t-interval over seeds."""
 _COMPARED = """Scores as above; coverage and AuthPct: arXiv:2002.09797 with k = 5, arXiv:2102.08921. An AuthPct far
 below that of real images means copies, which FD rewards. The last row has the figures of real images: training images
 v test images, of AuthPct test images v training images; where there are few training images their FD is high as it

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -162,6 +162,16 @@ def _png_names(root: folder.Path, paths: list[folder.Path], wrong: folder.Skippe
   return names
 
 
+def output_names(items: Sequence[folder.Item], root: folder.Path) -> list[str]:
+  """Of images as PNG files. Raises InputError where two would get one name."""
+  names = [str(PurePosixPath(item.name).with_suffix('.png')) for item in items]
+  counts = Counter(names)
+  if same := [item.name for item, name in zip(items, names, strict=True) if counts[name] > 1]:
+    problem = f'{folder.printable(same[0])} and {folder.printable(same[1])} would get one name'
+    raise InputError('input', str(root), problem, 'rename one of them')
+  return names
+
+
 def squares(
   root: folder.Path, shape: tuple[int, int, int]
 ) -> tuple[UInt8[np.ndarray, 'n h w c'], list[str], folder.Skipped]:
@@ -172,19 +182,16 @@ def squares(
   """
   items, skipped = ([folder.Item(root.name, root, None)], {}) if root.is_file() else folder.contents(root)
   images, names = [], []
-  for item in builders.progress(items, desc='reading'):
+  for item, name in zip(builders.progress(items, desc='reading'), output_names(items, root), strict=True):
     try:
       images.append(image_file.read_square(item.image, shape[0], shape[2]))
     except image_file.UnreadableError as error:
       skipped[item.image] = str(error)
       continue
-    names.append(str(PurePosixPath(item.name).with_suffix('.png')))
-  twice = [name for name, count in Counter(names).items() if count > 1]
-  if twice or not images:
-    problem = f'several files would become {folder.printable(twice[0])}' if twice else 'none of its images can be read'
-    raise InputError(
-      'input', str(root), problem + folder.summary(skipped, root), 'a folder of images, each of its own name'
-    )
+    names.append(name)
+  if not images:
+    problem = f'none of its images can be read{folder.summary(skipped, root)}'
+    raise InputError('input', str(root), problem, 'a folder of images')
   return np.stack(images), names, skipped
 
 

@@ -1,7 +1,6 @@
 """Images of any size in the styles of a trained network, and Gatys' slow way to the same losses as a reference."""
 
 import pathlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -17,6 +16,7 @@ from genaug.errors import InputError
 from genaug.models import Spec
 from genaug.models.registry import NETWORKS
 from genaug.models.stylizer import MULTIPLE
+from genaug.offline import reading
 from genaug.tasks import style
 
 _LR = 0.02  # of Adam, for pixels in [0, 1]
@@ -64,14 +64,8 @@ def items(path: pathlib.Path) -> folder.Contents:
   if path.is_file():
     return folder.Contents([folder.Item(path.name, path, None)], {})
   found = folder.contents(path)
-  counts = Counter(output_name(item) for item in found.items)
-  if twice := [item.name for item in found.items if counts[output_name(item)] > 1]:
-    raise InputError('input', str(path), f'{twice[0]} and {twice[1]} would get one name', 'rename one of them')
+  reading.output_names(found.items, path)
   return found
-
-
-def output_name(item: folder.Item) -> str:
-  return str(pathlib.PurePosixPath(item.name).with_suffix('.png'))
 
 
 def write(
@@ -81,7 +75,8 @@ def write(
 
   OUTPUT/NAME.png or, of several styles, OUTPUT/STYLE/NAME.png.
   """
-  for item in found.items:
+  names = reading.output_names(found.items, output)
+  for item, name in zip(found.items, names, strict=True):
     try:
       picture = image_file.read_image(item.image)
     except image_file.UnreadableError as error:
@@ -91,7 +86,7 @@ def write(
       pixels = stylist(picture.pixels, number)
       mode = next(mode for mode, channels in image_file.MODES.items() if channels == pixels.shape[-1])
       place = output / stylist.names[number] if len(numbers) > 1 else output
-      image_file.write(place / output_name(item), image_file.Picture(pixels, mode))
+      image_file.write(place / name, image_file.Picture(pixels, mode))
     yield item
 
 
