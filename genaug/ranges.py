@@ -67,3 +67,10 @@ def check(config: ConfigDict, ranges: Mapping[str, Range]) -> None:
   for key, allowed in ranges.items():
     if found := allowed.problem(value := get(config, key)):
       raise InputError(key, value, *found)
+
+
+def check_trained(config: ConfigDict, needed: Mapping[str, Collection[object]], problem: str) -> None:
+  """Raises InputError for the first key of a trained run whose value is none of those that a program needs."""
+  for key, values in needed.items():
+    if (value := get(config, key)) not in values:
+      raise InputError(key, value, problem, f'train one with {key} = {" or ".join(map(str, values))}')

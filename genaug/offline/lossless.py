@@ -32,7 +32,13 @@ _SMALLEST = 0.5  # standard deviation, in its steps
 AnsCoder = stream.stack.AnsCoder
 _GRID = stream.model.QuantizedGaussian(-int(_MOST) - 1, int(_MOST))
 _PIXEL = stream.model.Categorical(perfect=False)
-_DISCRETE = [name for name, likelihood in LIKELIHOODS.items() if likelihood.levels]
+_NEEDED = {
+  'task': ('vae',),
+  'model.network': ('conv_vae', 'resnet_vae'),
+  'model.conditional': (False,),
+  'vae.likelihood': [name for name, likelihood in LIKELIHOODS.items() if likelihood.levels],
+  'vae.prior': ('normal',),
+}
 _FIRST_WORDS = 1 << 16  # random ones to begin with, of 32 bits; the file has as many as the first images needed
 
 Images = UInt8[np.ndarray, 'n h w c']
@@ -44,7 +50,7 @@ class Codec:
 
   def __init__(self, config: ConfigDict, spec: Spec, state: PyTree):
     """Raises InputError where the model is another."""
-    _check(config)
+    ranges.check_trained(config, _NEEDED, 'no run that compresses: that takes one vector of latents and 256 levels')
     self.input_shape, self._latents = spec.image_shape, config.model.z_dim
     self._params = container.on_cpu(state.params)
     self._digest = container.digest(config, ('model', 'vae'), self._params)
@@ -147,20 +153,6 @@ class Codec:
       images[..., channel] = symbols.reshape(images.shape[:3])
     coder.encode_reverse(z, _GRID, *self._normals(images))
     return images
-
-
-def _check(config: ConfigDict) -> None:
-  remedies = {
-    'task': (config.task == 'vae', 'vae'),
-    'model.network': (config.model.network in ('conv_vae', 'resnet_vae'), 'conv_vae or resnet_vae'),
-    'model.conditional': (not config.model.conditional, 'False'),
-    'vae.likelihood': (config.task == 'vae' and LIKELIHOODS[config.vae.likelihood].levels, ' or '.join(_DISCRETE)),
-    'vae.prior': (config.task == 'vae' and config.vae.prior == 'normal', 'normal'),
-  }
-  for key, (fits, remedy) in remedies.items():
-    if not fits:
-      problem = 'no run that compresses: that takes one vector of latents and a likelihood of 256 levels'
-      raise InputError(key, ranges.get(config, key), problem, f'train one with {key} = {remedy}')
 
 
 def _padded(images: Images, shape: tuple[int, ...]) -> Images:

@@ -21,6 +21,12 @@ from genaug.errors import InputError
 from genaug.models import Spec
 from genaug.tasks.vae import model, posterior_of_noise
 
+_NEEDED = {
+  'task': ('vae',),
+  'model.conditional': (False,),
+  'vae.likelihood': ('gaussian',),
+  'vae.prior': ('normal',),
+}
 KINDS = ('noise', 'missing', 'blur', 'small')
 
 _BATCH = 64  # images that are restored together
@@ -64,7 +70,7 @@ class Restorer:
 
   def __init__(self, config: ConfigDict, spec: Spec, state: PyTree, damage: Damage, steps: int = 200):
     """Raises InputError where the model is another."""
-    _check(config)
+    ranges.check_trained(config, _NEEDED, 'no run that restores: that takes a Gaussian VAE that is not told classes')
     self._params, self._steps = state.params, steps
     vae = model(config, spec)
     label, noise_var = jnp.zeros(_BATCH, jnp.int32), max(damage.noise, _LEAST_NOISE) ** 2
@@ -123,19 +129,6 @@ class Restorer:
         z, opt = self._step(z, opt, self._params, *batch)
       restored.append(np.asarray(self._finish(self._params, z, *batch))[: len(observed) - first])
     return np.concatenate(restored)
-
-
-def _check(config: ConfigDict) -> None:
-  remedies = {
-    'task': (config.task == 'vae', 'vae'),
-    'model.conditional': (not config.model.conditional, False),
-    'vae.likelihood': (config.task == 'vae' and config.vae.likelihood == 'gaussian', 'gaussian'),
-    'vae.prior': (config.task == 'vae' and config.vae.prior == 'normal', 'normal'),
-  }
-  for key, (fits, remedy) in remedies.items():
-    if not fits:
-      problem = 'no run that restores: that takes a VAE of Gaussian likelihood, not told classes'
-      raise InputError(key, ranges.get(config, key), problem, f'train one with {key} = {remedy}')
 
 
 def _padded(images: np.ndarray) -> np.ndarray:
