@@ -6,12 +6,13 @@ few_images: 100, 200 and 1,000 images of Fashion-MNIST, 217 photographs (experim
 classes, and all rows of a table take about as long on two CPU cores. equal_time: MNIST-5k and Fashion-MNIST, 5 and 15
 minutes a row. stacked_mnist: how many of 1,000 modes do losses find? vaes: bounds and samples of every kind of VAE.
 augmented_density: does a VAE of few images know unseen ones better after augmentation? few_labels: what do images
-without labels add to 10 labels a class? Put a row of your own into one of the functions below.
+without labels add to 10 labels a class? translation: with pairs and without, scored by hidden pairs. Put a row of your
+own into one of the functions below.
 """
 
 from ml_collections import ConfigDict
 
-from configs import stacked_mnist
+from configs import stacked_mnist, translate_emoji64
 from configs.families import classify, fixmatch, flow, fsq, gan, vae
 
 
@@ -142,6 +143,20 @@ def _few_labels() -> dict:
   return tables
 
 
+def _translation() -> dict:
+  rows = {}
+  for method, (title, steps) in {
+    'pix2pix': ('pix2pix, of pairs', 6000),
+    'cut': ('CUT', 4000),
+    'cyclegan': ('CycleGAN, with identity loss', 2000),
+  }.items():
+    c = translate_emoji64.get_config(method)
+    c.train.update({'batch_size': 4, 'steps': steps, 'snapshot_every': 1000, 'checkpoint_every': 500})
+    c.eval.every = steps
+    rows[method] = (title, c)
+  return {'translation_emoji64': ("Google's emoji to Twitter's, 371 held-out pairs, 64 px", 1, rows)}
+
+
 def _evaluated(c: ConfigDict, steps: int) -> ConfigDict:
   """Scored three times, never choosing a checkpoint by it."""
   c.train.steps = steps
@@ -165,4 +180,5 @@ STUDIES = {
   'vaes': _vaes,
   'augmented_density': _augmented_density,
   'few_labels': _few_labels,
+  'translation': _translation,
 }

@@ -18,13 +18,18 @@ _SCORES = {  # key: (column, digits)
   'eval/iwae_elbo_nats': ('ELBO of those', 1),
   'eval/bits_per_dim': ('bits/dim', 3),
   'eval/active_units': ('active units', 0),
+  'eval/translation_l1': ('L1', 3),
+  'eval/translation_ssim': ('SSIM', 3),
+  'eval/translation_lpips': ('LPIPS', 3),
+  'eval/translation_fd': ('FD', 1),
   'eval/accuracy': ('accuracy', 3),
   'eval/ece': ('ECE', 3),
 }
 
 
-def classifies(result: dict) -> bool:
-  return any('eval/accuracy' in row['summary'] for row in result['rows'].values())
+def compares(result: dict, score: str) -> bool:
+  """Whether any of its rows has the score; '' is of all."""
+  return not score or any(score in row['summary'] for row in result['rows'].values())
 
 
 def compared(result: dict) -> list[str]:
@@ -39,9 +44,9 @@ def compared(result: dict) -> list[str]:
     minutes = f'{statistics.fmean(seconds) / 60:.1f}' if seconds else ''
     scores = [interval(row, key, _SCORES[key][1]) for key in shown]
     body.append([row['title'], str(len(row['runs'])), f'{row["config"]["train"]["steps"]:,}', minutes, *scores])
-  real = [interval(row, f'{key}_baseline', _SCORES[key][1]) for key in shown]
-  if any(real):
-    body.append(['real images', '', '', '', *real])
+  for name, title in (('baseline', 'real images'), ('identity', 'images as they are')):
+    scores = [interval(row, f'{key}_{name}', _SCORES[key][1]) for key in shown]
+    body += [[title, '', '', '', *scores]] if any(scores) else []
   if any(curves):
     header.append(f'{_SCORES[shown[0]][0]} on the way')
     digits = _SCORES[shown[0]][1]
@@ -74,6 +79,11 @@ def _of_images(rows: dict) -> str:
     parts.append(
       f'{scores["eval/samples"]:,} samples v {scores["eval/reference_samples"]:,} of {scores["eval/reference_split"]},'
       f' {scores["eval/network"]}; baseline of {scores["eval/baseline_samples"]:,} training images'
+    )
+  if 'eval/translations' in scores:
+    network = scores['eval/translation_network']
+    parts.append(
+      f'{scores["eval/translations"]:,} images of {scores["eval/translation_split"]}, FD {network}, LPIPS alexnet'
     )
   if 'eval/accuracy_images' in scores:
     parts.append(f'accuracy on {scores["eval/accuracy_images"]:,} images of {scores["eval/accuracy_split"]}')

@@ -67,10 +67,9 @@ def results(directory: pathlib.Path) -> str:
   parts += ['## Generative models', _TRAINED, _quality(trained)]
   parts += [portable(result['command']) for result in trained.values()]
   compared = [result for result in loaded.values() if {'order', 'rows'} <= result.keys()]
-  for title, about, some in (
-    ('Few labels, many images', _LABELS, [result for result in compared if models.classifies(result)]),
-    ('Which generative model, of how many images', _COMPARED, [r for r in compared if not models.classifies(r)]),
-  ):
+  for score, (title, about) in _SECTIONS.items():
+    some = [result for result in compared if models.compares(result, score)]
+    compared = [result for result in compared if result not in some]
     parts += [f'## {title}', about] if some else []
     parts += [part for result in some for part in (f'### {result["title"]}', *models.compared(result))]
   parts += benchmarks.rendered(loaded)
@@ -87,12 +86,19 @@ baseline is the distance of as many real training images (of all, where there ar
 t-interval over seeds."""
 
 
-_LABELS = """Every seed draws other labelled images. No row sees a test image; FixMatch sees the other training images,
-and never their labels. ± is the half width of a 95 % t-interval over seeds."""
 _COMPARED = """Scores as above; coverage and AuthPct: arXiv:2002.09797 with k = 5, arXiv:2102.08921. An AuthPct far
 below that of real images means copies, which FD rewards. The last row has the figures of real images: training images
 v test images, of AuthPct test images v training images; where there are few training images their FD is high as it
 is. Minutes are of whole runs with their evaluations, on one or two cores beside other work: steps say more of cost."""
+_LABELS = """Every seed draws other labelled images. No row sees a test image; FixMatch sees the other training images,
+and never their labels. ± is the half width of a 95 % t-interval over seeds."""
+_TRANSLATED = """CUT and CycleGAN never see a pair: targets of training images are shuffled, and the pairs of test
+images score all rows. An image as it is, not translated, is the baseline."""
+_SECTIONS = {  # a score: (title, introduction) of tables whose rows have it; others come under the last one
+  'eval/accuracy': ('Few labels, many images', _LABELS),
+  'eval/translation_l1': ('Translation with pairs and without', _TRANSLATED),
+  '': ('Which generative model, of how many images', _COMPARED),
+}
 
 
 def _headline(result: dict) -> str:
