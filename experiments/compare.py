@@ -2,12 +2,14 @@
 
 python -m experiments.compare --config configs/comparisons.py:few_images [--tables raccoons] [--rows dcgan,flow]
 
-Every table is a file of OUTPUT, rewritten after each run. The same command goes on after an interruption: what the file
-holds is not trained again, and an unfinished run resumes from WORKDIR/TABLE/ROW/seed<N>.
+Every table is a file of OUTPUT, rewritten after each run, with a picture of each row's first seed beside it. The same
+command goes on after an interruption: what the file holds is not trained again, and an unfinished run resumes from
+WORKDIR/TABLE/ROW/seed<N>.
 """
 
 import json
 import pathlib
+import shutil
 import sys
 
 from absl import flags
@@ -67,7 +69,8 @@ def main() -> int:
         run = seeds.train(config, seed, directory, pathlib.Path(_DATA_DIR.value), say)
         if run is None:
           return 0
-        say(f'  {run.pop("picture")}')
+        picture = run.pop('picture')
+        say(f'  {picture}')
         runs = [*runs, run]
         rows[row] = plain['rows'][row] | {'runs': runs, 'summary': seeds.summarise(runs)}
         content = {
@@ -78,6 +81,8 @@ def main() -> int:
           'rows': rows,
         }
         workdir.write_json(path, content)
+        if seed == 0:
+          shutil.copy(picture, path.with_name(f'{path.stem}_{row}.png'))
   return 0
 
 

@@ -202,6 +202,7 @@ def test_a_table_is_trained_row_by_row_and_never_twice(data_dir, tmp_path, forke
     (run,) = row['runs']
     assert (run['seed'], [line['step'] for line in run['curve']]) == (0, [1])
     assert row['summary']['eval/elbo_nats']['mean'] == run['eval/elbo_nats']
+    assert (tmp_path / 'runs' / f'generators_table_{name}.png').exists()
   said = [line for line in whole.stdout.splitlines() if line.startswith('table, ')]
   assert said == ['table, b, seed 0']
 

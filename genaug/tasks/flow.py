@@ -159,12 +159,13 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
   def of_ema(state):
     return state.ema
 
-  of_noise = {'samples': of_ema, 'samples_raw': lambda state: state.params}
-  samplers = {name: from_noise(noise_of, generator(params, told=False)) for name, params in of_noise.items()}
+  samplers = {}
   if spec.vocabulary or of_images:
     generate = generator(of_ema, told=True)
     name = 'variations' if of_images else 'from_text'
     samplers[name] = Sampler(lambda state, batch, keys: generate(state, batch, noise_of(keys)), source='image')
+  for name, params in {'samples': of_ema, 'samples_raw': lambda state: state.params}.items():
+    samplers[name] = from_noise(noise_of, generator(params, told=False))
   return Task(init, train_step, eval_step, samplers)
 
 
