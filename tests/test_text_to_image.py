@@ -29,6 +29,8 @@ def test_frequent_words_have_a_number_and_rare_ones_those_of_their_parts():
   assert found == [['red', 'disc'], ['<ze', 'zeb', 'ebr', 'bra'], [], []]
   assert captions.unseen('a red zebra', vocabulary) == ['a', 'zebra']
   assert captions.encode([' '.join(['red'] * 100)], vocabulary).all()
+  assert captions.unseen('a bra', vocabulary) == ['a', 'bra']  # a part of a word is no word
+  assert captions.unseen('red', captions.vocabulary(['red', 'red'])) == []
 
 
 def test_captions_of_emoji_name_parts_and_hold_out_compositions(tmp_path):

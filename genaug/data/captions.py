@@ -1,8 +1,9 @@
 """Captions as rows of numbers: of their words and, for rare words, of parts of them."""
 
+import itertools
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from jaxtyping import Int
@@ -26,23 +27,27 @@ def vocabulary(captions: Sequence[str]) -> tuple[str, ...]:
 
 def encode(captions: Sequence[str], vocabulary: Sequence[str]) -> Int[np.ndarray, 'n 48']:
   """Numbers from 1 of the tokens that the vocabulary has, filled up with 0."""
-  number = {token: i + 1 for i, token in enumerate(vocabulary)}
+  number, known = {token: i + 1 for i, token in enumerate(vocabulary)}, _words_of(vocabulary)
   rows = np.zeros((len(captions), MOST), np.int32)
   for row, caption in zip(rows, captions):
-    found = [number[token] for token in _tokens(caption, number)][:MOST]
+    found = [number[token] for token in _tokens(caption, known) if token in number][:MOST]
     row[: len(found)] = found
   return rows
 
 
 def unseen(caption: str, vocabulary: Sequence[str]) -> list[str]:
   """Words that were in no training caption as they are; what is known of their parts is still used."""
-  known = set(vocabulary)
+  known = _words_of(vocabulary)
   return [word for word in words(caption) if word not in known]
 
 
-def _tokens(caption: str, known) -> list[str]:
-  of_word = lambda word: [word] if word in known else [part for part in _parts(word) if part in known]
-  return [token for word in words(caption) for token in of_word(word)]
+def _words_of(vocabulary: Sequence[str]) -> set[str]:
+  """Those before the first part, which begins with a mark: three letters may be a word or a part of one."""
+  return set(itertools.takewhile(lambda token: not token.startswith('<'), vocabulary))
+
+
+def _tokens(caption: str, known: Collection[str]) -> list[str]:
+  return [token for word in words(caption) for token in ([word] if word in known else _parts(word))]
 
 
 def _parts(word: str) -> list[str]:
