@@ -12,7 +12,8 @@ from configs.families import text_to_image
 def get_config():
   c = text_to_image.get_config()
   c.model.dropout = 0.1
-  c.train.steps = 3000
+  c.train.steps = 6000
   c.train.batch_size = 32
   c.eval.samples = 500
+  c.eval.every = 3000
   return c

@@ -88,13 +88,15 @@ def table(
   return {
     'what': f'{len(images):,} images of {folder.name}, x{scale}; {scale} pixels of each border left out',
     'configs': {name: config.to_dict() for name, config in configs.items()},
-    'trained': {
-      name: f'{int(state.step):,} steps, {len(experiment.dataset.train.arrays["image"]):,} images'
-      for name, (experiment, state) in found.items()
-    },
+    'trained': {name: _trained(experiment.config, state) for name, (experiment, state) in found.items()},
     'environment': workdir.environment(),
     'inputs': inputs,
   }
+
+
+def _trained(config, state) -> str:
+  images = pathlib.PurePath(config.data.folder).name or config.data.name
+  return f'{int(state.step):,} steps of {config.train.batch_size} patches of {images}'
 
 
 def _way(config) -> str:
