@@ -93,7 +93,7 @@ is. Minutes are of whole runs with their evaluations, on one or two cores beside
 _LABELS = """Every seed draws other labelled images. No row sees a test image; FixMatch sees the other training images,
 and never their labels. ± is the half width of a 95 % t-interval over seeds."""
 _TRANSLATED = """CUT and CycleGAN never see a pair: targets of training images are shuffled, and the pairs of test
-images score all rows. An image as it is, not translated, is the baseline."""
+images score all rows. An image as it is, not translated, is the baseline. Minutes are of runs beside other work."""
 _SECTIONS = {  # a score: (title, introduction) of tables whose rows have it; others come under the last one
   'eval/accuracy': ('Few labels, many images', _LABELS),
   'eval/translation_l1': ('Translation with pairs and without', _TRANSLATED),
