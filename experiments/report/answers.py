@@ -1,10 +1,13 @@
-"""What a headline table says, in words; only a difference whose interval excludes 0 is called a gain or a loss."""
+"""What a headline table says, in words; only a difference that is significant is called a gain or a loss."""
+
+from genaug.study.intervals import holm, paired_p
 
 CAVEAT = (
-  'Brackets: BCa bootstrap 95 % intervals over seeds; of few seeds they are too narrow (of 5, about 84 % cover the '
-  'truth), and nothing corrects them for the number of rows. Differences (Δ) are taken seed by seed, in points, and '
-  'may be clear where accuracies overlap. ECE: expected calibration error, %.'
+  'Gains and losses: p < 0.05 in a paired t-test over seeds, corrected for the number of rows (Holm 1979). Brackets: '
+  'BCa bootstrap 95 % intervals over seeds, not corrected; of few seeds they are too narrow (of 5, about 84 % cover '
+  'the truth). Differences (Δ) are taken seed by seed, in points. ECE: expected calibration error, %.'
 )
+_LEVEL = 0.05
 
 
 def about_test(result: dict) -> str:
@@ -20,14 +23,19 @@ def answers(result: dict) -> list[list[str]]:
 
 
 def _answer(result: dict, k: str) -> list[str]:
-  everything = result['per_class'][k]['rows']
+  everything = judged(result['per_class'][k]['rows'])
   rows = {name: row for name, row in everything.items() if 'accuracy' in row}
   of = '' if len(everything) == len(result['config']['order']) else f' ({len(everything)} rows so far)'
   if not rows:
     return [f'k = {k}{of}: every run failed.']
   best = _best(rows)
   sentences = [f'k = {k}{of}: the highest mean accuracy, {_accuracy(rows[best])}, is of {_quoted(rows[best])}']
-  sentences[0] += f': {_difference(rows[best], "none")}.' if best != 'none' and 'to_none' in rows[best] else '.'
+  if best == 'none' or 'to_none' not in rows[best]:
+    sentences[0] += '.'
+  else:
+    sentences[0] += f': {_difference(rows[best], "none")}.'
+    if not clear(rows[best]['to_none']):
+      sentences.append('More seeds may tell.')
   generated = {name: row for name, row in rows.items() if result['config']['rows'][name]['generator']}
   if generated and best not in generated:
     name = _best(generated)
@@ -42,7 +50,7 @@ def _answer(result: dict, k: str) -> list[str]:
 def verdicts(rows: dict[str, dict]) -> dict[str, list[str]]:
   """Titles and points by what their difference to row `none` is."""
   found: dict[str, list[str]] = {name: [] for name in ('Gains', 'Losses', 'No clear difference', 'One seed')}
-  compared = [row for name, row in rows.items() if 'to_none' in row and name != 'none']
+  compared = [row for name, row in judged(rows).items() if 'to_none' in row and name != 'none']
   for row in sorted(compared, key=lambda row: -row['to_none']['mean']):
     difference = row['to_none']
     unclear = 'One seed' if difference['seeds'] < 2 else 'No clear difference'
@@ -51,10 +59,24 @@ def verdicts(rows: dict[str, dict]) -> dict[str, list[str]]:
   return found
 
 
+def judged(rows: dict[str, dict]) -> dict[str, dict]:
+  """Rows whose differences to `none` and `classic` have a p-value, `p`, corrected for the number of other rows."""
+  accuracy = {
+    name: {run['seed']: run['accuracy'] for run in row['runs'] if 'accuracy' in run} for name, row in rows.items()
+  }
+  found = {name: dict(row) for name, row in rows.items()}
+  for other in ('none', 'classic'):
+    key, reference = f'to_{other}', accuracy.get(other, {})
+    names = [name for name, row in rows.items() if key in row and name != other]
+    p = [paired_p([accuracy[n][seed] - reference[seed] for seed in accuracy[n] if seed in reference]) for n in names]
+    for name, corrected in zip(names, holm(p), strict=True):
+      found[name][key] = rows[name][key] | {'p': corrected}
+  return found
+
+
 def clear(difference: dict) -> bool:
-  """Whether the interval excludes 0; of one seed there is none."""
-  low, high = difference['interval_95']
-  return difference['seeds'] > 1 and (low > 0 or high < 0)
+  """Whether a difference of `judged` rows is significant; of one seed none is."""
+  return difference.get('p', 1) < _LEVEL
 
 
 def _best(rows: dict[str, dict]) -> str:
@@ -75,10 +97,15 @@ def _difference(row: dict, other: str) -> str:
   points = 100 * difference['mean']
   if difference['seeds'] < 2:
     return f'{points:+.1f} points to {name} with one seed, so no interval'
-  if not clear(difference):
-    return f'no clear difference to {name}: {percent(difference, sign="+")}'
   low, high = (100 * bound for bound in difference['interval_95'])
-  return f'a {"gain" if points > 0 else "loss"} of {abs(points):.1f} points against {name} [{low:+.1f}, {high:+.1f}]'
+  sure = f'[{low:+.1f}, {high:+.1f}], {_p(difference)}'
+  if not clear(difference):
+    return f'no clear difference to {name}: {points:+.1f} points {sure}'
+  return f'a {"gain" if points > 0 else "loss"} of {abs(points):.1f} points against {name} {sure}'
+
+
+def _p(difference: dict) -> str:
+  return 'p < 0.001' if difference['p'] < 0.001 else f'p = {difference["p"]:.3f}'
 
 
 def percent(summary: dict, sign: str = '') -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from flax.traverse_util import flatten_dict
 
 from experiments.report import charts, runs
-from experiments.report.answers import CAVEAT, about_test, answers, clear, figures, percent, verdicts
+from experiments.report.answers import CAVEAT, about_test, answers, clear, figures, judged, percent, verdicts
 from experiments.report.jinja import ENVIRONMENT, number
 from experiments.report.runs import Found, Group, Result
 from genaug.errors import InputError
@@ -83,7 +83,7 @@ def _headline(result: dict) -> dict:
 
 
 def _rows(result: dict, k: str) -> list[tuple[str, dict]]:
-  rows = result['per_class'][k]['rows']
+  rows = judged(result['per_class'][k]['rows'])
   return [(name, rows[name]) for name in result['config']['order'] if name in rows]
 
 
@@ -103,7 +103,7 @@ def _forest(result: dict, k: str) -> str:
     mean, (low, high) = row['accuracy']['mean'], row['accuracy']['interval_95']
     points = [100 * run['accuracy'] for run in row['runs'] if 'accuracy' in run]
     kind = 'generated' if result['config']['rows'][name]['generator'] else 'real'
-    filled = name == 'none' or clear(row.get('to_none', {'interval_95': (0, 0), 'seeds': 0}))
+    filled = name == 'none' or clear(row.get('to_none', {}))
     text = percent(row['accuracy']) + f', {note}' * bool(missing)
     shown.append(charts.Interval(row['title'], text, 100 * mean, 100 * low, 100 * high, points, kind, filled))
     reference = 100 * mean if name == 'none' else reference

@@ -15,6 +15,25 @@ def mean_interval(values: Sequence[float]) -> dict[str, float]:
   return summary
 
 
+def paired_p(differences: Sequence[float]) -> float:
+  """Two-sided p-value of Student's t-test that the mean of paired differences is 0; 1 for fewer than two of them."""
+  if len(differences) < 2 or max(differences) == min(differences):
+    return float(len(differences) < 2 or not differences[0])
+  return float(scipy.stats.ttest_1samp(differences, 0).pvalue)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+  """p-values corrected for their number: any below 0.05 is a false one with a probability of 0.05 at most.
+
+  Holm 1979, "A simple sequentially rejective multiple test procedure".
+  """
+  order = np.argsort(p, kind='stable')
+  factors = np.arange(len(p), 0, -1)
+  adjusted = np.empty(len(p))
+  adjusted[order] = np.maximum.accumulate(np.minimum(factors * np.asarray(p)[order], 1))
+  return adjusted.tolist()
+
+
 def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
   """BCa bootstrap 95 % interval of the mean (Efron 1987), of 9,999 resamples; no width where all values are equal.
 
