@@ -91,7 +91,7 @@ class Stylizer(nn.Module):
     for block in self.blocks:
       x = x + block(x)
     x = self.pixels(F.relu(self.norm3(self.grow(x))))
-    return F.pixel_shuffle(x.sigmoid(), 2)[..., 8:-8, 8:-8]
+    return (images.logit(0.02) + F.pixel_shuffle(x, 2)[..., 8:-8, 8:-8]).sigmoid()
 
 
 class VGG16(nn.Module):

@@ -1,7 +1,9 @@
 """Image transformation network of style transfer (Johnson et al. 2016, arXiv:1603.08155), one for several styles.
 
 The authors' supplement has a 9x9 convolution, two that halve, five residual blocks and the same upwards. Here pixels
-become channels instead of the first halving (space to depth), so that no layer works at full resolution.
+become channels instead of the first halving (space to depth), so that no layer works at full resolution. What the last
+one predicts is added to the image's logits and is small at first: the network starts near the image itself, as Gatys'
+optimisation does, and need not learn to draw its content first.
 """
 
 import flax.linen as nn
@@ -18,6 +20,7 @@ MULTIPLE = 4
 
 _PATCH = 2
 _BORDER = 8  # pixels of reflection, cropped in the end: zeros, which convolutions see beyond the frame, would show
+_LEAST = 0.02  # and, less than 1, the most of images: the logits of black and white are infinite
 _SMALLEST = 8  # pixels: the losses' last layer has an eighth of them
 
 
@@ -68,9 +71,10 @@ class Stylizer(nn.Module):
       h = nn.relu(norm(Conv3x3(2 * self.width, **options)(x)))
       x = x + norm(Conv3x3(2 * self.width, **options)(h))
     x = nn.relu(norm(ConvUp(self.width, **options)(x)))
-    x = Conv3x3(self.spec.image_shape[-1] * _PATCH**2, dtype=self.dtype)(x)
-    x = depth_to_space(nn.sigmoid(x.astype(jnp.float32)), _PATCH)
-    return x[:, _BORDER:-_BORDER, _BORDER:-_BORDER]
+    x = Conv3x3(self.spec.image_shape[-1] * _PATCH**2, kernel_init=nn.initializers.normal(0.02), dtype=self.dtype)(x)
+    x = depth_to_space(x.astype(jnp.float32), _PATCH)[:, _BORDER:-_BORDER, _BORDER:-_BORDER]
+    images = jnp.clip(images, _LEAST, 1 - _LEAST)
+    return nn.sigmoid(jnp.log(images / (1 - images)) + x)
 
 
 def _build(config, spec: Spec, axis_name: str | None):
