@@ -148,7 +148,7 @@ def _translation() -> dict:
   for method, (title, steps) in {
     'pix2pix': ('pix2pix, of pairs', 6000),
     'cut': ('CUT', 4000),
-    'cyclegan': ('CycleGAN, with identity loss', 1000),
+    'cyclegan': ('CycleGAN, with identity loss', 800),
   }.items():
     c = translate_emoji64.get_config(method)
     c.train.update({'batch_size': 4, 'steps': steps, 'snapshot_every': 1000, 'checkpoint_every': 500})

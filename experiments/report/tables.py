@@ -49,6 +49,9 @@ def _time(result: dict) -> str:
 
 
 def _score(result: dict) -> str:
+  if 'eval/retrieval_5' in result['summary']:  # its FD has other features than those of the others
+    found, chance = (result['summary'][f'eval/{name}']['mean'] for name in ('retrieval_5', 'retrieval_chance_5'))
+    return f'found among 5: {found:.1%}, by chance {chance:.1%}'
   named = (('eval/fd', 'FD', 2), ('eval/elbo_nats', 'ELBO, nats', 1))
   return ', '.join(f'{name} {interval(result, key, digits)}' for key, name, digits in named if key in result['summary'])
 
@@ -64,8 +67,13 @@ def results(directory: pathlib.Path) -> str:
   parts += ['## Augmentation found by a sweep']
   parts += [_found(r['search']) + '\n\n' + _headline(r) for name, r in loaded.items() if name.startswith('sweep_')]
   trained = {name: result for name, result in loaded.items() if {'runs', 'summary'} <= result.keys()}
-  parts += ['## Generative models', _TRAINED, _quality(trained)]
-  parts += [portable(result['command']) for result in trained.values()]
+  words = {name: result for name, result in trained.items() if 'eval/retrieval' in result['summary']}
+  others = {name: result for name, result in trained.items() if name not in words}
+  parts += ['## Generative models', _TRAINED, _quality(others)]
+  parts += [portable(result['command']) for result in others.values()]
+  if words:
+    parts += ['## Images from words', _WORDS, _retrieved(words)]
+    parts += [portable(result['command']) for result in words.values()]
   compared = [result for result in loaded.values() if {'order', 'rows'} <= result.keys()]
   for score, (title, about) in _SECTIONS.items():
     some = [result for result in compared if models.compares(result, score)]
@@ -86,6 +94,8 @@ baseline is the distance of as many real training images (of all, where there ar
 t-interval over seeds."""
 
 
+_WORDS = """Every caption of the test split, none of which is trained on, is drawn, and the drawing sought among all test
+images. FD is of images made without words."""
 _COMPARED = """Scores as above; coverage and AuthPct: arXiv:2002.09797 with k = 5, arXiv:2102.08921. An AuthPct far
 below that of real images means copies, which FD rewards. The last row has the figures of real images: training images
 v test images, of AuthPct test images v training images; where there are few training images their FD is high as it
@@ -143,6 +153,38 @@ def _quality(trained: dict[str, dict]) -> str:
     start = [f'[`{name}`](../../configs/{name}.py)', f'{config["train"]["steps"]:,}', f'{len(result["runs"])}']
     rows.append([*start, *(interval(result, f'eval/{key}', n) for key, n in scores), images, _time(result)])
   return markdown([*header, 'images', 'time a run'], rows)
+
+
+def _retrieved(trained: dict[str, dict]) -> str:
+  """How many captions are found by their images, beside chance and real images."""
+  header = [
+    'config',
+    'steps',
+    'seeds',
+    'found as the nearest',
+    'among the nearest 5',
+    'FD',
+    'real-vs-real baseline',
+    'images',
+  ]
+  rows = []
+  for name, result in trained.items():
+    run, share = result['runs'][0], lambda key: f'{result["summary"][f"eval/{key}"]["mean"]:.1%}'  # noqa: B023
+    found = [
+      f'{share(f"retrieval{k}")} (chance {share(f"retrieval_chance{k}")}, mirrored test images {share(f"retrieval_ceiling{k}")})'
+      for k in ('', '_5')
+    ]
+    start = [
+      f'[`{name}`](../../configs/{name}.py)',
+      f'{result["config"]["train"]["steps"]:,}',
+      f'{len(result["runs"])}',
+    ]
+    distances = [interval(result, f'eval/{key}', 1) for key in ('fd', 'fd_baseline')]
+    about = (
+      f'{run["eval/retrieval_captions"]:,} captions of {run["eval/retrieval_split"]}; {run["eval/retrieval_network"]}'
+    )
+    rows.append([*start, *found, *distances, about])
+  return markdown(header, rows)
 
 
 def _features() -> str:
