@@ -3,8 +3,8 @@
 make data DATASET=emoji_captions/google && make train CONFIG=configs/text_to_image_emoji64.py
 python -m experiments.sample --workdir runs/text_to_image_emoji64 --text "waving hand, dark skin" --output out
 
-Test images are compositions of words that are not trained on. 50 minutes of a CPU core: skin tones and figures show, but
-few are the right ones (experiments/results).
+Test images are compositions of words that are not trained on. 50 minutes of a CPU core: skin tones and figures
+show, but few are the right ones (experiments/results).
 """
 
 from configs.families import text_to_image

@@ -94,8 +94,8 @@ baseline is the distance of as many real training images (of all, where there ar
 t-interval over seeds."""
 
 
-_WORDS = """Every caption of the test split, none of which is trained on, is drawn, and the drawing sought among all test
-images. FD is of images made without words."""
+_WORDS = """Every caption of the test split, none of which is trained on, is drawn, and the drawing sought among all
+test images. FD is of images made without words."""
 _COMPARED = """Scores as above; coverage and AuthPct: arXiv:2002.09797 with k = 5, arXiv:2102.08921. An AuthPct far
 below that of real images means copies, which FD rewards. The last row has the figures of real images: training images
 v test images, of AuthPct test images v training images; where there are few training images their FD is high as it
@@ -165,25 +165,20 @@ def _retrieved(trained: dict[str, dict]) -> str:
     'among the nearest 5',
     'FD',
     'real-vs-real baseline',
-    'images',
+    'of',
   ]
   rows = []
   for name, result in trained.items():
-    run, share = result['runs'][0], lambda key: f'{result["summary"][f"eval/{key}"]["mean"]:.1%}'  # noqa: B023
-    found = [
-      f'{share(f"retrieval{k}")} (chance {share(f"retrieval_chance{k}")}, mirrored test images {share(f"retrieval_ceiling{k}")})'
-      for k in ('', '_5')
-    ]
-    start = [
-      f'[`{name}`](../../configs/{name}.py)',
-      f'{result["config"]["train"]["steps"]:,}',
-      f'{len(result["runs"])}',
-    ]
+    run, summary, found = result['runs'][0], result['summary'], []
+    for few in ('', '_5'):
+      own, chance, real = (summary[f'eval/retrieval{of}{few}']['mean'] for of in ('', '_chance', '_ceiling'))
+      found.append(f'{own:.1%} (chance {chance:.1%}, mirrored test images {real:.1%})')
+    steps, seeds = f'{result["config"]["train"]["steps"]:,}', f'{len(result["runs"])}'
     distances = [interval(result, f'eval/{key}', 1) for key in ('fd', 'fd_baseline')]
-    about = (
+    of = (
       f'{run["eval/retrieval_captions"]:,} captions of {run["eval/retrieval_split"]}; {run["eval/retrieval_network"]}'
     )
-    rows.append([*start, *found, *distances, about])
+    rows.append([f'[`{name}`](../../configs/{name}.py)', steps, seeds, *found, *distances, of])
   return markdown(header, rows)
 
 
