@@ -142,7 +142,7 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
       none, nothing = unaugmented(len(noise)), jnp.zeros((len(noise), 1), jnp.int32)
       caption = caption_of(batch) if told else nothing
       blank = jnp.zeros((len(noise), _LOOK)) if of_images else None
-      like = seen(batch['image'].astype(jnp.float32) / 255) if told else blank
+      like = look(batch['image'].astype(jnp.float32) / 255) if told and of_images else blank
 
       def towards(x, t):
         conditional = network.apply(variables, x, t, batch['label'], none, None, caption, like)
