@@ -120,7 +120,7 @@ def main() -> None:
   if name not in samplers:
     problem = f'task {experiment.config.task!r} has no such sampler'
     raise InputError('sampler', name, problem, f'one of {", ".join(samplers)}')
-  if bool(samplers[name].source) != from_others and from_others:
+  if from_others and not samplers[name].source:
     raise InputError('sampler', name, 'makes images from noise', 'leave --input and --text out')
   if samplers[name].source and (_INTERPOLATE.value or _TRAVERSE.value or _TRUNCATION.value != 1):
     problem = 'makes images from others, not from noise'

@@ -30,7 +30,7 @@ def main() -> int:
   from genaug.training.experiment import trained
 
   output, root = cli.new_directory(_OUTPUT.value), pathlib.Path(_INPUT.value)
-  found = stylization.items(root)
+  found = reading.items_of(root)
   workdir, data_dir = pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value)
   experiment, state = trained(workdir, data_dir, _CHECKPOINT.value, images=False)
   stylist = stylization.Stylist(experiment.config, experiment.spec, state)

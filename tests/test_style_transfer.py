@@ -16,7 +16,7 @@ from genaug.losses import perceptual
 from genaug.metrics.registry import describe
 from genaug.models import Spec
 from genaug.models.stylizer import STYLIZER, Stylizer
-from genaug.offline import stylization
+from genaug.offline import reading, stylization
 from genaug.tasks import style
 from genaug.tasks.registry import TASKS
 from genaug.training import checks, loop, workdir
@@ -279,14 +279,14 @@ def test_one_style_of_one_file_and_what_is_refused(run, data_dir, tmp_path, fork
   assert done.returncode == 2
   assert 'any of stripes (0), dots (1)' in done.stderr
   assert not (tmp_path / 'out').exists()
-  found = stylization.items(tmp_path / 'a.png')
+  found = reading.items_of(tmp_path / 'a.png')
   assert list(stylization.write(stylist, found, [1], tmp_path / 'out')) == found.items
   with Image.open(tmp_path / 'out' / 'a.png') as image:
     np.testing.assert_array_equal(np.asarray(image), stylist(pixels, 1)[..., 0])
   assert 'output = ' in forked('experiments.stylize', *flags).stderr
   Image.fromarray(pixels[..., 0]).save(tmp_path / 'a.jpg')
   with pytest.raises(InputError, match='would get one name'):
-    stylization.items(tmp_path)
+    reading.items_of(tmp_path)
   with pytest.raises(InputError, match='has no styles'):
     stylization.Stylist(tiny_config('vae'), SPEC, state)
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -162,14 +162,21 @@ def _png_names(root: folder.Path, paths: list[folder.Path], wrong: folder.Skippe
   return names
 
 
-def output_names(items: Sequence[folder.Item], root: folder.Path) -> list[str]:
-  """Of images as PNG files. Raises InputError where two would get one name."""
-  names = [str(PurePosixPath(item.name).with_suffix('.png')) for item in items]
-  counts = Counter(names)
-  if same := [item.name for item, name in zip(items, names, strict=True) if counts[name] > 1]:
+def items_of(root: folder.Path) -> folder.Contents:
+  """An image file, or all those of a folder. Raises InputError where two would get one name as PNG files."""
+  if root.is_file():
+    return folder.Contents([folder.Item(root.name, root, None)], {})
+  found = folder.contents(root)
+  counts = Counter(map(output_name, found.items))
+  if same := [item.name for item in found.items if counts[output_name(item)] > 1]:
     problem = f'{folder.printable(same[0])} and {folder.printable(same[1])} would get one name'
     raise InputError('input', str(root), problem, 'rename one of them')
-  return names
+  return found
+
+
+def output_name(item: folder.Item) -> str:
+  """Of an image as a PNG file."""
+  return str(PurePosixPath(item.name).with_suffix('.png'))
 
 
 def squares(
@@ -180,15 +187,15 @@ def squares(
   Also their names as PNG files, and the files that are left out. Raises InputError where none can be read, and where
   two would become one file.
   """
-  items, skipped = ([folder.Item(root.name, root, None)], {}) if root.is_file() else folder.contents(root)
+  items, skipped = items_of(root)
   images, names = [], []
-  for item, name in zip(builders.progress(items, desc='reading'), output_names(items, root), strict=True):
+  for item in builders.progress(items, desc='reading'):
     try:
       images.append(image_file.read_square(item.image, shape[0], shape[2]))
     except image_file.UnreadableError as error:
       skipped[item.image] = str(error)
       continue
-    names.append(name)
+    names.append(output_name(item))
   if not images:
     problem = f'none of its images can be read{folder.summary(skipped, root)}'
     raise InputError('input', str(root), problem, 'a folder of images')

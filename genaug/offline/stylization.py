@@ -59,15 +59,6 @@ def _of_channels(image: UInt8[np.ndarray, 'h w c'], channels: int) -> UInt8[np.n
   return image.repeat(3, axis=-1) if channels == 3 else np.asarray(Image.fromarray(image).convert('L'))[..., None]
 
 
-def items(path: pathlib.Path) -> folder.Contents:
-  """An image file, or all those of a folder. Raises InputError, also where two would get the same name as PNG."""
-  if path.is_file():
-    return folder.Contents([folder.Item(path.name, path, None)], {})
-  found = folder.contents(path)
-  reading.output_names(found.items, path)
-  return found
-
-
 def write(
   stylist: Stylist, found: folder.Contents, numbers: Sequence[int], output: pathlib.Path
 ) -> Iterator[folder.Item]:
@@ -75,8 +66,7 @@ def write(
 
   OUTPUT/NAME.png or, of several styles, OUTPUT/STYLE/NAME.png.
   """
-  names = reading.output_names(found.items, output)
-  for item, name in zip(found.items, names, strict=True):
+  for item in found.items:
     try:
       picture = image_file.read_image(item.image)
     except image_file.UnreadableError as error:
@@ -86,7 +76,7 @@ def write(
       pixels = stylist(picture.pixels, number)
       mode = next(mode for mode, channels in image_file.MODES.items() if channels == pixels.shape[-1])
       place = output / stylist.names[number] if len(numbers) > 1 else output
-      image_file.write(place / name, image_file.Picture(pixels, mode))
+      image_file.write(place / reading.output_name(item), image_file.Picture(pixels, mode))
     yield item
 
 

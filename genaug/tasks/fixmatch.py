@@ -19,8 +19,6 @@ from genaug.ranges import Number
 from genaug.tasks import Definition, Keys, Sampler, Task, TrainState
 from genaug.tasks.updates import apply_gradients, gradients, moving_average, optimizers, ranges_of, split_keys
 
-Images = Float[Array, 'n h w c']
-
 
 def pseudo_labels(logits: Float[Array, 'n k'], threshold: float) -> tuple[Int[Array, ' n'], Float[Array, ' n']]:
   """(the likeliest class, 1 where its probability is at least `threshold`): eq. 4, from which no gradient comes."""
