@@ -12,6 +12,7 @@ from genaug.data.dataset import Dataset, Split
 from genaug.errors import InputError
 from genaug.metrics.retrieval import _chance, retrieved
 from genaug.models import Spec
+from genaug.models.unet import pool_tokens
 from genaug.tasks.registry import TASKS
 from genaug.training import loop
 from genaug.training.experiment import assemble, prepare
@@ -115,6 +116,16 @@ def test_what_is_drawn_is_what_the_words_say():
   assert (distance.argmin(1) == np.arange(16) % 4).mean() > 0.6  # by chance 0.25
   none = np.asarray(task.samplers['samples'].sample(state, {'label': batch['label']}, keys))
   assert none.shape == made.shape
+
+
+def test_long_captions_are_heeded_as_short_ones_are():
+  tokens = np.random.default_rng(0).standard_normal((400, 16, 64), np.float32)
+  for length in (1, 4, 16):
+    known = np.broadcast_to(np.arange(16) < length, (400, 16))
+    pooled = pool_tokens(tokens, known)
+    assert abs(pooled.std() - 1) < 0.03
+    np.testing.assert_allclose(pooled, tokens[:, :length].sum(1) / length**0.5, rtol=1e-5, atol=1e-5)
+  assert not pool_tokens(tokens, np.zeros((400, 16), bool)).any()
 
 
 def test_retrieval_counts_captions_that_are_found():

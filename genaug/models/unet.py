@@ -9,7 +9,7 @@ import math
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from genaug.models import ImageShape, Network, Spec, settings
 from genaug.models.layers import Conv3x3, ConvDown, ConvUp
@@ -50,6 +50,15 @@ def levels(shape: ImageShape) -> tuple[int, int]:
   return patch, count
 
 
+def pool_tokens(tokens: Float[Array, 'b l d'], known: Bool[Array, 'b l']) -> Float[Array, 'b d']:
+  """Sum of a caption's tokens over the root of their number: as large as one token, however long the caption is.
+
+  A mean of many would hardly be heeded beside the features of time. Of no token at all it is zero.
+  """
+  known = known[..., None]
+  return (tokens * known).sum(1) / jnp.sqrt(jnp.maximum(known.sum(1), 1))
+
+
 class UNet(nn.Module):
   """(noisy images in about [-1, 1], time in [0, 1], label, augmentation) -> what is to be predicted, of their shape.
 
@@ -83,10 +92,8 @@ class UNet(nn.Module):
       init = nn.initializers.normal(1.0)
       condition += nn.Embed(self.spec.num_classes + 1, 4 * self.width, embedding_init=init, name='label')(label)
     if self.spec.vocabulary:
-      known = (caption > 0)[..., None]
       tokens = nn.Embed(self.spec.vocabulary + 1, 4 * self.width, embedding_init=nn.initializers.normal(1.0))(caption)
-      pooled = (tokens * known).sum(1) / jnp.maximum(known.sum(1), 1)
-      condition += nn.Dense(4 * self.width, name='caption')(pooled)
+      condition += nn.Dense(4 * self.width, name='caption')(pool_tokens(tokens, caption > 0))
     if features is not None:
       condition += nn.Dense(4 * self.width, name='features')(features)
     if augment.shape[-1]:
