@@ -3,14 +3,15 @@
 python -m experiments.reproduce headline --quick    # k = 10 and 50, a small CNN: on two CPU cores 17 minutes a data set
 python -m experiments.reproduce headline --full     # k = 10, 20, 50 and 100, a wide ResNet: for a GPU
 
-Every row trains the same classifier for as many steps on the same k images a class, and is tested on real ones. Put a
+Every row trains the same classifier for as many steps on the same k images a class, and is tested on real ones. But
+rows with unlabelled=True also see all other training images without their labels, for more steps: c.unlabelled. Put a
 row of your own into `rows` and its name into `order`.
 """
 
 from ml_collections import ConfigDict
 
 from configs import base
-from configs.families import classify, gan, vae
+from configs.families import classify, fixmatch, gan, vae
 
 CLASSIC = {
   'translate': {'p': 1.0, 'fraction': 0.08},
@@ -19,9 +20,15 @@ CLASSIC = {
 }
 
 
-def row(title: str, generator: str = '', share: float = 0.5, **augment) -> ConfigDict:
-  """A row: `augment` says what is other than in c.classifier.augment, `generator` is a key of c.generators."""
-  return ConfigDict({'title': title, 'generator': generator, 'share': share if generator else 0.0, 'augment': augment})
+def row(title: str, generator: str = '', share: float = 0.5, unlabelled: bool = False, **augment) -> ConfigDict:
+  """A row: `generator` is a key of c.generators, `augment` says what is other than in `augment` of c.classifier.
+
+  Or, if `unlabelled`, of c.unlabelled.
+  """
+  share = share if generator else 0.0
+  return ConfigDict(
+    {'title': title, 'generator': generator, 'share': share, 'unlabelled': unlabelled, 'augment': augment}
+  )
 
 
 def get_config(size='quick'):
@@ -35,6 +42,9 @@ def get_config(size='quick'):
   if not quick:
     c.classifier.model.network = 'wrn16_4'
     c.classifier.train.steps = 4000
+  c.unlabelled = fixmatch.get_config()
+  c.unlabelled.model.update({name: c.classifier.model[name] for name in ('network', 'width')})
+  c.unlabelled.train.steps = 1500 if quick else 20_000
 
   # The learning rate is chosen by cross-validation within k images of a class that no row is trained on, as the best
   # mean accuracy of rows `none` and `classic`; a single one is taken as it is.
@@ -68,6 +78,7 @@ def get_config(size='quick'):
   c.rows.gan_diffaug = row('GAN + DiffAugment', 'gan_diffaug')
   c.rows.vae_classic = row('VAE, then classic', 'vae', **CLASSIC)
   c.rows.gan_classic = row('GAN, then classic', 'gan', **CLASSIC)
+  c.rows.fixmatch = row('FixMatch, all other images unlabelled', unlabelled=True)
   c.rows.synthetic_only = row('GAN + DiffAugment, no real image', 'gan_diffaug', share=1.0)
   c.order = (
     'none',
@@ -84,6 +95,7 @@ def get_config(size='quick'):
     'vae_classic',
     'gan_classic',
     'synthetic_only',
+    'fixmatch',
   )
   return c.lock()
 

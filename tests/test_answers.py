@@ -5,9 +5,9 @@ import pytest
 import scipy.stats
 
 from experiments.report import answers, models
-from genaug.study.headline import _compared
 from genaug.study.intervals import holm, paired_p
 from genaug.study.seeds import summarise
+from genaug.study.summaries import compared
 from tests.test_report import headline
 
 
@@ -53,7 +53,7 @@ def test_many_rows_need_clearer_differences():
   row = lambda values: {'title': 'x', 'runs': [{'seed': i, 'accuracy': a, 'ece': 0.1} for i, a in enumerate(values)]}
   rows = {'none': row(none), 'gan': row([a + b for a, b in zip(none, gain)])}
   more = {f'other{i}': row([a + (-1) ** j * 0.01 for j, a in enumerate(none)]) for i in range(12)}
-  alone, among = (answers.judged(_compared(found, 'accuracy'))['gan']['to_none'] for found in (rows, rows | more))
+  alone, among = (answers.judged(compared(found, 'accuracy'))['gan']['to_none'] for found in (rows, rows | more))
   assert answers.clear(alone)
   assert not answers.clear(among)
   assert among['p'] == pytest.approx(13 * alone['p'])

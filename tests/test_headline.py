@@ -157,6 +157,26 @@ def test_what_fails_twice_is_shown_and_the_rest_goes_on(finished, folder):
   assert 'failed (2 of 2 failed)' in shown.splitlines()[-1]
 
 
+def test_unlabelled_images_are_all_others_of_the_training_split(finished, folder):
+  directory, table, _ = finished
+  settings = {'order': ('none', 'fixmatch'), 'unlabelled.data.unlabelled': 2, 'unlabelled.train.steps': 2}
+  settings |= {'unlabelled.model.width': 4, 'unlabelled.train.batch_size': 4, 'unlabelled.strong.rand_augment.p': 0.0}
+  wider = _table(folder, directory, **settings)
+  cell = next(iter(wider._shots))
+  assert wider._images('none', cell).train.arrays.keys() == {'image', 'label'}
+  train = wider._images('fixmatch', cell).train.arrays
+  known = {image.tobytes() for image in wider._shots[cell].train.arrays['image']}
+  assert {image.tobytes() for image in train['image']} <= known
+  unlabelled = [image.tobytes() for image in train['unlabelled'].reshape(-1, 28, 28, 1)]
+  assert len(set(unlabelled)) == len(unlabelled) == 10  # two classes of nine images, of which four have labels
+  assert known.isdisjoint(unlabelled)
+  assert {image.tobytes() for image in table._test_images[1].arrays['image']}.isdisjoint(unlabelled)
+  runs = wider.run(save=lambda _: None)['per_class']['4']['rows']['fixmatch']['runs']
+  assert all(0 <= run['accuracy'] <= 1 for run in runs)
+  everything = _table(folder, directory, **settings, per_class=(9,))
+  assert everything._images('fixmatch', next(iter(everything._shots))) == '0 training images are left without a label'
+
+
 @pytest.mark.slow
 def test_a_row_and_a_generator_of_one_name_and_learning_rate_are_two_programs(finished, folder):
   settings = {'order': ('none', 'vae'), 'lr': (5e-4,), 'generators.vae.optim.lr': 5e-4}

@@ -12,8 +12,8 @@ from PIL import Image
 
 from experiments.report import charts, page, runs
 from genaug.errors import InputError
-from genaug.study.headline import _compared
 from genaug.study.seeds import summarise
+from genaug.study.summaries import compared
 from tests.conftest import ROOT, program
 
 HOSTILE = '<script>alert(1)</script>"\'&'
@@ -66,7 +66,7 @@ def headline(accuracies: dict[str, list[float | None]], title: str = 'GAN, "then
     'config': {'order': list(titles), 'rows': generators, 'seeds': 3},
     'environment': ENVIRONMENT,
     'images': {'classes': ['0', '1'], 'test': 1000, 'shape': [28, 28, 1]},
-    'per_class': {'10': {'lr': 0.001, 'rows': _compared(rows, 'accuracy')}},
+    'per_class': {'10': {'lr': 0.001, 'rows': compared(rows, 'accuracy')}},
   }
 
 
@@ -303,7 +303,7 @@ def test_published_intervals_are_those_of_the_raw_runs(path):
   rounded = lambda value: json.loads(json.dumps(value), parse_float=lambda text: round(float(text), 9))
   for cell in json.loads(path.read_text()).get('per_class', {}).values():
     raw = {name: {key: row[key] for key in ('title', 'runs')} for name, row in cell['rows'].items()}
-    assert rounded(_compared(raw, 'accuracy')) == rounded(cell['rows'])
+    assert rounded(compared(raw, 'accuracy')) == rounded(cell['rows'])
 
 
 FRAME = '<iframe srcdoc="{page}" style="width:{width}px; height:900px; border:0"></iframe>'

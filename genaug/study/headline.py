@@ -2,7 +2,8 @@
 
 For every k and seed, k images a class are chosen; generators are trained on them alone, sampled, and their samples
 filtered; classifiers are trained on real, augmented and generated images, for equally many steps, and tested on real
-ones. Every stage is kept in a `Store`.
+ones. Rows that are `unlabelled` see all other training images besides, without labels. Every stage is kept in a
+`Store`.
 """
 
 import json
@@ -17,10 +18,10 @@ from jaxtyping import Array, Float, Int, PyTree
 from ml_collections import ConfigDict
 
 from genaug.data import sources, subsets
-from genaug.data.dataset import Dataset, Split, copies
+from genaug.data.dataset import Dataset, Split, copies, with_unlabelled
 from genaug.errors import InputError
 from genaug.metrics.registry import METRICS
-from genaug.study.intervals import bootstrap_interval
+from genaug.study import summaries
 from genaug.study.store import Store, code_of, fingerprint
 from genaug.tasks.registry import TASKS
 from genaug.training import checks
@@ -55,8 +56,8 @@ class Table:
   """All cells of one data set.
 
   `config` is that of configs/headline.py, `data` the `data` of an experiment. Raises InputError, before anything is
-  trained, where they don't suit each other. Nothing but `_test` sees a test image, nothing at all an image of the
-  training split that is not among the k of its cell.
+  trained, where they don't suit each other. Nothing but `_test` sees a test image; nothing but rows that are
+  `unlabelled` an image of the training split that is not among the k of its cell, and these no label of it.
   """
 
   def __init__(
@@ -79,6 +80,7 @@ class Table:
     if len(self.per_class) < len(config.per_class):
       log(f'{data.name}: its smallest class has {smallest} training images, so k is {self.per_class}')
     tuning = [Cell(k, config.tuning_seed) for k in self.per_class]
+    self._pool = pool
     self._shots = {cell: _choose(pool, cell) for k in self.per_class for cell in self._cells(k)}
     self._folds = {
       cell.per_class: [_choose(pool, cell, config.folds, f) for f in range(config.folds)] for cell in tuning
@@ -87,13 +89,18 @@ class Table:
     self._fits: dict[str, Fit] = {}
     self._samplers: dict[str, Evaluator] = {}
     self._example = next(iter(self._shots.values()))
-    for one in (*map(self._classifier, config.order), *map(self._generator, config.generators)):
+    first = next(iter(self._shots))
+    trained = [(self._classifier(row), self._images(row, first)) for row in config.order]
+    trained += [(self._generator(name), self._example) for name in config.generators]
+    for one, images in trained:
       checks.check_config(one)
-      checks.check_data(one, self._example)
+      if not isinstance(images, Failure):
+        checks.check_data(one, images)
       checks.check_devices(one, jax.device_count(), steps_per_call(one))
     self._score = METRICS[config.classifier.eval.metrics[0]].key.removeprefix('eval/')
-    scored = assemble(self._classifier('none'), self._example)
-    self._code, self._evaluator = code_of(scored.config, scored.spec), Evaluator(scored)
+    scored = {one.task: assemble(one, self._example) for one in map(self._classifier, ('none', *config.order))}
+    self._codes = {task: code_of(one.config, one.spec) for task, one in scored.items()}
+    self._evaluators = {task: Evaluator(one) for task, one in scored.items()}
 
   def _of_enough(self, pool: Dataset) -> Dataset:
     """The classes that can be split into folds. Raises InputError where some can't, unless they may be left out."""
@@ -119,8 +126,9 @@ class Table:
     config = self._config
     cells, tried = len(self._shots), len(self.per_class) * len(config.lr) * config.folds * 2 * (len(config.lr) > 1)
     filters = cells
-    classifiers = (len(config.order) * cells + filters + tried) * config.classifier.train.steps
-    return classifiers + sum(TASKS[g.task].cost * g.train.steps * cells for g in config.generators.values())
+    tuned = (filters + tried) * self._classifier('none').train.steps
+    trained = [*map(self._classifier, config.order), *config.generators.values()]
+    return tuned + sum(TASKS[one.task].cost * one.train.steps * cells for one in trained)
 
   def run(self, save: Callable[[dict], None]) -> dict:
     """The result so far goes to `save` after every row; the last one is returned."""
@@ -135,9 +143,9 @@ class Table:
       for row in self._config.order:
         rows[row] = self._row(row, k, chosen, generated)
         self._log(
-          f'{self._data.name}, k = {k}, {self._config.rows[row].title}: {_summary_text(rows[row], self._score)}'
+          f'{self._data.name}, k = {k}, {self._config.rows[row].title}: {summaries.text(rows[row], self._score)}'
         )
-        result['per_class'][str(k)]['rows'] = _compared(rows, self._score)
+        result['per_class'][str(k)]['rows'] = summaries.compared(rows, self._score)
         save(result)
     return result
 
@@ -147,26 +155,32 @@ class Table:
     settings = self._config.rows[row]
     jobs: list[Job | Failure] = []
     for number, cell in enumerate(self._cells(k)):
-      shots = self._shots[cell]
-      if not settings.generator:
-        jobs.append(Job(cell.seed, shots))
-        continue
-      more = generated[settings.generator][number]
-      jobs.append(
-        more
-        if isinstance(more, Failure)
-        else Job(cell.seed, shots._replace(train=mix(shots.train, more, settings.share)))
-      )
+      more = generated[settings.generator][number] if settings.generator else None
+      images = more if isinstance(more, Failure) else self._images(row, cell, more)
+      jobs.append(images if isinstance(images, Failure) else Job(cell.seed, images))
     trained = self._train(row, self._tuned(row, chosen), jobs)
     runs = []
     for cell, one in zip(self._cells(k), trained):
-      scores = one if isinstance(one, Failure) else self._twice(row, lambda one=one: self._test(one))
+      scores = one if isinstance(one, Failure) else self._twice(row, lambda one=one: self._test(row, one))
       runs.append({'seed': cell.seed, **({'failed': scores} if isinstance(scores, Failure) else scores)})
     return {'title': settings.title, 'runs': runs}
 
+  def _images(self, row: str, cell: Cell, generated: Split | None = None) -> Dataset | Failure:
+    """What a row is trained on."""
+    shots, ratio = self._shots[cell], self._classifier(row).data.get('unlabelled', 0)
+    train = mix(shots.train, generated, self._config.rows[row].share) if generated else shots.train
+    if ratio:
+      rows, _ = subsets.choose(self._pool.train.arrays['label'], cell.per_class, cell.seed)
+      rest = np.delete(self._pool.train.arrays['image'], rows, axis=0)
+      if len(rest) < ratio:
+        return f'{len(rest)} training images are left without a label'
+      train = with_unlabelled(train, rest, ratio, cell.seed)
+    return shots._replace(train=train)
+
   def _tuned(self, row: str, chosen: dict) -> ConfigDict:
     config = self._classifier(row)
-    config.optim.lr = chosen['lr']
+    if not self._config.rows[row].unlabelled:
+      config.optim.lr = chosen['lr']
     return config
 
   def _learning_rate(self, k: int) -> dict[str, Any]:
@@ -184,7 +198,7 @@ class Table:
     return {'lr': max(scores, key=scores.get), f'{self._score}_by_lr': {f'{lr:g}': mean for lr, mean in scores.items()}}
 
   def _validated(self, trained: Trained, fold: Split) -> float:
-    return self._evaluator(self._state(trained), fold)[f'eval/{self._score}']
+    return self._evaluators[self._config.classifier.task](self._state(trained), fold)[f'eval/{self._score}']
 
   def _generated(self, name: str, k: int, filters: list[Trained | Failure]) -> list[Split | Failure]:
     """Of every cell, the generated images of top confidence to the filter, a classifier of the cell's real ones."""
@@ -262,18 +276,22 @@ class Table:
 
   def _filtered(self, sampled: tuple[str, Split], classifier: Trained) -> Split:
     from_key, candidates = sampled
-    key = self._store.key('filtered', self._code, sampled=from_key, classifier=classifier.key, kept=self._config.kept)
+    task = self._config.classifier.task
+    key = self._store.key(
+      'filtered', self._codes[task], sampled=from_key, classifier=classifier.key, kept=self._config.kept
+    )
     if key not in self._store:
       label = candidates.arrays['label']
-      probabilities = self._evaluator.outputs(self._state(classifier), candidates)['probabilities']
+      probabilities = self._evaluators[task].outputs(self._state(classifier), candidates)['probabilities']
       rows = top_confidence(probabilities[np.arange(len(label)), label], label, self._config.kept)
       self._store.write(key, {'row': rows})
     return candidates.take(self._store.read(key)['row'])
 
-  def _test(self, trained: Trained) -> dict[str, float]:
-    key = self._store.key('tested', self._code, trained=trained.key, images=self._test_images[0])
+  def _test(self, row: str, trained: Trained) -> dict[str, float]:
+    task = self._classifier(row).task
+    key = self._store.key('tested', self._codes[task], trained=trained.key, images=self._test_images[0])
     if key not in self._store:
-      self._store.write(key, self._evaluator(self._state(trained), self._test_images[1]))
+      self._store.write(key, self._evaluators[task](self._state(trained), self._test_images[1]))
     scores = {name.removeprefix('eval/'): value for name, value in self._store.read(key).items()}
     return {name: value for name, value in scores.items() if isinstance(value, float) and '/' not in name}
 
@@ -294,8 +312,9 @@ class Table:
     return {'shape': list(arrays['image'].shape[1:]), 'classes': list(self._class_names), 'test': len(arrays['label'])}
 
   def _classifier(self, row: str) -> ConfigDict:
-    config = self._config.classifier.copy_and_resolve_references()
-    config.data = self._data
+    unlabelled = self._config.rows[row].unlabelled
+    config = self._config['unlabelled' if unlabelled else 'classifier'].copy_and_resolve_references()
+    config.data.update(self._data)
     for name, settings in self._config.rows[row].augment.items():
       config.augment[name].update(settings)
     return config
@@ -304,6 +323,10 @@ class Table:
     config = self._config.generators[name].copy_and_resolve_references()
     config.data = self._data
     return config
+
+
+def _said(error: Exception) -> Failure:
+  return f'{type(error).__name__}: {" ".join(str(error).split())}'
 
 
 def _only(data: ConfigDict, split: str) -> ConfigDict:
@@ -356,41 +379,3 @@ def mix(real: Split, generated: Split, share: float) -> Split:
   copies = (max(1, round(have / want)), max(1, round(want / have)))
   parts = [real] * copies[0] + [generated] * copies[1]
   return Split({name: np.concatenate([part.arrays[name] for part in parts]) for name in ('image', 'label')})
-
-
-# ---------------------------------------------------------------- what the runs say
-
-
-def _compared(rows: dict[str, dict], score: str) -> dict[str, dict]:
-  """Rows with mean and interval of a score, and of its difference, seed by seed, to `none` and `classic`."""
-  return {name: row | _summary(row['runs'], rows, score) for name, row in rows.items()}
-
-
-def _summary(runs: list[dict], rows: dict[str, dict], score: str) -> dict[str, Any]:
-  own = _by_seed(runs, score)
-  if not own:
-    return {}
-  summary = {name: _mean(list(_by_seed(runs, name).values())) for name in (score, 'ece')}
-  for name in ('none', 'classic'):
-    other = _by_seed(rows.get(name, {'runs': []})['runs'], score)
-    if both := [own[seed] - other[seed] for seed in own.keys() & other.keys()]:
-      summary[f'to_{name}'] = _mean(both)
-  return summary
-
-
-def _by_seed(runs: list[dict], score: str) -> dict[int, float]:
-  return {run['seed']: run[score] for run in runs if score in run}
-
-
-def _mean(values: list[float]) -> dict[str, Any]:
-  return {'mean': float(np.mean(values)), 'interval_95': bootstrap_interval(values), 'seeds': len(values)}
-
-
-def _said(error: Exception) -> Failure:
-  return f'{type(error).__name__}: {" ".join(str(error).split())}'
-
-
-def _summary_text(row: dict, score: str) -> str:
-  values = list(_by_seed(row['runs'], score).values())
-  failed = len(row['runs']) - len(values)
-  return (f'{np.mean(values):.1%}' if values else '') + (f' {failed} failed' if failed else '')
