@@ -17,7 +17,7 @@ from genaug.errors import InputError
 from genaug.offline import augment_folder, reading
 from genaug.study.headline import Table
 from genaug.study.store import Store
-from tests.conftest import data_config, noise, program
+from tests.conftest import data_config, noise, program, slow_but
 
 SIDE = 12
 CLASSES = ('ash', 'elm', 'fir', 'oak', 'yew')
@@ -149,7 +149,7 @@ def _reasons(skipped, root):
   return [(folders.printable(path.relative_to(root)), why) for path, why in skipped.items()]
 
 
-@pytest.mark.parametrize('name', ['preview', 'augment_folder'])
+@pytest.mark.parametrize('name', slow_but(['augment_folder'], ['preview', 'augment_folder']))
 def test_the_exit_status_says_whether_images_were_left_out(name, tmp_path):
   root = tmp_path / 'photos'
   for i in range(3):

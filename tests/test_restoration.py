@@ -8,7 +8,7 @@ from genaug.errors import InputError
 from genaug.offline import restoration
 from genaug.training import loop
 from genaug.training.experiment import prepare, trained
-from tests.conftest import program, tiny_config
+from tests.conftest import program, slow_but, tiny_config
 
 OFF = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
 
@@ -31,7 +31,7 @@ DAMAGED = {
 }
 
 
-@pytest.mark.parametrize('kind', DAMAGED)
+@pytest.mark.parametrize('kind', slow_but(['noise', 'missing'], DAMAGED))
 def test_restored_images_are_nearer_to_the_originals(kind, run):
   experiment, state, _ = run
   images = experiment.dataset.test.arrays['image'][:32] / np.float32(255)

@@ -16,7 +16,7 @@ from genaug.tasks.registry import TASKS
 from genaug.training import checks, loop
 from genaug.training.evaluator import Evaluator
 from genaug.training.experiment import prepare
-from tests.conftest import noise, own_data, png, program, tiny_config
+from tests.conftest import noise, own_data, png, program, slow_but, tiny_config
 
 quiet = lambda _: None
 
@@ -155,7 +155,7 @@ def test_translators_keep_the_shape_and_see_every_pixel(network):
   assert (np.abs(seen).sum((0, 3)) > 0).all()
 
 
-@pytest.mark.parametrize('method', translation.METHODS)
+@pytest.mark.parametrize('method', slow_but(['cut'], translation.METHODS))
 def test_red_and_blue_are_exchanged_after_some_steps(method, tmp_path):
   """The targets of these images; without pairs only their colours can tell, so of images that are reddish."""
   weights = {
