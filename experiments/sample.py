@@ -82,24 +82,70 @@ def _read(image_shape):
   return images[np.arange(_COUNT.value) % len(images)], len(images)
 
 
+def _check_output(output: pathlib.Path) -> None:
+  from genaug.errors import InputError
+
+  pictures = [flag.name for flag in (_NEAREST, _INTERPOLATE, _TRAVERSE, _MAP) if flag.value]
+  if output.suffix != '.npz':
+    cli.new_directory(_OUTPUT.value)
+  elif output.exists():
+    raise InputError('output', str(output), 'exists', 'name a new --output')
+  elif pictures:
+    raise InputError('output', str(output), 'pictures need a directory', f'leave --{", --".join(pictures)} out')
+
+
+def _sampler(experiment) -> str:
+  """Name of the one that the flags mean. Raises InputError for flags that it does not take."""
+  from genaug.errors import InputError
+  from genaug.tasks.registry import TASKS
+
+  task, samplers = experiment.config.task, experiment.task.samplers
+  if _TEXT.value and not experiment.spec.vocabulary:
+    raise InputError('text', _TEXT.value[0], f'task {task!r} reads no captions', 'leave it out')
+  if _INPUT.value and experiment.spec.vocabulary:
+    raise InputError('input', _INPUT.value, f'task {task!r} reads captions', 'give --text instead')
+  from_others = bool(_TEXT.value or _INPUT.value)
+  wanted = (name for name, sampler in samplers.items() if bool(sampler.source) == from_others)
+  name = _SAMPLER.value or next(wanted, None)
+  if name not in samplers:
+    raise InputError('sampler', name, f'task {task!r} has no such sampler', f'one of {", ".join(samplers)}')
+  if from_others and not samplers[name].source:
+    raise InputError('sampler', name, 'makes images from noise', 'leave --input and --text out')
+  if samplers[name].source and (_INTERPOLATE.value or _TRAVERSE.value or _TRUNCATION.value != 1):
+    problem = 'makes images from others, not from noise'
+    raise InputError('sampler', name, problem, 'leave --interpolate, --traverse and --truncation out')
+  if (_TRAVERSE.value or _MAP.value) and 'posterior_means' not in TASKS[task].provides:
+    raise InputError('task', task, 'has no latents of images', 'leave --traverse and --map out')
+  return name
+
+
+def _save_pictures(output: pathlib.Path, images, columns: int, evaluate, state, key, name: str, labels) -> None:
+  """The grid, and what the flags ask for."""
+  import numpy as np
+
+  from genaug.training import figures
+
+  rows_of = lambda walks: figures.grid(walks.reshape(-1, *walks.shape[2:]), walks.shape[1])
+  figures.save_png(output / 'grid.png', figures.grid(images[: columns * (64 // columns)] / np.float32(255), columns))
+  if _NEAREST.value:
+    figures.save_png(output / 'nearest.png', evaluate.nearest(images))
+  if _INTERPOLATE.value:
+    walks = evaluate.walks(state, key, name, labels)
+    figures.save_png(output / 'interpolation.png', rows_of(walks))
+    figures.save_gif(output / 'interpolation.gif', walks[:, :-1].reshape(-1, *walks.shape[2:]))
+  if _TRAVERSE.value:
+    figures.save_png(output / 'traversals.png', rows_of(evaluate.traversals(state, name)))
+
+
 def main() -> None:
   import jax
   import numpy as np
 
-  from genaug.errors import InputError
-  from genaug.tasks.registry import TASKS
   from genaug.training import evaluator, figures
   from genaug.training.experiment import trained
 
   output = pathlib.Path(_OUTPUT.value)
-  to_array = output.suffix == '.npz'
-  if not to_array:
-    cli.new_directory(_OUTPUT.value)
-  elif output.exists():
-    raise InputError('output', str(output), 'exists', 'name a new --output')
-  pictures = [flag.name for flag in (_NEAREST, _INTERPOLATE, _TRAVERSE, _MAP) if flag.value]
-  if to_array and pictures:
-    raise InputError('output', str(output), 'pictures need a directory', f'leave --{", --".join(pictures)} out')
+  _check_output(output)
   given = {'flow.guidance': _GUIDANCE.value, 'flow.sample_steps': _STEPS.value}
   load = functools.partial(
     trained,
@@ -109,27 +155,10 @@ def main() -> None:
     overrides={key: value for key, value in given.items() if value is not None},
   )
   experiment, state = load(images=False)
-  samplers = experiment.task.samplers
-  if _TEXT.value and not experiment.spec.vocabulary:
-    raise InputError('text', _TEXT.value[0], f'task {experiment.config.task!r} reads no captions', 'leave it out')
-  if _INPUT.value and experiment.spec.vocabulary:
-    raise InputError('input', _INPUT.value, f'task {experiment.config.task!r} reads captions', 'give --text instead')
-  from_others = bool(_TEXT.value or _INPUT.value)
-  wanted = (name for name, sampler in samplers.items() if bool(sampler.source) == from_others)
-  name = _SAMPLER.value or next(wanted, None)
-  if name not in samplers:
-    problem = f'task {experiment.config.task!r} has no such sampler'
-    raise InputError('sampler', name, problem, f'one of {", ".join(samplers)}')
-  if from_others and not samplers[name].source:
-    raise InputError('sampler', name, 'makes images from noise', 'leave --input and --text out')
-  if samplers[name].source and (_INTERPOLATE.value or _TRAVERSE.value or _TRUNCATION.value != 1):
-    problem = 'makes images from others, not from noise'
-    raise InputError('sampler', name, problem, 'leave --interpolate, --traverse and --truncation out')
-  of_latents = _TRAVERSE.value or _MAP.value
-  if of_latents and 'posterior_means' not in TASKS[experiment.config.task].provides:
-    raise InputError('task', experiment.config.task, 'has no latents of images', 'leave --traverse and --map out')
-  labels = evaluator.labels_of(experiment, _CLASSES.value)
-  if (samplers[name].source and not from_others) or samplers[name].fit or _NEAREST.value or of_latents:
+  name = _sampler(experiment)
+  sampler, labels = experiment.task.samplers[name], evaluator.labels_of(experiment, _CLASSES.value)
+  from_test = sampler.source and not (_TEXT.value or _INPUT.value)
+  if from_test or sampler.fit or _NEAREST.value or _TRAVERSE.value or _MAP.value:
     experiment, state = load()
   evaluate, key = evaluator.Evaluator(experiment, _TRUNCATION.value), jax.random.key(_SEED.value)
   if _TEXT.value:
@@ -137,32 +166,23 @@ def main() -> None:
     shown = len(_TEXT.value)
   elif _INPUT.value:
     inputs, shown = _read(experiment.spec.image_shape)
-    images = evaluate.made_from(state, name, key, **{samplers[name].source: inputs})
+    images = evaluate.made_from(state, name, key, **{sampler.source: inputs})
   else:
     images = np.concatenate(list(evaluate.samples(state, _COUNT.value, key, name, labels)))
     shown = 0 if labels is None else len(labels)
-  if to_array:
+  made = f'{len(images):,} images of step {int(state.step):,} in {output}'
+  if output.suffix == '.npz':
     output.parent.mkdir(parents=True, exist_ok=True)
     classes = {} if labels is None else {'label': np.resize(labels, len(images))}
     np.savez(output, samples=images, **classes)
-    print(f'{len(images):,} images of step {int(state.step):,} in {output}')
+    print(made)
     return
   for i, image in enumerate(images):
     figures.save_png(output / f'{i:06d}.png', image)
-  columns = evaluator.columns(shown)
-  figures.save_png(output / 'grid.png', figures.grid(images[: columns * (64 // columns)] / np.float32(255), columns))
-  if _NEAREST.value:
-    figures.save_png(output / 'nearest.png', evaluate.nearest(images))
-  if _INTERPOLATE.value:
-    walks = evaluate.walks(state, key, name, labels)
-    figures.save_png(output / 'interpolation.png', figures.grid(walks.reshape(-1, *walks.shape[2:]), walks.shape[1]))
-    figures.save_gif(output / 'interpolation.gif', walks[:, :-1].reshape(-1, *walks.shape[2:]))
-  if _TRAVERSE.value:
-    rows = evaluate.traversals(state, name)
-    figures.save_png(output / 'traversals.png', figures.grid(rows.reshape(-1, *rows.shape[2:]), rows.shape[1]))
+  _save_pictures(output, images, evaluator.columns(shown), evaluate, state, key, name, labels)
   if _MAP.value:
     _save_map(output / 'latents.png', evaluate.posterior_means(state), experiment.dataset)
-  print(f'{len(images):,} images of step {int(state.step):,} in {output}; grid.png shows the first of them')
+  print(f'{made}; grid.png shows the first of them')
 
 
 if __name__ == '__main__':

@@ -71,10 +71,11 @@ class Dataset(NamedTuple):
     counts = [np.bincount(label, minlength=self.num_classes) for label in labels]
     each = [f'{name}: {train:,} + {test:,}' for name, train, test in zip(self.class_names, *counts)]
     more = f', and {len(each) - _SHOWN} more classes' * (len(each) > _SHOWN)
-    total = '{:,} training + {:,} test images'.format(*(count.sum() for count in counts))
+    labelled, tested = (f'{count.sum():,}' for count in counts)
+    trained = f'{labelled} training'
     if 'unlabelled' in train:
-      total = total.replace(' training', f' labelled, {np.prod(train["unlabelled"].shape[:2]):,} unlabelled')
-    return f'{self.name}: {total} ({", ".join(each[:_SHOWN])}{more})'
+      trained = f'{labelled} labelled, {np.prod(train["unlabelled"].shape[:2]):,} unlabelled'
+    return f'{self.name}: {trained} + {tested} test images ({", ".join(each[:_SHOWN])}{more})'
 
   def of_classes(self, names: Sequence[str]) -> 'Dataset':
     """Their images alone, numbered in the order of `names`."""
