@@ -52,6 +52,8 @@ def get_config(size='quick'):
   c.tuning_seed = 1000
   c.folds = 3
   c.skip_small_classes = False  # leave classes out that have fewer training images than there are folds
+  c.cpus_per_cell = -1.0  # with --address: cores of a task; -1 is all of a node, or the share of its GPU
+  c.gpus_per_cell = -1.0  # GPUs, or a part of one; -1 is one where there are any
   c.data = ConfigDict({'skip_broken': False, 'load_truncated': False, 'bits': 0})  # of --images, as in configs/base.py
 
   # Each is trained on the k images of a class alone. Of `candidates` generated images a class the share `kept` is used:

@@ -7,6 +7,9 @@ headline: does augmentation help a classifier of few images, does a generator, d
 compared; --config.seeds=3 and the like override it. Every stage is kept under WORKDIR; the same command goes on after
 an interruption, and does nothing when all is done. A folder of --images holds class/file.png (or .jpg, ...). In the end
 WORKDIR/report.html shows it all.
+
+With --address every k and seed is a task of a Ray cluster, whose nodes see the repository, DATA_DIR, WORKDIR and IMAGES
+at the same paths; config.cpus_per_cell and config.gpus_per_cell are what each gets.
 """
 
 import json
@@ -34,6 +37,10 @@ _IMAGES = flags.DEFINE_string('images', None, 'headline: a folder of your own im
 _IMAGE_SIZE = flags.DEFINE_integer('image_size', 32, 'headline: side of --images, in pixels.')
 _WORKDIR = flags.DEFINE_string('workdir', 'runs/headline', 'headline, sweep: where stages are kept.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Directory of the results. Default: WORKDIR.')
+_ADDRESS = flags.DEFINE_string(
+  'address', None, 'headline: host:port of a Ray cluster, or local: side by side on this machine. Default: no Ray.'
+)
+_RETRIES = flags.DEFINE_integer('retries', 2, 'Attempts more at a task whose node or process is lost.', lower_bound=0)
 flags.adopt_module_key_flags(cli)
 
 
@@ -78,26 +85,55 @@ def _confirm() -> None:
   _study('sweep', {record['config']['data']['name']: headline.confirming(record)}, search=record)
 
 
+def _on_ray(studies: dict, asked: dict[str, tuple[ConfigDict, ConfigDict]]) -> dict[str, dict]:
+  """The result of every table."""
+  import ray
+
+  from genaug.study import cells, cluster
+  from genaug.training import logs
+
+  config = next(iter(asked.values()))[0]
+  wanted = {name: config[name] for name in ('cpus_per_cell', 'gpus_per_cell')}
+  cluster.check_resources(wanted)
+  cluster.connect(None if _ADDRESS.value == 'local' else _ADDRESS.value)
+  request = cluster.resources(wanted)
+  directories = pathlib.Path(_DATA_DIR.value).absolute(), pathlib.Path(_WORKDIR.value).absolute()
+  settings = {name: cells.Settings(*one, *directories, request['CPU']) for name, one in asked.items()}
+  with logs.progress(cells.count(studies), 0, unit='task') as bar:
+
+    def ended(message: str) -> None:
+      bar.update()
+      logs.say(message)
+
+    results = cells.run(studies, settings, request, _RETRIES.value, ended)
+  ray.shutdown()
+  return results
+
+
 def _study(table: str, asked: dict[str, tuple[ConfigDict, ConfigDict]], **more: dict) -> None:
   """Makes a table of every data set, {name: (config of the study, data of an experiment)}, and a page of them all."""
   import jax
 
   from experiments.report import page, tables
+  from genaug.study import cluster
   from genaug.study.headline import Table
   from genaug.study.store import Store
   from genaug.training import logs, workdir
 
   start, directory = time.perf_counter(), pathlib.Path(_WORKDIR.value)
+  if _ADDRESS.value:
+    cluster.prepare(None if _ADDRESS.value == 'local' else _ADDRESS.value)
   jax.config.update('jax_compilation_cache_dir', str(directory / 'compiled'))
   directory.mkdir(parents=True, exist_ok=True)
   page.check_output(directory / 'report.html')
   paths = []
-  with workdir.lock(directory), logs.progress(0, 0) as bar:
+  with workdir.lock(directory), logs.progress(0, 0, enabled=not _ADDRESS.value) as bar:
     data_dir, store = pathlib.Path(_DATA_DIR.value), Store(directory / 'stages')
     studies = {
       name: Table(config, data, data_dir, store, bar.update, logs.say) for name, (config, data) in asked.items()
     }
     bar.total = sum(study.work for study in studies.values())
+    made = _on_ray(studies, asked) if _ADDRESS.value else {}
     for name, study in studies.items():
       path = pathlib.Path(_OUTPUT.value or directory) / f'{table}_{name.replace("/", "-")}.json'
       about = {
@@ -107,7 +143,9 @@ def _study(table: str, asked: dict[str, tuple[ConfigDict, ConfigDict]], **more: 
         'environment': workdir.environment(),
         **more,
       }
-      result = study.run(lambda result, about=about, path=path: workdir.write_json(path, about | result))
+      save = lambda result, about=about, path=path: workdir.write_json(path, about | result)
+      result = made.get(name) or study.run(save)
+      save(result)
       logs.say(f'\n{tables.headline(about | result)}\n\n{path}')
       paths.append(path)
     page.write(paths, directory / 'report.html')

@@ -11,9 +11,7 @@ On a cluster repository, --data_dir and --workdir must be at the same paths on e
 """
 
 import importlib.util
-import os
 import pathlib
-import secrets
 import sys
 
 from absl import flags
@@ -32,18 +30,6 @@ _ADDRESS = flags.DEFINE_string(
 _RETRIES = flags.DEFINE_integer('retries', 2, 'Attempts more at a trial that fails, with its node or by itself.')
 _SEED = flags.DEFINE_integer('seed', 0, "Of the search; the config's seed is of training.")
 flags.mark_flag_as_required('config')
-_ENVIRONMENT = {  # read when Ray is imported
-  'RAY_USAGE_STATS_ENABLED': '0',
-  'RAY_CHDIR_TO_TRIAL_DIR': '0',
-  'RAY_AIR_NEW_OUTPUT': '0',
-  'TUNE_DISABLE_AUTO_CALLBACK_LOGGERS': '1',
-  'TUNE_DISABLE_SIGINT_HANDLER': '1',
-}
-_LOCAL = {
-  'RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER': '0',  # what makes Ray listen on loopback only
-  'RAY_AUTH_MODE': 'token',
-  'RAY_AUTH_TOKEN': secrets.token_hex(32),  # else Ray leaves one in the home directory
-}
 flags.adopt_module_key_flags(cli)
 
 
@@ -58,14 +44,12 @@ def _get_sweep(file: str):
 
 
 def main() -> int:
-  os.environ |= _ENVIRONMENT if _ADDRESS.value else _ENVIRONMENT | _LOCAL
-  try:
-    import jax
-    import optuna
-    import ray
-  except ImportError as error:
-    raise InputError('python', sys.executable, str(error), "pip install 'genaug[sweep]'") from None
-  jax.config.update('jax_platforms', 'cpu')  # of this process; accelerators are for the trials
+  from genaug.study import cluster
+
+  cluster.prepare(_ADDRESS.value)
+  import optuna
+  import ray
+
   optuna.logging.set_verbosity(optuna.logging.WARNING)
 
   from genaug.study import sweep_figures, sweeps, tuning
@@ -76,15 +60,16 @@ def main() -> int:
   directory = pathlib.Path(_WORKDIR.value or f'runs/{cli.config_name()}-sweep').absolute()
   data_dir = pathlib.Path(_DATA_DIR.value).absolute()
   get_sweep = _get_sweep(file)
-  tuning.check_resources(_CONFIG.value.sweep)
+  wanted = {f'sweep.{name}': _CONFIG.value.sweep[name] for name in ('cpus_per_trial', 'gpus_per_trial')}
+  cluster.check_resources(wanted)
   sweep = sweeps.define(_CONFIG.value, _FOLDS.value, get_sweep, data_dir, say)
   directory.mkdir(parents=True, exist_ok=True)
   with workdir.lock(directory):
     record = sweeps.Record(directory, sweep)
     done = len(record.with_status(*sweeps.DONE))
     if done < _TRIALS.value:
-      tuning.connect(_ADDRESS.value)
-      request = tuning.resources(_CONFIG.value.sweep)
+      cluster.connect(_ADDRESS.value)
+      request = cluster.resources(wanted)
       with progress(_TRIALS.value, done, unit='trial') as bar:
 
         def ended(trial: dict) -> None:

@@ -1,10 +1,12 @@
 """The headline table: nothing leaks into it, nothing is computed twice, and what fails is shown."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -23,6 +25,7 @@ from genaug.study.headline import Table, mix, top_confidence
 from genaug.study.store import Store
 from genaug.training.fit import Fit
 from tests.conftest import ROOT, environment, program
+from tests.ray_cluster import two_nodes, wait
 
 TINY = {
   'per_class': (4,),
@@ -147,6 +150,21 @@ def test_a_second_run_trains_only_what_changed(finished, folder, monkeypatch):
   assert changed['per_class']['4']['rows']['classic'] == before['per_class']['4']['rows']['classic']
 
 
+def test_cells_made_one_by_one_are_those_of_the_whole_table(finished, monkeypatch):
+  """As tasks of a cluster make them."""
+  _, table, before = finished
+
+  def train(*_):
+    raise AssertionError('trained again')
+
+  monkeypatch.setattr(Fit, '__call__', train)
+  chosen = table.learning_rate(4)
+  assert chosen['lr'] == before['per_class']['4']['lr']
+  assert [(cell.per_class, cell.seed) for cell in table.cells] == [(4, 0), (4, 1)]
+  for cell in table.cells:
+    table.make(cell, chosen)
+
+
 def test_what_fails_twice_is_shown_and_the_rest_goes_on(finished, folder):
   directory, _, before = finished
   result = _table(folder, directory, **{'generators.vae.optim.lr': 1e30}).run(save=lambda _: None)
@@ -240,11 +258,15 @@ def test_the_scarcer_images_are_repeated(real, generated, share, copies):
   assert mix(*splits, 1.0) is splits[1]
 
 
-@pytest.mark.slow
-def test_a_killed_table_goes_on_where_it_was(folder, tmp_path):
+def _arguments(folder, tmp_path):
   flags = [f'--config.{key}={value}' for key, value in TINY.items() if not key.startswith('generators')]
   flags += [f'--config.generators.{name}.train.steps=3' for name in ('vae', 'gan', 'gan_diffaug')]
-  arguments = ['headline', f'--images={folder}', '--image_size=28', f'--data_dir={tmp_path / "data"}', *flags]
+  return ['headline', f'--images={folder}', '--image_size=28', f'--data_dir={tmp_path / "data"}', *flags]
+
+
+@pytest.mark.slow
+def test_a_killed_table_goes_on_where_it_was(folder, tmp_path):
+  arguments = _arguments(folder, tmp_path)
   command = [sys.executable, '-m', 'experiments.reproduce', *arguments, f'--workdir={tmp_path / "killed"}']
   killed = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
   end = time.monotonic() + 200
@@ -262,6 +284,26 @@ def test_a_killed_table_goes_on_where_it_was(folder, tmp_path):
     results.append(json.loads((tmp_path / name / f'headline_{folder.name}.json').read_text())['per_class'])
   assert results[0] == results[1]
   assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_a_node_makes_the_same_table(folder, tmp_path):
+  arguments, stages = _arguments(folder, tmp_path), tmp_path / 'cluster' / 'stages'
+  arguments += ['--config.seeds=4', '--config.cpus_per_cell=1']
+  with tempfile.TemporaryDirectory(prefix='ray-', ignore_cleanup_errors=True) as ray, two_nodes(ray) as nodes:
+    places = f'--address={nodes.address}', f'--workdir={tmp_path / "cluster"}'
+    table = nodes.run(sys.executable, '-m', 'experiments.reproduce', *arguments, *places)
+    wait(lambda: list(stages.glob('tested-*.msgpack')), table)
+    os.killpg(nodes.other.pid, signal.SIGKILL)
+    before = {path: path.stat().st_mtime_ns for path in stages.glob('*.msgpack')}
+    assert table.wait(timeout=250) == 0
+  assert before.items() <= {path: path.stat().st_mtime_ns for path in stages.glob('*.msgpack')}.items()
+  # Sums of floating point are of as many parts as there are threads.
+  alone = program('experiments.reproduce', *arguments, f'--workdir={tmp_path / "alone"}', env=environment(NPROC='1'))
+  assert alone.returncode == 0, alone.stderr
+  results = [tmp_path / name / f'headline_{folder.name}.json' for name in ('cluster', 'alone')]
+  on_cluster, here = (json.loads(path.read_text())['per_class'] for path in results)
+  assert on_cluster == here
 
 
 def test_classes_too_small_for_the_folds_are_named_and_left_out_on_request(tmp_path):

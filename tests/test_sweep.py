@@ -5,25 +5,22 @@ import json
 import math
 import os
 import pathlib
-import secrets
 import shlex
 import signal
-import subprocess
 import sys
 import tempfile
-import time
 import types
 
 import numpy as np
 import optuna
 import pytest
-from ml_collections import ConfigDict
 
 from configs import classify_fashion_mnist, classify_mnist5k, vae_mnist5k
 from genaug.data import sources
 from genaug.errors import InputError
-from genaug.study import sweep_figures, sweeps, tuning
-from tests.conftest import ROOT, environment, program, tiny_config
+from genaug.study import cluster, sweep_figures, sweeps, tuning
+from tests.conftest import environment, program, tiny_config
+from tests.ray_cluster import started, two_nodes, wait
 
 FOLDS = 2
 SILENT = lambda _: None
@@ -160,9 +157,8 @@ def test_choices_that_are_tuples_survive_the_record_and_the_shell(record, tmp_pa
 
 
 def test_a_negative_share_of_a_machine_is_refused():
-  settings = ConfigDict({'cpus_per_trial': -2.0, 'gpus_per_trial': -1.0})
   with pytest.raises(InputError, match=r'sweep\.cpus_per_trial = -2\.0: out of range'):
-    tuning.check_resources(settings)
+    cluster.check_resources({'sweep.cpus_per_trial': -2.0, 'sweep.gpus_per_trial': -1.0})
 
 
 def test_the_scheduler_remembers_trials_of_earlier_attempts(record):
@@ -176,7 +172,7 @@ def test_the_scheduler_remembers_trials_of_earlier_attempts(record):
 @pytest.mark.parametrize('address', ['127.0.0.1:1', 'nowhere'])
 def test_an_address_that_does_not_answer_is_refused(address):
   with pytest.raises(InputError, match=f"address = '{address}'"):
-    tuning.connect(address)
+    cluster.connect(address)
 
 
 def _arguments(quick, data_dir, workdir, trials, *more):
@@ -184,42 +180,10 @@ def _arguments(quick, data_dir, workdir, trials, *more):
   return ['experiments.sweep', *(f'--{name}={value}' for name, value in flags.items()), *more]
 
 
-@contextlib.contextmanager
-def _started(command, ray, **extra):
-  """A process in the background with its output in a file; killed with its group at the end."""
-  with tempfile.TemporaryFile('w+') as output:
-    process = subprocess.Popen(
-      command,
-      cwd=ROOT,
-      env=environment(RAY_TMPDIR=ray, **extra),
-      stdout=output,
-      stderr=subprocess.STDOUT,
-      start_new_session=True,
-    )
-    try:
-      yield process
-    except BaseException:
-      output.seek(0)
-      print(output.read())
-      raise
-    finally:
-      with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-      process.wait()
-
-
 def _trials(workdir, *statuses):
   path = workdir / 'sweep.json'
   trials = json.loads(path.read_text())['trials'] if path.exists() else []
   return [trial for trial in trials if trial['status'] in statuses]
-
-
-def _wait(condition, process, seconds=120):
-  end = time.monotonic() + seconds
-  while not condition():
-    assert process.poll() is None, 'ended early'
-    assert time.monotonic() < end, 'timed out'
-    time.sleep(0.1)
 
 
 def _listening(marker):
@@ -242,8 +206,8 @@ def _listening(marker):
 def test_a_sweep_runs_on_this_machine_and_is_not_run_twice(quick, data_dir, tmp_path):
   workdir = tmp_path / 'sweep'
   arguments = _arguments(quick, data_dir, workdir, 2)
-  with _started([sys.executable, '-m', *arguments], quick[1], SWEEP_TEST=str(tmp_path)) as process:
-    _wait(lambda: _trials(workdir, 'running'), process)
+  with started([sys.executable, '-m', *arguments], quick[1], SWEEP_TEST=str(tmp_path)) as process:
+    wait(lambda: _trials(workdir, 'running'), process)
     addresses = _listening(f'SWEEP_TEST={tmp_path}')
     assert process.wait(timeout=200) == 0
   loopback = {'0100007F', '0000000000000000FFFF00000100007F', '00000000000000000000000001000000'}
@@ -274,8 +238,8 @@ def _times(workdir):
 @pytest.mark.slow
 def test_a_killed_sweep_goes_on_without_running_again_what_had_ended(quick, data_dir, tmp_path):
   arguments = _arguments(quick, data_dir, tmp_path / 'sweep', 4)
-  with _started([sys.executable, '-m', *arguments], quick[1]) as process:
-    _wait(lambda: len(_trials(tmp_path / 'sweep', 'finished', 'stopped')) >= 2, process)
+  with started([sys.executable, '-m', *arguments], quick[1]) as process:
+    wait(lambda: len(_trials(tmp_path / 'sweep', 'finished', 'stopped')) >= 2, process)
     process.kill()
   ended, times = _trials(tmp_path / 'sweep', 'finished', 'stopped'), _times(tmp_path / 'sweep')
   assert len(ended) < 4
@@ -290,22 +254,11 @@ def test_a_killed_sweep_goes_on_without_running_again_what_had_ended(quick, data
 @pytest.mark.slow
 def test_a_cluster_that_loses_a_node_finishes_the_sweep(quick, data_dir, tmp_path):
   workdir = tmp_path / 'sweep'
-  start = [sys.executable, '-m', 'ray.scripts.scripts', 'start', '--block', '--num-cpus=1', '--disable-usage-stats']
-  token = {'RAY_AUTH_MODE': 'token', 'RAY_AUTH_TOKEN': secrets.token_hex(32)}
-  with contextlib.ExitStack() as stack:
-    run = lambda *command: stack.enter_context(_started(command, quick[1], **token))
-    head = run(*start, '--head', '--port=0', '--include-dashboard=false')
-    address = pathlib.Path(quick[1], 'ray', 'ray_current_cluster')
-    _wait(address.exists, head)
-    address = address.read_text().strip()
-    other = run(*start, f'--address={address}')
-    state = [*start[:3], 'status', f'--address={address}']
-    asked = lambda: subprocess.run(state, env=environment(**token), capture_output=True, text=True, check=False).stdout
-    _wait(lambda: asked().count(' node_') == 2, other)
-    arguments = _arguments(quick, data_dir, workdir, 8, f'--address={address}', '--config.sweep.cpus_per_trial=1')
-    sweep = run(sys.executable, '-m', *arguments)
-    _wait(lambda: len(_trials(workdir, 'running')) == 2 and _trials(workdir, 'finished', 'stopped'), sweep)
-    os.killpg(other.pid, signal.SIGKILL)
+  with two_nodes(quick[1]) as nodes:
+    arguments = _arguments(quick, data_dir, workdir, 8, f'--address={nodes.address}', '--config.sweep.cpus_per_trial=1')
+    sweep = nodes.run(sys.executable, '-m', *arguments)
+    wait(lambda: len(_trials(workdir, 'running')) == 2 and _trials(workdir, 'finished', 'stopped'), sweep)
+    os.killpg(nodes.other.pid, signal.SIGKILL)
     ended, times = _trials(workdir, 'finished', 'stopped'), _times(workdir)
     assert sweep.wait(timeout=200) == 0
   after = _trials(workdir, 'finished', 'stopped')

@@ -8,7 +8,7 @@ ones. Rows that are `unlabelled` see all other training images besides, without 
 
 import json
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -121,6 +121,10 @@ class Table:
     return [Cell(per_class, seed) for seed in range(first, first + self._config.seeds)]
 
   @property
+  def cells(self) -> list[Cell]:
+    return list(self._shots)
+
+  @property
   def work(self) -> int:
     """The total of what `advance` is called with."""
     config = self._config
@@ -134,14 +138,12 @@ class Table:
     """The result so far goes to `save` after every row; the last one is returned."""
     result = {'images': self._sizes(), 'per_class': {}}
     for k in self.per_class:
-      chosen = self._learning_rate(k)
+      chosen = self.learning_rate(k)
       rows: dict[str, dict] = {}
       result['per_class'][str(k)] = chosen
       self._log(f'{self._data.name}, k = {k}: learning rate {chosen["lr"]:g}')
-      filters = self._train('none', self._tuned('none', chosen), [Job(c.seed, self._shots[c]) for c in self._cells(k)])
-      generated = {name: self._generated(name, k, filters) for name in self._config.generators}
-      for row in self._config.order:
-        rows[row] = self._row(row, k, chosen, generated)
+      for row, found in self._rows(self._cells(k), chosen):
+        rows[row] = found
         self._log(
           f'{self._data.name}, k = {k}, {self._config.rows[row].title}: {summaries.text(rows[row], self._score)}'
         )
@@ -149,18 +151,30 @@ class Table:
         save(result)
     return result
 
+  def make(self, cell: Cell, chosen: dict[str, Any]) -> None:
+    """All stages of one cell, into the store; `chosen` is of `learning_rate`."""
+    for _ in self._rows([cell], chosen):
+      pass
+
   # ---------------------------------------------------------------- rows
 
-  def _row(self, row: str, k: int, chosen: dict, generated: dict[str, list[Split | Failure]]) -> dict:
+  def _rows(self, cells: list[Cell], chosen: dict[str, Any]) -> Iterator[tuple[str, dict]]:
+    """Every row of these cells."""
+    filters = self._train('none', self._tuned('none', chosen), [Job(c.seed, self._shots[c]) for c in cells])
+    generated = {name: self._generated(name, cells, filters) for name in self._config.generators}
+    for row in self._config.order:
+      yield row, self._row(row, cells, chosen, generated)
+
+  def _row(self, row: str, cells: list[Cell], chosen: dict, generated: dict[str, list[Split | Failure]]) -> dict:
     settings = self._config.rows[row]
     jobs: list[Job | Failure] = []
-    for number, cell in enumerate(self._cells(k)):
+    for number, cell in enumerate(cells):
       more = generated[settings.generator][number] if settings.generator else None
       images = more if isinstance(more, Failure) else self._images(row, cell, more)
       jobs.append(images if isinstance(images, Failure) else Job(cell.seed, images))
     trained = self._train(row, self._tuned(row, chosen), jobs)
     runs = []
-    for cell, one in zip(self._cells(k), trained):
+    for cell, one in zip(cells, trained):
       scores = one if isinstance(one, Failure) else self._twice(row, lambda one=one: self._test(row, one))
       runs.append({'seed': cell.seed, **({'failed': scores} if isinstance(scores, Failure) else scores)})
     return {'title': settings.title, 'runs': runs}
@@ -183,7 +197,7 @@ class Table:
       config.optim.lr = chosen['lr']
     return config
 
-  def _learning_rate(self, k: int) -> dict[str, Any]:
+  def learning_rate(self, k: int) -> dict[str, Any]:
     """The best mean accuracy of rows `none` and `classic`, by cross-validation in the images of the tuning split."""
     if len(self._config.lr) == 1:
       return {'lr': self._config.lr[0]}
@@ -200,9 +214,9 @@ class Table:
   def _validated(self, trained: Trained, fold: Split) -> float:
     return self._evaluators[self._config.classifier.task](self._state(trained), fold)[f'eval/{self._score}']
 
-  def _generated(self, name: str, k: int, filters: list[Trained | Failure]) -> list[Split | Failure]:
+  def _generated(self, name: str, cells: list[Cell], filters: list[Trained | Failure]) -> list[Split | Failure]:
     """Of every cell, the generated images of top confidence to the filter, a classifier of the cell's real ones."""
-    cells, config = self._cells(k), self._generator(name)
+    config = self._generator(name)
     generators = self._train(name, config, [Job(cell.seed, self._shots[cell]) for cell in cells])
     splits: list[Split | Failure] = []
     for cell, generator, classifier in zip(cells, generators, filters):

@@ -1,11 +1,8 @@
 """Runs a sweep on Ray Tune: Optuna suggests, ASHA stops, a trial trains its folds one after another."""
 
-import logging
 import math
-import os
 import pathlib
 import shutil
-import socket
 import types
 import warnings
 from collections.abc import Callable
@@ -13,71 +10,20 @@ from collections.abc import Callable
 import jax
 import numpy as np
 import optuna
-import ray
-from ml_collections import ConfigDict
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from genaug.errors import InputError
-from genaug.study import sweeps
-from genaug.training.allocator import keep_freed_memory
+from genaug.study import cluster, sweeps
 
 _SCORE = 'mean_score'
-
-
-def connect(address: str | None) -> None:
-  """Joins the cluster at host:port, or starts Ray on this machine for as long as the program runs.
-
-  Raises InputError for an address that does not answer.
-  """
-  logging.getLogger('ray.tune').setLevel('CRITICAL')  # the record has the errors
-  quiet = {'log_to_driver': False, 'logging_level': 'ERROR'}
-  if not address:
-    with warnings.catch_warnings():
-      warnings.filterwarnings('ignore', r'os\.fork', RuntimeWarning)  # Ray's children exec at once
-      ray.init(address='local', num_cpus=len(os.sched_getaffinity(0)), include_dashboard=False, **quiet)
-    return
-  host, _, port = address.rpartition(':')
-  try:
-    socket.create_connection((host, int(port)), timeout=5).close()  # Ray itself tries for minutes
-    ray.init(address=address, **quiet)
-  except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-    remedy = 'the host:port that `ray start --head` printed, with the RAY_AUTH_MODE and token of that cluster'
-    raise InputError('address', address, ' '.join(str(error).split()), remedy) from None
-
-
-def check_resources(settings: ConfigDict) -> None:
-  """Raises InputError unless each of `c.sweep` is a number of at least 0, or -1."""
-  for name, value in settings.items():
-    if value < 0 and value != -1:
-      raise InputError(f'sweep.{name}', value, 'out of range', 'a number of at least 0, or -1, see configs/base.py')
-
-
-def resources(settings: ConfigDict) -> dict[str, float]:
-  """What a trial gets. By default one GPU, where there are any, and its share of the cores of the smallest node.
-
-  Raises InputError for more than any node has, which would be waited for without end.
-  """
-  nodes = [node['Resources'] for node in ray.nodes() if node['Alive']]
-  smallest = min(nodes, key=lambda node: node.get('CPU', 0))
-  share = smallest.get('CPU', 1) // max(smallest.get('GPU', 0), 1)
-  cpus, gpus = settings.cpus_per_trial, settings.gpus_per_trial
-  request = {'CPU': share if cpus < 0 else cpus, 'GPU': min(smallest.get('GPU', 0), 1) if gpus < 0 else gpus}
-  if not any(all(node.get(name, 0) >= amount for name, amount in request.items()) for node in nodes):
-    largest = {name: max(node.get(name, 0) for node in nodes) for name in request}
-    raise InputError('sweep.cpus_per_trial, sweep.gpus_per_trial', request, 'no node has as much', f'at most {largest}')
-  return request
 
 
 class Trial(tune.Trainable):
   """One iteration is one fold. A class, because Tune runs functions in a thread, where no signal can be caught."""
 
   def setup(self, config: dict, sweep: sweeps.Sweep, directory: pathlib.Path, data_dir: pathlib.Path, cores: float):
-    os.environ['NPROC'] = str(max(1, int(cores)))  # threads of XLA's CPU backend, which has not started yet
-    keep_freed_memory()
-    if not jax.config.jax_compilation_cache_dir:  # folds differ in data, not in program
-      jax.config.update('jax_compilation_cache_dir', f'{self.logdir}/compiled')
+    cluster.set_up_worker(cores, pathlib.Path(self.logdir, 'compiled'))  # folds differ in data, not in program
     self._sweep, self._directory, self._data_dir = sweep, directory, data_dir
     self.reset_config(config)
 
@@ -145,7 +91,7 @@ def run(
   seed: int,
   ended: Callable[[dict], None],
 ) -> None:
-  """Runs what is missing of so many trials; what an earlier attempt has begun comes first. Needs `connect`."""
+  """Runs what is missing of so many trials; what an earlier attempt has begun comes first. Needs `cluster.connect`."""
   done = record.with_status(*sweeps.DONE)
   # Another stream on every attempt: the same one would suggest again what it has suggested before.
   stream = int(np.random.SeedSequence((seed, len(record.trials))).generate_state(1)[0])
