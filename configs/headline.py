@@ -5,7 +5,7 @@ python -m experiments.reproduce headline --full     # k = 10, 20, 50 and 100, a 
 
 Every row trains the same classifier for as many steps on the same k images a class, and is tested on real ones. But
 rows with unlabelled=True also see all other training images without their labels, for more steps: c.unlabelled. Put a
-row of your own into `rows` and its name into `order`.
+row of your own into `rows` and its name into `order`; --dry-run says what all would take.
 """
 
 from ml_collections import ConfigDict

@@ -40,6 +40,9 @@ _OUTPUT = flags.DEFINE_string('output', None, 'Directory of the results. Default
 _ADDRESS = flags.DEFINE_string(
   'address', None, 'headline: host:port of a Ray cluster, or local: side by side on this machine. Default: no Ray.'
 )
+_DRY_RUN = flags.DEFINE_bool(
+  'dry_run', False, 'headline: say what would be trained, and for how long on the devices at hand; train nothing.'
+)
 _RETRIES = flags.DEFINE_integer('retries', 2, 'Attempts more at a task whose node or process is lost.', lower_bound=0)
 flags.adopt_module_key_flags(cli)
 
@@ -118,7 +121,7 @@ def _study(table: str, asked: dict[str, tuple[ConfigDict, ConfigDict]], **more: 
   from genaug.study import cluster
   from genaug.study.headline import Table
   from genaug.study.store import Store
-  from genaug.training import logs, workdir
+  from genaug.training import dry_run, logs, workdir
 
   start, directory = time.perf_counter(), pathlib.Path(_WORKDIR.value)
   if _ADDRESS.value:
@@ -127,11 +130,16 @@ def _study(table: str, asked: dict[str, tuple[ConfigDict, ConfigDict]], **more: 
   directory.mkdir(parents=True, exist_ok=True)
   page.check_output(directory / 'report.html')
   paths = []
-  with workdir.lock(directory), logs.progress(0, 0, enabled=not _ADDRESS.value) as bar:
+  with workdir.lock(directory), logs.progress(0, 0, enabled=not (_ADDRESS.value or _DRY_RUN.value)) as bar:
     data_dir, store = pathlib.Path(_DATA_DIR.value), Store(directory / 'stages')
     studies = {
       name: Table(config, data, data_dir, store, bar.update, logs.say) for name, (config, data) in asked.items()
     }
+    if _DRY_RUN.value:
+      for name, study in studies.items():
+        print(f'{name}: k = {", ".join(map(str, study.per_class))}, {len(study.cells)} cells')
+        print(dry_run.describe_all(study.trainings()))
+      return
     bar.total = sum(study.work for study in studies.values())
     made = _on_ray(studies, asked) if _ADDRESS.value else {}
     for name, study in studies.items():

@@ -17,11 +17,11 @@ import genaug
 from configs import base, headline
 from experiments.report import tables
 from genaug.data import sources
-from genaug.data.dataset import Split
+from genaug.data.dataset import Split, mix
 from genaug.errors import InputError
 from genaug.models import Spec
 from genaug.study import store
-from genaug.study.headline import Table, mix, top_confidence
+from genaug.study.headline import Table, top_confidence
 from genaug.study.store import Store
 from genaug.training.fit import Fit
 from tests.conftest import ROOT, environment, program
@@ -148,6 +148,22 @@ def test_a_second_run_trains_only_what_changed(finished, folder, monkeypatch):
   changed = _table(folder, directory, **{'rows.mixup': row}).run(save=lambda _: None)
   assert [augment.cutout.size for augment in trained] == [0.9, 0.9]
   assert changed['per_class']['4']['rows']['classic'] == before['per_class']['4']['rows']['classic']
+
+
+def test_what_will_be_trained_is_known_before(finished):
+  counted = {name: (one.config.task, one.config.train.steps, n) for name, (one, n) in finished[1].trainings().items()}
+  classifiers = {'none': 2 + 2 + 4, 'classic': 2 + 4, 'mixup': 2, 'vae_classic': 2}  # seeds, filters, rates x folds
+  assert counted == {name: ('classify', 3, n) for name, n in classifiers.items()} | {'vae, generator': ('vae', 3, 2)}
+
+
+@pytest.mark.slow
+def test_a_dry_run_says_how_long_it_would_take(folder, tmp_path):
+  done = program('experiments.reproduce', *_arguments(folder, tmp_path), f'--workdir={tmp_path / "run"}', '--dry-run')
+  assert done.returncode == 0, done.stderr
+  assert f'{folder.name}: k = 4, 2 cells\n  none: 8 x 3 steps of ' in done.stdout
+  assert '  vae, generator: 2 x 3 steps of ' in done.stdout
+  assert 'hours, without compilation and scores; dry run: nothing was trained' in done.stdout
+  assert not list((tmp_path / 'run').glob('stages/*'))
 
 
 def test_cells_made_one_by_one_are_those_of_the_whole_table(finished, monkeypatch):

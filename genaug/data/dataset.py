@@ -43,6 +43,16 @@ def with_unlabelled(labelled: Split, images: UInt8[np.ndarray, 'n h w c'], ratio
   return Split({**train.arrays, 'unlabelled': images[order].reshape(count, ratio, *images.shape[1:])})
 
 
+def mix(real: Split, generated: Split, share: float) -> Split:
+  """Both, the scarcer one repeated as a whole, so that about `share` of the images are generated."""
+  if share == 1:
+    return generated
+  have, want = len(generated.arrays['label']) / len(real.arrays['label']), share / (1 - share)
+  copies = (max(1, round(have / want)), max(1, round(want / have)))
+  parts = [real] * copies[0] + [generated] * copies[1]
+  return Split({name: np.concatenate([part.arrays[name] for part in parts]) for name in ('image', 'label')})
+
+
 class Dataset(NamedTuple):
   """Both splits in memory, and what the numbers in 'label' mean."""
 

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from ml_collections import ConfigDict
 
 from genaug.data import sources, subsets
-from genaug.data.dataset import Dataset, Split, copies, with_unlabelled
+from genaug.data.dataset import Dataset, Split, copies, mix, with_unlabelled
 from genaug.errors import InputError
 from genaug.metrics.registry import METRICS
 from genaug.study import summaries
@@ -127,12 +127,21 @@ class Table:
   @property
   def work(self) -> int:
     """The total of what `advance` is called with."""
-    config = self._config
-    cells, tried = len(self._shots), len(self.per_class) * len(config.lr) * config.folds * 2 * (len(config.lr) > 1)
-    filters = cells
-    tuned = (filters + tried) * self._classifier('none').train.steps
-    trained = [*map(self._classifier, config.order), *config.generators.values()]
-    return tuned + sum(TASKS[one.task].cost * one.train.steps * cells for one in trained)
+    return sum(TASKS[one.config.task].cost * one.config.train.steps * count for one, count in self.trainings().values())
+
+  def trainings(self) -> dict[str, tuple[Experiment, int]]:
+    """{name: (experiment, how many of it)} of all that is trained."""
+    config, cells = self._config, len(self._shots)
+    tried = len(self.per_class) * len(config.lr) * config.folds * (len(config.lr) > 1)
+    first, counts = next(iter(self._shots)), {'none': cells + tried, 'classic': tried}  # `none` also filters
+    found = {row: (self._classifier(row), self._images(row, first), counts.get(row, 0) + cells) for row in config.order}
+    found |= {name: (self._classifier(name), self._example, n) for name, n in counts.items() if name not in found and n}
+    found |= {f'{name}, generator': (self._generator(name), self._example, cells) for name in config.generators}
+    return {
+      name: (assemble(one, images), count)
+      for name, (one, images, count) in found.items()
+      if not isinstance(images, Failure)
+    }
 
   def run(self, save: Callable[[dict], None]) -> dict:
     """The result so far goes to `save` after every row; the last one is returned."""
@@ -383,13 +392,3 @@ def top_confidence(confidence: Float[Array, ' n'], label: Int[Array, ' n'], kept
   rows = [np.flatnonzero(label == value) for value in np.unique(label)]
   best = [some[np.argsort(-confidence[some], kind='stable')[: max(1, round(len(some) * kept))]] for some in rows]
   return np.sort(np.concatenate(best))
-
-
-def mix(real: Split, generated: Split, share: float) -> Split:
-  """Both, the scarcer one repeated as a whole, so that about `share` of the images are generated."""
-  if share == 1:
-    return generated
-  have, want = len(generated.arrays['label']) / len(real.arrays['label']), share / (1 - share)
-  copies = (max(1, round(have / want)), max(1, round(want / have)))
-  parts = [real] * copies[0] + [generated] * copies[1]
-  return Split({name: np.concatenate([part.arrays[name] for part in parts]) for name in ('image', 'label')})

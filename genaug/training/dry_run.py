@@ -1,5 +1,8 @@
 """What an experiment would do: its config, its sizes, and what XLA says one step costs."""
 
+import statistics
+import time
+
 import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
@@ -8,6 +11,8 @@ from jaxtyping import PyTree
 from genaug.training.experiment import Experiment
 from genaug.training.loop import make_batches, make_step
 
+_TIMED = 5  # calls
+
 
 def _count(tree: PyTree) -> int:
   return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))
@@ -15,6 +20,20 @@ def _count(tree: PyTree) -> int:
 
 def _mib(size: float) -> str:
   return f'{size / 2**20:,.1f} MiB'
+
+
+def step_cost(experiment: Experiment) -> tuple[float, float]:
+  """(GFLOP, seconds) of a step, on all devices together; compiles it and runs a few."""
+  device_data, batch = make_batches(experiment)
+  state, calls = experiment.init(), experiment.steps_per_call
+  compiled = make_step(experiment).lower(state, device_data, batch(0)).compile()
+  seconds = []
+  for call in range(_TIMED + 1):
+    started = time.perf_counter()
+    state, _ = jax.block_until_ready(compiled(state, device_data, batch(call * calls)))
+    seconds.append(time.perf_counter() - started)
+  flops = compiled.cost_analysis()['flops'] * jax.device_count()
+  return flops / 1e9 / calls, statistics.median(seconds[1:]) / calls
 
 
 def describe(experiment: Experiment) -> str:
@@ -53,4 +72,24 @@ def describe(experiment: Experiment) -> str:
     f'  {cost["flops"] / 1e9:,.2f} GFLOP, {_mib(cost["bytes accessed"])} accessed, as XLA counts them for one device',
     'dry run: nothing was trained',
   ]
+  return '\n'.join(lines)
+
+
+def describe_all(trainings: dict[str, tuple[Experiment, int]]) -> str:
+  """How long these would take one after another, {name: (experiment, how many)}; runs a few steps of every network.
+
+  Those of one task and network are taken for as fast as the first of them.
+  """
+  costs: dict[tuple, tuple[float, float]] = {}
+  lines, minutes = [], 0.0
+  for name, (experiment, count) in trainings.items():
+    config = experiment.config
+    kind = config.task, config.model.to_json(), config.train.batch_size
+    if kind not in costs:
+      costs[kind] = step_cost(experiment)
+    gflop, seconds = costs[kind]
+    own = count * config.train.steps * seconds / 60
+    lines.append(f'  {name}: {count} x {config.train.steps:,} steps of {gflop:,.2f} GFLOP, {own:,.1f} minutes')
+    minutes += own
+  lines.append(f'  in all {minutes / 60:.1f} hours, without compilation and scores; dry run: nothing was trained')
   return '\n'.join(lines)
