@@ -44,10 +44,10 @@ def get_config() -> ConfigDict:
   c.data.validation = 0                 # of these, images of each class that are held out and stand in for the test
                                         # split, which is then not read; 0 is off
   c.data.fold = 0                       # which are: 0 the first, 1 the next, ...
-  c.data.folder = ''                    # image_folder only: directory of class/file.png, or .jpg, .tif, ...
-  c.data.image_size = 64                # image_folder only: side in pixels, images are cropped square and resized
-  c.data.channels = 3                   # image_folder only: 1 (grey) | 3 (RGB)
-  c.data.test_fraction = 0.2            # image_folder only: share of each class held out; folders train/class and
+  c.data.folder = ''                    # directory of class/file.png, or .jpg, .tif, ...
+  c.data.image_size = 64                # of files: side in pixels, images are cropped square and resized
+  c.data.channels = 3                   # of files: 1 (grey) | 3 (RGB)
+  c.data.test_fraction = 0.2            # of files: share of each class held out; folders train/class and
                                         # test/class (or val/class) are taken as they are
   c.data.skip_broken = False            # image_folder only: leave out files that don't decode, instead of refusing
   c.data.load_truncated = False         # folders: read files that are cut short as far as they go

@@ -42,8 +42,7 @@ def get_config(size='quick'):
   if not quick:
     c.classifier.model.network = 'wrn16_4'
     c.classifier.train.steps = 4000
-  c.unlabelled = fixmatch.get_config()
-  c.unlabelled.model.update({name: c.classifier.model[name] for name in ('network', 'width')})
+  c.unlabelled = fixmatch.get_config()  # with the classifier's network
   c.unlabelled.train.steps = 1500 if quick else 20_000
 
   # The learning rate is chosen by cross-validation within k images of a class that no row is trained on, as the best

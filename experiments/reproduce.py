@@ -28,7 +28,7 @@ _CONFIG = config_flags.DEFINE_config_file(
   'config', 'configs/headline.py:quick', 'headline: what is compared.', lock_config=True
 )
 _DATA_DIR = cli.define_data_dir()
-flags.DEFINE_bool('quick', False, 'headline: sizes for two CPU cores, which is the default.')
+_QUICK = flags.DEFINE_bool('quick', False, 'headline: sizes for two CPU cores, which is the default.')
 _FULL = flags.DEFINE_bool('full', False, 'headline: sizes for a GPU; short for --config=configs/headline.py:full.')
 flags.mark_bool_flags_as_mutual_exclusive(['quick', 'full'])
 _SWEEP = flags.DEFINE_string('sweep', None, 'sweep: the sweep.json that experiments.sweep has written.')
@@ -67,11 +67,13 @@ def _data_sets(reading: ConfigDict) -> dict:
 def _headline() -> None:
   from configs import headline
 
-  if _FULL.value and flags.FLAGS['config'].present:
-    raise InputError(
-      '--full', True, 'says the same as --config', '--config=configs/headline.py:full --config.seeds=3 ...'
-    )
-  config = headline.get_config('full') if _FULL.value else _CONFIG.value
+  if (_FULL.value or _QUICK.value) and flags.FLAGS['config'].present:
+    name = '--full' if _FULL.value else '--quick'
+    raise InputError(name, True, 'says the same as --config', '--config=configs/headline.py:full --config.seeds=3 ...')
+  config = _CONFIG.value
+  if _FULL.value:
+    config = headline.get_config('full')
+    config.update_from_flattened_dict(config_flags.get_override_values(flags.FLAGS['config']))
   _study('headline', {name: (config, data) for name, data in _data_sets(config.data).items()})
 
 

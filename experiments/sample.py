@@ -3,13 +3,14 @@
 python -m experiments.sample --workdir runs/gan_mnist5k --count 1000 --output samples/ [--nearest] [--interpolate]
 python -m experiments.sample --workdir runs/flow_mnist5k --output samples.npz --guidance 2 --classes 3,7
 
-The grid has a column for every class, where the model is told it. --nearest adds nearest.png: the first 32, each above
-the training image that is nearest by eval.features; those of a generator that copies look the same. --interpolate adds
-interpolation.png, a row for every walk from one image's noise to the next one's, and all walks as interpolation.gif.
-Of VAEs, --traverse adds traversals.png, a row for each of the eight latents that vary most, from -2.5 to 2.5 while the
-others are 0; --map adds latents.png, where the posterior puts test images, in the plane in which they vary most.
-Of text_to_image, --text "waving hand, dark skin" says what to show; several take turns, a column each. Samplers that
-make images from others take --input, an image or a folder of some, which take turns: variations, reconstructions, ...
+The grid has a column for every class, where the model is told 4 to 16 of them. --nearest adds nearest.png: the first
+32, each above the training image that is nearest by eval.features; those of a generator that copies look the same.
+--interpolate adds interpolation.png, a row for every walk from one image's noise to the next one's, and all walks as
+interpolation.gif. Of VAEs, --traverse adds traversals.png, a row for each of the eight latents that vary most, from
+-2.5 to 2.5 while the others are 0; --map adds latents.png, where the posterior puts test images, in the plane in which
+they vary most. Of text_to_image, --text "waving hand, dark skin" says what to show; several take turns, a column each
+if 4 to 16. Samplers that make images from others take --input, an image or a folder of some, which take turns:
+variations, reconstructions, ...
 An .npz holds `samples`, uint8 [n, h, w, c], and their classes as `label`.
 """
 
@@ -70,14 +71,14 @@ def _numbered(vocabulary):
   return captions.encode(texts, vocabulary)
 
 
-def _read(image_shape):
+def _read(image_shape, bits: int):
   """COUNT images, those of --input in turn, and how many these are."""
   import numpy as np
 
   from genaug.offline import reading
 
   path = pathlib.Path(_INPUT.value)
-  images, _, skipped = reading.squares(path, image_shape)
+  images, _, skipped = reading.squares(path, image_shape, bits)
   reading.say_skipped(skipped, path)
   return images[np.arange(_COUNT.value) % len(images)], len(images)
 
@@ -107,6 +108,9 @@ def _sampler(experiment) -> str:
   from_others = bool(_TEXT.value or _INPUT.value)
   wanted = (name for name, sampler in samplers.items() if bool(sampler.source) == from_others)
   name = _SAMPLER.value or next(wanted, None)
+  if name is None:
+    remedy = f'--sampler, one of {", ".join(samplers)}, or --input' if samplers else 'a run of another task'
+    raise InputError('workdir', _WORKDIR.value, f'task {task!r} makes no images from noise', remedy)
   if name not in samplers:
     raise InputError('sampler', name, f'task {task!r} has no such sampler', f'one of {", ".join(samplers)}')
   if from_others and not samplers[name].source:
@@ -116,6 +120,8 @@ def _sampler(experiment) -> str:
     raise InputError('sampler', name, problem, 'leave --interpolate, --traverse and --truncation out')
   if (_TRAVERSE.value or _MAP.value) and 'posterior_means' not in TASKS[task].provides:
     raise InputError('task', task, 'has no latents of images', 'leave --traverse and --map out')
+  if samplers[name].source and not from_others and _CLASSES.value:
+    raise InputError('classes', ','.join(_CLASSES.value), 'images are of those of the test split', 'leave it out')
   return name
 
 
@@ -161,20 +167,23 @@ def main() -> None:
   if from_test or sampler.fit or _NEAREST.value or _TRAVERSE.value or _MAP.value:
     experiment, state = load()
   evaluate, key = evaluator.Evaluator(experiment, _TRUNCATION.value), jax.random.key(_SEED.value)
+  turns = {} if labels is None else {'label': np.resize(labels, _COUNT.value)}
   if _TEXT.value:
-    images = evaluate.made_from(state, name, key, caption=_numbered(experiment.dataset.vocabulary))
+    images = evaluate.made_from(state, name, key, caption=_numbered(experiment.dataset.vocabulary), **turns)
     shown = len(_TEXT.value)
   elif _INPUT.value:
-    inputs, shown = _read(experiment.spec.image_shape)
-    images = evaluate.made_from(state, name, key, **{sampler.source: inputs})
+    inputs, shown = _read(experiment.spec.image_shape, experiment.config.data.bits)
+    images = evaluate.made_from(state, name, key, **{sampler.source: inputs}, **turns)
   else:
     images = np.concatenate(list(evaluate.samples(state, _COUNT.value, key, name, labels)))
     shown = 0 if labels is None else len(labels)
   made = f'{len(images):,} images of step {int(state.step):,} in {output}'
   if output.suffix == '.npz':
     output.parent.mkdir(parents=True, exist_ok=True)
-    classes = {} if labels is None else {'label': np.resize(labels, len(images))}
-    np.savez(output, samples=images, **classes)
+    if from_test:
+      split = experiment.dataset.train if sampler.split == 'train' else experiment.dataset.test
+      turns = {'label': np.resize(split.arrays['label'], len(images))}
+    np.savez(output, samples=images, **turns)
     print(made)
     return
   for i, image in enumerate(images):

@@ -37,10 +37,10 @@ def test_unlabelled_images_are_all_others_of_the_training_split(validation, data
   assert not unlabelled & rows(found.test)
   assert not unlabelled & rows(everything.test)
   assert unlabelled < rows(everything.train)
-  assert len(unlabelled) in (3900, 3899, 3898)  # what three divides, of 4,000 that are not all different
+  assert len(unlabelled) in (3900, 3899, 3898)  # of 4,000 that are not all different
   counts = np.unique(found.train.arrays['label'], return_counts=True)[1]
-  assert counts.max() - counts.min() <= 13  # of 1,300 rows
-  assert f'{10 * (10 - validation)} labelled, 3,900 unlabelled' in found.summary
+  assert counts.min() == counts.max()
+  assert f'{10 * (10 - validation)} labelled, {len(unlabelled):,} unlabelled' in found.summary
 
 
 def test_without_images_that_are_left_there_is_an_error(data_dir):
@@ -48,13 +48,15 @@ def test_without_images_that_are_left_there_is_an_error(data_dir):
     sources.load(tiny_config('fixmatch', data__per_class=0).data, data_dir, log=lambda _: None)
 
 
-def test_rows_take_turns_and_leave_the_rest_of_a_division_out():
+@pytest.mark.parametrize('count', [7, 3, 2])
+def test_rows_have_every_image_and_every_label_as_often(count):
   labelled = Split({'image': np.arange(2, dtype=np.uint8).reshape(2, 1, 1, 1), 'label': np.arange(2, dtype=np.int32)})
-  found = with_unlabelled(labelled, np.arange(10, 17, dtype=np.uint8).reshape(7, 1, 1, 1), 2, seed=0).arrays
-  assert found['label'].tolist() == [0, 1, 0]
-  assert found['image'].ravel().tolist() == [0, 1, 0]
-  assert found['unlabelled'].shape == (3, 2, 1, 1, 1)
-  assert len(set(found['unlabelled'].ravel())) == 6
+  images = np.arange(10, 10 + count, dtype=np.uint8).reshape(count, 1, 1, 1)
+  found = with_unlabelled(labelled, images, 2, seed=0).arrays
+  assert found['label'].tolist() == found['image'].ravel().tolist() == [0, 1] * (2 if count > 4 else 1)
+  assert found['unlabelled'].shape == (len(found['label']), 2, 1, 1, 1)
+  assert set(found['unlabelled'].ravel()) == set(range(10, 10 + count))
+  assert np.bincount(found['unlabelled'].ravel())[10:].max() <= 2
 
 
 def test_what_the_network_is_sure_of_is_a_label():

@@ -202,7 +202,7 @@ def test_unlabelled_images_are_all_others_of_the_training_split(finished, folder
   known = {image.tobytes() for image in wider._shots[cell].train.arrays['image']}
   assert {image.tobytes() for image in train['image']} <= known
   unlabelled = [image.tobytes() for image in train['unlabelled'].reshape(-1, 28, 28, 1)]
-  assert len(set(unlabelled)) == len(unlabelled) == 10  # two classes of nine images, of which four have labels
+  assert len(set(unlabelled)) == 10  # two classes of nine images, of which four have labels
   assert known.isdisjoint(unlabelled)
   assert {image.tobytes() for image in table._test_images[1].arrays['image']}.isdisjoint(unlabelled)
   runs = wider.run(save=lambda _: None)['per_class']['4']['rows']['fixmatch']['runs']
@@ -216,6 +216,22 @@ def test_a_row_and_a_generator_of_one_name_and_learning_rate_are_two_programs(fi
   settings = {'order': ('none', 'vae'), 'lr': (5e-4,), 'generators.vae.optim.lr': 5e-4}
   result = _table(folder, finished[0], **settings).run(save=lambda _: None)
   assert not [run for run in result['per_class']['4']['rows']['vae']['runs'] if 'failed' in run]
+
+
+def test_too_few_images_for_the_folds_are_refused(folder, tmp_path):
+  with pytest.raises(InputError, match=r'folds = 2: 1 images of a class cannot be parted so'):
+    _table(folder, tmp_path, per_class=(1,))
+  assert len(_table(folder, tmp_path, per_class=(1,), lr=(1e-3,)).cells) == 2
+
+
+def test_full_takes_overrides_and_no_other_config(forked, folder, tmp_path):
+  where = f'--images={folder}', f'--workdir={tmp_path / "run"}', f'--data_dir={tmp_path / "data"}'
+  done = forked('experiments.reproduce', 'headline', '--full', '--config.per_class=(2,)', *where)
+  assert done.returncode == 2
+  assert 'folds = 3: 2 images of a class cannot be parted so' in done.stderr
+  done = forked('experiments.reproduce', 'headline', '--quick', '--config=configs/headline.py:full', *where)
+  assert done.returncode == 2
+  assert '--quick = True: says the same as --config' in done.stderr
 
 
 def test_wrong_rows_are_refused_before_anything_is_trained(folder, tmp_path):

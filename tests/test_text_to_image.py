@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import text_to_image_own_images
-from genaug.data import builders, captions, record, sources
+from genaug.data import builders, captioned, captions, record, sources
 from genaug.data.dataset import Dataset, Split
 from genaug.errors import InputError
 from genaug.metrics.retrieval import _chance, retrieved
@@ -23,15 +23,17 @@ CAPTIONS = ['red Square', 'blue square', 'red_disc', 'blue disc!', 'zebra']
 
 def test_frequent_words_have_a_number_and_rare_ones_those_of_their_parts():
   vocabulary = captions.vocabulary(CAPTIONS)
-  assert vocabulary == ('blue', 'disc', 'red', 'square', '<ze', 'bra', 'ebr', 'ra>', 'zeb')
+  assert vocabulary == ('blue', 'disc', 'red', 'square', '~<ze', '~bra', '~ebr', '~ra>', '~zeb')
   rows = captions.encode(['Red disc', 'zebras', 'whatever', ''], vocabulary)
   assert rows.shape == (4, captions.MOST)
   found = [[vocabulary[i - 1] for i in row if i] for row in rows]
-  assert found == [['red', 'disc'], ['<ze', 'zeb', 'ebr', 'bra'], [], []]
+  assert found == [['red', 'disc'], ['~<ze', '~zeb', '~ebr', '~bra'], [], []]
   assert captions.unseen('a red zebra', vocabulary) == ['a', 'zebra']
   assert captions.encode([' '.join(['red'] * 100)], vocabulary).all()
   assert captions.unseen('a bra', vocabulary) == ['a', 'bra']  # a part of a word is no word
   assert captions.unseen('red', captions.vocabulary(['red', 'red'])) == []
+  numbers = captions.vocabulary(['in 2024', 'in 1987'])
+  assert captions.unseen('in 024', numbers) == ['024']  # a part, though digits sort before every mark
 
 
 def test_captions_of_emoji_name_parts_and_hold_out_compositions(tmp_path):
@@ -76,6 +78,12 @@ def test_own_captions_are_matched_by_name_and_refused_otherwise(tmp_path):
   ]:
     with pytest.raises(InputError, match=f'data.captions(?s:.*){problem}'):
       load(text)
+  with pytest.raises(InputError, match=r'line 4 has a second caption for .a/0\.png.'):
+    load('\n'.join([*lines, lines[0]]))
+  load('\ufeff' + '\r\n'.join(lines))
+  (tmp_path / 'captions.txt').write_bytes('2.png\tdrei für zwei'.encode('latin-1'))
+  with pytest.raises(InputError, match=r'data\.captions(?s:.*)is no UTF-8 text'):
+    captioned._read(tmp_path / 'images', tmp_path / 'captions.txt')
 
 
 def _squares() -> Dataset:

@@ -159,6 +159,14 @@ def test_a_short_run_writes_all_it_promises(data_dir, tmp_path):
   assert list((tmp_path / 'tensorboard').iterdir())
   assert sorted(int(p.name) for p in (tmp_path / 'checkpoints').iterdir()) == [5, 10]
 
+  # As if it had been killed behind its last checkpoint.
+  (tmp_path / 'summary.json').unlink()
+  (tmp_path / 'figures' / 'samples_000010.png').unlink()
+  assert loop.train(experiment, tmp_path, log=lambda _: None) == scores
+  summary = json.loads((tmp_path / 'summary.json').read_text())
+  assert (summary['steps'], summary['resumed_at'], summary['eval/fd']) == (10, 10, scores['eval/fd'])
+  assert (tmp_path / 'figures' / 'samples_000010.png').exists()
+
 
 def test_the_best_checkpoint_outlives_newer_ones(tmp_path):
   for step, score in enumerate([5.0, 3.0, 4.0, None, None, 6.0]):

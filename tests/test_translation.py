@@ -12,6 +12,7 @@ from genaug.errors import InputError
 from genaug.losses.contrastive import patch_nce
 from genaug.models import Spec
 from genaug.models.registry import NETWORKS
+from genaug.offline import reading
 from genaug.tasks.registry import TASKS
 from genaug.training import checks, loop
 from genaug.training.evaluator import Evaluator
@@ -106,6 +107,41 @@ def test_what_are_no_pairs_is_refused_by_name(tmp_path, a, b, sizes, problem):
     _write(tmp_path / name, [f'{i}.png' for i in numbers], size)
   with pytest.raises(InputError, match=problem):
     sources.load(_data(tmp_path / 'a', tmp_path / 'b'), tmp_path / 'data', log=quiet)
+
+
+def test_images_of_one_name_are_refused_where_names_make_pairs(tmp_path):
+  for side in 'ab':
+    _write(tmp_path / side, [f'{i}.png' for i in range(6)])
+  (tmp_path / 'a' / '3.bmp').write_bytes((tmp_path / 'a' / '4.png').read_bytes())
+  with pytest.raises(InputError, match=r'data.folder = .*3\.(bmp|png) and 3\.(bmp|png) have one name'):
+    sources.load(_data(tmp_path / 'a', tmp_path / 'b'), tmp_path / 'data', log=quiet)
+  found = sources.load(_data(tmp_path / 'a', tmp_path / 'b', paired=False), tmp_path / 'data', log=quiet)
+  assert sorted({*_numbers(found.train, 'image'), *_numbers(found.test, 'image')}) == list(range(6))
+
+
+@pytest.mark.parametrize(('bits', 'white'), [(0, 4095), (16, 65535)])
+def test_deep_images_of_pairs_have_one_scale(tmp_path, bits, white):
+  for side in 'ab':
+    (tmp_path / side).mkdir()
+    for i in range(4):
+      deep = np.full((8, 8), 1000 * i, np.uint16)
+      deep[0, 0] = 4000
+      Image.fromarray(deep).save(tmp_path / side / f'{i}.png')
+  found = sources.load(_data(tmp_path / 'a', tmp_path / 'b', channels=1, bits=bits), tmp_path / 'data', log=quiet)
+  levels = sorted(int(x[4, 4, 0]) for split in (found.train, found.test) for x in split.arrays['target'])
+  assert levels == [round(1000 * i * 255 / white) for i in range(4)]
+  shown, _, _ = reading.squares(tmp_path / 'a', (8, 8, 1), bits)
+  assert sorted(int(x[4, 4, 0]) for x in shown) == levels
+
+
+def test_what_was_prepared_of_pairs_is_enough_for_a_trained_run(tmp_path):
+  for side in 'ab':
+    _write(tmp_path / side, [f'{i}.png' for i in range(6)])
+  config = _data(tmp_path / 'a', tmp_path / 'b')
+  before = sources.load(config, tmp_path / 'data', log=quiet)
+  (tmp_path / 'b').rename(tmp_path / 'c')
+  after = sources.load(config, tmp_path / 'data', log=quiet, prepared=before.prepared)
+  assert _numbers(after.train, 'target').tolist() == _numbers(before.train, 'target').tolist()
 
 
 def test_missing_folders_broken_files_and_tasks_of_pairs_are_refused(tmp_path, data_dir):

@@ -5,6 +5,7 @@ in, and enlarged by all. Scores as of the metric super_resolution, image by imag
 """
 
 import pathlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import cv2
@@ -65,6 +66,9 @@ def table(
   """Scores of every run and resizer; pictures beside the output: originals, the baseline's and the runs' images."""
   if not folder:
     raise InputError('folder', folder, 'what table upscale is of', '--folder=PATH, of images')
+  if len({path.name for path in directories}) < len(directories):
+    problem = 'two runs of one name, which the table would call alike'
+    raise InputError('workdir', ','.join(map(str, directories)), problem, 'rename the folder of one')
   found = {path.name: trained(path, data_dir, 'best', images=False) for path in directories}
   configs = {name: experiment.config for name, (experiment, _) in found.items()}
   runs = {name: Upscaler(experiment.config, experiment.spec, state) for name, (experiment, state) in found.items()}
@@ -72,11 +76,12 @@ def table(
     raise InputError('workdir', ','.join(runs), 'runs of several scales, or of grey and of colour', 'runs of one kind')
   any_experiment, _ = next(iter(found.values()))
   scale = any_experiment.config.model.scale
-  images, _ = reading.exact_images(folder, (None, None, any_experiment.spec.image_shape[-1]))
+  images, _ = reading.exact_images(folder, (None, None, any_experiment.spec.image_shape[-1]), 'folder')
   images = [x[: x.shape[0] // scale * scale, : x.shape[1] // scale * scale] for x in images]
   methods = {name: lambda x, resize=resize: resize(x, scale) for name, resize in RESIZERS.items()} | runs
-  inputs = {}
+  inputs, pictures = {}, Counter()
   for way, config in {_way(config): config for config in configs.values()}.items():
+    kind = config.superres.degradation
     small = [_made_small(config, i, image) for i, image in enumerate(images)]
     made = {name: [upscale(x) for x in small] for name, upscale in methods.items()}
     inputs[way] = _summary({name: _scores(of_all, images, scale) for name, of_all in made.items()}, list(runs))
@@ -84,7 +89,9 @@ def table(
       print(f'{way}, {name}: ' + ', '.join(f'{score} {value:.4f}' for score, value in scores.items()), flush=True)
     if output:
       columns = [images, made[_BASELINE], *(made[name] for name in runs)]
-      figures.save_png(output.with_name(f'{output.stem}_{config.superres.degradation}.png'), _shown(columns))
+      again = f'_{pictures[kind]}' if pictures[kind] else ''
+      pictures[kind] += 1
+      figures.save_png(output.with_name(f'{output.stem}_{kind}{again}.png'), _shown(columns))
   return {
     'what': f'{len(images):,} images of {folder.name}, x{scale}; {scale} pixels of each border left out',
     'configs': {name: config.to_dict() for name, config in configs.items()},
@@ -122,7 +129,11 @@ def _scores(made: Sequence[Pixels], images: Sequence[Pixels], scale: int) -> lis
 def _summary(scores: dict[str, list[dict[str, float]]], runs: Sequence[str]) -> dict:
   """Means of every method, and how much better each run is than the baseline, image by image."""
   means = {
-    name: {score: float(np.mean([one[score] for one in of_all])) for score in of_all[0]}
+    name: {
+      score: float(np.mean([one[score] for one in of_all]))
+      for score in of_all[0]
+      if all(score in one for one in of_all)
+    }
     for name, of_all in scores.items()
   }
   gains = {

@@ -14,7 +14,9 @@ def about_test(result: dict) -> str:
   """What the figures are of."""
   images, seeds = result['images'], result['config']['seeds']
   classes = f'{len(images["classes"])} classes'
-  return f'{result["data"]}: {classes}, k training images each, {seeds} seeds, {images["test"]:,} test images.'
+  unlabelled = any(row.get('unlabelled') for row in result['config']['rows'].values())
+  others = ' (FixMatch: and all others without labels)' * unlabelled
+  return f'{result["data"]}: {classes}, k training images each{others}, {seeds} seeds, {images["test"]:,} test images.'
 
 
 def answers(result: dict) -> list[list[str]]:

@@ -149,7 +149,7 @@ def _quality(trained: dict[str, dict]) -> str:
     run, config = result['runs'][0], result['config']
     counts = [f'{run[key]:,}' for key in ('eval/samples', 'eval/reference_samples') if key in run]
     scores = [('fd', 2), ('fd_baseline', 2), ('kid', 3), ('elbo_nats', 1)]
-    images = ' v '.join(counts) or f'{run["eval/elbo_images"]:,}'
+    images = ' v '.join(counts) or f'{run.get("eval/elbo_images", 0):,}'
     start = [f'[`{name}`](../../configs/{name}.py)', f'{config["train"]["steps"]:,}', f'{len(result["runs"])}']
     rows.append([*start, *(interval(result, f'eval/{key}', n) for key, n in scores), images, _time(result)])
   return markdown([*header, 'images', 'time a run'], rows)

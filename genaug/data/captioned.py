@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 import tensorflow_datasets as tfds
 
-from genaug.data import folder, image_folder, pairs, subsets
+from genaug.data import folder, image_file, image_folder, pairs, subsets
 from genaug.data.builders import Examples, dataset_info, encode
 from genaug.errors import InputError
 
@@ -23,6 +23,8 @@ class ImageCaptionsConfig(tfds.core.BuilderConfig):
   image_size: int
   channels: int
   test_fraction: float
+  load_truncated: bool = False
+  bits: int = 0
 
 
 class ImageCaptions(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -37,7 +39,7 @@ class ImageCaptions(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
     c = self.builder_config
-    pixels = pairs.decode(c.captions, c.image_size, c.channels)
+    pixels = pairs.decode(c.captions, c)
     test = subsets.test_rows(list(pixels.values()), c.test_fraction)
     rows = [(pixels[path], c.captions[path]) for path in pixels]
     sides = {'train': ~test, 'test': test}
@@ -51,16 +53,24 @@ class ImageCaptions(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def image_captions_config(
-  root: str, captions: str, image_size: int, channels: int, test_fraction: float
+  root: str,
+  captions: str,
+  image_size: int,
+  channels: int,
+  test_fraction: float,
+  load_truncated: bool = False,
+  bits: int = 0,
 ) -> ImageCaptionsConfig:
   """Config whose name hashes the settings, every caption and every file's name, size and time.
 
   Raises InputError for a line without a caption, and where images and captions are not of each other.
   """
   image_folder.check_settings(root, image_size, channels, test_fraction)
+  image_file.check_bits(bits)
   path, file = Path(root).expanduser().resolve(), Path(captions).expanduser()
   found = _read(path, file)
   settings = {'image_size': image_size, 'channels': channels, 'test_fraction': test_fraction}
+  settings |= pairs.reading_of(load_truncated, bits)
   files = [(*pairs.stat(image), caption) for image, caption in found.items()]
   digest = hashlib.sha256(json.dumps([settings, files]).encode()).hexdigest()[:12]
   return ImageCaptionsConfig(name=f'captions-{digest}', captions=found, **settings)
@@ -70,12 +80,19 @@ def _read(root: Path, file: Path) -> dict[Path, str]:
   if not file.is_file():
     problem, remedy = 'is not a file', '--config.data.captions=FILE, of lines NAME<tab>CAPTION'
     raise InputError('data.captions', str(file), problem, remedy)
-  captions = {}
-  for number, line in enumerate(file.read_text('utf-8').splitlines(), 1):
+  layout, captions = 'lines NAME<tab>CAPTION, names relative to data.folder', {}
+  try:
+    text = file.read_text('utf-8-sig')
+  except UnicodeDecodeError as error:
+    raise InputError('data.captions', str(file), f'is no UTF-8 text ({error.reason})', layout) from None
+  for number, line in enumerate(text.split('\n'), 1):
     name, tab, caption = line.partition('\t')
     if line.strip() and not (tab and caption.strip()):
       problem = f'line {number} has no tab with a caption behind it: {line[:60]!r}'
-      raise InputError('data.captions', str(file), problem, 'lines NAME<tab>CAPTION, names relative to data.folder')
+      raise InputError('data.captions', str(file), problem, layout)
+    if line.strip() and name.strip() in captions:
+      problem = f'line {number} has a second caption for {name.strip()!r}'
+      raise InputError('data.captions', str(file), problem, 'one line for every image')
     if line.strip():
       captions[name.strip()] = caption.strip()
   images = {item.name: item.image for item in folder.contents(root, key='config.data.folder').items}

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 _RARE = 2  # training captions that a word must be in to have a number of its own
+_PART = '~'  # before a part, and in no word
 MOST = 48  # tokens of a caption; more are cut off
 
 
@@ -42,8 +43,8 @@ def unseen(caption: str, vocabulary: Sequence[str]) -> list[str]:
 
 
 def _words_of(vocabulary: Sequence[str]) -> set[str]:
-  """Those before the first part, which begins with a mark: three letters may be a word or a part of one."""
-  return set(itertools.takewhile(lambda token: not token.startswith('<'), vocabulary))
+  """Those before the first part: three letters may be a word or a part of one."""
+  return set(itertools.takewhile(lambda token: not token.startswith(_PART), vocabulary))
 
 
 def _tokens(caption: str, known: Collection[str]) -> list[str]:
@@ -51,6 +52,6 @@ def _tokens(caption: str, known: Collection[str]) -> list[str]:
 
 
 def _parts(word: str) -> list[str]:
-  """Of three letters, with marks where it begins and ends, that no word has."""
+  """Of three letters, with marks where it begins and ends."""
   marked = f'<{word}>'
-  return [marked[i : i + 3] for i in range(len(marked) - 2)]
+  return [_PART + marked[i : i + 3] for i in range(len(marked) - 2)]

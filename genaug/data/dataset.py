@@ -33,14 +33,15 @@ def copies(train: Split, test: Split) -> subsets.Rows:
 
 
 def with_unlabelled(labelled: Split, images: UInt8[np.ndarray, 'n h w c'], ratio: int, seed: int) -> Split:
-  """As many of the unlabelled images in every row; the labelled ones take turns, so that an epoch is one of all images.
+  """As many of the unlabelled images in every row; an epoch is one of all images.
 
-  The rest of a division is left out.
+  Every labelled one is in as many rows as any other; to fill these, some unlabelled ones are there once more.
   """
-  count = len(images) // ratio
-  order = np.random.default_rng((seed, len(images))).permutation(len(images))[: count * ratio]
-  train = labelled.take(np.arange(count) % len(labelled.arrays['label']))
-  return Split({**train.arrays, 'unlabelled': images[order].reshape(count, ratio, *images.shape[1:])})
+  known = len(labelled.arrays['label'])
+  count = known * -(-len(images) // (known * ratio))
+  order = np.random.default_rng((seed, len(images))).permutation(len(images))
+  unlabelled = images[np.resize(order, count * ratio)].reshape(count, ratio, *images.shape[1:])
+  return Split({**labelled.take(np.arange(count) % known).arrays, 'unlabelled': unlabelled})
 
 
 def mix(real: Split, generated: Split, share: float) -> Split:
@@ -84,7 +85,8 @@ class Dataset(NamedTuple):
     labelled, tested = (f'{count.sum():,}' for count in counts)
     trained = f'{labelled} training'
     if 'unlabelled' in train:
-      trained = f'{labelled} labelled, {np.prod(train["unlabelled"].shape[:2]):,} unlabelled'
+      different = {image.tobytes() for images in train['unlabelled'] for image in images}
+      trained = f'{labelled} labelled, {len(different):,} unlabelled'
     return f'{self.name}: {trained} + {tested} test images ({", ".join(each[:_SHOWN])}{more})'
 
   def of_classes(self, names: Sequence[str]) -> 'Dataset':

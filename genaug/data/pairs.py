@@ -6,9 +6,9 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -40,6 +40,8 @@ class ImagePairsConfig(tfds.core.BuilderConfig):
   image_size: int
   channels: int
   test_fraction: float
+  load_truncated: bool = False
+  bits: int = 0
 
 
 class ImagePairs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -59,7 +61,7 @@ class ImagePairs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
     c = self.builder_config
     paths = {path for found in c.splits.values() for paths in found for path in paths}
-    pixels = decode(paths, c.image_size, c.channels)
+    pixels = decode(paths, c)
     if c.paired:
       _check_sizes(pair for found in c.splits.values() for pair in zip(found.images, found.targets))
     splits = c.splits
@@ -76,35 +78,58 @@ class ImagePairs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def image_pairs_config(
-  root: str, target_root: str, paired: bool, image_size: int, channels: int, test_fraction: float
+  root: str,
+  target_root: str,
+  paired: bool,
+  image_size: int,
+  channels: int,
+  test_fraction: float,
+  load_truncated: bool = False,
+  bits: int = 0,
 ) -> ImagePairsConfig:
   """Config whose name hashes the settings and every file's name, size and time: changes are prepared anew.
 
   Raises InputError for what are no pairs.
   """
   image_folder.check_settings(root, image_size, channels, test_fraction)
+  image_file.check_bits(bits)
   path, target = Path(root).expanduser().resolve(), target_root and Path(target_root).expanduser().resolve()
   splits = {'': _found(path, target, paired)} if target else _of_one_folder(path, paired)
   settings = {'paired': paired, 'image_size': image_size, 'channels': channels, 'test_fraction': test_fraction}
+  settings |= reading_of(load_truncated, bits)
   files = [(name, [[stat(file) for file in files] for files in found]) for name, found in splits.items()]
   digest = hashlib.sha256(json.dumps([settings, files]).encode()).hexdigest()[:12]
   name = f'{re.sub(r"[^A-Za-z0-9_]", "_", path.name)}-{digest}'
   return ImagePairsConfig(name=name, splits=splits, **settings)
 
 
-def decode(paths: Iterable[Path], size: int, channels: int) -> dict[Path, UInt8[np.ndarray, 'h w c']]:
-  """The central squares of images, in the order of their paths. Raises InputError with all that do not decode."""
+def reading_of(load_truncated: bool, bits: int) -> dict[str, int]:
+  """What of these settings is not the default: only that is in the name of what was prepared."""
+  return ({'load_truncated': True} if load_truncated else {}) | ({'bits': bits} if bits else {})
+
+
+def decode(paths: Iterable[Path], c: Any) -> dict[Path, UInt8[np.ndarray, 'h w c']]:
+  """The central squares of images, in the order of their paths, by the settings of a builder's config `c`.
+
+  All deep grey images have one scale: c.bits, or as many as the brightest of them needs. Raises InputError with all
+  that do not decode.
+  """
   files, broken = sorted(paths), {}
 
-  def read(path: Path) -> np.ndarray | None:
-    try:
-      return image_file.read_square(path, size, channels)
-    except (image_file.UnreadableError, OSError) as error:
-      broken[path] = str(error)
-      return None
+  def of_all(function: Callable[[Path], Any], done: str) -> list:
+    def attempt(path: Path) -> Any:
+      try:
+        return function(path)
+      except (image_file.UnreadableError, OSError) as error:
+        broken[path] = str(error)
+        return None
 
-  with ThreadPoolExecutor(_WORKERS) as pool:
-    pixels = list(progress(pool.map(read, files), total=len(files), desc='decoding'))
+    return list(progress(pool.map(attempt, files), total=len(files), desc=done))
+
+  with image_file.truncated_files(c.load_truncated), ThreadPoolExecutor(_WORKERS) as pool:
+    peak = max((peak for peak in of_all(image_file.brightest, 'looking') if peak), default=0)
+    bits = c.bits or (image_file.bits_of(peak) if peak else 0)
+    pixels = of_all(lambda path: image_file.read_square(path, c.image_size, c.channels, bits), 'decoding')
   if broken:
     root = Path(os.path.commonpath([path.parent for path in files]))
     problem = f'{len(broken)} of {len(files)} files:{folder.listed(dict(sorted(broken.items())), root)}'
@@ -136,13 +161,7 @@ def _of_one_folder(root: Path, paired: bool) -> dict[str, Found]:
 
 
 def _found(images: Path, targets: Path, paired: bool) -> Found:
-  found = [
-    {
-      item.image.relative_to(root).with_suffix('').as_posix(): item.image
-      for item in folder.contents(root, key=key).items
-    }
-    for root, key in ((images, 'data.folder'), (targets, 'data.target_folder'))
-  ]
+  found = [_named(root, key, paired) for root, key in ((images, 'data.folder'), (targets, 'data.target_folder'))]
   if not paired:
     return Found(*([side[name] for name in sorted(side)] for side in found))
   if alone := sorted(found[0].keys() ^ found[1].keys()):
@@ -151,6 +170,17 @@ def _found(images: Path, targets: Path, paired: bool) -> Found:
     remedy = 'files of a pair have one name, but for .png or .jpg; --config.data.paired=False for images of no pairs'
     raise InputError('data.target_folder', str(targets), problem, remedy)
   return Found(*([side[name] for name in sorted(found[0])] for side in found))
+
+
+def _named(root: Path, key: str, paired: bool) -> dict[str, Path]:
+  """Images of a folder by name, without suffix if they belong to those of another folder."""
+  paths = [item.image for item in folder.contents(root, key=f'config.{key}').items]
+  name_of = lambda path: (path.with_suffix('') if paired else path).relative_to(root).as_posix()
+  named = {name_of(path): path for path in paths}
+  if same := [path for path in paths if named[name_of(path)] != path]:
+    problem = f'{folder.printable(same[0].name)} and {folder.printable(named[name_of(same[0])].name)} have one name'
+    raise InputError(key, str(root), problem, 'rename one of them, or take it out')
+  return named
 
 
 def _check_sizes(pairs) -> None:

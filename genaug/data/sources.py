@@ -49,7 +49,13 @@ BUILDERS: dict[str, Callable[[ml_collections.ConfigDict, pathlib.Path], tfds.cor
   'image_captions': lambda config, data_dir: captioned.ImageCaptions(
     data_dir=data_dir,
     config=captioned.image_captions_config(
-      config.folder, config.get('captions', ''), config.image_size, config.channels, config.test_fraction
+      config.folder,
+      config.get('captions', ''),
+      config.image_size,
+      config.channels,
+      config.test_fraction,
+      config.load_truncated,
+      config.bits,
     ),
   ),
   'image_pairs': lambda config, data_dir: pairs.ImagePairs(
@@ -61,9 +67,14 @@ BUILDERS: dict[str, Callable[[ml_collections.ConfigDict, pathlib.Path], tfds.cor
       config.image_size,
       config.channels,
       config.test_fraction,
+      config.load_truncated,
+      config.bits,
     ),
   ),
 }
+
+OWN = ('image_folder', 'image_pairs', 'image_captions')
+"""Data sets of files of one's own, in `data.folder`."""
 
 RAW_BYTES = tfds.decode.DeserializeMethod.RAW_BYTES
 MODES = {1: 'L', 3: 'RGB', 4: 'RGBA'}  # Pillow's, by number of channels
@@ -115,7 +126,7 @@ def load(
   if ratio := config.get('unlabelled', 0):
     rest = np.setdiff1d(np.arange(len(everything.arrays['label'])), np.concatenate([rows, held_out]))
     if len(rest) < ratio:
-      problem, remedy = f'{len(rest)} images are left unlabelled', '--config.data.per_class, smaller, leaves more'
+      problem, remedy = f'{len(rest)} images are left unlabelled', '--config.data.per_class=10, or another few'
       raise InputError('data.unlabelled', ratio, problem, remedy)
     train = with_unlabelled(train, everything.take(rest).arrays['image'], ratio, config.subset_seed)
   paired = config.get('paired', True)
@@ -224,7 +235,8 @@ def _make_builder(
 ) -> tfds.core.DatasetBuilder:
   try:
     with _quiet():
-      gone = config.name == 'image_folder' and not pathlib.Path(config.folder).expanduser().is_dir()
+      places = [config.get(key, '') for key in ('folder', 'target_folder', 'captions')] * (config.name in OWN)
+      gone = not all(pathlib.Path(place).expanduser().exists() for place in places if place)
       if gone and prepared and (data_dir / prepared / 'dataset_info.json').is_file():
         return tfds.builder_from_directory(data_dir / prepared)
       if config.name in BUILDERS:

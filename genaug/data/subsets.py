@@ -75,5 +75,7 @@ def test_rows(images: Sequence[np.ndarray], fraction: float) -> Bool[np.ndarray,
   identities = [hashlib.sha256(np.ascontiguousarray(image)).digest() for image in images]
   test = split_by_identity(identities, np.zeros(len(images), int), fraction)
   if not test.any():
-    raise InputError('data.folder', len(images), 'no two of its images differ, so none is left to test on', 'add one')
+    raise InputError(
+      'data.folder', f'{len(images)} images', 'no two of its images differ, so none is left to test on', 'add one'
+    )
   return test

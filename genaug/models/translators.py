@@ -127,8 +127,9 @@ def _build_resnet(config, spec: Spec, axis_name: str | None):
 
 def _check(model, shape: ImageShape) -> None:
   multiple = max(4, 2**model.halvings)
-  if any(side % multiple for side in shape[:2]):
-    raise ValueError(f'images of {shape[0]} x {shape[1]} pixels: sides must be multiples of {multiple}')
+  if any(side % multiple or side < 2 * 2**model.halvings for side in shape[:2]):
+    sides = f'sides must be multiples of {multiple}, from {2 * 2**model.halvings}'  # instance norm of one pixel is 0
+    raise ValueError(f'images of {shape[0]} x {shape[1]} pixels: {sides}')
 
 
 UNET_TRANSLATOR = Network(('translator', 'discriminator'), _build_unet, _check)

@@ -48,9 +48,8 @@ def examples(
 
   Unreadable ones are added to `skipped`, and others take their places.
   """
-  with ThreadPoolExecutor() as pool:
-    peaks = _looked_at(items, skipped, lambda item: image_file.brightest(item.image), pool)
-  bits, readable = _bits(peaks.values(), bits), list(peaks)
+  bits = common_bits(items, skipped, bits)
+  readable = [item for item in items if item.image not in skipped]
   first = [readable[i] for i in dict.fromkeys(np.linspace(0, len(readable) - 1, number).astype(int)) if readable]
   chosen = {}
   for item in [*first, *(item for item in readable if item not in first)]:
@@ -82,6 +81,13 @@ def _looked_at(items: list[folder.Item], skipped: folder.Skipped, look: Callable
   return found
 
 
+def common_bits(items: list[folder.Item], skipped: folder.Skipped, bits: int) -> int:
+  """That deep grey images have: `bits`, or as many as the brightest of all needs; the unreadable are `skipped`."""
+  with ThreadPoolExecutor() as pool:
+    peaks = _looked_at(items, skipped, lambda item: image_file.brightest(item.image), pool)
+  return _bits(peaks.values(), bits)
+
+
 def _bits(peaks: Iterable[float], bits: int) -> int:
   peak = max(peaks, default=0)
   if not peak or bits:
@@ -103,14 +109,14 @@ def _layout(item: folder.Item) -> tuple[Layout, float]:
 
 
 def exact_images(
-  root: folder.Path, shape: tuple[int | None, int | None, int]
+  root: folder.Path, shape: tuple[int | None, int | None, int], key: str = 'input'
 ) -> tuple[list[UInt8[np.ndarray, 'h w c']], list[str]]:
   """All images of a folder, as they are, and their names in it, as PNG files.
 
-  Sides that are None may be any. Raises InputError, with a list, where one is of another shape: whatever is changed to
-  fit would be lost.
+  Sides that are None may be any. Raises InputError, naming `key`, with a list, where one is of another shape: whatever
+  is changed to fit would be lost.
   """
-  paths, wrong = _paths_of(root)
+  paths, wrong = _paths_of(root, key)
   text = lambda shape: ' x '.join('any' if side is None else str(side) for side in shape)
   images = []
   for path in paths:
@@ -121,7 +127,7 @@ def exact_images(
       images.append(pixels)
     except image_file.UnreadableError as error:
       wrong[path] = str(error)
-  return images, _png_names(root, paths, wrong, f'8-bit images of {text(shape)}')
+  return images, _png_names(root, paths, wrong, f'8-bit images of {text(shape)}', key)
 
 
 def images_of_channels(root: folder.Path, channels: int) -> tuple[list[folder.Path], list[str]]:
@@ -141,15 +147,17 @@ def images_of_channels(root: folder.Path, channels: int) -> tuple[list[folder.Pa
   return paths, _png_names(root.parent if alone else root, paths, wrong, f'8-bit {kind} images')
 
 
-def _paths_of(root: folder.Path) -> tuple[list[folder.Path], folder.Skipped]:
+def _paths_of(root: folder.Path, key: str = 'input') -> tuple[list[folder.Path], folder.Skipped]:
   """All images of a folder, masks like any other, and what may be images that somebody misses."""
-  items, skipped = folder.contents(root)
+  items, skipped = folder.contents(root, key=key)
   masks = [path for path, why in skipped.items() if why in folder.MASKS]
   paths = sorted({*(item.image for item in items), *masks})
   return paths, {path: why for path, why in folder.missed(skipped).items() if path not in masks}
 
 
-def _png_names(root: folder.Path, paths: list[folder.Path], wrong: folder.Skipped, wanted: str) -> list[str]:
+def _png_names(
+  root: folder.Path, paths: list[folder.Path], wrong: folder.Skipped, wanted: str, key: str = 'input'
+) -> list[str]:
   """Raises InputError where any path is `wrong`, or two have one name."""
   names = [str(PurePosixPath(path.relative_to(root).as_posix()).with_suffix('.png')) for path in paths]
   counts = Counter(names)
@@ -158,7 +166,7 @@ def _png_names(root: folder.Path, paths: list[folder.Path], wrong: folder.Skippe
       wrong.setdefault(path, f'is not the only one that would become {folder.printable(name)}')
   if wrong:
     problem = f'{len(wrong)} of {len(paths)} files are not {wanted}, each of its own name{folder.listed(wrong, root)}'
-    raise InputError('input', str(root), problem, 'take them out, or change them')
+    raise InputError(key, str(root), problem, 'take them out, or change them')
   return names
 
 
@@ -180,18 +188,20 @@ def output_name(item: folder.Item) -> str:
 
 
 def squares(
-  root: folder.Path, shape: tuple[int, int, int]
+  root: folder.Path, shape: tuple[int, int, int], bits: int = 0
 ) -> tuple[UInt8[np.ndarray, 'n h w c'], list[str], folder.Skipped]:
   """All images of a folder, or one file, cropped to the central square and resized, as for training.
 
-  Also their names as PNG files, and the files that are left out. Raises InputError where none can be read, and where
+  `bits` is what deep grey values have, 0 is as many as the brightest of all needs. Also names as PNG files, and the
+  files that are left out. Raises InputError where none can be read, and where
   two would become one file.
   """
   items, skipped = items_of(root)
   images, names = [], []
-  for item in builders.progress(items, desc='reading'):
+  bits = common_bits(items, skipped, bits)
+  for item in builders.progress([item for item in items if item.image not in skipped], desc='reading'):
     try:
-      images.append(image_file.read_square(item.image, shape[0], shape[2]))
+      images.append(image_file.read_square(item.image, shape[0], shape[2], bits))
     except image_file.UnreadableError as error:
       skipped[item.image] = str(error)
       continue

@@ -88,10 +88,15 @@ def run(
       ended(f'{name}, k = {task.per_class}, seed {task.seed}: {_said(ref)}')
       left[name] -= 1
     else:
-      chosen = ray.get(ref)
-      ended(f'{name}, k = {task}: learning rate {chosen["lr"]:g}')
       cells = [cell for cell in tables[name].cells if cell.per_class == task]
-      waiting |= {start(_cell, name, cell, chosen): (name, cell) for cell in cells}
+      try:
+        chosen = ray.get(ref)
+      except ray.exceptions.RayError as error:
+        ended(f'{name}, k = {task}: {_failed(error)}')
+        left[name] -= len(cells)
+      else:
+        ended(f'{name}, k = {task}: learning rate {chosen["lr"]:g}')
+        waiting |= {start(_cell, name, cell, chosen): (name, cell) for cell in cells}
     if not left[name] and name not in results and name not in {other for other, _ in waiting.values()}:
       waiting[start(_whole, name)] = name, None
   return results
@@ -101,5 +106,9 @@ def _said(ref: ray.ObjectRef) -> str:
   try:
     host, seconds = ray.get(ref)
   except ray.exceptions.RayError as error:
-    return f'failed: {" ".join(str(error).split())[-200:]}'
+    return _failed(error)
   return f'{seconds:.0f} s on {host}'
+
+
+def _failed(error: Exception) -> str:
+  return f'failed: {" ".join(str(error).split())[-200:]}'

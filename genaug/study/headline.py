@@ -2,8 +2,8 @@
 
 For every k and seed, k images a class are chosen; generators are trained on them alone, sampled, and their samples
 filtered; classifiers are trained on real, augmented and generated images, for equally many steps, and tested on real
-ones. Rows that are `unlabelled` see all other training images besides, without labels. Every stage is kept in a
-`Store`.
+ones. Rows that are `unlabelled` see all other training images besides, without labels, in as many steps as they like.
+Every stage is kept in a `Store`.
 """
 
 import json
@@ -82,9 +82,14 @@ class Table:
     tuning = [Cell(k, config.tuning_seed) for k in self.per_class]
     self._pool = pool
     self._shots = {cell: _choose(pool, cell) for k in self.per_class for cell in self._cells(k)}
-    self._folds = {
-      cell.per_class: [_choose(pool, cell, config.folds, f) for f in range(config.folds)] for cell in tuning
-    }
+    few = min(self.per_class)
+    if len(config.lr) > 1 and not 2 <= config.folds <= few:
+      problem = f'{few} images of a class cannot be parted so, to choose among {len(config.lr)} learning rates'
+      raise InputError(
+        'folds', config.folds, problem, f'2 to {few}, or a single --config.lr' if few > 1 else 'a single --config.lr'
+      )
+    folds = range(config.folds if len(config.lr) > 1 else 0)
+    self._folds = {cell.per_class: [_choose(pool, cell, config.folds, f) for f in folds] for cell in tuning}
     self._class_names = pool.class_names
     self._fits: dict[str, Fit] = {}
     self._samplers: dict[str, Evaluator] = {}
@@ -323,7 +328,8 @@ class Table:
     test = sources.load(_only(self._data, self._data.test_split), self._data_dir, log=self._log)
     split = test.of_classes(self._class_names).train
     if self._data.name == 'image_folder':
-      seen = sum(len(copies(shots.train, split)) for shots in self._shots.values())
+      unlabelled = [self._pool] * any(self._config.rows[row].unlabelled for row in self._config.order)
+      seen = sum(len(copies(shots.train, split)) for shots in [*self._shots.values(), *unlabelled])
       if seen:
         problem = f'classifiers would be trained on {seen} images of the test split, to the pixel'
         remedy = 'remove the copies from one of the two folders'
@@ -338,6 +344,7 @@ class Table:
     unlabelled = self._config.rows[row].unlabelled
     config = self._config['unlabelled' if unlabelled else 'classifier'].copy_and_resolve_references()
     config.data.update(self._data)
+    config.model = self._config.classifier.model
     for name, settings in self._config.rows[row].augment.items():
       config.augment[name].update(settings)
     return config

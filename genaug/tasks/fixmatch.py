@@ -30,6 +30,10 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   settings, network = config.fixmatch, NETWORKS[config.model.network].build(config, spec, axis_name)['classifier']
   optimizer = optimizers(config, ('classifier',))
   weak, strong = Pipeline.from_config(config.augment), Pipeline.from_config(config.strong)
+  try:
+    strong.check(spec.image_shape)
+  except ValueError as error:
+    raise InputError('strong', str(error), 'does not suit the images', 'see c.augment in configs/base.py') from None
 
   def init(key):
     variables = network.init(key, jnp.zeros((1, *spec.image_shape)), train=False)

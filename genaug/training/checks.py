@@ -5,6 +5,7 @@ from ml_collections import ConfigDict
 from genaug import ranges
 from genaug.augment import OPS, Pipeline
 from genaug.augment.mixing import GROUP
+from genaug.data import sources
 from genaug.data.dataset import Dataset
 from genaug.errors import InputError
 from genaug.metrics.registry import METRICS
@@ -88,7 +89,7 @@ def check_config(config: ConfigDict) -> None:
 def check_model(config: ConfigDict, image_shape: ImageShape, classes: int) -> None:
   """Whether the model and the augmentation fit images of that shape, of so many classes. Raises InputError."""
   height, _, channels = image_shape
-  own = config.data.name in ('image_folder', 'image_pairs', 'image_captions')
+  own = config.data.name in sources.OWN
   try:
     NETWORKS[config.model.network].check(config.model, image_shape)
   except ValueError as error:
@@ -96,7 +97,9 @@ def check_model(config: ConfigDict, image_shape: ImageShape, classes: int) -> No
       'data.image_size' if own else 'data.name',
       height if own else config.data.name,
       f'model.network={config.model.network}: {error}',
-      '--config.data.image_size=64' if own else 'export the images and use data.name=image_folder, which resizes them',
+      '--config.data.image_size, to suit it'
+      if own
+      else 'export the images and use data.name=image_folder, which resizes them',
     ) from None
   if channels not in (1, 3):
     raise InputError(

@@ -119,8 +119,14 @@ def train(
     def out_of_patience() -> bool:  # a collective, which runs that are never to end early are spared
       return bool(config.train.patience) and _anywhere(lambda: bool(logger) and logger.out_of_patience(), ask=True)
 
-    if start < total and out_of_patience():
+    over = start < total and out_of_patience()
+    if over:
       log(f'{workdir} ended early at step {start:,}, after {patience}')
+    if logger and (over or start == total) and logger.lacks_summary(start):
+      logger.snapshot(start, state)
+    if over:
+      if logger and logger.lacks_summary(start):
+        logger.summarise(start, time.perf_counter() - started, logged_scores(workdir, start))
       return logged_scores(workdir, start)
 
     step, window = make_step(experiment), Window(config.train.batch_size)

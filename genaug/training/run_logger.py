@@ -1,6 +1,7 @@
 """What only the first process of a job does: the workdir with its log, scores, pictures and checkpoints."""
 
 import contextlib
+import json
 import math
 import pathlib
 from collections.abc import Callable, Mapping
@@ -93,9 +94,14 @@ class RunLogger:
       figures.save_png(self._directory / 'figures' / f'{name}_{step:06d}.png', picture)
       self._log.image(step, name, picture)
 
+  def lacks_summary(self, steps: int) -> bool:
+    """Of a run that was killed behind its last checkpoint."""
+    path = self._directory / 'summary.json'
+    return not path.exists() or json.loads(path.read_text())['steps'] != steps
+
   def summarise(self, steps: int, seconds: float, scores: Scores) -> None:
     """The last words on the terminal, and summary.json."""
-    if steps > self._start:
+    if steps > self._start or self.lacks_summary(steps):
       summary = {'steps': steps, 'resumed_at': self._start, 'seconds': round(seconds, 1), **scores}
       workdir.write_json(self._directory / 'summary.json', summary)
       count = f'{steps - self._start:,} steps in {seconds / 60:.1f} minutes'
