@@ -85,9 +85,7 @@ class Table:
     few = min(self.per_class)
     if len(config.lr) > 1 and not 2 <= config.folds <= few:
       problem = f'{few} images of a class cannot be parted so, to choose among {len(config.lr)} learning rates'
-      raise InputError(
-        'folds', config.folds, problem, f'2 to {few}, or a single --config.lr' if few > 1 else 'a single --config.lr'
-      )
+      raise InputError('folds', config.folds, problem, 'two or more, at most k, or a single --config.lr')
     folds = range(config.folds if len(config.lr) > 1 else 0)
     self._folds = {cell.per_class: [_choose(pool, cell, config.folds, f) for f in folds] for cell in tuning}
     self._class_names = pool.class_names
