@@ -4,8 +4,8 @@ make train CONFIG=configs/style_own_images.py
   ARGS="--config.data.folder=PATH --config.style.images=\"('a.jpg',)\" --workdir runs/NAME"
 
 A folder of photographs, any, cropped square and resized to 128x128; one network learns all styles that are named. The
-weight of style is the first to tune (--config.style.style_weight). 200 steps show a style, and are far from enough:
-experiments/results/README.md.
+weight of style is the first to tune (--config.style.style_weight). 2,000 steps of 4 images show a style well, with more
+than twice the loss that 100 of Gatys' steps reach: experiments/results/README.md.
 """
 
 from configs.families import style

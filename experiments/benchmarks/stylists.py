@@ -1,7 +1,7 @@
 """Table stylize of experiments.bench: a trained network against Gatys' optimisation of the pixels, by the same losses.
 
 Held-out images of the run, each in one of its styles in turn. Seconds are an image's share of those of all, without
-compilation.
+compilation; the network is also timed with sides twice as long.
 """
 
 import pathlib
@@ -49,7 +49,10 @@ def table(directory: pathlib.Path, data_dir: pathlib.Path, count: int, output: p
   if output:
     shown = np.concatenate([np.asarray(found[:_SHOWN]) for found, _ in made.values()])
     figures.save_png(output.with_suffix('.png'), figures.grid(shown, min(_SHOWN, len(images))))
+  larger = images.repeat(2, axis=1).repeat(2, axis=2)
+  _, seconds = _by_network(experiment.task, state, larger)
   return {
+    'network_at': {'shape': list(larger.shape[1:]), 'seconds': seconds},
     'what': f'{len(images):,} test images of {experiment.dataset.name}, {"x".join(map(str, images.shape[1:]))}; styles'
     f' {", ".join(stylist.names)}; {int(state.step):,} steps of training; Gatys: Adam from the image itself',
     'config': experiment.config.to_dict(),

@@ -109,6 +109,9 @@ def _stylised(result: dict) -> list[str]:
     ' by image, in the weighted loss.'
     for name, difference in result['more_than_gatys'].items()
   ]
+  if larger := result.get('network_at'):
+    shape = 'x'.join(map(str, larger['shape']))
+    answers.append(f'- The network stylises {1 / larger["seconds"]:.0f} images of {shape} a second.')
   table = markdown(['', 'weighted loss', 'content', 'style', 'total variation', 's an image'], rows)
   return ['\n'.join(answers), _about(result), table]
 
