@@ -97,7 +97,7 @@ def check_model(config: ConfigDict, image_shape: ImageShape, classes: int) -> No
       'data.image_size' if own else 'data.name',
       height if own else config.data.name,
       f'model.network={config.model.network}: {error}',
-      '--config.data.image_size, to suit it'
+      f'--config.data.image_size={96 if height == 64 else 64}'
       if own
       else 'export the images and use data.name=image_folder, which resizes them',
     ) from None
