@@ -52,7 +52,7 @@ def test_pairs_are_matched_by_name_and_kept_together(tmp_path):
     assert len(split.arrays['image'])
     np.testing.assert_array_equal(_numbers(split, 'image'), _numbers(split, 'target'))
     assert (split.arrays['image'] != split.arrays['target']).any()
-  assert found.paired
+  assert found.paired_test
 
 
 def test_the_layout_of_pix2pix_keeps_its_splits(tmp_path):
@@ -74,7 +74,7 @@ def test_without_pairs_no_image_is_beside_its_target(tmp_path):
   assert {x.tobytes() for x in found.train.arrays['image']} == {
     np.ascontiguousarray(x).tobytes() for x in swapped(found.train)
   }
-  assert not found.paired  # of folders nothing is known
+  assert not found.paired_test  # of folders nothing is known
 
 
 @pytest.mark.parametrize('count', [2, 3, 50])

@@ -62,7 +62,7 @@ class Dataset(NamedTuple):
   test: Split
   class_names: tuple[str, ...]
   prepared: str = ''  # where its records are, below the data_dir
-  paired: bool = True  # whether the target of a test image shows the same
+  paired_test: bool = True  # whether the target of a test image shows the same
   vocabulary: tuple[str, ...] = ()  # tokens of training captions, which 'caption' numbers from 1
 
   @property

@@ -140,8 +140,8 @@ def load(
   if train.arrays['image'].shape[1:] != test.arrays['image'].shape[1:]:
     raise _unequal(config.name, train.arrays['image'][0], test.arrays['image'][0])
   where = builder.data_path.relative_to(data_dir) if builder.data_path.is_relative_to(data_dir) else ''
-  known = paired or config.name != 'image_pairs'
-  return Dataset(config.name, train, test, _class_names(features), str(where), known, vocabulary)
+  paired_test = paired or config.name != 'image_pairs'  # pairs of a data set that has them are kept to score by
+  return Dataset(config.name, train, test, _class_names(features), str(where), paired_test, vocabulary)
 
 
 def expected(

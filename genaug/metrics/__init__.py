@@ -26,7 +26,7 @@ class Evaluated(NamedTuple):
   train: Arrays
   test: Arrays
   split: str  # what the test images are, for people
-  paired: bool  # whether the target of a test image, where there is one, shows the same
+  paired_test: bool  # whether the target of a test image, where there is one, shows the same
   class_names: tuple[str, ...]
   cache: dict[str, Any]  # what metrics keep of the real images between evaluations
   generated: dict[str, Any]  # what they share of this state's samples

@@ -51,7 +51,7 @@ def read(path: pathlib.Path, settings: ConfigDict) -> Evaluated:
     labels=arrays['samples_label'] if labelled else None,
     **real,
     split='test',
-    paired=True,
+    paired_test=True,
     class_names=(),
     cache={},
     generated={},

@@ -19,12 +19,12 @@ def _translation(run: Evaluated) -> Scores:
   """
   images, target = run.test['image'], run.test['target']
   made = {'': run.made_from_test('translated'), '_identity': images}
-  rows = np.arange(len(images)) if run.paired else _different(images)
+  rows = np.arange(len(images)) if run.paired_test else _different(images)
   if 'targets' not in run.cache:
-    run.cache['targets'] = features.extract(run.settings, target if run.paired else target[_different(target)])
+    run.cache['targets'] = features.extract(run.settings, target if run.paired_test else target[_different(target)])
   scores: Scores = {}
   for suffix, found in made.items():
-    if run.paired:
+    if run.paired_test:
       scores[f'eval/translation_l1{suffix}'] = float(np.abs(found.astype(np.float64) - target).mean() / 255)
       if min(target.shape[1:3]) >= WINDOW:
         scores[f'eval/translation_ssim{suffix}'] = float(np.mean(ssim(found, target), dtype=np.float64))

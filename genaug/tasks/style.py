@@ -60,8 +60,12 @@ def losses(
     'style_loss': style_distance(taps, [grams[layer] for layer in LAYERS]),
     'tv_loss': total_variation(images),
   }
-  factors = settings.content_weight, settings.style_weight, settings.tv_weight
-  return found | {'style_total': sum(factor * loss for factor, loss in zip(factors, found.values()))}
+  weights_of = {
+    'content_loss': settings.content_weight,
+    'style_loss': settings.style_weight,
+    'tv_loss': settings.tv_weight,
+  }
+  return found | {'style_total': sum(weights_of[name] * loss for name, loss in found.items())}
 
 
 def of_styles(grams: Grams, style: Int[Array, ' b']) -> Grams:

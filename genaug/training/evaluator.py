@@ -53,7 +53,7 @@ class Evaluator:
       train=self._dataset.train.arrays,
       test=test.arrays,
       split=self._split,
-      paired=self._dataset.paired,
+      paired_test=self._dataset.paired_test,
       class_names=self._dataset.class_names,
       cache=self._cache if split is None else {},
       generated={},
