@@ -23,6 +23,7 @@ from genaug.models import Spec
 from genaug.study import store
 from genaug.study.headline import Table, top_confidence
 from genaug.study.store import Store
+from genaug.tasks.registry import TASKS
 from genaug.training.fit import Fit
 from tests.conftest import ROOT, environment, program
 from tests.ray_cluster import two_nodes, wait
@@ -153,6 +154,7 @@ def test_a_second_run_trains_only_what_changed(finished, folder, monkeypatch):
 def test_what_will_be_trained_is_known_before(finished):
   counted = {name: (one.config.task, one.config.train.steps, n) for name, (one, n) in finished[1].trainings().items()}
   classifiers = {'none': 2 + 2 + 4, 'classic': 2 + 4, 'mixup': 2, 'vae_classic': 2}  # seeds, filters, rates x folds
+  assert finished[1].work == 3 * (sum(classifiers.values()) + 2 * TASKS['vae'].cost)
   assert counted == {name: ('classify', 3, n) for name, n in classifiers.items()} | {'vae, generator': ('vae', 3, 2)}
 
 
@@ -216,6 +218,14 @@ def test_a_row_and_a_generator_of_one_name_and_learning_rate_are_two_programs(fi
   settings = {'order': ('none', 'vae'), 'lr': (5e-4,), 'generators.vae.optim.lr': 5e-4}
   result = _table(folder, finished[0], **settings).run(save=lambda _: None)
   assert not [run for run in result['per_class']['4']['rows']['vae']['runs'] if 'failed' in run]
+
+
+def test_generators_that_no_row_uses_are_not_trained(finished, folder):
+  config = {'order': ('none', 'mixup')}
+  assert finished[1].trainings().keys() - _table(folder, finished[0], **config).trainings().keys() == {
+    'vae, generator',
+    'vae_classic',
+  }
 
 
 def test_too_few_images_for_the_folds_are_refused(folder, tmp_path):

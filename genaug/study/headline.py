@@ -79,7 +79,6 @@ class Table:
     self.per_class = [k for k in config.per_class if k <= smallest] or [smallest]
     if len(self.per_class) < len(config.per_class):
       log(f'{data.name}: its smallest class has {smallest} training images, so k is {self.per_class}')
-    tuning = [Cell(k, config.tuning_seed) for k in self.per_class]
     self._pool = pool
     self._shots = {cell: _choose(pool, cell) for k in self.per_class for cell in self._cells(k)}
     few = min(self.per_class)
@@ -87,14 +86,16 @@ class Table:
       problem = f'{few} images of a class cannot be parted so, to choose among {len(config.lr)} learning rates'
       raise InputError('folds', config.folds, problem, 'two or more, at most k, or a single --config.lr')
     folds = range(config.folds if len(config.lr) > 1 else 0)
-    self._folds = {cell.per_class: [_choose(pool, cell, config.folds, f) for f in folds] for cell in tuning}
+    tuning = {k: Cell(k, config.tuning_seed) for k in self.per_class}
+    self._folds = {k: [_choose(pool, cell, config.folds, f) for f in folds] for k, cell in tuning.items()}
     self._class_names = pool.class_names
     self._fits: dict[str, Fit] = {}
     self._samplers: dict[str, Evaluator] = {}
     self._example = next(iter(self._shots.values()))
     first = next(iter(self._shots))
     trained = [(self._classifier(row), self._images(row, first)) for row in config.order]
-    trained += [(self._generator(name), self._example) for name in config.generators]
+    self._generators = sorted({config.rows[row].generator for row in config.order} - {''})
+    trained += [(self._generator(name), self._example) for name in self._generators]
     for one, images in trained:
       checks.check_config(one)
       if not isinstance(images, Failure):
@@ -139,7 +140,7 @@ class Table:
     first, counts = next(iter(self._shots)), {'none': cells + tried, 'classic': tried}  # `none` also filters
     found = {row: (self._classifier(row), self._images(row, first), counts.get(row, 0) + cells) for row in config.order}
     found |= {name: (self._classifier(name), self._example, n) for name, n in counts.items() if name not in found and n}
-    found |= {f'{name}, generator': (self._generator(name), self._example, cells) for name in config.generators}
+    found |= {f'{name}, generator': (self._generator(name), self._example, cells) for name in self._generators}
     return {
       name: (assemble(one, images), count)
       for name, (one, images, count) in found.items()
@@ -173,7 +174,7 @@ class Table:
   def _rows(self, cells: list[Cell], chosen: dict[str, Any]) -> Iterator[tuple[str, dict]]:
     """Every row of these cells."""
     filters = self._train('none', self._tuned('none', chosen), [Job(c.seed, self._shots[c]) for c in cells])
-    generated = {name: self._generated(name, cells, filters) for name in self._config.generators}
+    generated = {name: self._generated(name, cells, filters) for name in self._generators}
     for row in self._config.order:
       yield row, self._row(row, cells, chosen, generated)
 
