@@ -2,7 +2,7 @@
 
 make train CONFIG=configs/flow_mnist5k.py
 
-Time and score: not yet measured.
+Score: experiments/results/README.md.
 """
 
 from configs.families import flow
