@@ -90,8 +90,8 @@ def _confirm() -> None:
   _study('sweep', {record['config']['data']['name']: headline.confirming(record)}, search=record)
 
 
-def _on_ray(studies: dict, asked: dict[str, tuple[ConfigDict, ConfigDict]]) -> dict[str, dict]:
-  """The result of every table."""
+def _on_ray(address: str | None, studies: dict, asked: dict[str, tuple[ConfigDict, ConfigDict]]) -> dict[str, dict]:
+  """The result of every table; without an address, Ray is on this machine."""
   import ray
 
   from genaug.study import cells, cluster
@@ -100,7 +100,7 @@ def _on_ray(studies: dict, asked: dict[str, tuple[ConfigDict, ConfigDict]]) -> d
   config = next(iter(asked.values()))[0]
   wanted = {name: config[name] for name in ('cpus_per_cell', 'gpus_per_cell')}
   cluster.check_resources(wanted)
-  cluster.connect(None if _ADDRESS.value == 'local' else _ADDRESS.value)
+  cluster.connect(address)
   request = cluster.resources(wanted)
   directories = pathlib.Path(_DATA_DIR.value).absolute(), pathlib.Path(_WORKDIR.value).absolute()
   settings = {name: cells.Settings(*one, *directories, request['CPU']) for name, one in asked.items()}
@@ -126,8 +126,9 @@ def _study(table: str, asked: dict[str, tuple[ConfigDict, ConfigDict]], **more: 
   from genaug.training import dry_run, logs, workdir
 
   start, directory = time.perf_counter(), pathlib.Path(_WORKDIR.value)
+  address = None if _ADDRESS.value == 'local' else _ADDRESS.value
   if _ADDRESS.value:
-    cluster.prepare(None if _ADDRESS.value == 'local' else _ADDRESS.value)
+    cluster.prepare(address)
   jax.config.update('jax_compilation_cache_dir', str(directory / 'compiled'))
   directory.mkdir(parents=True, exist_ok=True)
   page.check_output(directory / 'report.html')
@@ -143,7 +144,7 @@ def _study(table: str, asked: dict[str, tuple[ConfigDict, ConfigDict]], **more: 
         print(dry_run.describe_all(study.trainings()))
       return
     bar.total = sum(study.work for study in studies.values())
-    made = _on_ray(studies, asked) if _ADDRESS.value else {}
+    made = _on_ray(address, studies, asked) if _ADDRESS.value else {}
     for name, study in studies.items():
       path = pathlib.Path(_OUTPUT.value or directory) / f'{table}_{name.replace("/", "-")}.json'
       about = {
@@ -154,9 +155,11 @@ def _study(table: str, asked: dict[str, tuple[ConfigDict, ConfigDict]], **more: 
         **more,
       }
       save = lambda result, about=about, path=path: workdir.write_json(path, about | result)
-      result = made.get(name) or study.run(save)
-      save(result)
-      logs.say(f'\n{tables.headline(about | result)}\n\n{path}')
+      if name in made:
+        save(made[name])
+      else:
+        made[name] = study.run(save)
+      logs.say(f'\n{tables.headline(about | made[name])}\n\n{path}')
       paths.append(path)
     page.write(paths, directory / 'report.html')
   print(f'{directory / "report.html"}, {(time.perf_counter() - start) / 60:.1f} minutes')

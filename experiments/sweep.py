@@ -46,7 +46,7 @@ def _get_sweep(file: str):
 def main() -> int:
   from genaug.study import cluster
 
-  cluster.prepare(_ADDRESS.value)
+  cluster.prepare(_ADDRESS.value, ('optuna', 'ray'))
   import optuna
   import ray
 

@@ -193,8 +193,7 @@ def squares(
   """All images of a folder, or one file, cropped to the central square and resized, as for training.
 
   `bits` is what deep grey values have, 0 is as many as the brightest of all needs. Also names as PNG files, and the
-  files that are left out. Raises InputError where none can be read, and where
-  two would become one file.
+  files that are left out. Raises InputError where none can be read, and where two would become one file.
   """
   items, skipped = items_of(root)
   images, names = [], []

@@ -64,8 +64,8 @@ def write(
 ) -> Iterator[folder.Item]:
   """Stylises all items; yields each that is done. Those that can't be read are added to `found.skipped`.
 
-  `bits` is what deep grey values have, 0 is as many as the brightest needs.
-    OUTPUT/NAME.png or, of several styles, OUTPUT/STYLE/NAME.png.
+  `bits` is what deep grey values have, 0 is as many as the brightest of all needs. Writes OUTPUT/NAME.png or, of
+  several styles, OUTPUT/STYLE/NAME.png.
   """
   bits = reading.common_bits(found.items, found.skipped, bits)
   for item in [item for item in found.items if item.image not in found.skipped]:

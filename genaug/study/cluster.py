@@ -1,12 +1,13 @@
 """Ray: on a cluster, or on this machine for as long as a program runs; what a task gets of it."""
 
-import logging
+import importlib
 import os
 import pathlib
 import secrets
 import socket
 import sys
 import warnings
+from collections.abc import Sequence
 
 import jax
 
@@ -27,11 +28,12 @@ _LOCAL = {
 }
 
 
-def prepare(address: str | None) -> None:
-  """Before anything imports Ray: its environment. Raises InputError where it is not installed."""
+def prepare(address: str | None, modules: Sequence[str] = ('ray',)) -> None:
+  """Before anything imports Ray: its environment. Raises InputError where one of the modules is not installed."""
   os.environ |= _ENVIRONMENT if address else _ENVIRONMENT | _LOCAL
   try:
-    import ray  # noqa: F401
+    for name in modules:
+      importlib.import_module(name)
   except ImportError as error:
     raise InputError('python', sys.executable, str(error), "pip install 'genaug[sweep]'") from None
   jax.config.update('jax_platforms', 'cpu')  # of this process; accelerators are for the tasks
@@ -44,7 +46,6 @@ def connect(address: str | None) -> None:
   """
   import ray
 
-  logging.getLogger('ray.tune').setLevel('CRITICAL')  # the record has the errors
   quiet = {'log_to_driver': False, 'logging_level': 'ERROR'}
   if not address:
     with warnings.catch_warnings():

@@ -91,9 +91,8 @@ class Table:
     self._class_names = pool.class_names
     self._fits: dict[str, Fit] = {}
     self._samplers: dict[str, Evaluator] = {}
-    self._example = next(iter(self._shots.values()))
-    first = next(iter(self._shots))
-    trained = [(self._classifier(row), self._images(row, first)) for row in config.order]
+    self._example = self._shots[self.cells[0]]
+    trained = [(self._classifier(row), self._images(row, self.cells[0])) for row in config.order]
     self._generators = sorted({config.rows[row].generator for row in config.order} - {''})
     trained += [(self._generator(name), self._example) for name in self._generators]
     for one, images in trained:
@@ -137,7 +136,7 @@ class Table:
     """{name: (experiment, how many of it)} of all that is trained."""
     config, cells = self._config, len(self._shots)
     tried = len(self.per_class) * len(config.lr) * config.folds * (len(config.lr) > 1)
-    first, counts = next(iter(self._shots)), {'none': cells + tried, 'classic': tried}  # `none` also filters
+    first, counts = self.cells[0], {'none': cells + tried, 'classic': tried}  # `none` also filters
     found = {row: (self._classifier(row), self._images(row, first), counts.get(row, 0) + cells) for row in config.order}
     found |= {name: (self._classifier(name), self._example, n) for name, n in counts.items() if name not in found and n}
     found |= {f'{name}, generator': (self._generator(name), self._example, cells) for name in self._generators}

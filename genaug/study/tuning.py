@@ -1,5 +1,6 @@
 """Runs a sweep on Ray Tune: Optuna suggests, ASHA stops, a trial trains its folds one after another."""
 
+import logging
 import math
 import pathlib
 import shutil
@@ -92,6 +93,7 @@ def run(
   ended: Callable[[dict], None],
 ) -> None:
   """Runs what is missing of so many trials; what an earlier attempt has begun comes first. Needs `cluster.connect`."""
+  logging.getLogger('ray.tune').setLevel('CRITICAL')  # the record has the errors
   done = record.with_status(*sweeps.DONE)
   # Another stream on every attempt: the same one would suggest again what it has suggested before.
   stream = int(np.random.SeedSequence((seed, len(record.trials))).generate_state(1)[0])
