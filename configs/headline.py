@@ -11,7 +11,7 @@ row of your own into `rows` and its name into `order`; --dry-run says what all w
 from ml_collections import ConfigDict
 
 from configs import base
-from configs.families import classify, fixmatch, gan, vae
+from configs.families import classify, fixmatch, flow, gan, vae
 
 CLASSIC = {
   'translate': {'p': 1.0, 'fraction': 0.08},
@@ -62,6 +62,7 @@ def get_config(size='quick'):
   c.generators.gan = _gan(1500 if quick else 20_000)
   c.generators.gan_diffaug = _gan(1500 if quick else 20_000)
   c.generators.gan_diffaug.gan.d_augment = 'diff_augment'
+  c.generators.flow = _generator(flow.augmented(), 500 if quick else 20_000)
   c.candidates = 200 if quick else 2000
   c.kept = 0.5
 
@@ -74,11 +75,15 @@ def get_config(size='quick'):
   c.rows.trivial_augment = row('TrivialAugment', trivial_augment_wide={'p': 1.0})
   c.rows.mixup = row('mixup', mixup={'p': 1.0})
   c.rows.cutmix = row('CutMix', cutmix={'p': 1.0})
+  c.rows.rand_augment_mixup = row('RandAugment + mixup', rand_augment={'p': 1.0}, mixup={'p': 1.0})
+  c.rows.rand_augment_cutmix = row('RandAugment + CutMix', rand_augment={'p': 1.0}, cutmix={'p': 1.0})
   c.rows.vae = row('VAE', 'vae')
   c.rows.gan = row('GAN', 'gan')
   c.rows.gan_diffaug = row('GAN + DiffAugment', 'gan_diffaug')
   c.rows.vae_classic = row('VAE, then classic', 'vae', **CLASSIC)
   c.rows.gan_classic = row('GAN, then classic', 'gan', **CLASSIC)
+  c.rows.flow = row('flow matching', 'flow')
+  c.rows.flow_classic = row('flow matching, then classic', 'flow', **CLASSIC)
   c.rows.fixmatch = row('FixMatch, all other images unlabelled', unlabelled=True)
   c.rows.synthetic_only = row('GAN + DiffAugment, no real image', 'gan_diffaug', share=1.0)
   c.order = (
@@ -90,6 +95,8 @@ def get_config(size='quick'):
     'trivial_augment',
     'mixup',
     'cutmix',
+    'rand_augment_mixup',
+    'rand_augment_cutmix',
     'vae',
     'gan',
     'gan_diffaug',
@@ -97,6 +104,7 @@ def get_config(size='quick'):
     'gan_classic',
     'synthetic_only',
     'fixmatch',
+    *(() if quick else ('flow', 'flow_classic')),  # an hour of two cores a data set
   )
   return c.lock()
 
