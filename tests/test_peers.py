@@ -59,6 +59,8 @@ def test_the_table_has_figures_of_the_peers_that_are_here(tmp_path):
     assert cell['best_peer'] == 'pillow'
     assert cell['compared'] == 'genaug uint8'  # Pillow takes nothing else
     assert cell['ratio'] == pytest.approx(speeds['genaug uint8'] / speeds['pillow'], rel=1e-2)
+    copied = speeds['genaug uint8'] / speeds['copy uint8']
+    assert cell['of_a_copy']['genaug uint8'] == pytest.approx(copied, rel=1e-2)
     assert cell['marks'] == {'pillow': ['uint8']}
     assert not cell['notes']
 

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from PIL import Image
 
-from experiments.report import charts, page, runs
+from experiments.report import benchmarks, charts, page, runs
 from genaug.errors import InputError
 from genaug.study.seeds import summarise
 from genaug.study.summaries import compared
@@ -314,6 +314,17 @@ MEASURE = """<script>onload = () => {
     return [frame.contentWindow.innerWidth, root.scrollWidth, root.querySelectorAll('tr').length].join(' ');
   }).join(', ');
 };</script>"""
+
+
+def test_two_runs_of_a_table_of_operations_are_set_side_by_side():
+  run = lambda commit, **ratios: {
+    'environment': {'git_commit': commit * 40},
+    'summary': {'32': {'geometric_mean': 1.5}},
+    'operations': {op: {'32': {'ratio': ratio}} for op, ratio in ratios.items()},
+  }
+  about, lines = benchmarks._of_another_day(run('a', x=1.0, y=1.0, z=1.0, new=9.0), run('b', x=1.0, y=2.0, z=0.25))
+  assert 'aaaaaaa here and bbbbbbb then' in about
+  assert 'by a factor of 2.00 in the median, at most by 4.00 (`z`)' in lines
 
 
 @pytest.mark.slow

@@ -110,11 +110,29 @@ def _array(library: str, batch) -> np.ndarray:
   return np.stack([np.asarray(image) for image in batch]) if isinstance(batch, list) else np.asarray(batch)
 
 
+def copy(n: int, dtype: str) -> Callable:
+  """run(times) of the least that XLA can do with a batch: read it, and write as much."""
+  import jax
+  import jax.numpy as jnp
+
+  batch = jnp.asarray(_pictures_as(n, dtype))
+  copied = jax.jit(jnp.copy).lower(batch).compile()
+
+  def run(times: int) -> None:
+    for _ in range(times):
+      jax.block_until_ready(copied(batch))
+
+  return run
+
+
+def _pictures_as(n: int, dtype: str) -> np.ndarray:
+  images = pictures(n, BATCHES[n])
+  return np.round(images * 255).astype(np.uint8) if dtype == 'uint8' else images
+
+
 def make(library: str, op: str, n: int, dtype: str, threads: int, share: tuple[int, int] = (0, 1)) -> Callable:
   """run(times) for a share of the images; `run.report` says what comes out."""
-  images = pictures(n, BATCHES[n])[share[0] :: share[1]]
-  if dtype == 'uint8':
-    images = np.round(images * 255).astype(np.uint8)
+  images = _pictures_as(n, dtype)[share[0] :: share[1]]
   batch, seconds = _batch(library, images), None
   if library in peers.PER_IMAGE:
     once = _image_program(library, op, n, threads)

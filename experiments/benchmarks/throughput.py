@@ -29,6 +29,7 @@ _HOW = {
   'processes hold their share of the images and keep the results: transfer excluded',
   'images_per_s': 'of the median block; blocks of the programs take turns',
   'ratio': 'genaug / the fastest peer, in the same dtype: float32, or uint8 where a peer takes nothing else',
+  'of_a_copy': 'bytes of images read and written a second / those of a copy of the batch by XLA in the same process',
 }
 
 
@@ -49,8 +50,8 @@ def _timed(program: Program) -> Program:
   return program
 
 
-def _cell(workers: dict[str, list], op: str, n: int, threads: int, rounds: int, seconds: float) -> dict:
-  """The figures of an operation at a size. Raises RuntimeError if ours fails."""
+def _programs(workers: dict[str, list], op: str, n: int, threads: int) -> tuple[dict[str, Program], dict[str, str]]:
+  """Those of all libraries, and why some can't be had. Raises RuntimeError if ours can't."""
   made, notes = {}, {}
   for library, dtype in peers.programs(op):
     name = f'{library} uint8' if dtype == 'uint8' and peers.takes_float(library, op) else library
@@ -61,17 +62,29 @@ def _cell(workers: dict[str, list], op: str, n: int, threads: int, rounds: int, 
       notes[name] = str(error)
   if 'genaug' not in made:
     raise RuntimeError(notes['genaug'])
-  quick = {name: program for name, program in made.items() if program.batch_ms < _SLOW_S * 1e3}
-  round_s = sum(program.times * program.batch_ms for program in quick.values()) / 1e3
-  blocks = processes.alternate(quick, max(min(3, rounds), min(rounds, int(seconds / max(round_s, 1e-3)))), 1)
-  blocks |= {name: [program.batch_ms] for name, program in made.items() if name not in quick}
-  speeds = {name: BATCHES[n] / statistics.median(times) * 1e3 for name, times in blocks.items()}
+  return made, notes
+
+
+def _cell(workers: dict[str, list], op: str, n: int, threads: int, rounds: int, seconds: float) -> dict:
+  """The figures of an operation at a size. Raises RuntimeError if ours fails."""
+  made, notes = _programs(workers, op, n, threads)
   against = {
     name: 'genaug' if peers.takes_float(name, op) or op in peers.MIXING else 'genaug uint8'
     for name in made
     if name in peers.LIBRARIES and name != 'genaug'
   }
+  copies = {name: 'copy uint8' if name == 'genaug uint8' else 'copy' for name in {'genaug', *against.values()}}
+  everything = made | {
+    name: _timed(Program(workers['genaug'], name, programs.copy, n, 'uint8' if name == 'copy uint8' else 'float32'))
+    for name in set(copies.values())
+  }
+  quick = {name: program for name, program in everything.items() if program.batch_ms < _SLOW_S * 1e3}
+  round_s = sum(program.times * program.batch_ms for program in quick.values()) / 1e3
+  blocks = processes.alternate(quick, max(min(3, rounds), min(rounds, int(seconds / max(round_s, 1e-3)))), 1)
+  blocks |= {name: [program.batch_ms] for name, program in everything.items() if name not in quick}
+  speeds = {name: BATCHES[n] / statistics.median(times) * 1e3 for name, times in blocks.items()}
   ratios = {name: float(f'{speeds[ours] / speeds[name]:.3g}') for name, ours in against.items()}
+  moved = {name: (1 + math.prod(made[name].report['shape']) / (3 * n * n)) / 2 for name in copies}  # 1 of a copy
   best = min(ratios, key=ratios.get, default=None)
   return {
     'images_per_s': {name: float(f'{speed:.4g}') for name, speed in speeds.items()},
@@ -79,6 +92,7 @@ def _cell(workers: dict[str, list], op: str, n: int, threads: int, rounds: int, 
     'compared': against.get(best),
     'ratio_to_libraries': min((ratio for name, ratio in ratios.items() if name not in peers.PLAIN), default=None),
     'ratio': ratios.get(best),
+    'of_a_copy': {name: float(f'{moved[name] * speeds[name] / speeds[of]:.3g}') for name, of in copies.items()},
     'marks': {name: marks for name in made if name in peers.LIBRARIES and (marks := peers.marks(name, op))},
     'compile_s': {name: round(s, 2) for name, p in made.items() if (s := p.report.pop('compile_s')) is not None},
     'notes': notes,

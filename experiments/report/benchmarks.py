@@ -152,19 +152,40 @@ def _throughput(result: dict) -> list[str]:
     [f'`{op}`', *(text for n in ('32', '224') for text in _speeds(sizes.get(n)))]
     for op, sizes in sorted(result['operations'].items())
   ]
-  columns = [column for n in (32, 224) for column in (f'genaug, {n}', 'best peer', 'genaug / peer')]
+  columns = [column for n in (32, 224) for column in (f'genaug, {n}', 'best peer', 'genaug / peer', 'of a copy')]
   table = markdown(['images/s', *columns], every) + '\n\n\\* one draw for the whole batch; ° in uint8.'
   note = 'Geometric means; of all: with OpenCV and Pillow called directly.'
   return [about, markdown(header, rows), note, details('Every operation', table)]
 
 
+def _of_another_day(result: dict, earlier: dict) -> list[str]:
+  """How far two runs of the table of operations agree in `ratio`."""
+  lines = []
+  for n, means in result['summary'].items():
+    now, then = (
+      {op: sizes[n]['ratio'] for op, sizes in some['operations'].items() if sizes.get(n, {}).get('ratio')}
+      for some in (result, earlier)
+    )
+    apart = {op: max(now[op] / then[op], then[op] / now[op]) for op in now.keys() & then.keys()}
+    most = max(apart, key=apart.get)
+    lines.append(
+      f'- {n}x{n}: {means["geometric_mean"]:.2f} of the best of all here, {earlier["summary"][n]["geometric_mean"]:.2f}'
+      f' then; an operation changed by a factor of {statistics.median(apart.values()):.2f} in the median, at most by'
+      f' {apart[most]:.2f} (`{most}`).'
+    )
+  commits = [some['environment']['git_commit'][:7] for some in (result, earlier)]
+  return [f'Measured on another day as well (genaug at {commits[0]} here and {commits[1]} then):', '\n'.join(lines)]
+
+
 def _speeds(cell: dict | None) -> list[str]:
   if not cell or not cell['best_peer']:
-    return ['', '', '']
+    return ['', '', '', '']
   best, speeds = cell['best_peer'], cell['images_per_s']
   marks = ' '.join(cell['marks'].get(best, ()))
   sign = '\\*' * ('batch' in marks) + '°' * ('uint8' in marks)
-  return [f'{speeds[cell["compared"]]:,.0f}', f'{best} {speeds[best]:,.0f}{sign}', f'{cell["ratio"]:.2f}']
+  ours = cell['compared']
+  share = f'{cell["of_a_copy"][ours]:.2f}' if 'of_a_copy' in cell else ''
+  return [f'{speeds[ours]:,.0f}', f'{best} {speeds[best]:,.0f}{sign}', f'{cell["ratio"]:.2f}', share]
 
 
 BENCHMARKS = {  # result file: (title, table of experiments.bench, what renders it)
@@ -190,7 +211,10 @@ def rendered(results: dict[str, dict]) -> list[str]:
   for name, (title, table, render) in BENCHMARKS.items():
     if name in results:
       command = f'`python -m experiments.bench {table} --output experiments/results/{name}.json`'
-      parts += [f'## {title}', *render(results[name]), command]
+      parts += [f'## {title}', *render(results[name])]
+      if name == 'augment_throughput' and f'{name}_earlier' in results:
+        parts += _of_another_day(results[name], results[f'{name}_earlier'])
+      parts.append(command)
   for start, (title, render) in _OF_RUNS.items():
     found = {name: result for name, result in results.items() if name.startswith(start)}
     parts += [f'## {title}'] if found else []
