@@ -6,6 +6,7 @@ parameters, which are zeros when it samples (see `augment.encoding`). Those of `
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,15 +32,25 @@ from genaug.tasks.updates import (
   split_keys,
 )
 
-_LOOK = 256  # numbers
+_FEATURES = 256
 _TIMES = 4  # at which the loss of a held-out image is taken
+
+
+class Condition(NamedTuple):
+  """What the network is told of images beside noise and time, as `UNet` has it."""
+
+  label: Int[Array, ' b']
+  augment: Float[Array, 'b n']
+  keys: Key[Array, ' b'] | None
+  caption: Int[Array, 'b l']
+  features: Float[Array, 'b f'] | None
 
 
 def look(images: Float[Array, 'b h w c']) -> Float[Array, 'b 256']:
   """What an image of [0, 1] shows, but not where: AlexNet's last ReLU, averaged over pixels, of mean square 1."""
   taps = imagenet.taps('alexnet', imagenet.variables('alexnet'), 255 * imagenet.resized(images))
-  found = taps[-1].mean((1, 2))
-  return found * jax.lax.rsqrt((found**2).mean(-1, keepdims=True) + 1e-8)
+  features = taps[-1].mean((1, 2))
+  return features * jax.lax.rsqrt((features**2).mean(-1, keepdims=True) + 1e-8)
 
 
 def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = False) -> Task:
@@ -52,7 +63,6 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
   network = NETWORKS[config.model.network].build(config, spec, axis_name)['denoiser']
   optimizer = optimizers(config, ('denoiser',))
   pipeline, non_leaky = Pipeline.from_config(config.augment), _non_leaky(config)
-  null_class = spec.num_classes
 
   def augmented(keys, images) -> tuple[Float[Array, 'b h w c'], Float[Array, 'b n']]:
     """Images in [0, 1] under the operations of `flow.augment`, and their parameters."""
@@ -61,16 +71,28 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
     params = non_leaky.sample(keys, {'image': images})
     return non_leaky.apply(params, {'image': images})['image'], encode(params, non_leaky.operations)
 
-  def unaugmented(count: int) -> Float[Array, 'b n']:
+  def nothing(count: int) -> Condition:
+    """What the network is told of images of which it is to be told nothing."""
     one = jnp.zeros((1, *spec.image_shape))
-    _, params = jax.eval_shape(augmented, jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1)), one)
-    return jnp.zeros((count, params.shape[-1]))
+    _, augment = jax.eval_shape(augmented, jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1)), one)
+    return Condition(
+      label=jnp.full(count, spec.num_classes),  # the null class
+      augment=jnp.zeros((count, augment.shape[-1])),
+      keys=None,
+      caption=jnp.zeros((count, 1), jnp.int32),
+      features=jnp.zeros((count, _FEATURES)) if of_images else None,
+    )
+
+  def everything(batch, images) -> Condition:
+    """What the network is told of a batch that is not augmented; `images`, in [0, 1], matter with `of_images` alone."""
+    told = nothing(len(batch['label']))._replace(label=batch['label'])
+    if spec.vocabulary:
+      told = told._replace(caption=batch['caption'])
+    return told._replace(features=look(images)) if of_images else told
 
   def init(key):
     one = jnp.zeros((1, *spec.image_shape))
-    label, caption = jnp.zeros(1, jnp.int32), jnp.zeros((1, 1), jnp.int32)
-    condition = label, unaugmented(1), None, caption, seen(one)
-    params = {'denoiser': network.init(key, one, jnp.zeros(1), *condition)['params']}
+    params = {'denoiser': network.init(key, one, jnp.zeros(1), *nothing(1))['params']}
     return TrainState(
       step=jnp.zeros((), jnp.int32),
       params=params,
@@ -80,37 +102,29 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
       extra={},
     )
 
-  def caption_of(batch) -> Int[Array, 'b l']:
-    return batch['caption'] if spec.vocabulary else jnp.zeros((len(batch['label']), 1), jnp.int32)
-
-  def seen(images) -> Float[Array, 'b f'] | None:
-    return look(images) if of_images else None
-
   def noise_of(keys: Key[Array, ' b']) -> Float[Array, 'b h w c']:
     return jax.vmap(lambda key: jax.random.normal(key, spec.image_shape))(keys)
 
-  def losses(params, images, noise, t, *condition) -> Float[Array, ' b']:
+  def losses(params, images, noise, t, condition: Condition) -> Float[Array, ' b']:
     x = interpolate(noise, images, t)
     return flow_matching(network.apply({'params': params}, x, t, *condition), images, t)
 
   def train_step(state, batch, keys):
     streams = split_keys(keys, ('augment', 'non_leaky', 'noise', 'time', 'label', 'dropout'))
-    images, parameters = augmented(streams['non_leaky'], pipeline(streams['augment'], batch)['image'])
+    images, augment = augmented(streams['non_leaky'], pipeline(streams['augment'], batch)['image'])
     dropped = jax.vmap(lambda key: jax.random.bernoulli(key, config.flow.label_dropout))(streams['label'])
-    found = seen(images)
+    drop = lambda told, none: jnp.where(jnp.expand_dims(dropped, range(1, told.ndim)), none, told)
+    condition = jax.tree.map(drop, everything(batch, images), nothing(len(images)))
     examples = {
       'images': 2 * images - 1,
-      'keys': streams,
-      'label': jnp.where(dropped, null_class, batch['label']),
-      'caption': jnp.where(dropped[:, None], 0, caption_of(batch)),
-      'parameters': parameters,
-      'features': found if found is None else jnp.where(dropped[:, None], 0, found),
+      'noise': streams['noise'],
+      'time': streams['time'],
+      'condition': condition._replace(augment=augment, keys=streams['dropout']),
     }
 
     def objective(params, part):
-      noise, t = noise_of(part['keys']['noise']), logit_normal_times(part['keys']['time'])
-      condition = part['label'], part['parameters'], part['keys']['dropout'], part['caption'], part['features']
-      loss = losses(params, part['images'], noise, t, *condition).mean()
+      noise, t = noise_of(part['noise']), logit_normal_times(part['time'])
+      loss = losses(params, part['images'], noise, t, part['condition']).mean()
       return loss, {'loss': loss}
 
     grads, metrics = gradients(objective, state.params['denoiser'], examples, config.train.accumulate, axis_name)
@@ -122,12 +136,11 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
   def eval_step(state, batch, keys):
     """Loss of the averaged network on unaugmented images, at times and with noise that are the same for every state."""
     images = batch['image'].astype(jnp.float32) / 255
-    condition = batch['label'], unaugmented(len(images)), None, caption_of(batch), seen(images)
-    images = 2 * images - 1
+    condition = everything(batch, images)
 
     def at(i, t):
       noise = noise_of(jax.vmap(lambda key: jax.random.fold_in(key, i))(keys))
-      return losses(state.ema['denoiser'], images, noise, jnp.full(len(images), t), *condition)
+      return losses(state.ema['denoiser'], 2 * images - 1, noise, jnp.full(len(images), t), condition)
 
     return {'flow_loss': jax.lax.map(lambda i_t: at(*i_t), (jnp.arange(_TIMES), stratified_times(_TIMES))).mean(0)}
 
@@ -139,18 +152,17 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
 
     def generate(state, batch, noise):
       variables, guidance = {'params': params(state)['denoiser']}, config.flow.guidance
-      none, nothing = unaugmented(len(noise)), jnp.zeros((len(noise), 1), jnp.int32)
-      caption = caption_of(batch) if told else nothing
-      blank = jnp.zeros((len(noise), _LOOK)) if of_images else None
-      like = look(batch['image'].astype(jnp.float32) / 255) if told and of_images else blank
+      unconditional = nothing(len(noise))
+      condition = unconditional._replace(label=batch['label'])
+      if told:
+        condition = everything(batch, batch['image'].astype(jnp.float32) / 255 if of_images else None)
 
       def towards(x, t):
-        conditional = network.apply(variables, x, t, batch['label'], none, None, caption, like)
+        conditional = network.apply(variables, x, t, *condition)
         if guidance == 1:
           return velocity(conditional, x, t)
-        unguided = jnp.full(len(noise), null_class), none, None, nothing, blank
-        unconditional = network.apply(variables, x, t, *unguided)
-        return velocity(unconditional + guidance * (conditional - unconditional), x, t)
+        unguided = network.apply(variables, x, t, *unconditional)
+        return velocity(unguided + guidance * (conditional - unguided), x, t)
 
       return jnp.clip((heun(towards, noise, config.flow.sample_steps) + 1) / 2, 0, 1)
 
