@@ -20,15 +20,16 @@ CLASSIC = {
 }
 
 
-def row(title: str, generator: str = '', share: float = 0.5, unlabelled: bool = False, **augment) -> ConfigDict:
+def row(
+  title: str, generator: str = '', share: float = 0.5, authentic: bool = False, unlabelled: bool = False, **augment
+) -> ConfigDict:
   """A row: `generator` is a key of c.generators, `augment` says what is other than in `augment` of c.classifier.
 
-  Or, if `unlabelled`, of c.unlabelled.
+  Or, if `unlabelled`, of c.unlabelled. A `share` of what is trained on is generated, and if `authentic` nothing of it
+  is a copy of a training image, as AuthPct counts them.
   """
-  share = share if generator else 0.0
-  return ConfigDict(
-    {'title': title, 'generator': generator, 'share': share, 'unlabelled': unlabelled, 'augment': augment}
-  )
+  made = {'generator': generator, 'share': share if generator else 0.0, 'authentic': authentic}
+  return ConfigDict({'title': title, **made, 'unlabelled': unlabelled, 'augment': augment})
 
 
 def get_config(size='quick'):
@@ -84,6 +85,7 @@ def get_config(size='quick'):
   c.rows.gan_classic = row('GAN, then classic', 'gan', **CLASSIC)
   c.rows.flow = row('flow matching', 'flow')
   c.rows.flow_classic = row('flow matching, then classic', 'flow', **CLASSIC)
+  c.rows.flow_authentic = row('flow matching without copies', 'flow', authentic=True)
   c.rows.fixmatch = row('FixMatch, all other images unlabelled', unlabelled=True)
   c.rows.synthetic_only = row('GAN + DiffAugment, no real image', 'gan_diffaug', share=1.0)
   c.order = (
@@ -104,7 +106,7 @@ def get_config(size='quick'):
     'gan_classic',
     'synthetic_only',
     'fixmatch',
-    *(() if quick else ('flow', 'flow_classic')),  # an hour of two cores a data set
+    *(() if quick else ('flow', 'flow_classic', 'flow_authentic')),  # an hour of two cores a data set
   )
   return c.lock()
 

@@ -21,7 +21,8 @@ from genaug.data.dataset import Split, mix
 from genaug.errors import InputError
 from genaug.models import Spec
 from genaug.study import store
-from genaug.study.headline import Table, top_confidence
+from genaug.study.headline import Table
+from genaug.study.stages import Images, no_copies, top_confidence
 from genaug.study.store import Store
 from genaug.tasks.registry import TASKS
 from genaug.training.fit import Fit
@@ -206,7 +207,7 @@ def test_unlabelled_images_are_all_others_of_the_training_split(finished, folder
   unlabelled = [image.tobytes() for image in train['unlabelled'].reshape(-1, 28, 28, 1)]
   assert len(set(unlabelled)) == 10  # two classes of nine images, of which four have labels
   assert known.isdisjoint(unlabelled)
-  assert {image.tobytes() for image in table._test_images[1].arrays['image']}.isdisjoint(unlabelled)
+  assert {image.tobytes() for image in table._test_images.split.arrays['image']}.isdisjoint(unlabelled)
   runs = wider.run(save=lambda _: None)['per_class']['4']['rows']['fixmatch']['runs']
   assert all(0 <= run['accuracy'] <= 1 for run in runs)
   everything = _table(folder, directory, **settings, per_class=(9,))
@@ -290,6 +291,21 @@ def test_the_images_of_top_confidence_of_each_class_are_kept():
   np.testing.assert_array_equal(top_confidence(confidence, label, 0.01), [1, 3])
 
 
+def test_generated_copies_of_training_images_are_left_out(finished):
+  _, table, _ = finished
+  (shots, *_), config = table._shots.values(), table._generator('vae')
+  real, label = shots.train.arrays['image'], shots.train.arrays['label']
+  blurred = np.stack(
+    [np.asarray(Image.fromarray(image[..., 0]).resize((4, 4)).resize((28, 28)))[..., None] for image in real]
+  )
+  made = Split({'image': np.concatenate([real, blurred]), 'label': np.concatenate([label, label])})
+  kept = table._stages.authentic(config.eval, Images('made', made), shots.train).split
+  assert set(kept.arrays['label']) == {0, 1}
+  assert {image.tobytes() for image in kept.arrays['image']}.isdisjoint(image.tobytes() for image in real)
+  margin, label = np.array([0.5, -1.0, -2.0, -0.1, -0.3]), np.array([0, 0, 1, 1, 1])
+  np.testing.assert_array_equal(no_copies(margin, label), [True, False, False, True, False])
+
+
 @pytest.mark.parametrize(
   ('real', 'generated', 'share', 'copies'), [(4, 12, 0.5, (3, 1)), (12, 4, 0.5, (1, 3)), (4, 4, 0.75, (1, 3))]
 )
@@ -357,6 +373,6 @@ def test_classes_too_small_for_the_folds_are_named_and_left_out_on_request(tmp_p
   with pytest.raises(InputError, match=r"class 'lone' has 1, 'pair' has 1(?s:.*)at least 2(?s:.*)skip_small_classes"):
     _table(folder, tmp_path)
   table = _table(folder, tmp_path, skip_small_classes=True)
-  split = table._test_images[1]
+  split = table._test_images.split
   assert table._class_names == ('dark', 'light')
   assert set(split.arrays['label']) == {0, 1}

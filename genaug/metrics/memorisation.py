@@ -8,18 +8,28 @@ from genaug.metrics import Evaluated, Metric, Scores, features, neighbours
 _FAR = 15  # points of AuthPct: of 200 digits, GANs were within 7 of held-out images, flows that copy up to 41 below
 
 
+def margins(
+  samples: neighbours.Features, train: neighbours.Features, own: Float[np.ndarray, ' n'] | None = None
+) -> tuple[Float[np.ndarray, ' m'], Float[np.ndarray, ' m']]:
+  """By how much a sample is farther from its nearest training image than that is from its own nearest other one.
+
+  And the former distance; `own` are the latter ones, `neighbours.radii(train, 1)`, if known.
+  """
+  own = neighbours.radii(train, 1) if own is None else own
+  index, distance = neighbours.nearest(samples, train)
+  return distance - own[index], distance
+
+
 def authenticity(
   samples: neighbours.Features, train: neighbours.Features, own: Float[np.ndarray, ' n'] | None = None
 ) -> tuple[float, Float[np.ndarray, ' m']]:
   """AuthPct, and the distance of every sample to its nearest training image.
 
-  AuthPct is the percentage of samples that are farther from their nearest training image than that is from its own
-  nearest other (Alaa et al. 2022, "How Faithful is your Synthetic Data?", arXiv:2102.08921, section 4.3; the name is of
-  Stein et al. 2023, arXiv:2306.04675). `own` are the latter distances, `neighbours.radii(train, 1)`, if known.
+  AuthPct is the percentage of samples whose margin is positive, see `margins` (Alaa et al. 2022, "How Faithful is your
+  Synthetic Data?", arXiv:2102.08921, section 4.3; the name is of Stein et al. 2023, arXiv:2306.04675).
   """
-  own = neighbours.radii(train, 1) if own is None else own
-  index, distance = neighbours.nearest(samples, train)
-  return 100 * float((distance > own[index]).mean()), distance
+  margin, distance = margins(samples, train, own)
+  return 100 * float((margin > 0).mean()), distance
 
 
 def copying_test(samples: Float[np.ndarray, ' m'], held_out: Float[np.ndarray, ' n']) -> float:

@@ -6,28 +6,26 @@ ones. Rows that are `unlabelled` see all other training images besides, without 
 Every stage is kept in a `Store`.
 """
 
-import json
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
 from ml_collections import ConfigDict
 
 from genaug.data import sources, subsets
 from genaug.data.dataset import Dataset, Split, copies, mix, with_unlabelled
 from genaug.errors import InputError
+from genaug.metrics import features
 from genaug.metrics.registry import METRICS
 from genaug.study import summaries
-from genaug.study.store import Store, code_of, fingerprint
+from genaug.study.stages import Failure, Images, Job, Stages, Trained
+from genaug.study.store import Store, fingerprint
 from genaug.tasks.registry import TASKS
 from genaug.training import checks
-from genaug.training.evaluator import Evaluator
 from genaug.training.experiment import Experiment, assemble, steps_per_call
-from genaug.training.fit import Fit
 
 
 class Cell(NamedTuple):
@@ -35,21 +33,6 @@ class Cell(NamedTuple):
 
   per_class: int
   seed: int
-
-
-class Trained(NamedTuple):
-  program: str  # that made it: the settings of its config
-  key: str  # of its state in the store
-
-
-class Job(NamedTuple):
-  """A config to be trained with a seed on some images."""
-
-  seed: int
-  dataset: Dataset
-
-
-Failure = str
 
 
 class Table:
@@ -69,11 +52,11 @@ class Table:
     advance: Callable[[int], None] = lambda work: None,
     log: Callable[[str], None] = print,
   ):
-    self._config, self._data_dir, self._store = config, data_dir, store
+    self._config, self._data_dir = config, data_dir
     self._data = data.copy_and_resolve_references()
     if jax.default_backend() == 'cpu':
       self._data.device_mib = 0  # images that come with every step have one shape for all k: compiled once
-    self._advance, self._log = advance, log
+    self._log = log
     pool = self._of_enough(sources.load(_only(data, data.train_split), data_dir, log=log))
     smallest = int(np.bincount(pool.train.arrays['label']).min())
     self.per_class = [k for k in config.per_class if k <= smallest] or [smallest]
@@ -89,8 +72,6 @@ class Table:
     tuning = {k: Cell(k, config.tuning_seed) for k in self.per_class}
     self._folds = {k: [_choose(pool, cell, config.folds, f) for f in folds] for k, cell in tuning.items()}
     self._class_names = pool.class_names
-    self._fits: dict[str, Fit] = {}
-    self._samplers: dict[str, Evaluator] = {}
     self._example = self._shots[self.cells[0]]
     trained = [(self._classifier(row), self._images(row, self.cells[0])) for row in config.order]
     self._generators = sorted({config.rows[row].generator for row in config.order} - {''})
@@ -100,10 +81,12 @@ class Table:
       if not isinstance(images, Failure):
         checks.check_data(one, images)
       checks.check_devices(one, jax.device_count(), steps_per_call(one))
+    for row in map(config.rows.get, config.order):
+      if row.authentic:
+        features.check(self._generator(row.generator))
     self._score = METRICS[config.classifier.eval.metrics[0]].key.removeprefix('eval/')
     scored = {one.task: assemble(one, self._example) for one in map(self._classifier, ('none', *config.order))}
-    self._codes = {task: code_of(one.config, one.spec) for task, one in scored.items()}
-    self._evaluators = {task: Evaluator(one) for task, one in scored.items()}
+    self._stages = Stages(store, self._example, scored, config.seeds, advance, log)
 
   def _of_enough(self, pool: Dataset) -> Dataset:
     """The classes that can be split into folds. Raises InputError where some can't, unless they may be left out."""
@@ -172,22 +155,23 @@ class Table:
 
   def _rows(self, cells: list[Cell], chosen: dict[str, Any]) -> Iterator[tuple[str, dict]]:
     """Every row of these cells."""
-    filters = self._train('none', self._tuned('none', chosen), [Job(c.seed, self._shots[c]) for c in cells])
-    generated = {name: self._generated(name, cells, filters) for name in self._generators}
+    filters = self._stages.train('none', self._tuned('none', chosen), [Job(c.seed, self._shots[c]) for c in cells])
+    kinds = {(row.generator, row.authentic) for row in map(self._config.rows.get, self._config.order)}
+    generated = {kind: self._generated(*kind, cells, filters) for kind in sorted(kinds) if kind[0]}
     for row in self._config.order:
       yield row, self._row(row, cells, chosen, generated)
 
-  def _row(self, row: str, cells: list[Cell], chosen: dict, generated: dict[str, list[Split | Failure]]) -> dict:
+  def _row(self, row: str, cells: list[Cell], chosen: dict, generated: dict[tuple, list[Split | Failure]]) -> dict:
     settings = self._config.rows[row]
     jobs: list[Job | Failure] = []
     for number, cell in enumerate(cells):
-      more = generated[settings.generator][number] if settings.generator else None
+      more = generated[settings.generator, settings.authentic][number] if settings.generator else None
       images = more if isinstance(more, Failure) else self._images(row, cell, more)
       jobs.append(images if isinstance(images, Failure) else Job(cell.seed, images))
-    trained = self._train(row, self._tuned(row, chosen), jobs)
+    trained = self._stages.train(row, self._tuned(row, chosen), jobs)
     runs = []
     for cell, one in zip(cells, trained):
-      scores = one if isinstance(one, Failure) else self._twice(row, lambda one=one: self._test(row, one))
+      scores = one if isinstance(one, Failure) else self._stages.twice(row, lambda one=one: self._test(row, one))
       runs.append({'seed': cell.seed, **({'failed': scores} if isinstance(scores, Failure) else scores)})
     return {'title': settings.title, 'runs': runs}
 
@@ -218,111 +202,40 @@ class Table:
       found = []
       for row in ('none', 'classic'):
         jobs = [Job(self._config.tuning_seed, fold) for fold in self._folds[k]]
-        for fold, one in zip(self._folds[k], self._train(row, self._tuned(row, {'lr': lr}), jobs)):
+        for fold, one in zip(self._folds[k], self._stages.train(row, self._tuned(row, {'lr': lr}), jobs)):
           found.append(0.0 if isinstance(one, Failure) else self._validated(one, fold.test))
       scores[lr] = float(np.mean(found))
     return {'lr': max(scores, key=scores.get), f'{self._score}_by_lr': {f'{lr:g}': mean for lr, mean in scores.items()}}
 
   def _validated(self, trained: Trained, fold: Split) -> float:
-    return self._evaluators[self._config.classifier.task](self._state(trained), fold)[f'eval/{self._score}']
+    return self._stages.validated(self._config.classifier.task, trained, fold)[f'eval/{self._score}']
 
-  def _generated(self, name: str, cells: list[Cell], filters: list[Trained | Failure]) -> list[Split | Failure]:
+  def _generated(
+    self, name: str, authentic: bool, cells: list[Cell], filters: list[Trained | Failure]
+  ) -> list[Split | Failure]:
     """Of every cell, the generated images of top confidence to the filter, a classifier of the cell's real ones."""
     config = self._generator(name)
-    generators = self._train(name, config, [Job(cell.seed, self._shots[cell]) for cell in cells])
+    generators = self._stages.train(name, config, [Job(cell.seed, self._shots[cell]) for cell in cells])
+
+    def made(cell: Cell, generator: Trained, classifier: Trained) -> Split:
+      images = self._stages.sampled(config, generator, self._config.candidates, cell.seed)
+      if authentic:
+        images = self._stages.authentic(config.eval, images, self._shots[cell].train)
+      return self._stages.confident(self._config.classifier.task, images, classifier, self._config.kept).split
+
     splits: list[Split | Failure] = []
-    for cell, generator, classifier in zip(cells, generators, filters):
-      failure = next((one for one in (generator, classifier) if isinstance(one, Failure)), None)
-      sample = lambda cell=cell, generator=generator, classifier=classifier: self._filtered(
-        self._sampled(config, cell, generator), classifier
-      )
-      splits.append(failure or self._twice(name, sample))
+    for needed in zip(cells, generators, filters):
+      failure = next((one for one in needed if isinstance(one, Failure)), None)
+      splits.append(failure or self._stages.twice(name, lambda needed=needed: made(*needed)))
     return splits
 
-  # ---------------------------------------------------------------- stages
-
-  def _train(self, name: str, config: ConfigDict, jobs: Sequence[Job | Failure]) -> list[Trained | Failure]:
-    """Trains what is not in the store; what fails twice is a Failure, as is what came as one."""
-    todo = {i: job for i, job in enumerate(jobs) if isinstance(job, Job)}
-    experiments = {i: _seeded(config, job) for i, job in todo.items()}
-    code = code_of(config, experiments[next(iter(todo))].spec) if todo else ()
-    keys = {i: self._store.key('trained', code, **_depends(experiment)) for i, experiment in experiments.items()}
-    missing, failed = [i for i in todo if keys[i] not in self._store], {}
-    program, work = json.dumps(_settings(config)), TASKS[config.task].cost
-    if program not in self._fits:
-      self._fits[program] = Fit(assemble(config, self._example), self._config.seeds)
-    fit = self._fits[program]
-    self._advance((len(jobs) - len(missing)) * config.train.steps * work)
-
-    def attempt(some: list[int]) -> None:
-      states = fit([experiments[i] for i in some], lambda steps: self._advance(steps * work))
-      for i, state in zip(some, states):
-        self._store.write(keys[i], _without_optimiser(state))
-
-    for first in range(0, len(missing), fit.at_once):
-      some = missing[first : first + fit.at_once]
-      try:
-        attempt(some)
-      except Exception as error:  # as in `_twice`, but those that were trained together one by one
-        self._log(f'{name}, once more: {_said(error)}')
-        for i in some:
-          try:
-            attempt([i])
-          except Exception as again:
-            failed[i] = _said(again)
-            self._log(f'{name}, failed: {failed[i]}')
-    return [
-      job if isinstance(job, Failure) else failed.get(i) or Trained(program, keys[i]) for i, job in enumerate(jobs)
-    ]
-
-  def _twice(self, name: str, make: Callable[[], Any]) -> Any:
-    """What is made, at the second attempt if need be, or the Failure of that."""
-    for outcome in ('once more', 'failed'):
-      try:
-        return make()
-      except Exception as error:  # of any kind: a failed cell is shown and the table goes on
-        failure = _said(error)
-        self._log(f'{name}, {outcome}: {failure}')
-    return failure
-
-  def _state(self, trained: Trained) -> PyTree:
-    return self._store.read(trained.key, _without_optimiser(self._fits[trained.program].template))
-
-  def _sampled(self, config: ConfigDict, cell: Cell, generator: Trained) -> tuple[str, Split]:
-    classes = len(self._class_names)
-    count = self._config.candidates * classes
-    code = code_of(config, assemble(config, self._example).spec)
-    key = self._store.key('sampled', code, generator=generator.key, count=count, seed=cell.seed)
-    if key not in self._store:
-      if generator.program not in self._samplers:
-        self._samplers[generator.program] = Evaluator(assemble(config, self._example))
-      batches = self._samplers[generator.program].samples(self._state(generator), count, jax.random.key(cell.seed))
-      self._store.write(key, {'image': np.concatenate(list(batches))})
-    return key, Split({'image': self._store.read(key)['image'], 'label': np.arange(count, dtype=np.int32) % classes})
-
-  def _filtered(self, sampled: tuple[str, Split], classifier: Trained) -> Split:
-    from_key, candidates = sampled
-    task = self._config.classifier.task
-    key = self._store.key(
-      'filtered', self._codes[task], sampled=from_key, classifier=classifier.key, kept=self._config.kept
-    )
-    if key not in self._store:
-      label = candidates.arrays['label']
-      probabilities = self._evaluators[task].outputs(self._state(classifier), candidates)['probabilities']
-      rows = top_confidence(probabilities[np.arange(len(label)), label], label, self._config.kept)
-      self._store.write(key, {'row': rows})
-    return candidates.take(self._store.read(key)['row'])
+  # ---------------------------------------------------------------- images and configs
 
   def _test(self, row: str, trained: Trained) -> dict[str, float]:
-    task = self._classifier(row).task
-    key = self._store.key('tested', self._codes[task], trained=trained.key, images=self._test_images[0])
-    if key not in self._store:
-      self._store.write(key, self._evaluators[task](self._state(trained), self._test_images[1]))
-    scores = {name.removeprefix('eval/'): value for name, value in self._store.read(key).items()}
-    return {name: value for name, value in scores.items() if isinstance(value, float) and '/' not in name}
+    return self._stages.tested(self._classifier(row).task, trained, self._test_images)
 
   @cached_property
-  def _test_images(self) -> tuple[str, Split]:
+  def _test_images(self) -> Images:
     test = sources.load(_only(self._data, self._data.test_split), self._data_dir, log=self._log)
     split = test.of_classes(self._class_names).train
     if self._data.name == 'image_folder':
@@ -332,10 +245,10 @@ class Table:
         problem = f'classifiers would be trained on {seen} images of the test split, to the pixel'
         remedy = 'remove the copies from one of the two folders'
         raise InputError('data.folder', self._data.folder, problem, remedy)
-    return fingerprint(split.arrays), split
+    return Images(fingerprint(split.arrays), split)
 
   def _sizes(self) -> dict[str, Any]:
-    arrays = self._test_images[1].arrays
+    arrays = self._test_images.split.arrays
     return {'shape': list(arrays['image'].shape[1:]), 'classes': list(self._class_names), 'test': len(arrays['label'])}
 
   def _classifier(self, row: str) -> ConfigDict:
@@ -353,10 +266,6 @@ class Table:
     return config
 
 
-def _said(error: Exception) -> Failure:
-  return f'{type(error).__name__}: {" ".join(str(error).split())}'
-
-
 def _only(data: ConfigDict, split: str) -> ConfigDict:
   data = data.copy_and_resolve_references()
   data.update({'train_split': split, 'test_split': '', 'per_class': 0, 'validation': 0})
@@ -369,31 +278,3 @@ def _choose(pool: Dataset, cell: Cell, folds: int = 0, fold: int = 0) -> Dataset
   rows, held_out = subsets.choose(pool.train.arrays['label'], cell.per_class, cell.seed, validation, fold)
   train = pool.train.take(rows)
   return pool._replace(train=train, test=pool.train.take(held_out) if folds else train)
-
-
-def _seeded(config: ConfigDict, job: Job) -> Experiment:
-  config = config.copy_and_resolve_references()
-  config.seed = job.seed
-  return assemble(config, job.dataset)
-
-
-def _settings(config: ConfigDict) -> dict[str, Any]:
-  """What of a config is in a trained state: `data` is there as images, `eval` and `sweep` not at all."""
-  return {key: value for key, value in config.to_dict().items() if key not in ('data', 'eval', 'sweep')}
-
-
-def _depends(experiment: Experiment) -> dict[str, Any]:
-  images = fingerprint(experiment.dataset.train.arrays)
-  return {'config': _settings(experiment.config), 'spec': experiment.spec, 'images': images}
-
-
-def _without_optimiser(state: PyTree) -> PyTree:
-  """Nothing goes on from here, and the optimiser's moments are most of a state."""
-  return state.replace(opt={})
-
-
-def top_confidence(confidence: Float[Array, ' n'], label: Int[Array, ' n'], kept: float) -> Int[np.ndarray, ' m']:
-  """Rows of the share of every class that has the highest confidence, in order."""
-  rows = [np.flatnonzero(label == value) for value in np.unique(label)]
-  best = [some[np.argsort(-confidence[some], kind='stable')[: max(1, round(len(some) * kept))]] for some in rows]
-  return np.sort(np.concatenate(best))
