@@ -114,25 +114,30 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       loss += settings.adversarial * g_loss
     return loss + d_loss, metrics
 
-  def train_step(state, batch, keys, due=None):
-    """`due` says whether L1 is still alone; None: the step itself does."""
+  def examples_of(batch, keys):
+    """Patches at random, augmented, and what they are when made small."""
     streams = split_keys(keys, ('augment', 'crop', 'degrade'))
     images = pipeline(streams['augment'], batch)['image']
     images = jax.vmap(lambda key, image: augment.random_crop(key, image, *side))(streams['crop'], images)
-    examples = {'images': images, 'small': degraded(streams['degrade'], images)}
+    return {'images': images, 'small': degraded(streams['degrade'], images)}
 
-    def updated(objective, names):
-      grads, metrics = gradients(objective, state.params, examples, config.train.accumulate, axis_name)
-      grads = {name: grads[name] for name in names}
-      metrics['grad_norm'] = optax.tree.norm(grads['upscaler'])
-      return *apply_gradients(optimizer, grads, state.opt, state.params), metrics
+  def updated(state, examples, objective, names):
+    """Parameters and optimiser after a step of the networks `names`, and metrics."""
+    grads, metrics = gradients(objective, state.params, examples, config.train.accumulate, axis_name)
+    metrics['grad_norm'] = optax.tree.norm(grads['upscaler'])
+    return *apply_gradients(optimizer, {name: grads[name] for name in names}, state.opt, state.params), metrics
+
+  def train_step(state, batch, keys, due=None):
+    """`due` says whether L1 is still alone; None: the step itself does."""
+    examples = examples_of(batch, keys)
 
     def by_all():
-      return updated(objective, roles)
+      return updated(state, examples, objective, roles)
 
     def by_l1():
-      params, opt, metrics = updated(l1_objective, ('upscaler',))
-      return params, opt, {name: jnp.zeros(()) for name in jax.eval_shape(by_all)[-1]} | metrics
+      params, opt, metrics = updated(state, examples, l1_objective, ('upscaler',))
+      of_all = jax.eval_shape(by_all)[-1]  # both have the same metrics: those without a value are 0
+      return params, opt, {name: jnp.zeros(()) for name in of_all} | metrics
 
     if not begins_alone:
       params, opt, metrics = by_all()
