@@ -264,7 +264,7 @@ def environment(devices: int = 1, **extra: str) -> dict[str, str]:
 
 @pytest.fixture(scope='session')
 def forked():
-  """`program` for what must be refused: without the seconds of importing, and with every compilation logged."""
+  """`program` without the seconds of importing, and with every compilation logged."""
   server = subprocess.Popen(
     [sys.executable, '-m', 'tests.forked'],
     cwd=ROOT,

@@ -15,7 +15,6 @@ from configs import base
 from genaug.data import folder, image_file
 from genaug.errors import InputError
 from genaug.offline import augment_folder, contact_sheet
-from tests.conftest import program
 
 WIDTH, HEIGHT = 20, 16
 
@@ -224,12 +223,12 @@ def test_refused_before_anything_is_written(case, photos):
   assert _files(photos.parent) == before
 
 
-def test_a_corrupt_image_is_named_after_the_rest_is_done(photos):
+def test_a_corrupt_image_is_named_after_the_rest_is_done(photos, forked):
   whole = (photos / 'cat' / 'tom.png').read_bytes()
   (photos / 'cat' / 'half.png').write_bytes(whole[: len(whole) // 2])
   (photos / 'cat' / 'none.png').write_bytes(b'nothing')
   arguments = [f'--input={photos}', f'--output={photos.parent / "out"}', '--copies=2', '--config.augment.hflip.p=1']
-  done = program('experiments.augment_folder', '--config=configs/gan_own_images.py', *arguments)
+  done = forked('experiments.augment_folder', '--config=configs/gan_own_images.py', *arguments)
   assert done.returncode == 1, done.stderr
   assert 'cat/half.png' in done.stderr
   assert 'cat/none.png' in done.stderr
@@ -265,14 +264,14 @@ def test_masks_boxes_and_keypoints_are_drawn_where_they_are():
   np.testing.assert_allclose(at(10, 9), tint + 128 * (1 - contact_sheet.TINT), atol=2)
 
 
-def test_a_sheet_of_the_configs_data_set_shows_different_draws(data_dir, tmp_path):
+def test_a_sheet_of_the_configs_data_set_shows_different_draws(data_dir, tmp_path, forked):
   arguments = [
     f'--data_dir={data_dir}',
     f'--output={tmp_path / "sheet.png"}',
     '--rows=2',
     '--config.augment.rotate.p=1',
   ]
-  done = program('experiments.preview', '--config=configs/gan_mnist5k.py', *arguments)
+  done = forked('experiments.preview', '--config=configs/gan_mnist5k.py', *arguments)
   assert done.returncode == 0, done.stderr
   assert str(tmp_path / 'sheet.png') in done.stdout
   sheet, inch = np.asarray(Image.open(tmp_path / 'sheet.png')), contact_sheet.DPI
@@ -285,10 +284,10 @@ def test_a_sheet_of_the_configs_data_set_shows_different_draws(data_dir, tmp_pat
   assert all((cell == 0).all(-1).mean() > 0.3 for cell in first_row)
 
 
-def test_a_sheet_of_a_folder_says_when_nothing_is_on(photos):
+def test_a_sheet_of_a_folder_says_when_nothing_is_on(photos, forked):
   output = photos.parent / 'sheet.png'
   arguments = [f'--images={photos}', f'--output={output}']
-  done = program('experiments.preview', '--config=configs/gan_mnist5k.py', *arguments)
+  done = forked('experiments.preview', '--config=configs/gan_mnist5k.py', *arguments)
   assert done.returncode == 0, done.stderr
   assert 'augments nothing' in done.stdout
   assert output.exists()

@@ -15,7 +15,7 @@ from genaug.offline import container, lossless, lossy, reading
 from genaug.tasks.registry import TASKS
 from genaug.training import loop
 from genaug.training.experiment import prepare
-from tests.conftest import program, slow_but, tiny_config
+from tests.conftest import slow_but, tiny_config
 
 LIKELIHOODS = {'discretized_logistic': 1, 'logistic_mixture': 3}
 
@@ -145,7 +145,7 @@ def test_what_reading_would_change_is_refused_and_masks_are_images(tmp_path):
   assert reading.exact_images(tmp_path, (8, 8, 1))[1] == ['a.png', 'a_mask.png', 'b_mask.png']
 
 
-def test_a_folder_comes_back_in_another_process(data_dir, tmp_path):
+def test_a_folder_comes_back_in_another_process(data_dir, tmp_path, forked):
   config = tiny_config('vae', train__steps=5, vae__likelihood='discretized_logistic')
   loop.train(prepare(config, data_dir, lambda _: None), tmp_path / 'run', lambda _: None)
   rng = np.random.default_rng(0)
@@ -155,10 +155,10 @@ def test_a_folder_comes_back_in_another_process(data_dir, tmp_path):
   run, there, back = (
     f'--{k}={v}' for k, v in (('workdir', tmp_path / 'run'), ('input', tmp_path / 'in'), ('output', tmp_path / 'x'))
   )
-  done = program('experiments.compress', run, there, back)
+  done = forked('experiments.compress', run, there, back)
   assert done.returncode == 0, done.stderr
   assert '2 images of 1,568 bytes' in done.stdout
-  done = program('experiments.decompress', run, f'--input={tmp_path / "x"}', f'--output={tmp_path / "out"}')
+  done = forked('experiments.decompress', run, f'--input={tmp_path / "x"}', f'--output={tmp_path / "out"}')
   assert done.returncode == 0, done.stderr
   for name in ('one/a.png', 'two/b.png'):
     with Image.open(tmp_path / 'in' / name) as image, Image.open(tmp_path / 'out' / name) as again:

@@ -160,8 +160,8 @@ def test_what_will_be_trained_is_known_before(finished):
 
 
 @pytest.mark.slow
-def test_a_dry_run_says_how_long_it_would_take(folder, tmp_path):
-  done = program('experiments.reproduce', *_arguments(folder, tmp_path), f'--workdir={tmp_path / "run"}', '--dry-run')
+def test_a_dry_run_says_how_long_it_would_take(folder, tmp_path, forked):
+  done = forked('experiments.reproduce', *_arguments(folder, tmp_path), f'--workdir={tmp_path / "run"}', '--dry-run')
   assert done.returncode == 0, done.stderr
   assert f'{folder.name}: k = 4, 2 cells\n  none: 8 x 3 steps of ' in done.stdout
   assert '  vae, generator: 2 x 3 steps of ' in done.stdout

@@ -17,7 +17,7 @@ from genaug.errors import InputError
 from genaug.offline import augment_folder, reading
 from genaug.study.headline import Table
 from genaug.study.store import Store
-from tests.conftest import data_config, noise, program, slow_but
+from tests.conftest import data_config, noise, slow_but
 
 SIDE = 12
 CLASSES = ('ash', 'elm', 'fir', 'oak', 'yew')
@@ -150,7 +150,7 @@ def _reasons(skipped, root):
 
 
 @pytest.mark.parametrize('name', slow_but(['augment_folder'], ['preview', 'augment_folder']))
-def test_the_exit_status_says_whether_images_were_left_out(name, tmp_path):
+def test_the_exit_status_says_whether_images_were_left_out(name, tmp_path, forked):
   root = tmp_path / 'photos'
   for i in range(3):
     _write(root / f'{i}.png', _encoded('PNG'))
@@ -159,7 +159,7 @@ def test_the_exit_status_says_whether_images_were_left_out(name, tmp_path):
     'preview': [f'--images={root}', f'--output={tmp_path / "sheet.png"}'],
     'augment_folder': [f'--input={root}', f'--output={tmp_path / "out"}', '--copies=1'],
   }[name]
-  run = lambda: program(
+  run = lambda: forked(
     f'experiments.{name}', '--config=configs/gan_own_images.py', '--config.augment.hflip.p=1', *flags
   )
   done = run()

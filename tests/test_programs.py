@@ -10,7 +10,7 @@ from PIL import Image
 from genaug.errors import InputError
 from genaug.training import evaluator, loop, workdir
 from genaug.training.experiment import prepare, trained
-from tests.conftest import ROOT, program, tiny_config
+from tests.conftest import ROOT, tiny_config
 
 
 @pytest.fixture(scope='module')
@@ -22,9 +22,9 @@ def finished(data_dir, tmp_path_factory):
   return directory, scores
 
 
-def test_evaluate_finds_what_training_found(finished, data_dir):
+def test_evaluate_finds_what_training_found(finished, data_dir, forked):
   directory, scores = finished
-  done = program('experiments.evaluate', f'--workdir={directory}', f'--data_dir={data_dir}')
+  done = forked('experiments.evaluate', f'--workdir={directory}', f'--data_dir={data_dir}')
   assert done.returncode == 0, done.stderr
   again = json.loads((directory / 'evaluation_000010.json').read_text())
   assert again['eval/elbo_nats'] == pytest.approx(scores['eval/elbo_nats'], rel=1e-6)
@@ -42,7 +42,7 @@ def test_sample_writes_images_and_overwrites_nothing(finished, data_dir, tmp_pat
     '--traverse',
     '--map',
   ]
-  done = program('experiments.sample', *arguments)
+  done = forked('experiments.sample', *arguments)
   assert done.returncode == 0, done.stderr
   files = sorted(p.name for p in (tmp_path / 'out').iterdir())
   assert files == [*(f'{i:06d}.png' for i in range(5)), 'grid.png', 'latents.png', 'nearest.png', 'traversals.png']
@@ -165,13 +165,13 @@ def test_a_second_process_may_not_train_in_the_same_workdir(tmp_path):
   workdir.lock(tmp_path).close()
 
 
-def test_the_readme_shows_the_results_as_they_are(tmp_path):
-  done = program('experiments.report', '--check')
+def test_the_readme_shows_the_results_as_they_are(tmp_path, forked):
+  done = forked('experiments.report', '--check')
   assert done.returncode == 0, done.stdout
   stale = tmp_path / 'README.md'
   shutil.copy(ROOT / 'README.md', stale)
   stale.write_text(stale.read_text().replace('<!-- configs -->', '<!-- configs --> '))
-  assert program('experiments.report', '--check', f'--readme={stale}').returncode == 1
+  assert forked('experiments.report', '--check', f'--readme={stale}').returncode == 1
 
 
 STUDY = """

@@ -14,7 +14,7 @@ from experiments.report import benchmarks, charts, page, runs
 from genaug.errors import InputError
 from genaug.study.seeds import summarise
 from genaug.study.summaries import compared
-from tests.conftest import ROOT, program
+from tests.conftest import ROOT
 
 HOSTILE = '<script>alert(1)</script>"\'&'
 ENVIRONMENT = {'command': ['train.py', '--config', 'c.py'], 'devices': ['cpu 0'], 'packages': {'jax': '0.10'}}
@@ -219,26 +219,26 @@ def test_only_a_report_is_overwritten(tmp_path):
   assert (tmp_path / 'report.html').read_text() == '<html>my thesis</html>'
 
 
-def test_the_program_takes_any_number_of_runs(tmp_path):
+def test_the_program_takes_any_number_of_runs(tmp_path, forked):
   some = [trained(tmp_path / name, 0, {5: 1.0, 10: 2.0}) for name in 'ab']
-  done = program('experiments.report', *some, f'--output={tmp_path / "out.html"}')
+  done = forked('experiments.report', *some, f'--output={tmp_path / "out.html"}')
   assert done.returncode == 0, done.stderr
   assert Parsed((tmp_path / 'out.html').read_text()).rows
-  done = program('experiments.report', *some, tmp_path / 'c', f'--output={tmp_path / "no.html"}')
+  done = forked('experiments.report', *some, tmp_path / 'c', f'--output={tmp_path / "no.html"}')
   assert done.returncode == 2
   assert f"{tmp_path / 'c'}': no such file" in done.stderr
   assert 'Traceback' not in done.stderr
   assert not (tmp_path / 'no.html').exists()
 
 
-def test_the_readme_gets_the_headline_and_no_place_of_this_machine(tmp_path):
+def test_the_readme_gets_the_headline_and_no_place_of_this_machine(tmp_path, forked):
   results, readme = tmp_path / 'results', tmp_path / 'README.md'
   results.mkdir()
   command = ['python', '-m', 'experiments.reproduce', 'headline', '--data_dir', '/here', '--config.per_class=(10,)']
   content = headline({'none': [0.6, 0.61], 'classic': [0.7, 0.72]}) | {'command': command}
   saved(results / 'headline_digits.json', content)
   shutil.copy(ROOT / 'README.md', readme)
-  assert program('experiments.report', f'--results={results}', f'--readme={readme}').returncode == 0
+  assert forked('experiments.report', f'--results={results}', f'--readme={readme}').returncode == 0
   section = readme.read_text().partition('<!-- headline -->')[2].partition('<!-- end of headline -->')[0]
   assert '| classic | 71.0 [70.0, 72.0] | +10.5 [+10.0, +11.0] |' in section
   assert '1,000 test images' in section
@@ -246,11 +246,11 @@ def test_the_readme_gets_the_headline_and_no_place_of_this_machine(tmp_path):
   assert section.strip() in (results / 'README.md').read_text()
   assert '[Radford et al. 2016](https://arxiv.org/abs/1511.06434)' in readme.read_text()
   readme.write_text(readme.read_text().replace('<!-- configs -->', ''))
-  done = program('experiments.report', f'--results={results}', f'--readme={readme}')
+  done = forked('experiments.report', f'--results={results}', f'--readme={readme}')
   assert (done.returncode, 'no section configs' in done.stderr) == (2, True)
 
 
-def test_generators_are_compared_in_the_order_of_their_table(tmp_path):
+def test_generators_are_compared_in_the_order_of_their_table(tmp_path, forked):
   protocol = {'eval/samples': 1000, 'eval/reference_samples': 10_000, 'eval/reference_split': 'test'}
   protocol |= {
     'eval/network': 'alexnet relu5',
@@ -282,7 +282,7 @@ def test_generators_are_compared_in_the_order_of_their_table(tmp_path):
   saved(results / 'generators_few.json', content)
   for file in ('README.md', 'experiments/results/headline_mnist5k.json'):
     shutil.copy(ROOT / file, results if file.endswith('json') else tmp_path)
-  assert program('experiments.report', f'--results={results}', f'--readme={tmp_path / "README.md"}').returncode == 0
+  assert forked('experiments.report', f'--results={results}', f'--readme={tmp_path / "README.md"}').returncode == 0
   section = (results / 'README.md').read_text().partition('### few images')[2].splitlines()
   assert section[2:10] == [
     'Lowest FD: flow matching (6.00), then DCGAN (10.00 ± 2.48). Left out, as its AuthPct says copies: memoriser.',

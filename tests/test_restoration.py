@@ -8,7 +8,7 @@ from genaug.errors import InputError
 from genaug.offline import restoration
 from genaug.training import loop
 from genaug.training.experiment import prepare, trained
-from tests.conftest import program, slow_but, tiny_config
+from tests.conftest import slow_but, tiny_config
 
 OFF = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
 
@@ -55,14 +55,14 @@ def test_restored_images_are_nearer_to_the_originals(kind, run):
   assert np.abs(misfit).mean() < max(1.5 * damage.noise, 0.01)
 
 
-def test_a_folder_is_restored(run, tmp_path):
+def test_a_folder_is_restored(run, tmp_path, forked):
   experiment, _, workdir = run
   for i, image in enumerate(experiment.dataset.test.arrays['image'][:3]):
     for folder, array in (('in', image), ('masks', np.zeros_like(image))):
       (tmp_path / folder).mkdir(exist_ok=True)
       Image.fromarray(array[..., 0]).save(tmp_path / folder / f'{i}.png')
   flags = [f'--workdir={workdir}', f'--input={tmp_path / "in"}', f'--output={tmp_path / "out"}', '--steps=20']
-  done = program('experiments.restore', *flags, '--kind=missing', f'--masks={tmp_path / "masks"}')
+  done = forked('experiments.restore', *flags, '--kind=missing', f'--masks={tmp_path / "masks"}')
   assert done.returncode == 0, done.stderr
   with Image.open(tmp_path / 'in' / '1.png') as image, Image.open(tmp_path / 'out' / '1.png') as restored:
     assert np.abs(np.asarray(image, int) - np.asarray(restored, int)).mean() < 1

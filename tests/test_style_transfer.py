@@ -22,7 +22,7 @@ from genaug.tasks.registry import TASKS
 from genaug.training import checks, loop, workdir
 from genaug.training.checkpoint import Checkpoints
 from genaug.training.experiment import prepare, trained
-from tests.conftest import STYLES, noise, program, tiny_config
+from tests.conftest import STYLES, noise, tiny_config
 
 SPEC = Spec((32, 32, 3), 0)  # with fewer pixels VGG's last layers fall into XLA's slow convolutions on CPU
 OFF = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
@@ -244,14 +244,14 @@ def test_a_run_is_scored_and_pictured(data_dir, tmp_path):
   assert (tmp_path / 'figures' / 'stylized_000004.png').exists()
 
 
-def test_a_folder_is_stylised_in_all_styles(run, tmp_path):
+def test_a_folder_is_stylised_in_all_styles(run, tmp_path, forked):
   folder = tmp_path / 'in' / 'some'
   folder.mkdir(parents=True)
   rgba = np.concatenate([noise(9, 14, 3), np.arange(126, dtype=np.uint8).reshape(9, 14, 1)], -1)
   Image.fromarray(rgba).save(folder / 'odd.png')
   Image.fromarray(noise(12, 8)).save(tmp_path / 'in' / 'some' / 'grey.jpg')
   (folder / 'broken.png').write_bytes(b'no image')
-  done = program('experiments.stylize', f'--workdir={run}', f'--input={folder.parent}', f'--output={tmp_path / "out"}')
+  done = forked('experiments.stylize', f'--workdir={run}', f'--input={folder.parent}', f'--output={tmp_path / "out"}')
   assert done.returncode == 1  # as some may miss the broken one
   assert 'broken.png does not decode' in done.stderr
   assert '2 images in stripes, dots' in done.stdout

@@ -20,7 +20,7 @@ from genaug.offline.upscaling import Upscaler
 from genaug.tasks.registry import TASKS
 from genaug.tasks.superres import bicubic, blind
 from genaug.training import checks
-from tests.conftest import program, tiny_config, tiny_flags
+from tests.conftest import tiny_config, tiny_flags
 
 RNG = np.random.default_rng(0)
 PHOTO = RNG.integers(0, 256, (36, 60, 3), np.uint8)
@@ -262,7 +262,7 @@ def test_a_run_is_scored_and_enlarges_files(data_dir, forked, tmp_path):
   )
   run, files = tmp_path / 'run', tmp_path / 'files'
   shared = ('--workdir', run, '--data_dir', data_dir)
-  trained = program('experiments.train', '--config=configs/superres_own_images.py:blind', *shared, *flags)
+  trained = forked('experiments.train', '--config=configs/superres_own_images.py:blind', *shared, *flags)
   assert trained.returncode == 0, trained.stderr[-3000:]
   assert 'super-resolution x2 of blindly degraded images: PSNR' in trained.stdout
   assert 'cubic interpolation' in trained.stdout
@@ -270,7 +270,7 @@ def test_a_run_is_scored_and_enlarges_files(data_dir, forked, tmp_path):
   (files / 'sub').mkdir(parents=True)
   Image.fromarray(PHOTO[..., 0]).save(files / 'a.png')
   Image.fromarray(PHOTO[..., :2], 'LA').save(files / 'sub' / 'b.png')
-  done = program('experiments.upscale', *shared, '--input', files, '--output', tmp_path / 'out', '--tile', '16')
+  done = forked('experiments.upscale', *shared, '--input', files, '--output', tmp_path / 'out', '--tile', '16')
   assert done.returncode == 0, done.stderr[-3000:]
   assert np.asarray(Image.open(tmp_path / 'out' / 'a.png')).shape == (72, 120)
   assert np.asarray(Image.open(tmp_path / 'out' / 'sub' / 'b.png')).shape == (72, 120, 2)

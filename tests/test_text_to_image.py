@@ -16,7 +16,7 @@ from genaug.models.unet import pool_tokens
 from genaug.tasks.registry import TASKS
 from genaug.training import loop
 from genaug.training.experiment import assemble, prepare
-from tests.conftest import data_config, png, program, tiny_config, write_emoji_tarball
+from tests.conftest import data_config, png, tiny_config, write_emoji_tarball
 
 CAPTIONS = ['red Square', 'blue square', 'red_disc', 'blue disc!', 'zebra']
 
@@ -150,7 +150,7 @@ def test_retrieval_counts_captions_that_are_found():
   assert _chance(same, 2) == pytest.approx(np.mean(draws), abs=0.01)
 
 
-def test_a_run_is_scored_and_told_words(tmp_path, monkeypatch):
+def test_a_run_is_scored_and_told_words(tmp_path, monkeypatch, forked):
   config = tiny_config(
     'text_to_image', **OFF, train__steps=5, eval__metrics=('retrieval',), train__snapshot_every=5, flow__sample_steps=1
   )
@@ -162,7 +162,7 @@ def test_a_run_is_scored_and_told_words(tmp_path, monkeypatch):
   assert 'retrieval, the nearest: images from captions' in '\n'.join(said)
   assert (tmp_path / 'run' / 'figures' / 'from_text_000005.png').exists()
   told = ['--text=red square', '--text=blue zebra', '--count=6']
-  done = program('experiments.sample', f'--workdir={tmp_path / "run"}', f'--output={tmp_path / "out"}', *told)
+  done = forked('experiments.sample', f'--workdir={tmp_path / "run"}', f'--output={tmp_path / "out"}', *told)
   assert done.returncode == 0, done.stderr
   assert 'never trained on, so known by parts of words at most: zebra' in done.stdout
   assert len(list((tmp_path / 'out').glob('0*.png'))) == 6

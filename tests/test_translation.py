@@ -17,7 +17,7 @@ from genaug.tasks.registry import TASKS
 from genaug.training import checks, loop
 from genaug.training.evaluator import Evaluator
 from genaug.training.experiment import prepare
-from tests.conftest import noise, own_data, png, program, slow_but, tiny_config
+from tests.conftest import noise, own_data, png, slow_but, tiny_config
 
 quiet = lambda _: None
 
@@ -246,7 +246,7 @@ def test_accumulated_slices_are_the_whole_batch(tmp_path):
     np.testing.assert_allclose(found[1][1][name], value, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
-def test_a_run_is_scored_shown_and_translates_a_folder(data_dir, tmp_path):
+def test_a_run_is_scored_shown_and_translates_a_folder(data_dir, tmp_path, forked):
   settings = {'train__steps': 5, 'eval__metrics': ('translation',), 'train__snapshot_every': 5}
   experiment = prepare(tiny_config('pix2pix', **settings), data_dir, quiet)
   said = []
@@ -258,7 +258,7 @@ def test_a_run_is_scored_shown_and_translates_a_folder(data_dir, tmp_path):
   with Image.open(tmp_path / 'run' / 'figures' / 'translated_000005.png') as image:
     assert image.size[1] > 2 * image.size[0] // 3  # images, translations, targets
   folder = own_data('pix2pix')['data.folder'] + '/testA'
-  done = program(
+  done = forked(
     'experiments.translate',
     f'--workdir={tmp_path / "run"}',
     f'--data_dir={data_dir}',

@@ -11,7 +11,7 @@ from genaug.tasks.flow import look
 from genaug.tasks.registry import TASKS
 from genaug.training import loop
 from genaug.training.experiment import prepare
-from tests.conftest import png, program, tiny_config
+from tests.conftest import png, tiny_config
 
 OFF = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
 
@@ -45,7 +45,7 @@ def test_variations_are_of_the_colour_of_their_image():
   assert task.samplers['samples'].sample(state, {'label': batch['label']}, keys).shape == made.shape
 
 
-def test_a_run_makes_variations_of_a_file_and_of_a_folder(data_dir, tmp_path):
+def test_a_run_makes_variations_of_a_file_and_of_a_folder(data_dir, tmp_path, forked):
   config = tiny_config('image_variations', **OFF, train__steps=2, train__snapshot_every=2, flow__sample_steps=1)
   loop.train(prepare(config, data_dir, lambda _: None), tmp_path / 'run', lambda _: None)
   (tmp_path / 'images').mkdir()
@@ -53,11 +53,11 @@ def test_a_run_makes_variations_of_a_file_and_of_a_folder(data_dir, tmp_path):
     pixels = np.random.default_rng(i).integers(0, 256, (30, 40), np.uint8)
     (tmp_path / 'images' / f'{i}.png').write_bytes(png(pixels))
   common = f'--workdir={tmp_path / "run"}', f'--data_dir={data_dir}', '--count=7'
-  done = program('experiments.sample', *common, f'--input={tmp_path / "images"}', f'--output={tmp_path / "out"}')
+  done = forked('experiments.sample', *common, f'--input={tmp_path / "images"}', f'--output={tmp_path / "out"}')
   assert done.returncode == 0, done.stderr
   assert len(list((tmp_path / 'out').glob('0*.png'))) == 7
   with Image.open(tmp_path / 'out' / 'grid.png') as grid:
     assert grid.size == (4 * 58 - 2, 2 * 58 - 2)  # a column for every image
-  wrong = program('experiments.sample', *common, '--input=x', '--sampler=samples', f'--output={tmp_path / "no"}')
+  wrong = forked('experiments.sample', *common, '--input=x', '--sampler=samples', f'--output={tmp_path / "no"}')
   assert wrong.returncode == 2
   assert 'makes images from noise' in wrong.stderr
