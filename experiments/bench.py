@@ -2,7 +2,7 @@
 
 python -m experiments.bench step [--output experiments/results/step_time.json]
 python -m experiments.bench augment [--output experiments/results/augment_throughput.json]
-python -m experiments.bench in-step | dispatch | roofline | autoencoder [--output ...]
+python -m experiments.bench in-step | dispatch | roofline | curves | autoencoder [--output ...]
 python -m experiments.bench restore | compress | stylize | upscale --workdir RUN [--output ...]
 
   step   a training step of ten networks (batch 64, float32) against PyTorch on CPU: dcgan (28x28, 64/128 channels),
@@ -22,6 +22,8 @@ python -m experiments.bench restore | compress | stylize | upscale --workdir RUN
   in-step   what augmentation costs inside the DCGAN step.
   dispatch  policies with an operation computed for the images that drew it, and with all computed for all.
   roofline  the share of the memory bandwidth, as a copy reaches it, that a fused chain of the input step reaches.
+  curves    how time and memory of a step grow with batch, side of the images and devices (made-up ones on CPU), for
+         DCGAN, flow U-Net, classifier and the input step alone, and what streaming costs. Goes on where it stopped.
 No speed, but quality against peers:
   autoencoder  the ELBO of configs/vae_mnist5k.py and of its architecture and objective in PyTorch, 3 seeds.
   restore  PSNR and SSIM of test images restored by a VAE and by classical methods; pictures beside --output.
@@ -84,7 +86,7 @@ def _use(table: str, output: pathlib.Path | None) -> dict:
 
 
 def main(table: str) -> None:
-  from experiments.benchmarks import steps
+  from experiments.benchmarks import curves, steps
   from genaug.training import workdir
 
   output, threads = _OUTPUT.value and pathlib.Path(_OUTPUT.value), _THREADS.value or os.cpu_count()
@@ -94,6 +96,8 @@ def main(table: str) -> None:
     result = steps.step(output, _NETWORKS.value, threads, _ROUNDS.value, _STEPS.value)
   elif table in _OF_RUNS:
     result = _use(table, output)
+  elif table == 'curves':
+    result = curves.table(output, _ROUNDS.value, _STEPS.value)
   elif table == 'autoencoder':
     result = steps.of_pytorch(table, 'bounds').table(pathlib.Path(_DATA_DIR.value))
   else:
@@ -103,4 +107,4 @@ def main(table: str) -> None:
 
 
 if __name__ == '__main__':
-  cli.run(main, choices=('step', 'augment', 'in-step', 'dispatch', 'roofline', 'autoencoder', *_OF_RUNS))
+  cli.run(main, choices=('step', 'augment', 'in-step', 'dispatch', 'roofline', 'curves', 'autoencoder', *_OF_RUNS))

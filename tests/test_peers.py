@@ -1,4 +1,4 @@
-"""The throughput table and the feature table, as far as they go without the peers."""
+"""Tables of speed and features, as far as they go without the peers."""
 
 import json
 
@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import pytest
 
 from experiments import features
-from experiments.benchmarks import peers, processes, programs, throughput
+from experiments.benchmarks import curves, peers, processes, programs, throughput
+from experiments.report import benchmarks
 from tests.conftest import ROOT
 
 
@@ -86,3 +87,34 @@ def test_every_feature_of_ours_is_backed_by_a_test_that_exists():
   for feature, names in features.FEATURES.items():
     file, _, test = names['genaug'].partition('::')
     assert f'def {test}(' in (ROOT / file).read_text(), feature
+
+
+def test_a_curve_has_its_exponent_and_its_knee():
+  assert curves.exponent([1, 2, 4], [3, 12, 48]) == pytest.approx(2)
+  assert curves.knee([16, 32, 64, 128], [1.0, 1.2, 2.0, 4.1]) == 64
+
+
+def test_curves_go_on_where_they_stopped_and_are_rendered(tmp_path):
+  axes = {'batch': curves.BATCHES, 'side': curves.SIDES}
+  make = lambda n: {'seconds': n / 1e3, 'mib': 10 + n / 4, 'gflop': 1.0}
+  points = {kind: {axis: {str(n): make(n) for n in numbers} for axis, numbers in axes.items()} for kind in curves.KINDS}
+  points['dcgan']['devices'] = {str(n): make(n) for n in curves.DEVICES}
+  del points['input step']['batch']['16']
+  output, said = tmp_path / 'step_curves.json', []
+  output.write_text(json.dumps({'points': points, 'streamed': 1.01}))
+  result = curves.table(output, 1, 1, said.append)
+  (line,) = said
+  assert line.startswith('input step, batch 16: ')
+  assert 0 < result['points']['input step']['batch']['16']['seconds'] < 60
+  text = '\n'.join(benchmarks._curves(json.loads(output.read_text())))
+  assert '| dcgan | 16 | 1.00 | 1.00 |' in text
+  assert '1.010 of the time' in text
+
+
+def test_made_up_devices_are_those_of_one_process_alone():
+  with processes.worker(devices=2) as two, processes.worker() as one:
+    assert [process.submit(_devices).result() for process in (two, one)] == [2, 1]
+
+
+def _devices() -> int:
+  return jax.device_count()

@@ -14,12 +14,15 @@ from genaug.training.allocator import keep_freed_memory
 _RUNS: dict[str, Callable[[int], None]] = {}  # of the process this is imported in
 
 
-def worker(tuned: bool = True) -> ProcessPoolExecutor:
-  """A process; `tuned` sets the memory allocator as experiments.train sets it."""
-  return ProcessPoolExecutor(1, multiprocessing.get_context('spawn'), _start, (tuned,))
+def worker(tuned: bool = True, devices: int = 1) -> ProcessPoolExecutor:
+  """A process; `tuned` sets the memory allocator as experiments.train sets it. On CPU JAX sees so many devices."""
+  return ProcessPoolExecutor(1, multiprocessing.get_context('spawn'), _start, (tuned, devices))
 
 
-def _start(tuned: bool) -> None:
+def _start(tuned: bool, devices: int) -> None:
+  if devices > 1:
+    flags = os.environ.get('XLA_FLAGS', '')
+    os.environ['XLA_FLAGS'] = f'{flags} --xla_force_host_platform_device_count={devices}'
   os.environ['NO_ALBUMENTATIONS_UPDATE'] = '1'  # it would ask the network for a newer version
   warnings.simplefilter('ignore')
   if tuned:

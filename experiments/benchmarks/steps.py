@@ -48,21 +48,27 @@ def _config(network: str, settings: dict | None = None):
   return config
 
 
-def ours(network: str, **settings) -> Callable[[int], None]:
-  """run(steps) of the step that experiments.train runs, with its batches, random draws and weight average."""
-  import jax
+def on_noise(config, shape: tuple[int, int, int]):
+  """An experiment with this config on a thousand images of noise."""
   import numpy as np
 
   from genaug.data.dataset import Dataset, Split
   from genaug.tasks.registry import TASKS
-  from genaug.training import loop
   from genaug.training.experiment import assemble
 
-  config, shape = _config(network, settings), NETWORKS[network][1]
   images = lambda seed: np.random.default_rng(seed).integers(0, 256, (1000, *shape), np.uint8)
   arrays = {'image': images(0), 'label': np.arange(1000, dtype=np.int32) % 10}
   split = Split(arrays | ({'target': images(1)} if 'target' in TASKS[config.task].inputs else {}))
-  experiment = assemble(config, Dataset('noise', split, split, tuple('0123456789')))._replace(steps_per_call=1)
+  return assemble(config, Dataset('noise', split, split, tuple('0123456789')))._replace(steps_per_call=1)
+
+
+def ours(network: str, **settings) -> Callable[[int], None]:
+  """run(steps) of the step that experiments.train runs, with its batches, random draws and weight average."""
+  import jax
+
+  from genaug.training import loop
+
+  experiment = on_noise(_config(network, settings), NETWORKS[network][1])
   step, state = loop.make_step(experiment), experiment.init()
   device_data, batch = loop.make_batches(experiment)
 

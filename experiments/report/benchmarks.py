@@ -2,6 +2,7 @@
 
 import statistics
 
+from experiments.benchmarks import curves
 from experiments.report.formatting import details, markdown, portable
 
 
@@ -49,6 +50,36 @@ def _dispatch(result: dict) -> list[str]:
 def _roofline(result: dict) -> list[str]:
   rates = ', '.join(f'{name} {rate:.1f} GB/s' for name, rate in result['gb_per_s'].items())
   return [f'{rates}, a share of {result["share"]:.2f}: {_about(result)}']
+
+
+def _curves(result: dict) -> list[str]:
+  """A row a network, and every point."""
+  rows, every = [], []
+  for kind, axes in result['points'].items():
+    values = {axis: ([int(n) for n in points], list(points.values())) for axis, points in axes.items()}
+    batches, found = values['batch']
+    seconds = [point['seconds'] for point in found]
+    best = curves.knee(batches, seconds)
+    beyond = [i for i, batch in enumerate(batches) if batch >= best]
+    sides, of_sides = values['side']
+    fits = [
+      curves.exponent([batches[i] for i in beyond], [seconds[i] for i in beyond]) if len(beyond) > 1 else None,
+      curves.exponent(sides, [point['seconds'] for point in of_sides]),
+      curves.exponent(sides, [point['mib'] for point in of_sides]),
+    ]
+    an_image = (found[-1]['mib'] - found[0]['mib']) / (batches[-1] - batches[0])
+    rows.append([kind, f'{best}', *('' if fit is None else f'{fit:.2f}' for fit in fits), f'{an_image:.2f}'])
+    for axis, (numbers, points) in values.items():
+      for number, point in zip(numbers, points):
+        figures = f'{1e3 * point["seconds"]:.1f}', f'{point["mib"]:,.1f}', f'{point["gflop"]:.2f}'
+        every.append([kind, axis, f'{number}', *figures])
+  header = ['', 'knee', 'time ~ batch^', 'time ~ side^', 'memory ~ side^', 'MiB an image of a batch']
+  note = (
+    'Knee: the smallest batch with 90 % of the highest throughput; the exponent of the batch is of those from there on.'
+    f' Images that come with every step instead of lying on the device: {result["streamed"]:.3f} of the time.'
+  )
+  table = markdown(['', 'of', '', 'ms', 'MiB', 'GFLOP'], every)
+  return [_about(result), markdown(header, rows), note, details('Every point', table)]
 
 
 def _bounds(result: dict) -> list[str]:
@@ -192,6 +223,7 @@ BENCHMARKS = {  # result file: (title, table of experiments.bench, what renders 
   'step_time': ('A training step', 'step', _step),
   'augment_throughput': ('Operations a second', 'augment', _throughput),
   'augment_in_step': ('Augmentation inside a training step', 'in-step', _in_step),
+  'step_curves': ('How a step grows', 'curves', _curves),
   'policy_dispatch': ('Operations of a policy, for the images that drew them or for all', 'dispatch', _dispatch),
   'vae_in_pytorch': ('A VAE here and in PyTorch', 'autoencoder', _bounds),
   'roofline': ('Share of the memory bandwidth', 'roofline', _roofline),

@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -22,8 +23,16 @@ def _mib(size: float) -> str:
   return f'{size / 2**20:,.1f} MiB'
 
 
-def step_cost(experiment: Experiment) -> tuple[float, float]:
-  """(GFLOP, seconds) of a step, on all devices together; compiles it and runs a few."""
+class Cost(NamedTuple):
+  """Of a step, on all devices together."""
+
+  gflop: float
+  seconds: float
+  mib: float  # of arguments, results and temporaries
+
+
+def step_cost(experiment: Experiment) -> Cost:
+  """Compiles the step and runs a few."""
   device_data, batch = make_batches(experiment)
   state, calls = experiment.init(), experiment.steps_per_call
   compiled = make_step(experiment).lower(state, device_data, batch(0)).compile()
@@ -32,8 +41,13 @@ def step_cost(experiment: Experiment) -> tuple[float, float]:
     started = time.perf_counter()
     state, _ = jax.block_until_ready(compiled(state, device_data, batch(call * calls)))
     seconds.append(time.perf_counter() - started)
-  flops = compiled.cost_analysis()['flops'] * jax.device_count()
-  return flops / 1e9 / calls, statistics.median(seconds[1:]) / calls
+  memory, devices = compiled.memory_analysis(), jax.device_count()
+  held = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+  return Cost(
+    gflop=compiled.cost_analysis()['flops'] * devices / 1e9 / calls,
+    seconds=statistics.median(seconds[1:]) / calls,
+    mib=(held - memory.alias_size_in_bytes) * devices / 2**20,
+  )
 
 
 def describe(experiment: Experiment) -> str:
@@ -80,16 +94,16 @@ def describe_all(trainings: dict[str, tuple[Experiment, int]]) -> str:
 
   Those of one task and network are taken for as fast as the first of them.
   """
-  costs: dict[tuple, tuple[float, float]] = {}
+  costs: dict[tuple, Cost] = {}
   lines, minutes = [], 0.0
   for name, (experiment, count) in trainings.items():
     config = experiment.config
     kind = config.task, config.model.to_json(), config.train.batch_size
     if kind not in costs:
       costs[kind] = step_cost(experiment)
-    gflop, seconds = costs[kind]
-    own = count * config.train.steps * seconds / 60
-    lines.append(f'  {name}: {count} x {config.train.steps:,} steps of {gflop:,.2f} GFLOP, {own:,.1f} minutes')
+    cost = costs[kind]
+    own = count * config.train.steps * cost.seconds / 60
+    lines.append(f'  {name}: {count} x {config.train.steps:,} steps of {cost.gflop:,.2f} GFLOP, {own:,.1f} minutes')
     minutes += own
   lines.append(f'  in all {minutes / 60:.1f} hours, without compilation and scores; dry run: nothing was trained')
   return '\n'.join(lines)
