@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 import tensorflow_datasets as tfds
 
-from genaug.data import folder, image_file, image_folder, pairs, subsets
+from genaug.data import folder, image_folder, pairs, subsets
 from genaug.data.builders import Examples, dataset_info, encode
 from genaug.errors import InputError
 
@@ -20,11 +20,7 @@ class ImageCaptionsConfig(tfds.core.BuilderConfig):
   """What to read; make it with `image_captions_config`, which also names it."""
 
   captions: dict[Path, str]
-  image_size: int
-  channels: int
-  test_fraction: float
-  load_truncated: bool = False
-  bits: int = 0
+  reading: image_folder.Reading
 
 
 class ImageCaptions(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -33,14 +29,13 @@ class ImageCaptions(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   VERSION = tfds.core.Version('1.0.0')
 
   def _info(self) -> tfds.core.DatasetInfo:
-    c = self.builder_config
-    shape = c.image_size, c.image_size, c.channels
+    shape = self.builder_config.reading.shape
     return dataset_info(self, shape, tfds.features.ClassLabel(names=('all',)), caption=tfds.features.Text())
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
     c = self.builder_config
-    pixels = pairs.decode(c.captions, c)
-    test = subsets.test_rows(list(pixels.values()), c.test_fraction)
+    pixels = pairs.decode(c.captions, c.reading)
+    test = subsets.test_rows(list(pixels.values()), c.reading.test_fraction)
     rows = [(pixels[path], c.captions[path]) for path in pixels]
     sides = {'train': ~test, 'test': test}
     return {
@@ -52,28 +47,15 @@ class ImageCaptions(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       yield i, {'image': encode(image), 'label': 0, 'caption': caption}
 
 
-def image_captions_config(
-  root: str,
-  captions: str,
-  image_size: int,
-  channels: int,
-  test_fraction: float,
-  load_truncated: bool = False,
-  bits: int = 0,
-) -> ImageCaptionsConfig:
+def image_captions_config(root: str, captions: str, reading: image_folder.Reading) -> ImageCaptionsConfig:
   """Config whose name hashes the settings, every caption and every file's name, size and time.
 
   Raises InputError for a line without a caption, and where images and captions are not of each other.
   """
-  image_folder.check_settings(root, image_size, channels, test_fraction)
-  image_file.check_bits(bits)
-  path, file = Path(root).expanduser().resolve(), Path(captions).expanduser()
-  found = _read(path, file)
-  settings = {'image_size': image_size, 'channels': channels, 'test_fraction': test_fraction}
-  settings |= pairs.reading_of(load_truncated, bits)
+  found = _read(image_folder.folder_of(root), Path(captions).expanduser())
   files = [(*pairs.stat(image), caption) for image, caption in found.items()]
-  digest = hashlib.sha256(json.dumps([settings, files]).encode()).hexdigest()[:12]
-  return ImageCaptionsConfig(name=f'captions-{digest}', captions=found, **settings)
+  digest = hashlib.sha256(json.dumps([pairs.settings_of(reading), files]).encode()).hexdigest()[:12]
+  return ImageCaptionsConfig(name=f'captions-{digest}', captions=found, reading=reading)
 
 
 def _read(root: Path, file: Path) -> dict[Path, str]:

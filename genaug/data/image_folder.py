@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
+from ml_collections import ConfigDict
 
 from genaug.data import folder, image_file, subsets
 from genaug.data.builders import Examples, dataset_info, encode, progress
@@ -38,18 +39,42 @@ class _Decoded(NamedTuple):
   problem: str = ''  # why there are no pixels
 
 
+@dataclasses.dataclass(frozen=True)
+class Reading:
+  """How files of one's own become images, as `data` of a config says. Raises InputError for what that can't be."""
+
+  image_size: int  # pixels
+  channels: int  # 1 or 3
+  test_fraction: float  # inside (0, 1), where no folders say which images are to test on
+  load_truncated: bool = False
+  bits: int = 0  # of grey images of more than 8; 0: as many as the brightest of them needs
+
+  def __post_init__(self):
+    if self.image_size < 1:
+      raise InputError('data.image_size', self.image_size, 'not a size in pixels', 'for example 64')
+    if self.channels not in (1, 3):
+      raise InputError('data.channels', self.channels, 'images have 1 or 3 channels', 'set 1 (grey) or 3 (colour)')
+    if not 0 < self.test_fraction < 1:
+      raise InputError('data.test_fraction', self.test_fraction, 'not inside (0, 1)', 'for example 0.2')
+    image_file.check_bits(self.bits)
+
+  @classmethod
+  def from_config(cls, data: ConfigDict) -> 'Reading':
+    return cls(**{field.name: data[field.name] for field in dataclasses.fields(cls)})
+
+  @property
+  def shape(self) -> tuple[int, int, int]:
+    return self.image_size, self.image_size, self.channels
+
+
 @dataclasses.dataclass(eq=False, kw_only=True)
 class ImageFolderConfig(tfds.core.BuilderConfig):
   """What to read and how to fit it; make it with `image_folder_config`, which also names it."""
 
   folder: pathlib.Path
   found: folder.Found
-  image_size: int
-  channels: int
-  test_fraction: float
+  reading: Reading
   skip_broken: bool
-  load_truncated: bool
-  bits: int
   resize: bool = True
 
 
@@ -61,12 +86,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   def _info(self) -> tfds.core.DatasetInfo:
     label = tfds.features.ClassLabel(names=self.builder_config.found.class_names)
-    return dataset_info(self, self._shape, label)
-
-  @property
-  def _shape(self) -> tuple[int, int, int]:
-    c = self.builder_config
-    return c.image_size, c.image_size, c.channels
+    return dataset_info(self, self.builder_config.reading.shape, label)
 
   def _download_and_prepare(self, *args, **settings) -> None:
     # Decoded images wait in a file, as thousands of them may be more than the memory that there is.
@@ -91,7 +111,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     rows = [i for i, file in enumerate(files) if file.path not in broken]
     identities = _identities([decoded[i] for i in rows])
     if '' in found.splits:
-      test = subsets.split_by_identity(identities, np.array([files[i].label for i in rows]), c.test_fraction)
+      test = subsets.split_by_identity(identities, np.array([files[i].label for i in rows]), c.reading.test_fraction)
       if not test.any():
         problem = 'no class has two different images, so none is left to test on'
         raise InputError('data.folder', str(c.folder), problem, 'add a second image to a class')
@@ -113,23 +133,26 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     }
 
   def _generate_examples(self, files: list[tuple[int, _File]]) -> Examples:
-    size = int(np.prod(self._shape))
+    shape = self.builder_config.reading.shape
+    size = int(np.prod(shape))
     for i, file in files:
-      image = np.frombuffer(os.pread(self._spool.fileno(), size, i * size), np.uint8).reshape(self._shape)
+      image = np.frombuffer(os.pread(self._spool.fileno(), size, i * size), np.uint8).reshape(shape)
       key = os.fsencode(file.path.relative_to(self.builder_config.folder)).hex()
       yield key, {'image': encode(image), 'label': file.label}
 
   def _decode(self, files: list[_File]) -> tuple[list[_Decoded], list[str]]:
     """Writes the pixels of every file to its place in the spool; returns what else is known, and notes."""
-    c = self.builder_config
-    with image_file.truncated_files(c.load_truncated), ThreadPoolExecutor(_WORKERS) as pool:
-      work = pool.map(lambda i: self._decode_one(files[i].path, i, c.bits), range(len(files)))
+    reading = self.builder_config.reading
+    with image_file.truncated_files(reading.load_truncated), ThreadPoolExecutor(_WORKERS) as pool:
+      work = pool.map(lambda i: self._decode_one(files[i].path, i, reading.bits), range(len(files)))
       decoded = list(progress(work, total=len(files), desc='decoding'))
       deep = [i for i, one in enumerate(decoded) if one.deep]
       peak = max((decoded[i].peak for i in deep), default=0)
       if not deep:
         return decoded, []
-      bits = c.bits or image_file.bits_of(peak)  # one scale for all: how bright they are beside each other is kept
+      bits = reading.bits or image_file.bits_of(
+        peak
+      )  # one scale for all: how bright they are beside each other is kept
       again = pool.map(lambda i: self._decode_one(files[i].path, i, bits), deep)
       for i, one in zip(deep, progress(again, total=len(deep), desc='scaling')):
         decoded[i] = one
@@ -141,7 +164,8 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     try:
       content = path.read_bytes()
       original = folder.original(path, content)
-      square = image_file.read_square(io.BytesIO(content), c.image_size, c.channels, bits or None, c.resize)
+      size, channels = c.reading.image_size, c.reading.channels
+      square = image_file.read_square(io.BytesIO(content), size, channels, bits or None, c.resize)
     except image_file.UnreadableError as error:
       return _Decoded(problem=str(error))
     except OSError as error:
@@ -153,26 +177,17 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def image_folder_config(
-  root: str,
-  image_size: int,
-  channels: int,
-  test_fraction: float,
-  skip_broken: bool = False,
-  load_truncated: bool = False,
-  bits: int = 0,
-  resize: bool = True,
+  root: str, reading: Reading, skip_broken: bool = False, resize: bool = True
 ) -> ImageFolderConfig:
   """Config whose name hashes the settings and every file's name, size and time: changes are prepared anew."""
-  check_settings(root, image_size, channels, test_fraction)
-  image_file.check_bits(bits)
-  path = pathlib.Path(root).expanduser().resolve()
+  path = folder_of(root)
   settings = {
-    'image_size': image_size,
-    'channels': channels,
-    'test_fraction': test_fraction,
+    'image_size': reading.image_size,
+    'channels': reading.channels,
+    'test_fraction': reading.test_fraction,
     'skip_broken': skip_broken,
-    'load_truncated': load_truncated,
-    'bits': bits,
+    'load_truncated': reading.load_truncated,
+    'bits': reading.bits,
   } | ({} if resize else {'resize': False})
   found = folder.find_images(path)
   paths = [image for classes in found.splits.values() for images in classes.values() for image in images]
@@ -180,19 +195,14 @@ def image_folder_config(
   hashed = json.dumps([os.fsencode(path).hex(), settings, sorted(stats)])
   digest = hashlib.sha256(hashed.encode()).hexdigest()[:12]
   name = f'{re.sub(r"[^A-Za-z0-9_]", "_", path.name)}-{digest}'
-  return ImageFolderConfig(name=name, folder=path, found=found, **settings)
+  return ImageFolderConfig(name=name, folder=path, found=found, reading=reading, skip_broken=skip_broken, resize=resize)
 
 
-def check_settings(root: str, image_size: int, channels: int, test_fraction: float) -> None:
-  """Raises InputError for what these keys of `config.data` can't be."""
-  if image_size < 1:
-    raise InputError('data.image_size', image_size, 'not a size in pixels', 'for example 64')
-  if channels not in (1, 3):
-    raise InputError('data.channels', channels, 'images have 1 or 3 channels', 'set 1 (grey) or 3 (colour)')
-  if not 0 < test_fraction < 1:
-    raise InputError('data.test_fraction', test_fraction, 'not inside (0, 1)', 'for example 0.2')
+def folder_of(root: str) -> pathlib.Path:
+  """The folder that `data.folder` names. Raises InputError where it names none."""
   if not root:
     raise InputError('data.folder', root, 'names no folder', '--config.data.folder=PATH')
+  return pathlib.Path(root).expanduser().resolve()
 
 
 def _identities(decoded: list[_Decoded]) -> list[bytes]:

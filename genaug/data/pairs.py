@@ -37,11 +37,7 @@ class ImagePairsConfig(tfds.core.BuilderConfig):
 
   splits: dict[str, Found]
   paired: bool
-  image_size: int
-  channels: int
-  test_fraction: float
-  load_truncated: bool = False
-  bits: int = 0
+  reading: image_folder.Reading
 
 
 class ImagePairs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -50,23 +46,19 @@ class ImagePairs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   VERSION = tfds.core.Version('1.0.0')
 
   def _info(self) -> tfds.core.DatasetInfo:
-    target = tfds.features.Image(shape=self._shape, dtype=np.uint8)
-    return dataset_info(self, self._shape, tfds.features.ClassLabel(names=('all',)), target=target)
-
-  @property
-  def _shape(self) -> tuple[int, int, int]:
-    c = self.builder_config
-    return c.image_size, c.image_size, c.channels
+    shape = self.builder_config.reading.shape
+    target = tfds.features.Image(shape=shape, dtype=np.uint8)
+    return dataset_info(self, shape, tfds.features.ClassLabel(names=('all',)), target=target)
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
     c = self.builder_config
     paths = {path for found in c.splits.values() for paths in found for path in paths}
-    pixels = decode(paths, c)
+    pixels = decode(paths, c.reading)
     if c.paired:
       _check_sizes(pair for found in c.splits.values() for pair in zip(found.images, found.targets))
     splits = c.splits
     if '' in splits:
-      splits = _split(splits[''], pixels, c.test_fraction, c.paired)
+      splits = _split(splits[''], pixels, c.reading.test_fraction, c.paired)
     return {
       name: self._generate_examples([(pixels[a], pixels[b]) for a, b in _in_turns(found)])
       for name, found in splits.items()
@@ -77,42 +69,32 @@ class ImagePairs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       yield i, {'image': encode(image), 'target': encode(target), 'label': 0}
 
 
-def image_pairs_config(
-  root: str,
-  target_root: str,
-  paired: bool,
-  image_size: int,
-  channels: int,
-  test_fraction: float,
-  load_truncated: bool = False,
-  bits: int = 0,
-) -> ImagePairsConfig:
+def image_pairs_config(root: str, target_root: str, paired: bool, reading: image_folder.Reading) -> ImagePairsConfig:
   """Config whose name hashes the settings and every file's name, size and time: changes are prepared anew.
 
   Raises InputError for what are no pairs.
   """
-  image_folder.check_settings(root, image_size, channels, test_fraction)
-  image_file.check_bits(bits)
-  path, target = Path(root).expanduser().resolve(), target_root and Path(target_root).expanduser().resolve()
+  path, target = image_folder.folder_of(root), target_root and Path(target_root).expanduser().resolve()
   splits = {'': _found(path, target, paired)} if target else _of_one_folder(path, paired)
-  settings = {'paired': paired, 'image_size': image_size, 'channels': channels, 'test_fraction': test_fraction}
-  settings |= reading_of(load_truncated, bits)
+  settings = {'paired': paired, **settings_of(reading)}
   files = [(name, [[stat(file) for file in files] for files in found]) for name, found in splits.items()]
   digest = hashlib.sha256(json.dumps([settings, files]).encode()).hexdigest()[:12]
   name = f'{re.sub(r"[^A-Za-z0-9_]", "_", path.name)}-{digest}'
-  return ImagePairsConfig(name=name, splits=splits, **settings)
+  return ImagePairsConfig(name=name, splits=splits, paired=paired, reading=reading)
 
 
-def reading_of(load_truncated: bool, bits: int) -> dict[str, int]:
-  """What of these settings is not the default: only that is in the name of what was prepared."""
-  return ({'load_truncated': True} if load_truncated else {}) | ({'bits': bits} if bits else {})
+def settings_of(reading: image_folder.Reading) -> dict[str, float]:
+  """What names what was prepared: of `load_truncated` and `bits` only what is not the default."""
+  later = {'load_truncated': reading.load_truncated, 'bits': reading.bits}
+  settings = {name: getattr(reading, name) for name in ('image_size', 'channels', 'test_fraction')}
+  return settings | {name: value for name, value in later.items() if value}
 
 
-def decode(paths: Iterable[Path], c: Any) -> dict[Path, UInt8[np.ndarray, 'h w c']]:
-  """The central squares of images, in the order of their paths, by the settings of a builder's config `c`.
+def decode(paths: Iterable[Path], reading: image_folder.Reading) -> dict[Path, UInt8[np.ndarray, 'h w c']]:
+  """The central squares of images, in the order of their paths.
 
-  All deep grey images have one scale: c.bits, or as many as the brightest of them needs. Raises InputError with all
-  that do not decode.
+  All deep grey images have one scale: `reading.bits`, or as many as the brightest of them needs. Raises InputError with
+  all that do not decode.
   """
   files, broken = sorted(paths), {}
 
@@ -126,10 +108,11 @@ def decode(paths: Iterable[Path], c: Any) -> dict[Path, UInt8[np.ndarray, 'h w c
 
     return list(progress(pool.map(attempt, files), total=len(files), desc=done))
 
-  with image_file.truncated_files(c.load_truncated), ThreadPoolExecutor(_WORKERS) as pool:
+  with image_file.truncated_files(reading.load_truncated), ThreadPoolExecutor(_WORKERS) as pool:
     peak = max((peak for peak in of_all(image_file.brightest, 'looking') if peak), default=0)
-    bits = c.bits or (image_file.bits_of(peak) if peak else 0)
-    pixels = of_all(lambda path: image_file.read_square(path, c.image_size, c.channels, bits), 'decoding')
+    bits = reading.bits or (image_file.bits_of(peak) if peak else 0)
+    size, channels = reading.image_size, reading.channels
+    pixels = of_all(lambda path: image_file.read_square(path, size, channels, bits), 'decoding')
   if broken:
     root = Path(os.path.commonpath([path.parent for path in files]))
     problem = f'{len(broken)} of {len(files)} files:{folder.listed(dict(sorted(broken.items())), root)}'

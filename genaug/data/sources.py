@@ -34,14 +34,7 @@ BUILDERS: dict[str, Callable[[ml_collections.ConfigDict, pathlib.Path], tfds.cor
   'image_folder': lambda config, data_dir: image_folder.ImageFolder(
     data_dir=data_dir,
     config=image_folder.image_folder_config(
-      config.folder,
-      config.image_size,
-      config.channels,
-      config.test_fraction,
-      config.skip_broken,
-      config.load_truncated,
-      config.bits,
-      config.get('resize', True),
+      config.folder, image_folder.Reading.from_config(config), config.skip_broken, config.get('resize', True)
     ),
   ),
   'emoji_captions/google': lambda config, data_dir: builders.EmojiCaptions(data_dir=data_dir, config='google'),
@@ -49,13 +42,7 @@ BUILDERS: dict[str, Callable[[ml_collections.ConfigDict, pathlib.Path], tfds.cor
   'image_captions': lambda config, data_dir: captioned.ImageCaptions(
     data_dir=data_dir,
     config=captioned.image_captions_config(
-      config.folder,
-      config.get('captions', ''),
-      config.image_size,
-      config.channels,
-      config.test_fraction,
-      config.load_truncated,
-      config.bits,
+      config.folder, config.get('captions', ''), image_folder.Reading.from_config(config)
     ),
   ),
   'image_pairs': lambda config, data_dir: pairs.ImagePairs(
@@ -64,11 +51,7 @@ BUILDERS: dict[str, Callable[[ml_collections.ConfigDict, pathlib.Path], tfds.cor
       config.folder,
       config.get('target_folder', ''),
       config.get('paired', True),
-      config.image_size,
-      config.channels,
-      config.test_fraction,
-      config.load_truncated,
-      config.bits,
+      image_folder.Reading.from_config(config),
     ),
   ),
 }
