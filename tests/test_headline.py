@@ -22,7 +22,7 @@ from genaug.errors import InputError
 from genaug.models import Spec
 from genaug.study import store
 from genaug.study.headline import Table
-from genaug.study.stages import Images, no_copies, top_confidence
+from genaug.study.stages import Images, authentic_rows, top_confidence
 from genaug.study.store import Store
 from genaug.tasks.registry import TASKS
 from genaug.training.fit import Fit
@@ -67,12 +67,12 @@ def _data(folder):
   return data
 
 
-def _table(folder, tmp_path, **overrides):
+def _table(folder, tmp_path, advance=lambda work: None, **overrides):
   config = headline.get_config()
   with config.unlocked():
     config.generators = {'vae': config.generators.vae}
   config.update_from_flattened_dict(TINY | overrides)
-  return Table(config, _data(folder), tmp_path / 'data', Store(tmp_path / 'stages'), log=lambda _: None)
+  return Table(config, _data(folder), tmp_path / 'data', Store(tmp_path / 'stages'), advance, log=lambda _: None)
 
 
 @pytest.fixture(scope='module')
@@ -302,8 +302,27 @@ def test_generated_copies_of_training_images_are_left_out(finished):
   kept = table._stages.authentic(config.eval, Images('made', made), shots.train).split
   assert set(kept.arrays['label']) == {0, 1}
   assert {image.tobytes() for image in kept.arrays['image']}.isdisjoint(image.tobytes() for image in real)
-  margin, label = np.array([0.5, -1.0, -2.0, -0.1, -0.3]), np.array([0, 0, 1, 1, 1])
-  np.testing.assert_array_equal(no_copies(margin, label), [True, False, False, True, False])
+  assert np.diff(np.bincount(kept.arrays['label'])) == 0
+  margin, label = np.array([0.5, -1.0, 0.0, 0.1, 0.3]), np.array([0, 0, 1, 1, 1])
+  np.testing.assert_array_equal(authentic_rows(margin, label), [0, 3])
+  with pytest.raises(ValueError, match='of a class are copies'):
+    authentic_rows(margin[:3], label[:3])
+
+
+@pytest.mark.parametrize('row', ['vae_classic', 'flip'])
+def test_rows_without_copies_are_of_generated_images(row, folder, tmp_path):
+  """Work is counted once for a generator of two rows, in a second run as in the first."""
+  overrides = {'order': ('none', 'vae', row), f'rows.{row}.authentic': True, 'lr': (1e-3,), 'candidates': 12}
+  if row == 'flip':
+    with pytest.raises(InputError, match=r'rows\.flip\.authentic'):
+      _table(folder, tmp_path, **overrides)
+    return
+  for _ in range(2):
+    done = []
+    table = _table(folder, tmp_path, advance=done.append, **overrides)
+    result = table.run(save=lambda _: None)
+    assert sum(done) == table.work
+    assert all('accuracy' in run for run in result['per_class']['4']['rows'][row]['runs'])
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import pytest
 from experiments import features
 from experiments.benchmarks import curves, peers, processes, programs, throughput
 from experiments.report import benchmarks
+from genaug.errors import InputError
+from genaug.training import workdir
 from tests.conftest import ROOT
 
 
@@ -101,7 +103,7 @@ def test_curves_go_on_where_they_stopped_and_are_rendered(tmp_path):
   points['dcgan']['devices'] = {str(n): make(n) for n in curves.DEVICES}
   del points['input step']['batch']['16']
   output, said = tmp_path / 'step_curves.json', []
-  output.write_text(json.dumps({'points': points, 'streamed': 1.01}))
+  output.write_text(json.dumps({'points': points, 'streamed': 1.01, 'what': '', 'environment': workdir.environment()}))
   result = curves.table(output, 1, 1, said.append)
   (line,) = said
   assert line.startswith('input step, batch 16: ')
@@ -109,6 +111,13 @@ def test_curves_go_on_where_they_stopped_and_are_rendered(tmp_path):
   text = '\n'.join(benchmarks._curves(json.loads(output.read_text())))
   assert '| dcgan | 16 | 1.00 | 1.00 |' in text
   assert '1.010 of the time' in text
+  broken = json.loads(output.read_text())
+  broken['environment']['packages']['jax'] = '0.1'
+  output.write_text(json.dumps(broken))
+  with pytest.raises(InputError, match=r'another environment \(packages differ\)'):
+    curves.table(output, 1, 1, said.append)
+  del broken['streamed'], broken['points']['input step']['side']
+  assert 'input step | batch | 16' in '\n'.join(benchmarks._curves(broken))
 
 
 def test_made_up_devices_are_those_of_one_process_alone():

@@ -3,60 +3,46 @@
 import importlib
 import json
 import pathlib
-import statistics
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from experiments.benchmarks import steps
 from experiments.benchmarks.processes import Program, compare, ratios, worker
+from genaug.errors import InputError
 
 BATCHES, SIDES, DEVICES = (16, 32, 64, 128, 256, 512), (28, 32, 64, 96, 128), (1, 2, 4)
 BATCH, SIDE = 64, 28  # where the other one varies
 KINDS = ('dcgan', 'flow U-Net', 'classifier', 'input step')
 _CONFIGS = {'dcgan': 'gan_mnist5k', 'flow U-Net': 'flow_mnist5k', 'classifier': 'classify_mnist5k'}
 _NEAR = 0.9  # of the highest throughput: the knee
-_CALLS = 5
+_SAME = ('python', 'platform', 'packages', 'devices')  # in a file that is gone on with
 
 
 def point(kind: str, batch: int, side: int) -> dict[str, float]:
-  """Seconds and MiB of a step on all devices of this process."""
-  if kind == 'input step':
-    return _input_step(batch, side)
-  from genaug.training import dry_run
-
-  config = importlib.import_module(f'configs.{_CONFIGS[kind]}').get_config()
-  config.train.batch_size = batch
-  cost = dry_run.step_cost(steps.on_noise(config, (side, side, 1)))
-  return {'seconds': cost.seconds, 'mib': cost.mib, 'gflop': cost.gflop}
-
-
-def _input_step(batch: int, side: int) -> dict[str, float]:
+  """Seconds, MiB and GFLOP of a step on all devices of this process."""
   import jax
 
   from configs import base
   from genaug.augment import Pipeline
+  from genaug.training import dry_run
 
-  config = base.get_config().augment
-  config.update_from_flattened_dict(steps.CLASSIC)
+  if kind != 'input step':
+    config = importlib.import_module(f'configs.{_CONFIGS[kind]}').get_config()
+    config.train.batch_size = batch
+    return dry_run.step_cost(steps.on_noise(config, (side, side, 1)))._asdict()
+  settings = base.get_config().augment
+  settings.update_from_flattened_dict(steps.CLASSIC)
+  pipeline = Pipeline.from_config(settings)
   images, keys = np.zeros((batch, side, side, 1), np.uint8), jax.random.split(jax.random.key(0), batch)
-  pipeline = Pipeline.from_config(config)
   compiled = jax.jit(lambda keys, images: pipeline(keys, {'image': images})['image']).lower(keys, images).compile()
-  seconds = []
-  for _ in range(_CALLS + 1):
-    started = time.perf_counter()
-    jax.block_until_ready(compiled(keys, images))
-    seconds.append(time.perf_counter() - started)
-  memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
-  size = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
-  return {'seconds': statistics.median(seconds[1:]), 'mib': size / 2**20, 'gflop': cost['flops'] / 1e9}
+  return dry_run.cost_of(compiled, lambda _: jax.block_until_ready(compiled(keys, images)))._asdict()
 
 
-def _measured(devices: int, *arguments) -> dict[str, float]:
-  """`point` in a process that has so many devices, made up where there are fewer."""
+def _measured(kind: str, devices: int, batch: int, side: int) -> dict[str, float]:
+  """`point` in a process of its own, whose devices, on CPU, are made up of the same cores."""
   with worker(devices=devices) as process:
-    return process.submit(point, *arguments).result()
+    return process.submit(point, kind, batch, side).result()
 
 
 def exponent(x: Sequence[float], y: Sequence[float]) -> float:
@@ -65,33 +51,41 @@ def exponent(x: Sequence[float], y: Sequence[float]) -> float:
 
 
 def knee(batches: Sequence[int], seconds: Sequence[float]) -> int:
-  """The smallest batch with 90 % of the highest throughput."""
-  speeds = [batch / time for batch, time in zip(batches, seconds)]
+  """The smallest batch with 90 % of the highest throughput; batches in ascending order."""
+  speeds = [batch / of_batch for batch, of_batch in zip(batches, seconds)]
   return next(batch for batch, speed in zip(batches, speeds) if speed >= _NEAR * max(speeds))
 
 
 def table(output: pathlib.Path | None, rounds: int, count: int, log: Callable[[str], None] = print) -> dict:
-  """Measures what the output lacks; written after every point."""
+  """Measures what the output lacks, and writes it after every point. Raises InputError for one of another machine."""
   from genaug.training import workdir
 
-  result = json.loads(output.read_text()) if output and output.exists() else {'points': {}}
-  result['what'] = (
-    f'a training step in float32: batches of images of {SIDE}x{SIDE}x1; images of other sides, {BATCH} a batch; devices'
-    ' that share one batch'
-  )
-  result['environment'] = workdir.environment()
+  environment = workdir.environment()
+  result = {
+    'what': f'a training step in float32: batches of images of {SIDE}x{SIDE}x1; images of other sides, {BATCH} a batch',
+    'environment': environment,
+    'points': {},
+  }
+  if output and output.exists():
+    before = json.loads(output.read_text())
+    if differing := [key for key in _SAME if before['environment'][key] != environment[key]]:
+      problem = f'of another environment ({", ".join(differing)} differ)'
+      raise InputError('output', str(output), problem, 'name another --output')
+    result = before
   save = lambda: output and workdir.write_json(output, result)
   todo = [(kind, 'batch', batch, (1, batch, SIDE)) for kind in KINDS for batch in BATCHES]
   todo += [(kind, 'side', side, (1, BATCH, side)) for kind in KINDS for side in SIDES]
-  todo += [('dcgan', 'devices', devices, (devices, BATCH, SIDE)) for devices in DEVICES]
-  for kind, axis, value, (devices, batch, side) in todo:
+  if environment['backend'] == 'cpu':  # elsewhere their number can't be made up
+    todo += [('dcgan', 'devices', devices, (devices, BATCH, SIDE)) for devices in DEVICES]
+  for kind, axis, value, setting in todo:
     points = result['points'].setdefault(kind, {}).setdefault(axis, {})
-    if str(value) not in points:
-      points[str(value)] = found = _measured(devices, kind, batch, side)
-      log(
-        f'{kind}, {axis} {value}: {found["seconds"] * 1e3:.1f} ms, {found["mib"]:,.0f} MiB, {found["gflop"]:.2f} GFLOP'
-      )
-      save()
+    if str(value) in points:
+      continue
+    same = result['points'][kind].get('batch', {}).get(str(BATCH)) if setting == (1, BATCH, SIDE) else None
+    points[str(value)] = found = same or _measured(kind, *setting)
+    milliseconds = 1e3 * found['seconds']
+    log(f'{kind}, {axis} {value}: {milliseconds:.1f} ms, {found["mib"]:,.0f} MiB, {found["gflop"]:.2f} GFLOP')
+    save()
   if 'streamed' not in result:
     programs = {
       name: Program([worker()], 'step', steps.ours, 'dcgan', **{'data.device_mib': mib})

@@ -73,10 +73,10 @@ def _cell(workers: dict[str, list], op: str, n: int, threads: int, rounds: int, 
     for name in made
     if name in peers.LIBRARIES and name != 'genaug'
   }
-  copies = {name: 'copy uint8' if name == 'genaug uint8' else 'copy' for name in {'genaug', *against.values()}}
+  copy_of = {name: 'copy uint8' if name == 'genaug uint8' else 'copy' for name in {'genaug', *against.values()}}
   everything = made | {
     name: _timed(Program(workers['genaug'], name, programs.copy, n, 'uint8' if name == 'copy uint8' else 'float32'))
-    for name in set(copies.values())
+    for name in set(copy_of.values())
   }
   quick = {name: program for name, program in everything.items() if program.batch_ms < _SLOW_S * 1e3}
   round_s = sum(program.times * program.batch_ms for program in quick.values()) / 1e3
@@ -84,7 +84,7 @@ def _cell(workers: dict[str, list], op: str, n: int, threads: int, rounds: int, 
   blocks |= {name: [program.batch_ms] for name, program in everything.items() if name not in quick}
   speeds = {name: BATCHES[n] / statistics.median(times) * 1e3 for name, times in blocks.items()}
   ratios = {name: float(f'{speeds[ours] / speeds[name]:.3g}') for name, ours in against.items()}
-  moved = {name: (1 + math.prod(made[name].report['shape']) / (3 * n * n)) / 2 for name in copies}  # 1 of a copy
+  moved = {name: (1 + math.prod(made[name].report['shape']) / (3 * n * n)) / 2 for name in copy_of}  # 1 of a copy
   best = min(ratios, key=ratios.get, default=None)
   return {
     'images_per_s': {name: float(f'{speed:.4g}') for name, speed in speeds.items()},
@@ -92,7 +92,7 @@ def _cell(workers: dict[str, list], op: str, n: int, threads: int, rounds: int, 
     'compared': against.get(best),
     'ratio_to_libraries': min((ratio for name, ratio in ratios.items() if name not in peers.PLAIN), default=None),
     'ratio': ratios.get(best),
-    'of_a_copy': {name: float(f'{moved[name] * speeds[name] / speeds[of]:.3g}') for name, of in copies.items()},
+    'of_a_copy': {name: float(f'{moved[name] * speeds[name] / speeds[copy]:.3g}') for name, copy in copy_of.items()},
     'marks': {name: marks for name in made if name in peers.LIBRARIES and (marks := peers.marks(name, op))},
     'compile_s': {name: round(s, 2) for name, p in made.items() if (s := p.report.pop('compile_s')) is not None},
     'notes': notes,

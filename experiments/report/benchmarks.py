@@ -56,29 +56,34 @@ def _curves(result: dict) -> list[str]:
   """A row a network, and every point."""
   rows, every = [], []
   for kind, axes in result['points'].items():
-    values = {axis: ([int(n) for n in points], list(points.values())) for axis, points in axes.items()}
-    batches, found = values['batch']
-    seconds = [point['seconds'] for point in found]
-    best = curves.knee(batches, seconds)
-    beyond = [i for i, batch in enumerate(batches) if batch >= best]
-    sides, of_sides = values['side']
-    fits = [
-      curves.exponent([batches[i] for i in beyond], [seconds[i] for i in beyond]) if len(beyond) > 1 else None,
-      curves.exponent(sides, [point['seconds'] for point in of_sides]),
-      curves.exponent(sides, [point['mib'] for point in of_sides]),
+    values = {axis: [(int(n), points[n]) for n in sorted(points, key=int)] for axis, points in axes.items()}
+    every += [
+      [kind, axis, f'{n}', f'{1e3 * one["seconds"]:.1f}', f'{one["mib"]:,.1f}', f'{one["gflop"]:.2f}']
+      for axis, points in values.items()
+      for n, one in points
     ]
-    an_image = (found[-1]['mib'] - found[0]['mib']) / (batches[-1] - batches[0])
-    rows.append([kind, f'{best}', *('' if fit is None else f'{fit:.2f}' for fit in fits), f'{an_image:.2f}'])
-    for axis, (numbers, points) in values.items():
-      for number, point in zip(numbers, points):
-        figures = f'{1e3 * point["seconds"]:.1f}', f'{point["mib"]:,.1f}', f'{point["gflop"]:.2f}'
-        every.append([kind, axis, f'{number}', *figures])
+    fit = lambda points, figure: curves.exponent([n for n, _ in points], [one[figure] for _, one in points])
+    if len(by_batch := values.get('batch', [])) > 1 and len(by_side := values.get('side', [])) > 1:
+      knee = curves.knee([n for n, _ in by_batch], [one['seconds'] for _, one in by_batch])
+      beyond = [point for point in by_batch if point[0] >= knee]
+      (fewest, least), (most, largest) = by_batch[0], by_batch[-1]
+      rows.append(
+        [
+          kind,
+          f'{knee}',
+          f'{fit(beyond, "seconds"):.2f}' if len(beyond) > 1 else '',
+          *(f'{fit(by_side, figure):.2f}' for figure in ('seconds', 'mib')),
+          f'{(largest["mib"] - least["mib"]) / (most - fewest):.2f}',
+        ]
+      )
   header = ['', 'knee', 'time ~ batch^', 'time ~ side^', 'memory ~ side^', 'MiB an image of a batch']
   note = (
     'Knee: the smallest batch with 90 % of the highest throughput; the exponent of the batch is of those from there on.'
-    f' Images that come with every step instead of lying on the device: {result["streamed"]:.3f} of the time.'
+    ' Several devices are made up of the cores of one CPU.'
   )
-  table = markdown(['', 'of', '', 'ms', 'MiB', 'GFLOP'], every)
+  if 'streamed' in result:
+    note += f' Images that come with every step, not once to the device: {result["streamed"]:.3f} of the time.'
+  table = markdown(['network', 'axis', 'value', 'ms', 'MiB', 'GFLOP'], every)
   return [_about(result), markdown(header, rows), note, details('Every point', table)]
 
 
@@ -190,22 +195,25 @@ def _throughput(result: dict) -> list[str]:
 
 
 def _of_another_day(result: dict, earlier: dict) -> list[str]:
-  """How far two runs of the table of operations agree in `ratio`."""
+  """How far two runs of the table of operations agree in `ratio`, genaug to the best peer."""
   lines = []
-  for n, means in result['summary'].items():
+  for n in result['summary']:
     now, then = (
       {op: sizes[n]['ratio'] for op, sizes in some['operations'].items() if sizes.get(n, {}).get('ratio')}
       for some in (result, earlier)
     )
-    apart = {op: max(now[op] / then[op], then[op] / now[op]) for op in now.keys() & then.keys()}
-    most = max(apart, key=apart.get)
-    lines.append(
-      f'- {n}x{n}: {means["geometric_mean"]:.2f} of the best of all here, {earlier["summary"][n]["geometric_mean"]:.2f}'
-      f' then; an operation changed by a factor of {statistics.median(apart.values()):.2f} in the median, at most by'
-      f' {apart[most]:.2f} (`{most}`).'
-    )
-  commits = [some['environment']['git_commit'][:7] for some in (result, earlier)]
-  return [f'Measured on another day as well (genaug at {commits[0]} here and {commits[1]} then):', '\n'.join(lines)]
+    if both := sorted(now.keys() & then.keys()):
+      apart = {op: max(now[op] / then[op], then[op] / now[op]) for op in both}
+      most = max(apart, key=apart.get)
+      means = (statistics.geometric_mean([ratios[op] for op in both]) for ratios in (now, then))
+      lines.append(
+        f'- {n}x{n}: {" here, ".join(f"{mean:.2f}" for mean in means)} then, geometric means of {len(both)} operations;'
+        f' the ratio of one changed by a factor of {statistics.median(apart.values()):.2f} in the median, at most by'
+        f' {apart[most]:.2f} (`{most}`).'
+      )
+  commits = [(some['environment']['git_commit'] or 'unknown')[:7] for some in (result, earlier)]
+  about = f'genaug to the best of all, measured on another day as well (commit {commits[0]} here, {commits[1]} then):'
+  return [about, '\n'.join(lines)] if lines else []
 
 
 def _speeds(cell: dict | None) -> list[str]:

@@ -150,9 +150,8 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       peak = max((decoded[i].peak for i in deep), default=0)
       if not deep:
         return decoded, []
-      bits = reading.bits or image_file.bits_of(
-        peak
-      )  # one scale for all: how bright they are beside each other is kept
+      # One scale for all: how bright they are beside each other is kept.
+      bits = reading.bits or image_file.bits_of(peak)
       again = pool.map(lambda i: self._decode_one(files[i].path, i, bits), deep)
       for i, one in zip(deep, progress(again, total=len(deep), desc='scaling')):
         decoded[i] = one

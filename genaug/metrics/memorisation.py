@@ -11,9 +11,9 @@ _FAR = 15  # points of AuthPct: of 200 digits, GANs were within 7 of held-out im
 def margins(
   samples: neighbours.Features, train: neighbours.Features, own: Float[np.ndarray, ' n'] | None = None
 ) -> tuple[Float[np.ndarray, ' m'], Float[np.ndarray, ' m']]:
-  """By how much a sample is farther from its nearest training image than that is from its own nearest other one.
+  """(margin, distance) of every sample: `distance` to its nearest training image, and by how much it exceeds `own`.
 
-  And the former distance; `own` are the latter ones, `neighbours.radii(train, 1)`, if known.
+  `own`, `neighbours.radii(train, 1)`, is the distance of every training image to its nearest other one; None: computed.
   """
   own = neighbours.radii(train, 1) if own is None else own
   index, distance = neighbours.nearest(samples, train)

@@ -81,9 +81,12 @@ class Table:
       if not isinstance(images, Failure):
         checks.check_data(one, images)
       checks.check_devices(one, jax.device_count(), steps_per_call(one))
-    for row in map(config.rows.get, config.order):
-      if row.authentic:
-        features.check(self._generator(row.generator))
+    for row in config.order:
+      if config.rows[row].authentic and not config.rows[row].generator:
+        problem = 'of a row without generated images'
+        raise InputError(f'rows.{row}.authentic', True, problem, f'name a generator: config.rows.{row}.generator')
+      if config.rows[row].authentic:
+        features.check(self._generator(config.rows[row].generator))
     self._score = METRICS[config.classifier.eval.metrics[0]].key.removeprefix('eval/')
     scored = {one.task: assemble(one, self._example) for one in map(self._classifier, ('none', *config.order))}
     self._stages = Stages(store, self._example, scored, config.seeds, advance, log)
@@ -155,9 +158,14 @@ class Table:
 
   def _rows(self, cells: list[Cell], chosen: dict[str, Any]) -> Iterator[tuple[str, dict]]:
     """Every row of these cells."""
-    filters = self._stages.train('none', self._tuned('none', chosen), [Job(c.seed, self._shots[c]) for c in cells])
-    kinds = {(row.generator, row.authentic) for row in map(self._config.rows.get, self._config.order)}
-    generated = {kind: self._generated(*kind, cells, filters) for kind in sorted(kinds) if kind[0]}
+    jobs = [Job(cell.seed, self._shots[cell]) for cell in cells]
+    filters = self._stages.train('none', self._tuned('none', chosen), jobs)
+    states = {name: self._stages.train(name, self._generator(name), jobs) for name in self._generators}
+    kinds = {(row.generator, row.authentic) for row in map(self._config.rows.get, self._config.order) if row.generator}
+    generated = {
+      (name, authentic): self._generated(name, authentic, cells, states[name], filters)
+      for name, authentic in sorted(kinds)
+    }
     for row in self._config.order:
       yield row, self._row(row, cells, chosen, generated)
 
@@ -211,22 +219,29 @@ class Table:
     return self._stages.validated(self._config.classifier.task, trained, fold)[f'eval/{self._score}']
 
   def _generated(
-    self, name: str, authentic: bool, cells: list[Cell], filters: list[Trained | Failure]
+    self,
+    name: str,
+    authentic: bool,
+    cells: list[Cell],
+    generators: list[Trained | Failure],
+    filters: list[Trained | Failure],
   ) -> list[Split | Failure]:
-    """Of every cell, the generated images of top confidence to the filter, a classifier of the cell's real ones."""
-    config = self._generator(name)
-    generators = self._stages.train(name, config, [Job(cell.seed, self._shots[cell]) for cell in cells])
+    """Of every cell, the generated images of top confidence to the filter, a classifier of the cell's real ones.
+
+    If `authentic`, of those that are no copies.
+    """
+    config, task = self._generator(name), self._config.classifier.task
 
     def made(cell: Cell, generator: Trained, classifier: Trained) -> Split:
       images = self._stages.sampled(config, generator, self._config.candidates, cell.seed)
       if authentic:
         images = self._stages.authentic(config.eval, images, self._shots[cell].train)
-      return self._stages.confident(self._config.classifier.task, images, classifier, self._config.kept).split
+      return self._stages.confident(task, images, classifier, self._config.kept).split
 
     splits: list[Split | Failure] = []
-    for needed in zip(cells, generators, filters):
-      failure = next((one for one in needed if isinstance(one, Failure)), None)
-      splits.append(failure or self._stages.twice(name, lambda needed=needed: made(*needed)))
+    for inputs in zip(cells, generators, filters):
+      failure = next((one for one in inputs if isinstance(one, Failure)), None)
+      splits.append(failure or self._stages.twice(name, lambda inputs=inputs: made(*inputs)))
     return splits
 
   # ---------------------------------------------------------------- images and configs

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 from ml_collections import ConfigDict
 
 from genaug.data.dataset import Dataset, Split
@@ -42,7 +42,10 @@ Failure = str
 
 
 class Stages:
-  """`example` is a data set like all that follow, `scored` has an experiment with its metrics of every scored task."""
+  """`example` has the classes and the shape of all that is trained on; `scored` has an experiment of every scored task.
+
+  Up to `at_once` states are trained together, `advance(work)` is told of progress, `log(line)` of failures.
+  """
 
   def __init__(
     self,
@@ -129,15 +132,19 @@ class Stages:
     return Images(key, Split({'image': self._store.read(key)['image'], 'label': label}))
 
   def authentic(self, settings: ConfigDict, images: Images, train: Split) -> Images:
-    """Those that AuthPct does not count as copies of training images; `settings` are `eval` of a config."""
-    modules = {features.__name__, memorisation.__name__}
-    real = train.arrays['image']
-    key = self._store.key('authentic', modules, images=images.key, train=fingerprint({'image': real}))
+    """Equally many of every class that AuthPct counts as no copies of training images.
+
+    `settings` are `eval` of a config, which say by what features. Raises ValueError where all of a class are copies.
+    """
+    modules, real = {features.__name__, memorisation.__name__}, train.arrays['image']
+    compared = [settings.features, settings.inception_weights]
+    key = self._store.key('margins', modules, images=images.key, train=fingerprint({'image': real}), features=compared)
     if key not in self._store:
-      samples, train_features = (features.extract(settings, some) for some in (images.split.arrays['image'], real))
-      margin, _ = memorisation.margins(samples, train_features)
-      self._store.write(key, {'row': np.flatnonzero(no_copies(margin, images.split.arrays['label']))})
-    return Images(key, images.split.take(self._store.read(key)['row']))
+      samples, of_train = (features.extract(settings, some) for some in (images.split.arrays['image'], real))
+      margin, _ = memorisation.margins(samples, of_train)
+      self._store.write(key, {'margin': margin})
+    rows = authentic_rows(self._store.read(key)['margin'], images.split.arrays['label'])
+    return Images(f'authentic, {key}', images.split.take(rows))
 
   def confident(self, task: str, images: Images, classifier: Trained, kept: float) -> Images:
     """The share of the images of every class of which the classifier is surest."""
@@ -153,6 +160,7 @@ class Stages:
     return self._evaluators[task](self._state(trained), images)
 
   def tested(self, task: str, trained: Trained, images: Images) -> dict[str, float]:
+    """Scores of the state, without those of single classes."""
     key = self._store.key('tested', self._codes[task], trained=trained.key, images=images.key)
     if key not in self._store:
       self._store.write(key, self.validated(task, trained, images.split))
@@ -167,13 +175,16 @@ def top_confidence(confidence: Float[Array, ' n'], label: Int[Array, ' n'], kept
   return np.sort(np.concatenate(best))
 
 
-def no_copies(margin: Float[np.ndarray, ' n'], label: Int[np.ndarray, ' n']) -> Bool[np.ndarray, ' n']:
-  """Where the margin is positive; of a class where it nowhere is, the image of the largest."""
-  kept = margin > 0
-  for value in np.unique(label):
-    rows = np.flatnonzero(label == value)
-    kept[rows[np.argmax(margin[rows])]] = True
-  return kept
+def authentic_rows(margin: Float[np.ndarray, ' n'], label: Int[np.ndarray, ' n']) -> Int[np.ndarray, ' m']:
+  """The first rows of every class whose margin is positive, as many as there are of the class with the fewest.
+
+  Raises ValueError where a class has none.
+  """
+  rows = [np.flatnonzero((label == value) & (margin > 0)) for value in np.unique(label)]
+  count = min(map(len, rows))
+  if not count:
+    raise ValueError('all generated images of a class are copies of training images')
+  return np.sort(np.concatenate([some[:count] for some in rows]))
 
 
 def _said(error: Exception) -> Failure:

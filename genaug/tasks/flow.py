@@ -37,11 +37,11 @@ _TIMES = 4  # at which the loss of a held-out image is taken
 
 
 class Condition(NamedTuple):
-  """What the network is told of images beside noise and time, as `UNet` has it."""
+  """What the network is told of images beside noise and time: arguments of `UNet`."""
 
   label: Int[Array, ' b']
   augment: Float[Array, 'b n']
-  keys: Key[Array, ' b'] | None
+  keys: Key[Array, ' b'] | None  # of dropout; None is no dropout
   caption: Int[Array, 'b l']
   features: Float[Array, 'b f'] | None
 
@@ -55,8 +55,8 @@ def look(images: Float[Array, 'b h w c']) -> Float[Array, 'b 256']:
 
 def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = False) -> Task:
   """With `of_images` the network is told the `look` of an image."""
-  told = spec.num_classes or spec.vocabulary or of_images
-  if config.flow.guidance != 1 and not (told and config.flow.label_dropout):
+  conditioned = spec.num_classes or spec.vocabulary or of_images
+  if config.flow.guidance != 1 and not (conditioned and config.flow.label_dropout):
     problem = 'needs a network that is trained with labels or captions and without'
     remedy = '--config.model.conditional=True --config.flow.label_dropout=0.1'
     raise InputError('flow.guidance', config.flow.guidance, problem, remedy)
@@ -71,8 +71,8 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
     params = non_leaky.sample(keys, {'image': images})
     return non_leaky.apply(params, {'image': images})['image'], encode(params, non_leaky.operations)
 
-  def nothing(count: int) -> Condition:
-    """What the network is told of images of which it is to be told nothing."""
+  def null_condition(count: int) -> Condition:
+    """The null class, no augmentation, no dropout, an empty caption and features of zeros."""
     one = jnp.zeros((1, *spec.image_shape))
     _, augment = jax.eval_shape(augmented, jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1)), one)
     return Condition(
@@ -83,16 +83,16 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
       features=jnp.zeros((count, _FEATURES)) if of_images else None,
     )
 
-  def everything(batch, images) -> Condition:
-    """What the network is told of a batch that is not augmented; `images`, in [0, 1], matter with `of_images` alone."""
-    told = nothing(len(batch['label']))._replace(label=batch['label'])
+  def condition_of(batch, images) -> Condition:
+    """Of a batch that is not augmented; `images`, in [0, 1], matter with `of_images` alone."""
+    condition = null_condition(len(batch['label']))._replace(label=batch['label'])
     if spec.vocabulary:
-      told = told._replace(caption=batch['caption'])
-    return told._replace(features=look(images)) if of_images else told
+      condition = condition._replace(caption=batch['caption'])
+    return condition._replace(features=look(images)) if of_images else condition
 
   def init(key):
     one = jnp.zeros((1, *spec.image_shape))
-    params = {'denoiser': network.init(key, one, jnp.zeros(1), *nothing(1))['params']}
+    params = {'denoiser': network.init(key, one, jnp.zeros(1), **null_condition(1)._asdict())['params']}
     return TrainState(
       step=jnp.zeros((), jnp.int32),
       params=params,
@@ -107,14 +107,14 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
 
   def losses(params, images, noise, t, condition: Condition) -> Float[Array, ' b']:
     x = interpolate(noise, images, t)
-    return flow_matching(network.apply({'params': params}, x, t, *condition), images, t)
+    return flow_matching(network.apply({'params': params}, x, t, **condition._asdict()), images, t)
 
   def train_step(state, batch, keys):
     streams = split_keys(keys, ('augment', 'non_leaky', 'noise', 'time', 'label', 'dropout'))
     images, augment = augmented(streams['non_leaky'], pipeline(streams['augment'], batch)['image'])
     dropped = jax.vmap(lambda key: jax.random.bernoulli(key, config.flow.label_dropout))(streams['label'])
-    drop = lambda told, none: jnp.where(jnp.expand_dims(dropped, range(1, told.ndim)), none, told)
-    condition = jax.tree.map(drop, everything(batch, images), nothing(len(images)))
+    drop = lambda value, null: jnp.where(jnp.expand_dims(dropped, range(1, value.ndim)), null, value)
+    condition = jax.tree.map(drop, condition_of(batch, images), null_condition(len(images)))
     examples = {
       'images': 2 * images - 1,
       'noise': streams['noise'],
@@ -136,7 +136,7 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
   def eval_step(state, batch, keys):
     """Loss of the averaged network on unaugmented images, at times and with noise that are the same for every state."""
     images = batch['image'].astype(jnp.float32) / 255
-    condition = everything(batch, images)
+    condition = condition_of(batch, images)
 
     def at(i, t):
       noise = noise_of(jax.vmap(lambda key: jax.random.fold_in(key, i))(keys))
@@ -144,25 +144,25 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
 
     return {'flow_loss': jax.lax.map(lambda i_t: at(*i_t), (jnp.arange(_TIMES), stratified_times(_TIMES))).mean(0)}
 
-  def generator(params, told: bool):
+  def generator(params, by_batch: bool):
     """generate(state, batch, noise) of the network with these parameters of the state, images in [0, 1].
 
-    Of the classes that the batch names and, if `told`, of its captions or like its images.
+    Of the classes that the batch names and, if `by_batch`, of its captions or like its images.
     """
 
     def generate(state, batch, noise):
       variables, guidance = {'params': params(state)['denoiser']}, config.flow.guidance
-      unconditional = nothing(len(noise))
-      condition = unconditional._replace(label=batch['label'])
-      if told:
-        condition = everything(batch, batch['image'].astype(jnp.float32) / 255 if of_images else None)
+      null = null_condition(len(noise))
+      condition = null._replace(label=batch['label'])
+      if by_batch:
+        condition = condition_of(batch, batch['image'].astype(jnp.float32) / 255 if of_images else None)
 
       def towards(x, t):
-        conditional = network.apply(variables, x, t, *condition)
+        conditional = network.apply(variables, x, t, **condition._asdict())
         if guidance == 1:
           return velocity(conditional, x, t)
-        unguided = network.apply(variables, x, t, *unconditional)
-        return velocity(unguided + guidance * (conditional - unguided), x, t)
+        unconditional = network.apply(variables, x, t, **null._asdict())
+        return velocity(unconditional + guidance * (conditional - unconditional), x, t)
 
       return jnp.clip((heun(towards, noise, config.flow.sample_steps) + 1) / 2, 0, 1)
 
@@ -173,11 +173,11 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
 
   samplers = {}
   if spec.vocabulary or of_images:
-    generate = generator(of_ema, told=True)
+    generate = generator(of_ema, by_batch=True)
     name = 'variations' if of_images else 'from_text'
     samplers[name] = Sampler(lambda state, batch, keys: generate(state, batch, noise_of(keys)), source='image')
   for name, params in {'samples': of_ema, 'samples_raw': lambda state: state.params}.items():
-    samplers[name] = from_noise(noise_of, generator(params, told=False))
+    samplers[name] = from_noise(noise_of, generator(params, by_batch=False))
   return Task(init, train_step, eval_step, samplers)
 
 

@@ -1,7 +1,7 @@
 """What an experiment would do: its config, its sizes, and what XLA says one step costs."""
 
-import statistics
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 from genaug.training.experiment import Experiment
 from genaug.training.loop import make_batches, make_step
 
-_TIMED = 5  # calls
+_CALLS = 8  # to warm up, and as many to be timed: penalties that are due at every 4th step have their share
 
 
 def _count(tree: PyTree) -> int:
@@ -28,24 +28,38 @@ class Cost(NamedTuple):
 
   gflop: float
   seconds: float
-  mib: float  # of arguments, results and temporaries
+  mib: float  # of arguments, data on the device among them, results and temporaries
 
 
 def step_cost(experiment: Experiment) -> Cost:
   """Compiles the step and runs a few."""
   device_data, batch = make_batches(experiment)
-  state, calls = experiment.init(), experiment.steps_per_call
-  compiled = make_step(experiment).lower(state, device_data, batch(0)).compile()
-  seconds = []
-  for call in range(_TIMED + 1):
-    started = time.perf_counter()
-    state, _ = jax.block_until_ready(compiled(state, device_data, batch(call * calls)))
-    seconds.append(time.perf_counter() - started)
+  state, step, steps = experiment.init(), make_step(experiment), experiment.steps_per_call
+  compiled = step.lower(state, device_data, batch(0)).compile()
+  # Not all steps compute the same where some things are due at some of them alone: each is compiled when it comes.
+  run = step if experiment.task.due and steps == 1 else compiled
+
+  def call(number: int) -> None:
+    nonlocal state
+    state, _ = jax.block_until_ready(run(state, device_data, batch(number * steps)))
+
+  cost = cost_of(compiled, call)
+  return cost._replace(gflop=cost.gflop / steps, seconds=cost.seconds / steps)
+
+
+def cost_of(compiled: jax.stages.Compiled, call: Callable[[int], None]) -> Cost:
+  """Of what was compiled, and seconds of `call(number)`: the mean of some calls behind as many to warm up."""
+  for number in range(_CALLS):
+    call(number)
+  started = time.perf_counter()
+  for number in range(_CALLS, 2 * _CALLS):
+    call(number)
+  seconds = (time.perf_counter() - started) / _CALLS
   memory, devices = compiled.memory_analysis(), jax.device_count()
   held = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
   return Cost(
-    gflop=compiled.cost_analysis()['flops'] * devices / 1e9 / calls,
-    seconds=statistics.median(seconds[1:]) / calls,
+    gflop=compiled.cost_analysis()['flops'] * devices / 1e9,
+    seconds=seconds,
     mib=(held - memory.alias_size_in_bytes) * devices / 2**20,
   )
 
