@@ -1,6 +1,6 @@
 """The table that answers: does augmentation help, does a generator help, do both, and by how much with few images?
 
-python -m experiments.reproduce headline --quick    # k = 10 and 50, a small CNN: on two CPU cores 17 minutes a data set
+python -m experiments.reproduce headline --quick    # k = 10 and 50, a small CNN: for two CPU cores
 python -m experiments.reproduce headline --full     # k = 10, 20, 50 and 100, a wide ResNet: for a GPU
 
 Every row trains the same classifier for as many steps on the same k images a class, and is tested on real ones. But
@@ -106,7 +106,7 @@ def get_config(size='quick'):
     'gan_classic',
     'synthetic_only',
     'fixmatch',
-    *(() if quick else ('flow', 'flow_classic', 'flow_authentic')),  # an hour of two cores a data set
+    *(() if quick else ('flow', 'flow_classic', 'flow_authentic')),  # a flow takes a CPU longest of all
   )
   return c.lock()
 

@@ -82,6 +82,17 @@ def test_the_most_accurate_row_is_compared_seed_by_seed():
   assert models.compares(content, 'eval/accuracy')
   gain, table, about, _ = models.compared(content)
   half = 12.706 * np.std([20, 16], ddof=1) / np.sqrt(2)
-  assert gain == f'“FixMatch” is 18.0 ± {half:.1f} points above “none”, seed by seed.'
+  assert gain == f'No clear difference: “FixMatch” is 18.0 ± {half:.1f} points above “none”, seed by seed.'
+  rows |= {'none': row('none', 0.7, 0.8, 0.75), 'fixmatch': row('FixMatch', 0.9, 0.96, 0.93)}
+  assert models.compared(content)[0].startswith('“FixMatch” is 18.0 ± ')
   assert '| FixMatch | 2 | 20 | 1.0 | 0.930 ± ' in table
   assert about == 'accuracy on 1,000 images of test'
+
+
+def test_translations_are_compared_with_images_as_they_are():
+  scores = {'l1': (0.1, 0.2), 'ssim': (0.5, 0.6), 'fd': (3.0, 2.0)}
+  mean = lambda value: {'mean': value}
+  summary = {f'eval/translation_{name}': mean(own) for name, (own, _) in scores.items()}
+  summary |= {f'eval/translation_{name}_identity': mean(identity) for name, (_, identity) in scores.items()}
+  (line,) = models._to_identity({'cut': {'title': 'CUT', 'summary': summary}}, list(models._SCORES))
+  assert line == '- CUT: better than images as they are in L1; not in SSIM, FD.'

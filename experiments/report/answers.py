@@ -3,9 +3,9 @@
 from genaug.study.intervals import holm, paired_p
 
 CAVEAT = (
-  'Gains and losses: p < 0.05 in a paired t-test over seeds, corrected for the number of rows (Holm 1979). Brackets: '
-  'BCa bootstrap 95 % intervals over seeds, not corrected; of few seeds they are too narrow (of 5, about 84 % cover '
-  'the truth). Differences (Δ) are taken seed by seed, in points. ECE: expected calibration error, %.'
+  'Gains and losses, bold: p < 0.05 in a paired t-test over seeds, corrected for the number of rows (Holm 1979). '
+  'Brackets: BCa bootstrap 95 % intervals over seeds, not corrected; of few seeds they are too narrow (of 5, about 84 '
+  '% cover the truth). Differences (Δ) are taken seed by seed, in points. ECE: expected calibration error, %.'
 )
 _LEVEL = 0.05
 
@@ -16,7 +16,12 @@ def about_test(result: dict) -> str:
   classes = f'{len(images["classes"])} classes'
   unlabelled = any(row.get('unlabelled') for row in result['config']['rows'].values())
   others = ' (FixMatch: and all others without labels)' * unlabelled
-  return f'{result["data"]}: {classes}, k training images each{others}, {seeds} seeds, {images["test"]:,} test images.'
+  about = f'{result["data"]}: {classes}, k training images each{others}, {seeds} seeds, {images["test"]:,} test images.'
+  if not (classifier := result['config'].get('classifier')):
+    return about
+  model, train = classifier['model'], classifier['train']
+  trained = f'{train["steps"]:,} steps of {train["batch_size"]} images'
+  return f'{about} Classifier: {model.get("network", "cnn")} of width {model["width"]}, {trained}.'
 
 
 def answers(result: dict) -> list[list[str]]:
@@ -35,7 +40,8 @@ def _answer(result: dict, k: str) -> list[str]:
   if best == 'none' or 'to_none' not in rows[best]:
     sentences[0] += '.'
   else:
-    sentences[0] += f': {_difference(rows[best], "none")}.'
+    others = [other for other in ('none', 'classic') if f'to_{other}' in rows[best] and other != best]
+    sentences[0] += f': {", ".join(_difference(rows[best], other) for other in others)}.'
     if not clear(rows[best]['to_none']):
       sentences.append('More seeds may tell.')
   generated = {name: row for name, row in rows.items() if result['config']['rows'][name]['generator']}

@@ -1,5 +1,6 @@
 """Tables of experiments.bench."""
 
+import itertools
 import statistics
 
 from experiments.benchmarks import curves
@@ -24,9 +25,12 @@ def _step(result: dict) -> list[str]:
     for peer in peers:
       takes = found['genaug_takes'].get(peer)
       rows[-1] += [medians.get(peer) or found['missing'].get(peer, ''), f'{takes:.2f}' if takes else '']
-  columns = [column for peer in peers for column in (peer, 'genaug / peer')]
+  columns = [column for peer in peers for column in (peer, 'genaug takes')]
   about = dict.fromkeys(map(_about, result.values()))
-  note = 'Medians; genaug / peer is the median block by block.'
+  note = (
+    'Medians; “genaug takes” is its time over that of the peer on the left, above 1 where genaug is slower: the median'
+    ' block by block.'
+  )
   return [*about, markdown(['network', 'images', 'parameters', 'genaug', *columns], rows), note]
 
 
@@ -35,7 +39,14 @@ def _in_step(result: dict) -> list[str]:
     [name, f'{statistics.median(times):.1f}', f'{100 * (result["takes"][name] - 1):+.1f} %']
     for name, times in result['milliseconds'].items()
   ]
-  return [_about(result), markdown(['augmentation', 'median', 'more than none, median block by block'], rows)]
+  apart = [
+    abs(some / other - 1)
+    for name, times in result['milliseconds'].items()
+    for some, other in itertools.pairwise(times)
+    if name == 'none'
+  ]
+  note = f'Two blocks of one program differ by {100 * statistics.median(apart):.0f} % in the median.'
+  return [_about(result), markdown(['augmentation', 'median', 'more than none, median block by block'], rows), note]
 
 
 def _dispatch(result: dict) -> list[str]:
@@ -49,7 +60,7 @@ def _dispatch(result: dict) -> list[str]:
 
 def _roofline(result: dict) -> list[str]:
   rates = ', '.join(f'{name} {rate:.1f} GB/s' for name, rate in result['gb_per_s'].items())
-  return [f'{rates}, a share of {result["share"]:.2f}: {_about(result)}']
+  return [f'{rates}, {100 * result["share"]:.0f} % of what a copy moves: {_about(result)}']
 
 
 def _curves(result: dict) -> list[str]:
@@ -128,7 +139,8 @@ def _compressed(result: dict) -> list[str]:
   note = (
     f'genaug: {100 * (result["bytes"]["genaug"] / bound - 1):+.2f} % of the bound by its model'
     f' ({result["bound_bytes"]:,.0f} bytes) and the bits to begin with ({result["initial_bytes"]:,.0f} bytes); header'
-    f' {result["header_bytes"]:,} bytes. Decoded in another process, to the bit.'
+    f' {result["header_bytes"]:,} bytes. Decoded in another process, to the bit. Not counted is the model, which'
+    ' decoders need and which was trained on other images of the same kind.'
   )
   return [_about(result), markdown(['coder', 'bytes', 'bits a value'], rows), note]
 
@@ -141,8 +153,8 @@ def _stylised(result: dict) -> list[str]:
     for name, score in result['methods'].items()
   ]
   answers = [
-    f'- The network is {difference["mean"]:+.3f} ± {difference.get("half_width_95", 0):.3f} from {name} of Gatys, image'
-    ' by image, in the weighted loss.'
+    f'- The weighted loss of the network is {abs(difference["mean"]):.3f} ± {difference.get("half_width_95", 0):.3f}'
+    f' {"higher (worse)" if difference["mean"] > 0 else "lower (better)"} than of {name} of Gatys, image by image.'
     for name, difference in result['more_than_gatys'].items()
   ]
   if larger := result.get('network_at'):
@@ -241,7 +253,7 @@ _OF_RUNS = {  # beginning of a result file: (title, what renders it)
   'restoration_': ('Restoration: a VAE and classical methods', _restored),
   'upscaling_': ('Super-resolution: networks and resizers', _upscaled),
   'stylization_': ('Style transfer: a network and steps on the pixels', _stylised),
-  'compression_': ('Compression: models, PNG, WebP, JPEG', _compressed),
+  'compression_': ('Compression: a model and the coders of image files', _compressed),
 }
 
 
@@ -262,6 +274,6 @@ def rendered(results: dict[str, dict]) -> list[str]:
       parts += [
         f'### {name.removeprefix(start)}',
         *render(result),
-        portable(['python', '-m', 'experiments.bench', *result['environment']['command'][1:]]),
+        portable(['python', '-m', 'experiments.bench', *result['environment']['command'][1:]], where=('--data_dir',)),
       ]
   return parts

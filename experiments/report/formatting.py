@@ -13,9 +13,8 @@ def details(summary: str, content: str) -> str:
   return f'<details><summary>{summary}</summary>\n\n{content}\n\n</details>'
 
 
-def portable(command: list[str]) -> str:
-  """Without the flags that only say where files lie on one machine, spelt --flag=value or --flag value."""
-  where = ('--data_dir', '--workdir')
+def portable(command: list[str], where: tuple[str, ...] = ('--data_dir', '--workdir')) -> str:
+  """Without the flags `where`, spelt --flag=value or --flag value, that only say where files lie on one machine."""
   kept = [word for before, word in zip(['', *command], command) if before not in where]
   return f'`{shlex.join(word for word in kept if not word.startswith(where))}`'
 

@@ -3,7 +3,7 @@
 import statistics
 
 from experiments.report.formatting import interval, markdown, portable
-from genaug.study.intervals import mean_interval
+from genaug.study.intervals import mean_interval, paired_p
 
 _SCORES = {  # key: (column, digits)
   'eval/fd': ('FD', 2),
@@ -15,7 +15,7 @@ _SCORES = {  # key: (column, digits)
   'eval/elbo_nats': ('ELBO, nats', 1),
   'eval/elbo_train_nats': ('ELBO of training images', 1),
   'eval/iwae_nats': ('IWAE, nats', 1),
-  'eval/iwae_elbo_nats': ('ELBO of those', 1),
+  'eval/iwae_elbo_nats': ('ELBO of the same images', 1),
   'eval/bits_per_dim': ('bits/dim', 3),
   'eval/active_units': ('active units', 0),
   'eval/translation_l1': ('L1', 3),
@@ -25,6 +25,7 @@ _SCORES = {  # key: (column, digits)
   'eval/accuracy': ('accuracy', 3),
   'eval/ece': ('ECE', 3),
 }
+_HIGHER = {'eval/translation_ssim'}  # is better
 
 
 def compares(result: dict, score: str) -> bool:
@@ -48,11 +49,27 @@ def compared(result: dict) -> list[str]:
     scores = [interval(row, f'{key}_{name}', _SCORES[key][1]) for key in shown]
     body += [[title, '', '', '', *scores]] if any(scores) else []
   if any(curves):
-    header.append(f'{_SCORES[shown[0]][0]} on the way')
+    header.append(f'{_SCORES[shown[0]][0]} at evaluations before')
     digits = _SCORES[shown[0]][1]
     for line, curve in zip(body, [*curves, []]):
       line.append(', '.join(f'{value:.{digits}f}' for value in curve))
-  return [*_lowest(rows, shown), *_gains(rows), markdown(header, body), _of_images(rows), portable(result['command'])]
+  answers = [*_lowest(rows, shown), *_gains(rows), *_to_identity(rows, shown)]
+  return [*answers, markdown(header, body), _of_images(rows), portable(result['command'])]
+
+
+def _to_identity(rows: dict, shown: list[str]) -> list[str]:
+  """In which scores every row is nearer to the targets than images as they are."""
+  parts = []
+  for row in rows.values():
+    means = {key: (row['summary'].get(key), row['summary'].get(f'{key}_identity')) for key in shown}
+    known = {key: (own['mean'], identity['mean']) for key, (own, identity) in means.items() if own and identity}
+    better = {key for key, (own, identity) in known.items() if (own > identity) == (key in _HIGHER)}
+    if known:
+      names = [
+        ', '.join(_SCORES[key][0] for key in known if (key in better) == of) or 'nothing' for of in (True, False)
+      ]
+      parts.append(f'- {row["title"]}: better than images as they are in {names[0]}; not in {names[1]}.')
+  return ['\n'.join(parts)] if parts else []
 
 
 def _gains(rows: dict) -> list[str]:
@@ -66,9 +83,11 @@ def _gains(rows: dict) -> list[str]:
   if len(ranked) < 2:
     return []
   best, second = (of_each[name] for name in ranked[:2])
-  gain = mean_interval([100 * (best[seed] - second[seed]) for seed in best.keys() & second.keys()])
+  differences = [100 * (best[seed] - second[seed]) for seed in sorted(best.keys() & second.keys())]
+  gain = mean_interval(differences)
   width = f' ± {gain["half_width_95"]:.1f}' if 'half_width_95' in gain else ''
-  return [f'“{ranked[0]}” is {gain["mean"]:.1f}{width} points above “{ranked[1]}”, seed by seed.']
+  unclear = 'No clear difference: ' * (paired_p(differences) >= 0.05)
+  return [f'{unclear}“{ranked[0]}” is {gain["mean"]:.1f}{width} points above “{ranked[1]}”, seed by seed.']
 
 
 def _of_images(rows: dict) -> str:
@@ -103,7 +122,16 @@ def _lowest(rows: dict, shown: list[str]) -> list[str]:
     if key in shown and len(others) > 1:
       first, second, *_ = sorted(others, key=lambda row: row['summary'][key]['mean'])
       named = (f'{row["title"]} ({interval(row, key, _SCORES[key][1])})' for row in (first, second))
-      parts.append(f'Lowest {_SCORES[key][0]}: {", then ".join(named)}.')
+      apart = _apart(first['summary'][key], second['summary'][key])
+      parts.append(f'Lowest {_SCORES[key][0]}: {", then ".join(named)}{apart}.')
   if parts and copies:
     parts.append(f'Left out, as its AuthPct says copies: {", ".join(row["title"] for row in copies)}.')
   return [' '.join(parts)] if parts else []
+
+
+def _apart(first: dict, second: dict) -> str:
+  """What has to be said where the order of two means may be chance."""
+  if 'half_width_95' not in first or 'half_width_95' not in second:
+    return '; of one seed'
+  overlap = first['mean'] + first['half_width_95'] > second['mean'] - second['half_width_95']
+  return '; their intervals overlap' * overlap

@@ -7,14 +7,16 @@ import re
 import statistics
 
 from experiments.report import benchmarks, models
-from experiments.report.answers import CAVEAT, about_test, answers, figures
+from experiments.report.answers import CAVEAT, about_test, answers, clear, figures, judged
 from experiments.report.formatting import details, interval, markdown, portable
 
 _CONFIGS = pathlib.Path(__file__).parents[2] / 'configs'
 
 
 def _read(directory: pathlib.Path, pattern: str = '*.json') -> dict[str, dict]:
-  return {path.stem: json.loads(path.read_text()) for path in sorted(directory.glob(pattern))}
+  """By name, its numbers in the order of numbers."""
+  in_order = lambda path: [int(part) if part.isdigit() else part for part in re.split(r'(\d+)', path.stem)]
+  return {path.stem: json.loads(path.read_text()) for path in sorted(directory.glob(pattern), key=in_order)}
 
 
 # ---------------------------------------------------------------- README.md
@@ -32,20 +34,26 @@ def configs(directory: pathlib.Path) -> str:
     about = (ast.get_docstring(ast.parse(path.read_text())) or '').partition('\n')[0]
     if path.stem in ('base', 'comparisons', 'headline'):
       continue
-    paper = re.search(r' \(([^()]*), arXiv:([\d.]+\d)\)', about)
+    paper = re.search(r' \(([^()]*?), arXiv:([\d.]+\d)(?:, [^()]*)?\)', about)
     results = _read(directory, f'{path.stem}.json').values()
     time, score = next(((_time(result), _score(result)) for result in results), ('', ''))
     link = f'[{paper[1].removeprefix("networks of ")}](https://arxiv.org/abs/{paper[2]})' if paper else ''
     about = about.replace(paper[0], '') if paper else about
     rows.append([f'[`{path.stem}`](configs/{path.name})', about.rstrip('.'), link, time, score])
-  return markdown(['config', 'trains', 'paper', 'time', 'score'], rows)
+  note = (
+    'FD is the Fréchet distance of AlexNet features, **not** FID: compare within this table alone. Other results of'
+    ' these configs are among [all tables](experiments/results/README.md).'
+  )
+  return markdown(['config', 'trains', 'paper', 'time', 'score'], rows) + '\n\n' + note
 
 
 def _time(result: dict) -> str:
   seconds = [run['seconds'] for run in result['runs'] if run['seconds']]
   environment = result['environment']
-  minutes = f'{statistics.fmean(seconds) / 60:.1f} min' if seconds else 'unknown'
-  return f'{minutes} on {len(environment["devices"])} {environment["backend"]}'
+  if not seconds:
+    return ''
+  count, backend = len(environment['devices']), environment['backend'].upper()
+  return f'{statistics.fmean(seconds) / 60:.1f} min on {"a" if count == 1 else count} {backend}'
 
 
 def _score(result: dict) -> str:
@@ -62,6 +70,8 @@ def _score(result: dict) -> str:
 def results(directory: pathlib.Path) -> str:
   """Every table that the project publishes, each with its command."""
   loaded, parts = _read(directory), [_INTRODUCTION]
+  backends = {result.get('environment', {}).get('backend') for result in loaded.values()} - {None}
+  parts += [_CPU] * (backends == {'cpu'})
   parts += ['## Few-shot accuracy with augmentation, synthetic data, or both']
   parts += [_headline(result) for name, result in loaded.items() if name.startswith('headline_')]
   parts += ['## Augmentation found by a sweep']
@@ -81,13 +91,18 @@ def results(directory: pathlib.Path) -> str:
     parts += [f'## {title}', about] if some else []
     parts += [part for result in some for part in (f'### {result["title"]}', *models.compared(result))]
   parts += benchmarks.rendered(loaded)
-  parts += ['## What other libraries have', 'Names are checked by `python -m experiments.features`.', _features()]
+  parts += [
+    '## Which features of genaug other libraries have',
+    'Names are checked by `python -m experiments.features`.',
+    _features(),
+  ]
   return '\n\n'.join(parts) + '\n'
 
 
 _INTRODUCTION = """# Results
 
 Raw results of the programs, and what they say. `make docs` writes this file; no figure in it is typed by hand."""
+_CPU = 'All of them are of CPUs: nothing here has been measured on a GPU or a TPU yet.'
 _TRAINED = """FD and KID use AlexNet's relu5 features (images bilinear to 64x64, 256 values; **not** the InceptionV3 of
 "FID"), generated images against the test split, averaged weights, batch norm in inference mode. The real-vs-real
 baseline is the distance of as many real training images (of all, where there are fewer). ± is the half width of a 95 %
@@ -101,9 +116,11 @@ below that of real images means copies, which FD rewards. The last row has the f
 v test images, of AuthPct test images v training images; where there are few training images their FD is high as it
 is. Minutes are of whole runs with their evaluations, on one or two cores beside other work: steps say more of cost."""
 _LABELS = """Every seed draws other labelled images. No row sees a test image; FixMatch sees the other training images,
-and never their labels. ± is the half width of a 95 % t-interval over seeds."""
+and never their labels. It also takes more steps, of a labelled and a larger unlabelled batch: what of its gain is of
+more steps alone has not been measured. ± is the half width of a 95 % t-interval over seeds."""
 _TRANSLATED = """CUT and CycleGAN never see a pair: targets of training images are shuffled, and the pairs of test
-images score all rows. An image as it is, not translated, is the baseline. Minutes are of runs beside other work."""
+images score all rows. An image as it is, not translated, is the baseline. Steps differ. Minutes are of runs beside
+other work."""
 _SECTIONS = {  # a score: (title, introduction) of tables whose rows have it; others come under the last one
   'eval/accuracy': ('Few labels, many images', _LABELS),
   'eval/translation_l1': ('Translation with pairs and without', _TRANSLATED),
@@ -123,12 +140,23 @@ def headline(result: dict) -> str:
   header, rows = [result['data']], []
   for k in ks:
     header += [f'k = {k}: accuracy', 'Δ vs none', 'Δ vs classic', 'ECE']
+  of_k = [judged(result['per_class'][k]['rows']) for k in ks]
   for name in result['config']['order']:
-    cells = [result['per_class'][k]['rows'].get(name) for k in ks]
+    cells = [cells.get(name) for cells in of_k]
     title = next((cell['title'] for cell in cells if cell), None)
     if title:
-      rows.append([title, *(text for cell in cells for text in (figures(name, cell) if cell else [''] * 4))])
+      rows.append([title, *(text for cell in cells for text in (_bold(name, cell) if cell else [''] * 4))])
   return markdown(header, rows)
+
+
+def _bold(name: str, row: dict) -> list[str]:
+  """The figures of a row, differences in bold that are significant."""
+  accuracy, *differences, ece = figures(name, row)
+  marked = [
+    f'**{text}**' if text and clear(row[key]) else text
+    for text, key in zip(differences, ('to_none', 'to_classic'), strict=True)
+  ]
+  return [accuracy, *marked, ece]
 
 
 def _found(search: dict) -> str:
