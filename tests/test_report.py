@@ -240,7 +240,7 @@ def test_the_readme_gets_the_headline_and_no_place_of_this_machine(tmp_path, for
   shutil.copy(ROOT / 'README.md', readme)
   assert forked('experiments.report', f'--results={results}', f'--readme={readme}').returncode == 0
   section = readme.read_text().partition('<!-- headline -->')[2].partition('<!-- end of headline -->')[0]
-  assert '| classic | 71.0 [70.0, 72.0] | +10.5 [+10.0, +11.0] |' in section
+  assert '| classic | 71.0 [70.0, 72.0] | **+10.5 [+10.0, +11.0]** |' in section
   assert '1,000 test images' in section
   assert "`python -m experiments.reproduce headline '--config.per_class=(10,)'`" in section
   assert section.strip() in (results / 'README.md').read_text()
@@ -285,9 +285,10 @@ def test_generators_are_compared_in_the_order_of_their_table(tmp_path, forked):
   assert forked('experiments.report', f'--results={results}', f'--readme={tmp_path / "README.md"}').returncode == 0
   section = (results / 'README.md').read_text().partition('### few images')[2].splitlines()
   assert section[2:10] == [
-    'Lowest FD: flow matching (6.00), then DCGAN (10.00 ± 2.48); of one seed. Left out, as its AuthPct says copies: memoriser.',
+    'Lowest FD: flow matching (6.00), then DCGAN (10.00 ± 2.48); of one seed. Left out, as its AuthPct says copies:'
+    ' memoriser.',
     '',
-    '| model | seeds | steps | minutes | FD | AuthPct | FD on the way |',
+    '| model | seeds | steps | minutes | FD | AuthPct | FD at evaluations before |',
     '| --- | --- | --- | --- | --- | --- | --- |',
     '| DCGAN | 3 | 20 | 1.0 | 10.00 ± 2.48 | 60 ± 0 | 30.00 |',
     '| flow matching | 1 | 20 | 1.0 | 6.00 | 60 | 30.00 |',
