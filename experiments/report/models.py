@@ -25,6 +25,12 @@ _SCORES = {  # key: (column, digits)
   'eval/accuracy': ('accuracy', 3),
   'eval/ece': ('ECE', 3),
 }
+_SETTINGS = {  # what a caption says of them: where it is in a config
+  'network': ('model', 'network'),
+  'width': ('model', 'width'),
+  'batch': ('train', 'batch_size'),
+  'learning rate': ('optim', 'lr'),
+}
 _HIGHER = {'eval/translation_ssim'}  # is better
 
 
@@ -110,7 +116,17 @@ def _of_images(rows: dict) -> str:
     parts.append(f'ELBO of {scores["eval/elbo_images"]:,} images of {scores["eval/elbo_split"]}')
   if 'eval/iwae_draws' in scores:
     parts.append(f'IWAE of {scores["eval/iwae_draws"]:,} draws of the first {scores["eval/iwae_images"]:,} of them')
-  return '; '.join(parts)
+  return '; '.join([*parts, *_shared(rows)])
+
+
+def _shared(rows: dict) -> list[str]:
+  """Settings that are the same in all rows."""
+  found = []
+  for name, (group, key) in _SETTINGS.items():
+    values = {row['config'].get(group, {}).get(key) for row in rows.values()}
+    if len(values) == 1 and None not in values:
+      found.append(f'{name} {values.pop()}')
+  return [f'all rows: {", ".join(found)}'] if found else []
 
 
 def _lowest(rows: dict, shown: list[str]) -> list[str]:
