@@ -133,9 +133,12 @@ def _few_labels() -> dict:
     kinds = {
       'none': ('labelled images alone', classify.get_config()),
       'rand_augment': ('labelled images alone, RandAugment', classify.get_config()),
+      'rand_augment_long': ("labelled images alone, RandAugment, FixMatch's steps", classify.get_config()),
       'fixmatch': ('FixMatch: all others without labels', fixmatch.get_config()),
     }
     kinds['rand_augment'][1].augment.rand_augment.p = 1.0
+    kinds['rand_augment_long'][1].augment.rand_augment.p = 1.0
+    kinds['rand_augment_long'][1].train.steps = kinds['fixmatch'][1].train.steps
     for _, c in kinds.values():
       c.data.name, c.data.per_class, c.model.width = data, 10, 32
       c.train.update({'snapshot_every': c.train.steps, 'checkpoint_every': c.train.steps})
