@@ -116,8 +116,7 @@ below that of real images means copies, which FD rewards. The last row has the f
 v test images, of AuthPct test images v training images; where there are few training images their FD is high as it
 is. Minutes are of whole runs with their evaluations, on one or two cores beside other work: steps say more of cost."""
 _LABELS = """Every seed draws other labelled images. No row sees a test image; FixMatch sees the other training images,
-and never their labels. It also takes more steps, of a labelled and a larger unlabelled batch: what of its gain is of
-more steps alone has not been measured. ± is the half width of a 95 % t-interval over seeds."""
+and never their labels. ± is the half width of a 95 % t-interval over seeds. Minutes are of runs beside other work."""
 _TRANSLATED = """CUT and CycleGAN never see a pair: targets of training images are shuffled, and the pairs of test
 images score all rows. An image as it is, not translated, is the baseline. Steps differ. Minutes are of runs beside
 other work."""
