@@ -23,8 +23,9 @@ def _read(directory: pathlib.Path, pattern: str = '*.json') -> dict[str, dict]:
 
 
 def chosen_headline(directory: pathlib.Path) -> str:
-  """The headline table of one data set, the one with the most test images."""
-  return _headline(max(_read(directory, 'headline_*.json').values(), key=lambda result: result['images']['test']))
+  """The headline table of one data set: of those with the most rows the one with the most test images."""
+  size = lambda result: (len(result['config']['order']), result['images']['test'])
+  return _headline(max(_read(directory, 'headline_*.json').values(), key=size))
 
 
 def configs(directory: pathlib.Path) -> str:
@@ -69,7 +70,7 @@ def _score(result: dict) -> str:
 
 def results(directory: pathlib.Path) -> str:
   """Every table that the project publishes, each with its command."""
-  loaded, parts = _read(directory), [_INTRODUCTION]
+  loaded, parts = _read(directory), [_INTRODUCTION, _PHOTOS]
   backends = {result.get('environment', {}).get('backend') for result in loaded.values()} - {None}
   parts += [_CPU] * (backends == {'cpu'})
   parts += ['## Few-shot accuracy with augmentation, synthetic data, or both']
@@ -102,6 +103,11 @@ def results(directory: pathlib.Path) -> str:
 _INTRODUCTION = """# Results
 
 Raw results of the programs, and what they say. `make docs` writes this file; no figure in it is typed by hand."""
+_PHOTOS = """Folders `photos/...` are of public repositories on GitHub: sign_digits is `Dataset` of
+[ardamavi/Sign-Language-Digits-Dataset](https://github.com/ardamavi/Sign-Language-Digits-Dataset) (2,062 hands showing
+digits), raccoons [datitran/raccoon_dataset](https://github.com/datitran/raccoon_dataset) cut out by
+`experiments.crop_boxes`, set14 [jbhuang0604/SelfExSR](https://github.com/jbhuang0604/SelfExSR), bsds and bsds_train
+[BIDS/BSDS500](https://github.com/BIDS/BSDS500)."""
 _CPU = 'All of them are of CPUs: nothing here has been measured on a GPU or a TPU yet.'
 _TRAINED = """FD and KID use AlexNet's relu5 features (images bilinear to 64x64, 256 values; **not** the InceptionV3 of
 "FID"), generated images against the test split, averaged weights, batch norm in inference mode. The real-vs-real
