@@ -320,10 +320,13 @@ MEASURE = """<script>onload = () => {
 def test_two_runs_of_a_table_of_operations_are_set_side_by_side():
   run = lambda commit, **ratios: {
     'environment': {'git_commit': commit * 40},
+    'versions': {'kornia': '1', 'torchvision': '1' if commit == 'a' else None},
     'summary': {'32': {}, '224': {}},
-    'operations': {op: {'32': {'ratio': ratio}} for op, ratio in ratios.items()},
+    'operations': {op: {'32': {'ratio': ratio, 'best_peer': 'kornia'}} for op, ratio in ratios.items()},
   }
-  about, lines = benchmarks._of_another_day(run('a', x=1.0, y=1.0, z=1.0, new=9.0), run('b', x=1.0, y=2.0, z=0.25))
+  here = run('a', x=1.0, y=1.0, z=1.0, new=9.0, gone=9.0)
+  here['operations']['gone']['32']['best_peer'] = 'torchvision'
+  about, lines = benchmarks._of_another_day(here, run('b', x=1.0, y=2.0, z=0.25, gone=1.0))
   assert 'commit aaaaaaa here, bbbbbbb then' in about
   assert '- 32x32: 1.00 here, 0.79 then, geometric means of 3 operations' in lines
   assert 'by a factor of 2.00 in the median, at most by 4.00 (`z`)' in lines

@@ -1,10 +1,13 @@
 """Tables of experiments.bench."""
 
 import itertools
+import re
 import statistics
 
 from experiments.benchmarks import curves
 from experiments.report.formatting import details, markdown, portable
+
+_BATCH = re.compile(r'batch (\d+), ')
 
 
 def _about(result: dict) -> str:
@@ -21,17 +24,17 @@ def _step(result: dict) -> list[str]:
   for network, found in result.items():
     medians = {name: f'{statistics.median(times):.1f}' for name, times in found['milliseconds'].items()}
     sizes = ['x'.join(map(str, found['images'])), ' + '.join(f'{count:,}' for count in found['parameters'].values())]
-    rows.append([network, *sizes, medians['genaug']])
+    rows.append([network, _BATCH.search(found['what'])[1], *sizes, medians['genaug']])
     for peer in peers:
       takes = found['genaug_takes'].get(peer)
       rows[-1] += [medians.get(peer) or found['missing'].get(peer, ''), f'{takes:.2f}' if takes else '']
   columns = [column for peer in peers for column in (peer, 'genaug takes')]
-  about = dict.fromkeys(map(_about, result.values()))
+  about = dict.fromkeys(_BATCH.sub('', _about(found)) for found in result.values())
   note = (
     'Medians; “genaug takes” is its time over that of the peer on the left, above 1 where genaug is slower: the median'
     ' block by block.'
   )
-  return [*about, markdown(['network', 'images', 'parameters', 'genaug', *columns], rows), note]
+  return [*about, markdown(['network', 'batch', 'images', 'parameters', 'genaug', *columns], rows), note]
 
 
 def _in_step(result: dict) -> list[str]:
@@ -207,11 +210,15 @@ def _throughput(result: dict) -> list[str]:
 
 
 def _of_another_day(result: dict, earlier: dict) -> list[str]:
-  """How far two runs of the table of operations agree in `ratio`, genaug to the best peer."""
-  lines = []
+  """How far two runs of the table of operations agree in `ratio`, genaug to the best peer, where both had that one."""
+  lines, missing = [], {name for some in (result, earlier) for name, version in some['versions'].items() if not version}
   for n in result['summary']:
     now, then = (
-      {op: sizes[n]['ratio'] for op, sizes in some['operations'].items() if sizes.get(n, {}).get('ratio')}
+      {
+        op: sizes[n]['ratio']
+        for op, sizes in some['operations'].items()
+        if sizes.get(n, {}).get('ratio') and sizes[n]['best_peer'] not in missing
+      }
       for some in (result, earlier)
     )
     if both := sorted(now.keys() & then.keys()):
@@ -224,7 +231,10 @@ def _of_another_day(result: dict, earlier: dict) -> list[str]:
         f' {apart[most]:.2f} (`{most}`).'
       )
   commits = [(some['environment']['git_commit'] or 'unknown')[:7] for some in (result, earlier)]
-  about = f'genaug to the best of all, measured on another day as well (commit {commits[0]} here, {commits[1]} then):'
+  about = (
+    f'genaug to the best of all, measured on another day as well (commit {commits[0]} here, {commits[1]} then), where the'
+    f' best was there on both days (not: {", ".join(sorted(missing)) or "none"}):'
+  )
   return [about, '\n'.join(lines)] if lines else []
 
 
