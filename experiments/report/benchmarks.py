@@ -232,8 +232,8 @@ def _of_another_day(result: dict, earlier: dict) -> list[str]:
       )
   commits = [(some['environment']['git_commit'] or 'unknown')[:7] for some in (result, earlier)]
   about = (
-    f'genaug to the best of all, measured on another day as well (commit {commits[0]} here, {commits[1]} then), where the'
-    f' best was there on both days (not: {", ".join(sorted(missing)) or "none"}):'
+    f'genaug to the best of all, measured on another day as well (commit {commits[0]} here, {commits[1]} then), where'
+    f' the best was there on both days (not: {", ".join(sorted(missing)) or "none"}):'
   )
   return [about, '\n'.join(lines)] if lines else []
 
