@@ -1,6 +1,7 @@
 """The table that answers: does augmentation help, does a generator help, do both, and by how much with few images?
 
-python -m experiments.reproduce headline --quick    # k = 10 and 50, a small CNN: for two CPU cores
+python -m experiments.reproduce headline --quick    # k = 10 and 50, a small CNN: an hour on two CPU cores if each
+                                                    # has a cell: --address=local --config.cpus_per_cell=1 (of Ray)
 python -m experiments.reproduce headline --full     # k = 10, 20, 50 and 100, a wide ResNet: for a GPU
 
 Every row trains the same classifier for as many steps on the same k images a class, and is tested on real ones. But
