@@ -60,7 +60,9 @@ def test_flat_folder_is_one_class(tmp_path):
     Image.fromarray(noise(9, 9, 3)).save(tmp_path / 'flat' / name)
   data = sources.load(data_config('image_folder', folder=str(tmp_path / 'flat')), tmp_path / 'data')
   assert data.class_names == ('all',)
-  assert (len(data.train.arrays['label']), len(data.test.arrays['label'])) == (2, 1)
+  sizes = [len(split.arrays['label']) for split in (data.train, data.test)]
+  assert sum(sizes) == 3
+  assert min(sizes) > 0  # the split is by content, which is noise
 
 
 @pytest.mark.parametrize(
