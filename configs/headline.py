@@ -107,7 +107,7 @@ def get_config(size='quick'):
     'gan_classic',
     'synthetic_only',
     'fixmatch',
-    *(() if quick else ('flow', 'flow_classic', 'flow_authentic')),  # a flow takes a CPU longest of all
+    *(() if quick else ('flow', 'flow_classic', 'flow_authentic')),  # flow matching is the slowest of them on a CPU
   )
   return c.lock()
 

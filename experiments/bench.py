@@ -19,7 +19,7 @@ python -m experiments.bench restore | compress | stylize | upscale --workdir RUN
   augment  images a second of every operation of genaug.augment that a peer has too, at 32x32 and 224x224. The peers are
          those of experiments.benchmarks that are installed. Writes --output after each figure; the same command goes on
          where it stopped. --quick for a first look, --ops rotate,jpeg for some, --fresh to measure again. The report
-           compares it with augment_throughput_earlier.json, a file of another day, if that is beside it.
+         compares it with augment_throughput_earlier.json, a file of another day, if that is beside it.
   in-step   what augmentation costs inside the DCGAN step.
   dispatch  policies with an operation computed for the images that drew it, and with all computed for all.
   roofline  the share of the memory bandwidth, as a copy reaches it, that a fused chain of the input step reaches.

@@ -8,15 +8,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from experiments.benchmarks import steps
-from experiments.benchmarks.processes import Program, compare, ratios, worker
-from genaug.errors import InputError
+from experiments.benchmarks.processes import Program, check_same, compare, ratios, worker
 
 BATCHES, SIDES, DEVICES = (16, 32, 64, 128, 256, 512), (28, 32, 64, 96, 128), (1, 2, 4)
 BATCH, SIDE = 64, 28  # where the other one varies
 KINDS = ('dcgan', 'flow U-Net', 'classifier', 'input step')
 _CONFIGS = {'dcgan': 'gan_mnist5k', 'flow U-Net': 'flow_mnist5k', 'classifier': 'classify_mnist5k'}
 _NEAR = 0.9  # of the highest throughput: the knee
-_SAME = ('python', 'platform', 'packages', 'devices')  # in a file that is gone on with
 
 
 def point(kind: str, batch: int, side: int) -> dict[str, float]:
@@ -68,9 +66,7 @@ def table(output: pathlib.Path | None, rounds: int, count: int, log: Callable[[s
   }
   if output and output.exists():
     before = json.loads(output.read_text())
-    if differing := [key for key in _SAME if before['environment'][key] != environment[key]]:
-      problem = f'of another environment ({", ".join(differing)} differ)'
-      raise InputError('output', str(output), problem, 'name another --output')
+    check_same(output, before, result, 'name another --output')
     result = before
   save = lambda: output and workdir.write_json(output, result)
   todo = [(kind, 'batch', batch, (1, batch, SIDE)) for kind in KINDS for batch in BATCHES]

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pathlib
 import statistics
 import time
 import warnings
@@ -9,8 +10,10 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
+from genaug.errors import InputError
 from genaug.training.allocator import keep_freed_memory
 
+_SAME = ('threads', 'versions', 'python', 'platform', 'packages', 'devices')
 _RUNS: dict[str, Callable[[int], None]] = {}  # of the process this is imported in
 
 
@@ -81,6 +84,13 @@ def compare(programs: dict[str, Program], rounds: int, steps: int) -> dict[str, 
     for process in program.workers:
       process.shutdown()
   return blocks
+
+
+def check_same(output: pathlib.Path, before: dict, now: dict, remedy: str) -> None:
+  """Raises InputError where a file that is gone on with is of another machine, or of other versions."""
+  where = lambda some: {**some['environment'], 'threads': some.get('threads'), 'versions': some.get('versions')}
+  if differing := [key for key in _SAME if where(before)[key] != where(now)[key]]:
+    raise InputError('output', str(output), f'of another environment ({", ".join(differing)} differ)', remedy)
 
 
 def ratios(blocks: dict[str, list[float]], reference: str, of_reference: bool = False) -> dict[str, float]:

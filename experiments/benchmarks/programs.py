@@ -58,7 +58,7 @@ def _torch_program(library: str, op: str, n: int, threads: int) -> Callable:
 
   @torch.inference_mode()
   def run(batch):
-    changed = whole(batch).contiguous()  # of a crop it would be a view, which nobody has computed
+    changed = whole(batch).contiguous()  # a crop is a view: its pixels are not copied yet
     if batch.is_cuda:
       torch.cuda.synchronize()
     return changed

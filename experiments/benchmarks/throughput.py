@@ -16,7 +16,6 @@ from experiments.benchmarks.programs import BATCHES
 from genaug.errors import InputError
 from genaug.training import workdir
 
-_SAME = ('threads', 'versions', 'python', 'platform', 'packages', 'devices')  # in a file that is gone on with
 _BLOCK_S = 0.04  # a block repeats a batch until it takes about as long
 _SLOW_S = 1.0  # a program that needs longer for a batch is measured once
 _HOW = {
@@ -177,11 +176,7 @@ def _start(output: pathlib.Path | None, fresh: bool, threads: int) -> dict:
   if fresh or not output or not output.exists():
     return result
   before = json.loads(output.read_text())
-  where = lambda some: {'threads': some['threads'], 'versions': some['versions'], **some['environment']}
-  differing = [key for key in _SAME if where(before)[key] != where(result)[key]]
-  if differing:
-    remedy = 'measure anew with --fresh, or name another --output'
-    raise InputError('output', str(output), f'of another environment ({", ".join(differing)} differ)', remedy)
+  processes.check_same(output, before, result, 'measure anew with --fresh, or name another --output')
   return result | {'summary': before['summary'], 'operations': before['operations']}
 
 

@@ -1,5 +1,7 @@
 """What a headline table says, in words; only a difference that is significant is called a gain or a loss."""
 
+from collections.abc import Callable
+
 from genaug.study.intervals import holm, paired_p
 
 CAVEAT = (
@@ -122,12 +124,18 @@ def percent(summary: dict, sign: str = '') -> str:
   return f'{100 * summary["mean"]:{sign}.1f} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]'
 
 
-def figures(name: str, row: dict) -> list[str]:
-  """Accuracy, differences to rows `none` and `classic`, ECE; '' for what is not there or of the row to itself."""
+def figures(name: str, row: dict, marked: Callable[[str], str] = str) -> list[str]:
+  """Accuracy, differences to rows `none` and `classic`, ECE; '' for what is not there or of the row to itself.
+
+  Differences that are significant are `marked`.
+  """
   failed = sum('failed' in run for run in row['runs'])
   note = f' ({failed} of {len(row["runs"])} failed)' if failed else ''
   if 'accuracy' not in row:
     return [f'failed{note}', '', '', '']
   keys = 'to_none', 'to_classic'
-  differences = [percent(row[key], sign='+') if key in row and key != f'to_{name}' else '' for key in keys]
-  return [percent(row['accuracy']) + note, *differences, f'{100 * row["ece"]["mean"]:.1f}']
+  differences = {key: percent(row[key], sign='+') for key in keys if key in row and key != f'to_{name}'}
+  shown = [
+    marked(differences[key]) if key in differences and clear(row[key]) else differences.get(key, '') for key in keys
+  ]
+  return [percent(row['accuracy']) + note, *shown, f'{100 * row["ece"]["mean"]:.1f}']

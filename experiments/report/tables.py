@@ -7,7 +7,7 @@ import re
 import statistics
 
 from experiments.report import benchmarks, models
-from experiments.report.answers import CAVEAT, about_test, answers, clear, figures, judged
+from experiments.report.answers import CAVEAT, about_test, answers, figures, judged
 from experiments.report.formatting import details, interval, markdown, portable
 
 _CONFIGS = pathlib.Path(__file__).parents[2] / 'configs'
@@ -145,23 +145,14 @@ def headline(result: dict) -> str:
   header, rows = [result['data']], []
   for k in ks:
     header += [f'k = {k}: accuracy', 'Δ vs none', 'Δ vs classic', 'ECE']
+  bold = lambda text: f'**{text}**'
   of_k = [judged(result['per_class'][k]['rows']) for k in ks]
   for name in result['config']['order']:
     cells = [cells.get(name) for cells in of_k]
     title = next((cell['title'] for cell in cells if cell), None)
     if title:
-      rows.append([title, *(text for cell in cells for text in (_bold(name, cell) if cell else [''] * 4))])
+      rows.append([title, *(text for cell in cells for text in (figures(name, cell, bold) if cell else [''] * 4))])
   return markdown(header, rows)
-
-
-def _bold(name: str, row: dict) -> list[str]:
-  """The figures of a row, differences in bold that are significant."""
-  accuracy, *differences, ece = figures(name, row)
-  marked = [
-    f'**{text}**' if text and clear(row[key]) else text
-    for text, key in zip(differences, ('to_none', 'to_classic'), strict=True)
-  ]
-  return [accuracy, *marked, ece]
 
 
 def _found(search: dict) -> str:

@@ -147,7 +147,7 @@ class Stages:
     return Images(f'authentic, {key}', images.split.take(rows))
 
   def confident(self, task: str, images: Images, classifier: Trained, kept: float) -> Images:
-    """The share of the images of every class of which the classifier is surest."""
+    """Of every class the share `kept` of the images: those of which the classifier is most confident."""
     key = self._store.key('filtered', self._codes[task], sampled=images.key, classifier=classifier.key, kept=kept)
     if key not in self._store:
       label = images.split.arrays['label']

@@ -71,13 +71,18 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
     params = non_leaky.sample(keys, {'image': images})
     return non_leaky.apply(params, {'image': images})['image'], encode(params, non_leaky.operations)
 
-  def null_condition(count: int) -> Condition:
-    """The null class, no augmentation, no dropout, an empty caption and features of zeros."""
+  @functools.cache  # tracing the pipeline for it takes longer than all else here
+  def encoded() -> int:
+    """How many numbers say how an image was augmented."""
     one = jnp.zeros((1, *spec.image_shape))
     _, augment = jax.eval_shape(augmented, jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1)), one)
+    return augment.shape[-1]
+
+  def null_condition(count: int) -> Condition:
+    """The null class, no augmentation, no dropout, an empty caption and features of zeros."""
     return Condition(
       label=jnp.full(count, spec.num_classes),  # the null class
-      augment=jnp.zeros((count, augment.shape[-1])),
+      augment=jnp.zeros((count, encoded())),
       keys=None,
       caption=jnp.zeros((count, 1), jnp.int32),
       features=jnp.zeros((count, _FEATURES)) if of_images else None,

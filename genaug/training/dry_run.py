@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 from genaug.training.experiment import Experiment
 from genaug.training.loop import make_batches, make_step
 
-_CALLS = 8  # to warm up, and as many to be timed: penalties that are due at every 4th step have their share
+_CALLS = 4  # to warm up, and as many to be timed: penalties that are due at every 4th step have their share
 
 
 def _count(tree: PyTree) -> int:
