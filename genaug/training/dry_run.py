@@ -12,7 +12,8 @@ from jaxtyping import PyTree
 from genaug.training.experiment import Experiment
 from genaug.training.loop import make_batches, make_step
 
-_CALLS = 4  # to warm up, and as many to be timed: penalties that are due at every 4th step have their share
+_CALLS = 4  # to warm up, and as many to be timed
+_CALLS_DUE = 8  # where not all steps compute the same: two of the discriminator's, penalties at every 4th
 
 
 def _count(tree: PyTree) -> int:
@@ -37,24 +38,25 @@ def step_cost(experiment: Experiment) -> Cost:
   state, step, steps = experiment.init(), make_step(experiment), experiment.steps_per_call
   compiled = step.lower(state, device_data, batch(0)).compile()
   # Not all steps compute the same where some things are due at some of them alone: each is compiled when it comes.
-  run = step if experiment.task.due and steps == 1 else compiled
+  differ = bool(experiment.task.due and steps == 1)
+  run = step if differ else compiled
 
   def call(number: int) -> None:
     nonlocal state
     state, _ = jax.block_until_ready(run(state, device_data, batch(number * steps)))
 
-  cost = cost_of(compiled, call)
+  cost = cost_of(compiled, call, _CALLS_DUE if differ else _CALLS)
   return cost._replace(gflop=cost.gflop / steps, seconds=cost.seconds / steps)
 
 
-def cost_of(compiled: jax.stages.Compiled, call: Callable[[int], None]) -> Cost:
+def cost_of(compiled: jax.stages.Compiled, call: Callable[[int], None], calls: int = _CALLS) -> Cost:
   """Of what was compiled, and seconds of `call(number)`: the mean of some calls behind as many to warm up."""
-  for number in range(_CALLS):
+  for number in range(calls):
     call(number)
   started = time.perf_counter()
-  for number in range(_CALLS, 2 * _CALLS):
+  for number in range(calls, 2 * calls):
     call(number)
-  seconds = (time.perf_counter() - started) / _CALLS
+  seconds = (time.perf_counter() - started) / calls
   memory, devices = compiled.memory_analysis(), jax.device_count()
   held = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
   return Cost(
