@@ -100,7 +100,8 @@ def get_config() -> ConfigDict:
   c.eval.metrics = ()                   # any of: distances, coverage, memorisation, diversity (gan, vae, flow), cas
                                         # (those told the class), modes (stacked_mnist), discriminator (gan),
                                         # elbo (vae, fsq), reconstruction (vae, fsq, hyperprior), iwae, amortisation
-                                        # and latents (vae), codes (fsq), held_out (flow), rate_distortion (hyperprior),
+                                        # and latents (vae), codes (fsq), held_out (flow), linear_probe (gan, vae, flow
+                                        # that are not told the class), rate_distortion (hyperprior),
                                         # super_resolution (superres), translation (pix2pix, cut, cyclegan),
                                         # retrieval (text_to_image), style (style), accuracy (classify); the best
                                         # checkpoint is the first one's

@@ -3,11 +3,12 @@
 python -m experiments.compare --config configs/comparisons.py:few_images --output experiments/results
 
 few_images: 100, 200 and 1,000 images of Fashion-MNIST, 217 photographs (experiments.crop_boxes); no row is told
-classes, every row is trained for a few minutes of two CPU cores, and R3GAN ends long before it gets no better.
+classes, every row is trained for a few minutes of two CPU cores, and R3GAN is stopped while it still gets better.
 equal_time: MNIST-5k and Fashion-MNIST, 5 and 15 minutes a row (not yet run). stacked_mnist: how many of 1,000 modes do
 losses find? vaes: bounds and samples of every kind of VAE. augmented_density: does a VAE of few images know unseen ones
-better after augmentation? few_labels: what do images without labels add to 10 labels a class? translation: with pairs
-and without, scored by hidden pairs. Put a row of your own into one of the functions below.
+better after augmentation? few_labels: what do images without labels add to 10 labels a class? linear_probe: how well do
+features of generators that were told no class tell classes apart? translation: with pairs and without, scored by hidden
+pairs. Put a row of your own into one of the functions below.
 """
 
 from ml_collections import ConfigDict
@@ -146,6 +147,25 @@ def _few_labels() -> dict:
   return tables
 
 
+def _linear_probe() -> dict:
+  kinds = {
+    'vae': ('VAE', vae.get_config(), 2000),
+    'dcgan': ('DCGAN', gan.dcgan(), 4000),
+    'r3': ('R3GAN', gan.small_r3(), 1000),
+    'flow': ('flow matching', flow.get_config(), 1000),
+  }
+  tables = {}
+  for data in ('mnist5k', 'fashion_mnist'):
+    rows = {}
+    for name, (title, kind, steps) in kinds.items():
+      c = _evaluated(kind.copy_and_resolve_references(), steps)
+      c.data.update({'name': data, 'train_split': 'train[:4000]'})
+      c.model.conditional, c.eval.metrics = False, ('linear_probe',)
+      rows[name] = (title, c)
+    tables[f'linear_probe_{data}'] = (f'{data}: 10 labels a class, 4,000 images without', 1, rows)
+  return tables
+
+
 def _translation() -> dict:
   rows = {}
   for method, (title, steps) in {
@@ -183,5 +203,6 @@ STUDIES = {
   'vaes': _vaes,
   'augmented_density': _augmented_density,
   'few_labels': _few_labels,
+  'linear_probe': _linear_probe,
   'translation': _translation,
 }

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genaug.models import Spec, gan_layers, layers, spectral
+from genaug.models import Spec, gan_layers, layers, sown_features, spectral
 from genaug.models.norms import InstanceNorm
 from genaug.models.patch_gan import PatchDiscriminator
 from genaug.models.registry import NETWORKS
@@ -46,6 +46,16 @@ def test_r3_refuses_sides_that_its_stride_does_not_fit(side, message):
   model = tiny_config('gan', model__network='r3', model__stride=2).model
   with pytest.raises(ValueError, match=message):
     NETWORKS['r3'].check(model, (side, side, 1))
+
+
+@pytest.mark.parametrize('name', GANS)
+def test_logits_are_linear_in_the_features_of_a_discriminator(name):
+  network, images, label = _build(name, Spec((8, 8, 1), 0))['discriminator'], _random((4, 8, 8, 1)), jnp.zeros(4, int)
+  params = {'params': jax.jit(network.init)(jax.random.key(0), images, label)['params']}
+  found = jax.jit(lambda params: sown_features(network, params, images, label))(params)
+  logit, _ = jax.jit(lambda params: network.apply(params, images, label, mutable='batch_stats'))(params)
+  bias, kernel = (leaf for leaf in jax.tree.leaves(params) if leaf.shape in ((found.shape[1], 1), (1,)))
+  np.testing.assert_allclose((found @ kernel)[:, 0] + bias, logit, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('name', ['resnet', 'r3'])

@@ -25,6 +25,7 @@ _SCORES = {  # key: (column, digits)
   'eval/translation_fd': ('FD', 1),
   'eval/accuracy': ('accuracy', 3),
   'eval/ece': ('ECE', 3),
+  'eval/probe_accuracy': ('accuracy of a linear probe', 3),
 }
 _SETTINGS = {  # what a caption says of them: where it is in a config
   'network': ('model', 'network'),
@@ -52,7 +53,11 @@ def compared(result: dict) -> list[str]:
     minutes = f'{statistics.fmean(seconds) / 60:.1f}' if seconds else ''
     scores = [interval(row, key, _SCORES[key][1]) for key in shown]
     body.append([row['title'], str(len(row['runs'])), f'{row["config"]["train"]["steps"]:,}', minutes, *scores])
-  for name, title in (('baseline', 'real images'), ('identity', 'images as they are')):
+  for name, title in (
+    ('baseline', 'real images'),
+    ('identity', 'images as they are'),
+    ('pixels', 'a linear probe of pixels'),
+  ):
     scores = [interval(row, f'{key}_{name}', _SCORES[key][1]) for key in shown]
     body += [[title, '', '', '', *scores]] if any(scores) else []
   if any(curves):
@@ -113,6 +118,9 @@ def _of_images(rows: dict) -> str:
     )
   if 'eval/accuracy_images' in scores:
     parts.append(f'accuracy on {scores["eval/accuracy_images"]:,} images of {scores["eval/accuracy_split"]}')
+  if 'eval/probe_images' in scores:
+    labels, images, split = (scores[f'eval/probe_{name}'] for name in ('labels', 'images', 'split'))
+    parts.append(f'probes of {labels} labels a class, tested on {images:,} images of {split}')
   if 'eval/elbo_images' in scores:
     parts.append(f'ELBO of {scores["eval/elbo_images"]:,} images of {scores["eval/elbo_split"]}')
   if 'eval/iwae_draws' in scores:

@@ -42,6 +42,7 @@ def read(path: pathlib.Path, settings: ConfigDict) -> Evaluated:
   return Evaluated(
     settings=settings,
     outputs=dict,
+    train_images=dict,
     train_outputs=dict,
     estimate=lambda name: {},
     train_estimate=lambda name: {},

@@ -9,6 +9,7 @@ from genaug.metrics.distances import DISTANCES
 from genaug.metrics.diversity import DIVERSITY
 from genaug.metrics.held_out import HELD_OUT
 from genaug.metrics.likelihood import AMORTISATION, CODES, ELBO, IWAE, LATENTS
+from genaug.metrics.linear_probe import LINEAR_PROBE
 from genaug.metrics.memorisation import MEMORISATION
 from genaug.metrics.modes import MODES
 from genaug.metrics.rate_distortion import RATE
@@ -38,6 +39,7 @@ METRICS = {
   'super_resolution': SUPER_RESOLUTION,
   'style': STYLE,
   'held_out': HELD_OUT,
+  'linear_probe': LINEAR_PROBE,
   'accuracy': ACCURACY,
 }
 

@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
 from ml_collections import ConfigDict
 
 ImageShape = tuple[int, int, int]  # (height, width, channels)
@@ -31,6 +33,13 @@ class Network(NamedTuple):
   build: Callable[[ConfigDict, Spec, str | None], Mapping[str, nn.Module]]  # (config, spec, axis_name)
   # (config.model, image shape), raises ValueError for images that it can't take.
   check: Callable[[ConfigDict, ImageShape], None] = lambda model, shape: None
+
+
+def sown_features(network: nn.Module, variables: PyTree, *args, **kwargs) -> Float[Array, 'b d']:
+  """What the network sows, its representation of images, when it is applied to the arguments."""
+  _, sown = network.apply(variables, *args, **kwargs, mutable=('batch_stats', 'intermediates'))
+  (found,) = jax.tree.leaves(sown['intermediates'])
+  return found
 
 
 def settings(config: ConfigDict, spec: Spec) -> dict[str, Any]:

@@ -73,6 +73,7 @@ class Discriminator(nn.Module):
     if self.minibatch_stddev:
       x = minibatch_stddev(x)
     h = x.reshape(x.shape[0], -1).astype(jnp.float32)
+    self.sow('intermediates', 'representation', h)
     logit = nn.Dense(1, kernel_init=_init)(h)[:, 0]
     if self.spec.num_classes:
       logit += (nn.Embed(self.spec.num_classes, h.shape[-1], embedding_init=_init, name='label')(label) * h).sum(-1)

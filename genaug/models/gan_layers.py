@@ -56,6 +56,7 @@ class Logit(nn.Module):
   @nn.compact
   def __call__(self, h: Float[Array, 'b d'], label: Int[Array, ' b']) -> Float[Array, ' b']:
     h = h.astype(jnp.promote_types(h.dtype, jnp.float32))
+    self.sow('intermediates', 'representation', h)
     logit = nn.Dense(1)(h)[:, 0]
     if self.num_classes:
       embedding = nn.Embed(self.num_classes, h.shape[-1], name='label')(label)

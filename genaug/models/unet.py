@@ -117,6 +117,7 @@ class UNet(nn.Module):
       if i < count - 1:
         x = ConvDown(widths[i + 1], dtype=self.dtype)(x)
     x = block(_Attention(self.dtype)(block(x, widths[-1])), widths[-1])
+    self.sow('intermediates', 'representation', x.mean((1, 2)).astype(jnp.float32))
     for i, features in reversed(list(enumerate(widths))):
       for _ in range(self.blocks):
         x = block(jnp.concatenate([x, skips.pop()], axis=-1), features)

@@ -61,7 +61,7 @@ class Estimate(NamedTuple):
   """What takes too long to compute of every test image, or whenever `eval_step` is."""
 
   compute: Callable[[TrainState, Batch, Keys], dict[str, Float[Array, 'b ...']]]
-  images: int  # test images, the first, that it is computed of
+  images: int = 10_000  # test images, the first, that it is computed of
 
 
 class Task(NamedTuple):

@@ -18,10 +18,10 @@ from genaug.augment.encoding import ENCODINGS, encode
 from genaug.augment.registry import OPS
 from genaug.errors import InputError
 from genaug.losses.flow import flow_matching, heun, interpolate, logit_normal_times, stratified_times, velocity
-from genaug.models import Spec, imagenet, weights
+from genaug.models import Spec, imagenet, sown_features, weights
 from genaug.models.registry import NETWORKS
 from genaug.ranges import Number, Subset
-from genaug.tasks import Definition, Sampler, Task, TrainState, from_noise
+from genaug.tasks import Definition, Estimate, Sampler, Task, TrainState, from_noise
 from genaug.tasks.updates import (
   BELOW_ONE,
   apply_gradients,
@@ -34,6 +34,7 @@ from genaug.tasks.updates import (
 
 _FEATURES = 256
 _TIMES = 4  # at which the loss of a held-out image is taken
+_PROBED_AT = 0.9  # time at which features are taken, where noise is a tenth
 
 
 class Condition(NamedTuple):
@@ -149,6 +150,16 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
 
     return {'flow_loss': jax.lax.map(lambda i_t: at(*i_t), (jnp.arange(_TIMES), stratified_times(_TIMES))).mean(0)}
 
+  def probed(state, batch, keys):
+    """What the averaged network makes of slightly noisy images at its lowest resolution, averaged over positions.
+
+    Xiang et al. 2023, "Denoising Diffusion Autoencoders are Unified Self-supervised Learners", arXiv:2303.09769.
+    """
+    t = jnp.full(len(keys), _PROBED_AT)
+    x = interpolate(noise_of(keys), 2 * batch['image'].astype(jnp.float32) / 255 - 1, t)
+    variables, null = {'params': state.ema['denoiser']}, null_condition(len(keys))
+    return {'features': sown_features(network, variables, x, t, **null._asdict())}
+
   def generator(params, by_batch: bool):
     """generate(state, batch, noise) of the network with these parameters of the state, images in [0, 1].
 
@@ -183,7 +194,7 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
     samplers[name] = Sampler(lambda state, batch, keys: generate(state, batch, noise_of(keys)), source='image')
   for name, params in {'samples': of_ema, 'samples_raw': lambda state: state.params}.items():
     samplers[name] = from_noise(noise_of, generator(params, by_batch=False))
-  return Task(init, train_step, eval_step, samplers)
+  return Task(init, train_step, eval_step, samplers, estimates={'features': Estimate(probed)})
 
 
 def _non_leaky(config) -> Pipeline:
@@ -198,7 +209,7 @@ FLOW = Definition(
   build,
   roles=('denoiser',),
   inputs=('image',),
-  provides=('samples', 'samples_raw', 'flow_loss'),
+  provides=('samples', 'samples_raw', 'flow_loss', 'features'),
   ranges={
     'model.blocks': Number(1),
     'model.dropout': Number(0, BELOW_ONE),

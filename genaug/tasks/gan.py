@@ -11,10 +11,10 @@ from genaug.augment.diff_augment import POLICIES, random_diff_augment
 from genaug.errors import InputError
 from genaug.losses.adversarial import ADVERSARIAL_LOSSES, lecam
 from genaug.losses.penalties import PENALTIES
-from genaug.models import Spec, spectral
+from genaug.models import Spec, sown_features, spectral
 from genaug.models.registry import NETWORKS
 from genaug.ranges import Choice, Number, Subset
-from genaug.tasks import Definition, Due, Keys, Task, TrainState, from_noise
+from genaug.tasks import Definition, Due, Estimate, Keys, Task, TrainState, from_noise
 from genaug.tasks.diagnosis import diagnose_gan
 from genaug.tasks.updates import (
   apply_gradients,
@@ -225,12 +225,19 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     )
     return {'taken_for_real': 0.5 + 0.5 * adversarial_loss.real_sign(real, fake)}
 
+  def probed(state, batch, keys):
+    """What the discriminator's logit of unaugmented images is linear in."""
+    images = 2 * batch['image'].astype(jnp.float32) / 255 - 1
+    params = spectral.normalized(state.params['discriminator'], state.stats.get('discriminator', {}))
+    return {'features': sown_features(unmapped, {'params': params}, images, batch['label'])}
+
   def sampler(variables):
     """Images in [0, 1] of the generator with these variables of the state, batch norm in inference mode."""
     return from_noise(latents, lambda state, batch, z: jnp.clip((generated(variables(state), batch, z) + 1) / 2, 0, 1))
 
   samplers = {'samples': sampler(lambda state: state.ema['generator']), 'samples_raw': sampler(raw_generator)}
-  return Task(init, train_step, eval_step, samplers, due if intervals else None)
+  estimates = {'features': Estimate(probed)}
+  return Task(init, train_step, eval_step, samplers, due if intervals else None, estimates)
 
 
 def _check(config) -> None:
@@ -243,7 +250,7 @@ GAN = Definition(
   build,
   roles=_ROLES,
   inputs=('image',),
-  provides=('samples', 'samples_raw', 'taken_for_real'),
+  provides=('samples', 'samples_raw', 'taken_for_real', 'features'),
   ranges={
     'model.z_dim': Number(1),
     'model.max_width': Number(1),

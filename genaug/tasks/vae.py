@@ -288,8 +288,12 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     'samples': samples,
     'samples_mixture': from_noise(lambda keys: normal(keys, mixture.COMPONENTS + vae.latents), of_mixture, fit=fit),
   }
-  estimates = {'iwae': many_draws, 'amortisation': amortisation}
-  estimates = {name: Estimate(compute, settings.eval_images) for name, compute in estimates.items()}
+  probed = lambda state, batch, keys: {'features': eval_step(state, batch, keys)['posterior_means']}
+  estimates = {
+    'iwae': Estimate(many_draws, settings.eval_images),
+    'amortisation': Estimate(amortisation, settings.eval_images),
+    'features': Estimate(probed),
+  }
   return Task(init, train_step, eval_step, samplers, estimates=estimates)
 
 
@@ -332,6 +336,7 @@ VAE = Definition(
     'latents',
     'iwae',
     'amortisation',
+    'features',
   ),
   ranges={
     'model.z_dim': Number(1),

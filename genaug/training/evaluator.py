@@ -43,6 +43,7 @@ class Evaluator:
     run = Evaluated(
       settings=self._config.eval,
       outputs=functools.cache(lambda: self.outputs(state, test)),
+      train_images=lambda: training().arrays,
       train_outputs=functools.cache(lambda: self.outputs(state, training())),
       estimate=functools.partial(self._estimate, state, test),
       train_estimate=lambda name: self._estimate(state, training(), name),

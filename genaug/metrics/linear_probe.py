@@ -1,0 +1,96 @@
+"""What a network that was told no class knows of them: a linear classifier of its features, of few labelled images.
+
+Alain and Bengio 2016, "Understanding intermediate layers using linear classifier probes", arXiv:1610.01644.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int
+from ml_collections import ConfigDict
+
+from genaug.errors import InputError
+from genaug.metrics import Evaluated, Metric, Scores
+
+_PER_CLASS = 10  # labelled images; fewer where a class has not as many
+_DRAWS = 5  # of the labelled images
+RIDGES = np.geomspace(1e-6, 1e2, 25)  # of the largest squared singular value of the labelled images' features
+
+
+def ridge_classifier(
+  features: Float[np.ndarray, 'n d'], label: Int[np.ndarray, ' n'], classes: int
+) -> tuple[Float[np.ndarray, 'd k'], Float[np.ndarray, ' k']]:
+  """(weights, bias): the class is the largest of features @ weights + bias.
+
+  Least squares on one-hot classes with the ridge whose leave-one-out squared error is least: of each image left out it
+  is the residual over one minus the image's leverage (Golub, Heath and Wahba 1979, "Generalized Cross-Validation as a
+  Method for Choosing a Good Ridge Parameter", section 1).
+  """
+  target = np.eye(classes)[label]
+  centre, mean = features.mean(0), target.mean(0)
+  u, s, vt = np.linalg.svd(features - centre, full_matrices=False)
+  projected = u.T @ (target - mean)
+
+  def left_out(ridge: float) -> float:
+    shrink = s**2 / (s**2 + ridge)
+    leverage = (u**2 @ shrink) + 1 / len(u)  # that of the bias too
+    return (((target - mean - (u * shrink) @ projected) / (1 - leverage)[:, None]) ** 2).sum()
+
+  ridge = min(RIDGES * max(s[0] ** 2, np.finfo(s.dtype).tiny), key=left_out)
+  weights = vt.T @ ((s / (s**2 + ridge))[:, None] * projected)
+  return weights, mean - centre @ weights
+
+
+def accuracies(
+  features: Float[np.ndarray, 'n d'],
+  label: Int[np.ndarray, ' n'],
+  test_features: Float[np.ndarray, 'm d'],
+  test_label: Int[np.ndarray, ' m'],
+  per_class: int,
+) -> list[float]:
+  """On the test images, of ridge classifiers of `per_class` images of every class, `_DRAWS` times others."""
+  classes, found = int(label.max()) + 1, []
+  for draw in range(_DRAWS):
+    rng = np.random.default_rng(draw)
+    rows = np.concatenate([rng.permutation(np.flatnonzero(label == k))[:per_class] for k in range(classes)])
+    weights, bias = ridge_classifier(features[rows].astype(np.float64), label[rows], classes)
+    found.append(float(((test_features @ weights + bias).argmax(-1) == test_label).mean()))
+  return found
+
+
+def _linear_probe(run: Evaluated) -> Scores:
+  """Beside it is the accuracy of the same classifiers of the same images' pixels."""
+  features = (estimate('features')['features'] for estimate in (run.train_estimate, run.estimate))
+  train, test = (np.where(np.isfinite(x), x, 0) for x in features)  # those of a network that has diverged say nothing
+  label, test_label = run.train_images()['label'][: len(train)], run.test['label'][: len(test)]
+  counts = np.bincount(label)
+  per_class = int(min(_PER_CLASS, counts[counts > 0].min()))
+  if 'linear_probe' not in run.cache:
+    pixels = lambda arrays, count: arrays['image'][:count].reshape(count, -1)
+    train_pixels, test_pixels = pixels(run.train_images(), len(train)), pixels(run.test, len(test))
+    run.cache['linear_probe'] = accuracies(train_pixels, label, test_pixels, test_label, per_class)
+  found = accuracies(train, label, test, test_label, per_class)
+  return {
+    'eval/probe_accuracy': float(np.mean(found)),
+    'eval/probe_deviation': float(np.std(found, ddof=1)),
+    'eval/probe_accuracy_pixels': float(np.mean(run.cache['linear_probe'])),
+    'eval/probe_labels': per_class,
+    'eval/probe_images': len(test),
+    'eval/probe_split': run.split,
+  }
+
+
+def _text(scores: Scores) -> str:
+  return (
+    f'linear probe {scores["eval/probe_accuracy"]:.2%} [{scores["eval/probe_labels"]} labels a class, standard'
+    f' deviation over {_DRAWS} draws of them {scores["eval/probe_deviation"]:.2%},'
+    f' {scores["eval/probe_images"]:,} images of {scores["eval/probe_split"]}; of pixels'
+    f' {scores["eval/probe_accuracy_pixels"]:.2%}]'
+  )
+
+
+def _check(config: ConfigDict) -> None:
+  if config.model.conditional:
+    remedy = '--config.model.conditional=False, or leave it out'
+    raise InputError('eval.metrics', 'linear_probe', 'the network is told every class in training', remedy)
+
+
+LINEAR_PROBE = Metric(_linear_probe, 'eval/probe_accuracy', 'max', 'features', _text, _check)
