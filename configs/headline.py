@@ -47,8 +47,9 @@ def get_config(size='quick'):
   c.unlabelled = fixmatch.get_config()  # with the classifier's network
   c.unlabelled.train.steps = 1500 if quick else 20_000
 
-  # The learning rate is chosen by cross-validation within k images of a class that no row is trained on, as the best
-  # mean accuracy of rows `none` and `classic`; a single one is taken as it is.
+  # The learning rate is chosen by cross-validation within k images of a class that tuning_seed draws from the training
+  # split, some of which a row may draw too, as the best mean accuracy of rows `none` and `classic`; a single one is
+  # taken as it is.
   c.lr = (3e-4, 1e-3, 3e-3)
   c.tuning_seed = 1000
   c.folds = 3

@@ -144,6 +144,8 @@ def _study(table: str, asked: dict[str, tuple[ConfigDict, ConfigDict]], **more: 
         print(dry_run.describe_all(study.trainings()))
       return
     bar.total = sum(study.work for study in studies.values())
+    for study in studies.values():
+      study.sizes()  # a test split that can't be read is refused before anything is trained
     made = _on_ray(address, studies, asked) if _ADDRESS.value else {}
     for name, study in studies.items():
       path = pathlib.Path(_OUTPUT.value or directory) / f'{table}_{name.replace("/", "-")}.json'

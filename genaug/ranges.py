@@ -8,6 +8,8 @@ from ml_collections import ConfigDict
 
 from genaug.errors import InputError
 
+ABOVE_ZERO = 5e-324  # the least number that is
+
 
 class Number(NamedTuple):
   """A finite number in [low, high]. With `schedule` also a pair of two, the first and the last step's."""

@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 
 from experiments import prepare
 from genaug.data import builders, sources
+from genaug.data.dataset import Split, mix
 from genaug.errors import InputError
 from tests.conftest import ROOT, data_config, png, rows, write_emoji_tarball
 
@@ -215,3 +216,13 @@ def test_prepare_prints_sizes_and_skips_what_is_done(mnist5k, capsys):
   line = prepare.prepare('mnist5k', mnist5k[0])
   assert line.startswith('mnist5k: train 4000, test 1000, 10 classes')
   assert 'already prepared' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+  ('real', 'generated', 'share', 'copies'), [(4, 12, 0.5, (3, 1)), (12, 4, 0.5, (1, 3)), (4, 4, 0.75, (1, 3))]
+)
+def test_the_scarcer_images_are_repeated(real, generated, share, copies):
+  splits = [Split({'image': np.full((n, 1, 1, 1), i), 'label': np.arange(n)}) for i, n in enumerate((real, generated))]
+  mixed = mix(*splits, share).arrays['image'].ravel()
+  assert ((mixed == 0).sum(), (mixed == 1).sum()) == (copies[0] * real, copies[1] * generated)
+  assert mix(*splits, 1.0) is splits[1]

@@ -156,6 +156,14 @@ def test_progress_is_lines_in_a_log_file(capsys):
   assert any('decoding' in line and '25%' in line and '10/40' in line for line in lines)
 
 
+def test_two_folders_of_one_split_are_refused(tmp_path):
+  for split in ('train', 'val', 'valid'):
+    (tmp_path / split / 'a').mkdir(parents=True)
+    (tmp_path / split / 'a' / '0.png').write_bytes(png(noise(9, 9, 3)))
+  with pytest.raises(InputError, match='valid is a second folder of the validation split'):
+    folders.find_images(tmp_path)
+
+
 @pytest.mark.parametrize('held_out', ['test', 'val'])
 def test_folders_of_splits_are_taken_as_they_are(tmp_path, held_out):
   said, pixels = [], noise(9, 9, 3)

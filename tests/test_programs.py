@@ -3,11 +3,13 @@
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from genaug.errors import InputError
+from genaug.tasks import from_noise
 from genaug.training import evaluator, loop, workdir
 from genaug.training.experiment import prepare, trained
 from tests.conftest import ROOT, tiny_config
@@ -136,6 +138,16 @@ def test_walks_begin_and_end_at_samples_and_keep_the_length_of_the_noise():
   np.testing.assert_allclose(walk[[0, -1]], [a, b], atol=1e-5)
   lengths = np.linalg.norm(walk, axis=1)
   assert (lengths > 0.95 * min(lengths[0], lengths[-1])).all()
+
+
+@pytest.mark.parametrize(('truncation', 'deviation'), [(0.0, 0.0), (0.5, 0.5)])
+def test_walks_are_of_truncated_noise(data_dir, truncation, deviation):
+  experiment = prepare(tiny_config('vae'), data_dir, log=lambda _: None)
+  normal = jax.vmap(lambda key: jax.random.normal(key, (28 * 28,)))
+  as_image = from_noise(normal, lambda state, batch, noise: noise.reshape(-1, 28, 28, 1))
+  shown = experiment._replace(task=experiment.task._replace(samplers={'samples': as_image}))
+  walks = evaluator.Evaluator(shown, truncation).walks({}, jax.random.key(0), 'samples')
+  np.testing.assert_allclose(walks.std(axis=(2, 3, 4)), deviation, rtol=0.1)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from genaug.data import folder as folders
-from genaug.data import sources, subsets
+from genaug.data import image_folder, sources, subsets
 from genaug.errors import InputError
 from genaug.training import workdir
 from genaug.training.checkpoint import Checkpoints
@@ -187,6 +187,12 @@ def test_copies_of_one_image_are_on_one_side(folder):
     folders.original(path, path.read_bytes()) for path in (folder / 'elm/2_aug001.png', folder / 'elm/2.png')
   ]
   assert originals[0] == originals[1]
+
+
+def test_a_copy_of_one_of_two_files_that_show_the_same_is_of_the_same_image():
+  png, tiff, copy_of_tiff, other = (b'b', b'pixels'), (b'c', b'pixels'), (b'c', b'augmented'), (b'a', b'else')
+  decoded = [image_folder._Decoded(*one) for one in (copy_of_tiff, png, other, tiff)]
+  assert image_folder._identities(decoded) == [b'b', b'b', b'a', b'b']
 
 
 def test_masks_beside_images_are_no_images(folder):

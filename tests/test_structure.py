@@ -20,7 +20,7 @@ ROOMS = {  # room of genaug -> the rooms it may use
   'tasks': {'models', 'losses', 'augment', 'ranges', 'errors'},
   'training': {'tasks', 'models', 'losses', 'augment', 'data', 'metrics', 'ranges', 'errors'},
   'offline': {'training', 'tasks', 'models', 'losses', 'augment', 'data', 'ranges', 'errors'},
-  'study': {'training', 'tasks', 'models', 'data', 'metrics', 'errors'},
+  'study': {'training', 'tasks', 'models', 'data', 'metrics', 'ranges', 'errors'},
 }
 SOURCES = sorted(path for top in ('genaug', 'experiments', 'configs', 'tests') for path in (ROOT / top).rglob('*.py'))
 

@@ -14,6 +14,7 @@ from genaug.models import Spec
 from genaug.models.registry import NETWORKS
 from genaug.offline import reading
 from genaug.tasks.registry import TASKS
+from genaug.tasks.translation import patch_positions
 from genaug.training import checks, loop
 from genaug.training.evaluator import Evaluator
 from genaug.training.experiment import prepare
@@ -158,6 +159,14 @@ def test_missing_folders_broken_files_and_tasks_of_pairs_are_refused(tmp_path, d
     checks.check_config(tiny_config('cut', data__paired=True))
   with pytest.raises(InputError, match=r"data.paired = False: task 'pix2pix' is for images that are pairs"):
     checks.check_config(tiny_config('pix2pix', data__paired=False))
+
+
+def test_no_patch_is_drawn_twice_of_an_image_with_as_many_and_all_are():
+  positions = np.asarray(patch_positions(jax.random.split(jax.random.key(0), 200), 16))
+  for pixels in (16, 64):
+    patch = np.floor(positions * pixels).astype(int)
+    assert all(len(set(row)) == 16 for row in patch)
+    assert set(patch.flat) == set(range(pixels))
 
 
 def test_the_contrast_of_patches_is_a_cross_entropy():

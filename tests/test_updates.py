@@ -50,6 +50,19 @@ def test_the_learning_rate_is_the_schedule(settings, expected):
   np.testing.assert_allclose(_updates(_config(**settings)), expected, rtol=1e-3, atol=1e-8)
 
 
+@pytest.mark.parametrize('clip', [0.0, 1e9])
+def test_a_network_that_is_updated_at_every_third_step_has_the_rates_of_these_steps(clip):
+  optim = {'optim__lr': 0.3, 'optim__schedule': 'linear', 'optim__warmup_steps': 3, 'optim__clip': clip}
+  config = tiny_config('gan', train__steps=12, **optim)
+  optimizer = optimizers(config, ('generator',), every={'generator': 3})['generator']
+  params, found = jnp.zeros(1), []
+  state = optimizer.init(params)
+  for _ in range(4):  # of a constant gradient Adam's step is the learning rate
+    updates, state = optimizer.update(jnp.ones(1), state, params)
+    found.append(-float(updates[0]))
+  np.testing.assert_allclose(found, [0.0, 0.3, 0.2, 0.1], rtol=1e-4, atol=1e-7)  # of steps 0, 3, 6 and 9
+
+
 def test_a_pair_of_betas_is_adam_with_the_beta_of_each_step():
   config = _config(lr=1e-3, b2=(0.5, 0.9), schedule='linear')
   config.optim.lr = (1e-3, 1e-3)

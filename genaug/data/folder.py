@@ -1,6 +1,5 @@
 """What lies in a folder of images: which files are images and of which class, which are masks, what is left out."""
 
-import glob
 import hashlib
 import os
 import pathlib
@@ -91,8 +90,11 @@ def find_images(root: Path) -> Found:
     return Found({'': _by_class(root, images)}, skipped)
   splits: dict[str, Classes] = {}
   for folder in sorted(folder for folder in root.iterdir() if folder.is_dir() and folder.name.lower() in tops):
-    below = [path for path in images if folder in path.parents]
-    splits[SPLITS[folder.name.lower()]] = _by_class(folder, below)
+    below, split = [path for path in images if folder in path.parents], SPLITS[folder.name.lower()]
+    if split in splits:
+      problem = f'{printable(folder.name)} is a second folder of the {split} split'
+      raise InputError('config.data.folder', str(root), problem, 'put the images of both into one folder')
+    splits[split] = _by_class(folder, below)
   if 'test' not in splits:
     splits['test'] = splits.pop('validation')
   return Found(splits, skipped)
@@ -104,8 +106,9 @@ def original(path: Path, content: bytes) -> bytes:
   For a copy that `experiments.augment_folder` has made, of the original beside it, or else of the original's name.
   """
   if copied := COPY.fullmatch(path.stem):
-    beside = [p for p in path.parent.glob(f'{glob.escape(copied[1])}.*') if p.suffix.lower() in EXTENSIONS]
-    if beside:
+    # A look into the folder for every one of its copies would take quadratic time.
+    names = (copied[1] + suffix for extension in EXTENSIONS for suffix in (extension, extension.upper()))
+    if beside := [found for name in names if (found := path.with_name(name)).is_file()]:
       content = min(beside).read_bytes()
     elif made := next((folder for folder in path.parents[:3] if (folder / 'augment.json').is_file()), None):
       content = os.fsencode(path.with_name(copied[1]).relative_to(made))

@@ -151,7 +151,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       if not deep:
         return decoded, []
       # One scale for all: how bright they are beside each other is kept.
-      bits = reading.bits or image_file.bits_of(peak)
+      bits = image_file.bits_of(peak)
       again = pool.map(lambda i: self._decode_one(files[i].path, i, bits), deep)
       for i, one in zip(deep, progress(again, total=len(deep), desc='scaling')):
         decoded[i] = one
@@ -205,11 +205,17 @@ def folder_of(root: str) -> pathlib.Path:
 
 
 def _identities(decoded: list[_Decoded]) -> list[bytes]:
-  """Of the image that each shows: one for files of the same pixels, such as a PNG and a TIFF."""
-  least: dict[bytes, bytes] = {}
-  for one in decoded:
-    least[one.pixels] = min(one.original, least.get(one.pixels, one.original))
-  return [least[one.pixels] for one in decoded]
+  """Of the image that each shows: one for files of the same pixels, such as a PNG and a TIFF, and copies of either."""
+  found = [one.original for one in decoded]
+  while True:
+    least: dict[bytes, bytes] = {}
+    for one, identity in zip(decoded, found):
+      for shared in (one.pixels, one.original):
+        least[shared] = min(identity, least.get(shared, identity))
+    closer = [min(least[one.pixels], least[one.original]) for one in decoded]
+    if closer == found:
+      return found
+    found = closer
 
 
 def _of_the_same(

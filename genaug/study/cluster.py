@@ -50,7 +50,7 @@ def connect(address: str | None) -> None:
   if not address:
     with warnings.catch_warnings():
       warnings.filterwarnings('ignore', r'os\.fork', RuntimeWarning)  # Ray's children exec at once
-      ray.init(address='local', num_cpus=len(os.sched_getaffinity(0)), include_dashboard=False, **quiet)
+      ray.init(address='local', num_cpus=_cores(), include_dashboard=False, **quiet)
     return
   host, _, port = address.rpartition(':')
   try:
@@ -59,6 +59,11 @@ def connect(address: str | None) -> None:
   except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
     remedy = 'the host:port that `ray start --head` printed, with the RAY_AUTH_MODE and token of that cluster'
     raise InputError('address', address, ' '.join(str(error).split()), remedy) from None
+
+
+def _cores() -> int:
+  """That this process may run on; macOS can't say."""
+  return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def check_resources(wanted: dict[str, float]) -> None:

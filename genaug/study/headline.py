@@ -15,11 +15,13 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from genaug import ranges
 from genaug.data import sources, subsets
 from genaug.data.dataset import Dataset, Split, copies, mix, with_unlabelled
 from genaug.errors import InputError
 from genaug.metrics import features
 from genaug.metrics.registry import METRICS
+from genaug.ranges import ABOVE_ZERO, Choice, Number
 from genaug.study import summaries
 from genaug.study.stages import Failure, Images, Job, Stages, Trained
 from genaug.study.store import Store, fingerprint
@@ -52,6 +54,7 @@ class Table:
     advance: Callable[[int], None] = lambda work: None,
     log: Callable[[str], None] = print,
   ):
+    _check(config)
     self._config, self._data_dir = config, data_dir
     self._data = data.copy_and_resolve_references()
     if jax.default_backend() == 'cpu':
@@ -73,23 +76,25 @@ class Table:
     self._folds = {k: [_choose(pool, cell, config.folds, f) for f in folds] for k, cell in tuning.items()}
     self._class_names = pool.class_names
     self._example = self._shots[self.cells[0]]
-    trained = [(self._classifier(row), self._images(row, self.cells[0])) for row in config.order]
     self._generators = sorted({config.rows[row].generator for row in config.order} - {''})
+    self._check_trained()
+    self._score = METRICS[config.classifier.eval.metrics[0]].key.removeprefix('eval/')
+    scored = {one.task: assemble(one, self._example) for one in map(self._classifier, ('none', *config.order))}
+    self._stages = Stages(store, self._example, scored, config.seeds, advance, log)
+
+  def _check_trained(self) -> None:
+    """Raises InputError for a classifier or a generator that can't be trained here."""
+    trained = [(self._classifier(row), self._images(row, self.cells[0])) for row in self._config.order]
     trained += [(self._generator(name), self._example) for name in self._generators]
     for one, images in trained:
       checks.check_config(one)
       if not isinstance(images, Failure):
         checks.check_data(one, images)
       checks.check_devices(one, jax.device_count(), steps_per_call(one))
-    for row in config.order:
-      if config.rows[row].authentic and not config.rows[row].generator:
-        problem = 'of a row without generated images'
-        raise InputError(f'rows.{row}.authentic', True, problem, f'name a generator: config.rows.{row}.generator')
-      if config.rows[row].authentic:
-        features.check(self._generator(config.rows[row].generator))
-    self._score = METRICS[config.classifier.eval.metrics[0]].key.removeprefix('eval/')
-    scored = {one.task: assemble(one, self._example) for one in map(self._classifier, ('none', *config.order))}
-    self._stages = Stages(store, self._example, scored, config.seeds, advance, log)
+    for name in self._generators:
+      if not self._generator(name).model.conditional:
+        problem = 'classifiers would learn classes that it was not told'
+        raise InputError(f'generators.{name}.model.conditional', False, problem, 'True')
 
   def _of_enough(self, pool: Dataset) -> Dataset:
     """The classes that can be split into folds. Raises InputError where some can't, unless they may be left out."""
@@ -116,15 +121,20 @@ class Table:
   @property
   def work(self) -> int:
     """The total of what `advance` is called with."""
-    return sum(TASKS[one.config.task].cost * one.config.train.steps * count for one, count in self.trainings().values())
+    trainings = self.trainings()
+    counts = {name: count for name, (_, count) in trainings.items()}
+    if 'none' in self._config.order:
+      counts['none'] += len(self._shots)  # trained to filter, and found trained as a row
+    cost = lambda one: TASKS[one.task].cost * one.train.steps
+    return sum(counts[name] * cost(experiment.config) for name, (experiment, _) in trainings.items())
 
   def trainings(self) -> dict[str, tuple[Experiment, int]]:
     """{name: (experiment, how many of it)} of all that is trained."""
     config, cells = self._config, len(self._shots)
     tried = len(self.per_class) * len(config.lr) * config.folds * (len(config.lr) > 1)
-    first, counts = self.cells[0], {'none': cells + tried, 'classic': tried}  # `none` also filters
-    found = {row: (self._classifier(row), self._images(row, first), counts.get(row, 0) + cells) for row in config.order}
-    found |= {name: (self._classifier(name), self._example, n) for name, n in counts.items() if name not in found and n}
+    counts = dict.fromkeys(('none', *config.order), cells)  # `none` filters, whether it is a row or not
+    counts |= {name: counts.get(name, 0) + tried for name in ('none', 'classic')}
+    found = {name: (self._classifier(name), self._images(name, self.cells[0]), n) for name, n in counts.items() if n}
     found |= {f'{name}, generator': (self._generator(name), self._example, cells) for name in self._generators}
     return {
       name: (assemble(one, images), count)
@@ -134,7 +144,7 @@ class Table:
 
   def run(self, save: Callable[[dict], None]) -> dict:
     """The result so far goes to `save` after every row; the last one is returned."""
-    result = {'images': self._sizes(), 'per_class': {}}
+    result = {'images': self.sizes(), 'per_class': {}}
     for k in self.per_class:
       chosen = self.learning_rate(k)
       rows: dict[str, dict] = {}
@@ -254,15 +264,17 @@ class Table:
     test = sources.load(_only(self._data, self._data.test_split), self._data_dir, log=self._log)
     split = test.of_classes(self._class_names).train
     if self._data.name == 'image_folder':
-      unlabelled = [self._pool] * any(self._config.rows[row].unlabelled for row in self._config.order)
-      seen = sum(len(copies(shots.train, split)) for shots in [*self._shots.values(), *unlabelled])
-      if seen:
+      unlabelled = any(self._config.rows[row].unlabelled for row in self._config.order)
+      trained_on = [self._pool] if unlabelled else self._shots.values()
+      images = np.concatenate([one.train.arrays['image'] for one in trained_on])
+      if seen := len(copies(Split({'image': images}), split)):
         problem = f'classifiers would be trained on {seen} images of the test split, to the pixel'
         remedy = 'remove the copies from one of the two folders'
         raise InputError('data.folder', self._data.folder, problem, remedy)
     return Images(fingerprint(split.arrays), split)
 
-  def _sizes(self) -> dict[str, Any]:
+  def sizes(self) -> dict[str, Any]:
+    """Of the images, with the test split, which is read here. Raises InputError where it holds training images."""
     arrays = self._test_images.split.arrays
     return {'shape': list(arrays['image'].shape[1:]), 'classes': list(self._class_names), 'test': len(arrays['label'])}
 
@@ -279,6 +291,24 @@ class Table:
     config = self._config.generators[name].copy_and_resolve_references()
     config.data = self._data
     return config
+
+
+def _check(config: ConfigDict) -> None:
+  """Raises InputError for the first of the study's own keys, and of its rows, that can't be."""
+  counts = {name: Number(1) for name in ('seeds', 'candidates')}
+  ranges.check(config, counts | {'kept': Number(ABOVE_ZERO, 1)})
+  for name in config.order:
+    if name not in config.rows:
+      raise InputError('order', name, 'no such row', f'any of {", ".join(config.rows)}')
+    row, key = config.rows[name], f'rows.{name}'
+    if row.generator:
+      generator = {f'{key}.generator': Choice(tuple(config.generators)), f'{key}.share': Number(ABOVE_ZERO, 1)}
+      ranges.check(config, generator)
+    elif row.authentic:
+      problem = 'of a row without generated images'
+      raise InputError(f'{key}.authentic', True, problem, f'name a generator: config.{key}.generator')
+    if row.authentic:
+      features.check(config.generators[row.generator])
 
 
 def _only(data: ConfigDict, split: str) -> ConfigDict:

@@ -13,7 +13,7 @@ from genaug.losses.adversarial import ADVERSARIAL_LOSSES, lecam
 from genaug.losses.penalties import PENALTIES
 from genaug.models import Spec, sown_features, spectral
 from genaug.models.registry import NETWORKS
-from genaug.ranges import Choice, Number, Subset
+from genaug.ranges import ABOVE_ZERO, Choice, Number, Subset
 from genaug.tasks import Definition, Due, Estimate, Keys, Task, TrainState, from_noise
 from genaug.tasks.diagnosis import diagnose_gan
 from genaug.tasks.updates import (
@@ -48,7 +48,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   networks = NETWORKS[config.model.network].build(config, spec, axis_name)
   generator, discriminator = (networks[role] for role in _ROLES)
   unmapped = NETWORKS[config.model.network].build(config, spec, None)['discriminator']  # for `eval_step`
-  optimizer = optimizers(config, _ROLES)
+  optimizer = optimizers(config, _ROLES, every={'generator': config.gan.d_steps})
   pipeline = Pipeline.from_config(config.augment)
   adversarial_loss = ADVERSARIAL_LOSSES[config.gan.loss]
   penalties = {name: penalty for name, penalty in PENALTIES.items() if config.gan[name]}
@@ -268,7 +268,7 @@ GAN = Definition(
     'gan.diff_augment': Subset(POLICIES),
     'gan.ada_transforms': Subset(GROUPS),
     'gan.ada_target': Number(-1, 1),
-    'gan.ada_kimg': Number(5e-324),
+    'gan.ada_kimg': Number(ABOVE_ZERO),
     'gan.ada_p': Number(0, 1),
     **ranges_of(_ROLES),
   },

@@ -60,7 +60,7 @@ def _cut(parts: Parts, params, image: Images, target: Images, keys) -> tuple[Per
   settings = parts.config.translation
 
   def contrast(image):
-    positions = jax.vmap(lambda key: jax.random.uniform(key, (settings.patches,)))(keys)
+    positions = patch_positions(keys, settings.patches)
     translated, taps = parts.run('translator', params, image)
     queries = parts.run('projector', params, parts.run('translator', params, translated)[1], positions)
     found = parts.run('projector', params, taps, positions)
@@ -71,6 +71,15 @@ def _cut(parts: Parts, params, image: Images, target: Images, keys) -> tuple[Per
   d_loss, g_loss, terms = parts.players('discriminator', params, (), target, fake)
   loss = d_loss + g_loss + settings.nce * nce + settings.identity * identity
   return loss, terms | {'d_loss': d_loss, 'g_loss': g_loss, 'nce': nce, 'nce_identity': identity}
+
+
+def patch_positions(keys: Key[Array, ' b'], count: int) -> Float[Array, 'b n']:
+  """In [0, 1), of the pixels in order: one in each of as many equal parts.
+
+  A patch that is drawn twice would be told from itself.
+  """
+  uniform = jax.vmap(lambda key: jax.random.uniform(key, (count,)))(keys)
+  return (jnp.arange(count) + uniform) / count
 
 
 def _cyclegan(parts: Parts, params, image: Images, target: Images, keys) -> tuple[PerExample, Terms]:

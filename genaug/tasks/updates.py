@@ -1,6 +1,7 @@
 """Gradients over slices and devices, optimisers and averages: what the steps of all tasks are made of."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
@@ -110,24 +111,35 @@ def at_step(value: float | tuple[float, float], config: ConfigDict, step: Int[Ar
   return found(step) if callable(found) else found
 
 
-def optimizers(config: ConfigDict, networks: Iterable[str]) -> dict[str, optax.GradientTransformation]:
-  """AdamW of every network, as `config.optim` says and, where it says otherwise for one, `config.optim.NETWORK`."""
-  return {name: _optimizer(config, config.optim.get(name) or {}) for name in networks}
+def optimizers(
+  config: ConfigDict, networks: Iterable[str], every: Mapping[str, int] = MappingProxyType({})
+) -> dict[str, optax.GradientTransformation]:
+  """AdamW of every network, as `config.optim` says and, where it says otherwise for one, `config.optim.NETWORK`.
+
+  Schedules are of the steps of the run, also of a network that is updated at `every` so many of them.
+  """
+  return {name: _optimizer(config, config.optim.get(name) or {}, every.get(name, 1)) for name in networks}
 
 
-def _optimizer(config: ConfigDict, own) -> optax.GradientTransformation:
+def _optimizer(config: ConfigDict, own, every: int) -> optax.GradientTransformation:
   optim, steps = config.optim, schedule_steps(config)
   values = {name: own.get(name) if own.get(name) is not None else optim[name] for name in _HYPERPARAMETERS}
   lr = values.pop('lr')
   if optim.schedule != 'constant' or optim.warmup_steps:
     lr = _learning_rate(lr, optim.schedule, steps, optim.warmup_steps)
   values = {name: schedule(value, optim.schedule, steps) for name, value in values.items()}
+  lr, values = jax.tree.map(lambda value: _of_step(value, every), (lr, values))
   if not values['weight_decay']:
     del values['weight_decay']
   make = optax.adamw if 'weight_decay' in values else optax.adam
   make = optax.inject_hyperparams(make) if any(map(callable, values.values())) else make
   optimizer = make(lr, **values)
   return optax.chain(optax.clip_by_global_norm(optim.clip), optimizer) if optim.clip else optimizer
+
+
+def _of_step(value: float | optax.Schedule, every: int) -> float | optax.Schedule:
+  """A schedule of the updates, which is what Optax counts."""
+  return (lambda update: value(every * update)) if callable(value) else value
 
 
 def _learning_rate(lr, shape: str, steps: int, warmup: int):

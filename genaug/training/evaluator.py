@@ -31,8 +31,8 @@ class Evaluator:
     self._task, self._keys = experiment.task, experiment.keys
     self._eval_step = self._task.eval_step and jax.jit(self._task.eval_step)
     self._estimates = {name: jax.jit(estimate.compute) for name, estimate in self._task.estimates.items()}
-    samplers = {name: truncated(sampler, truncation) for name, sampler in self._task.samplers.items()}
-    self._sample = jax.jit(lambda name, *args: samplers[name].sample(*args), static_argnums=0)
+    self._samplers = {name: truncated(sampler, truncation) for name, sampler in self._task.samplers.items()}
+    self._sample = jax.jit(lambda name, *args: self._samplers[name].sample(*args), static_argnums=0)
     self._cache: dict = {}
 
   def __call__(self, state: PyTree, split: Split | None = None) -> Scores:
@@ -182,7 +182,7 @@ class Evaluator:
     Spherical, as in White 2016 (arXiv:1609.04468), section 2: halfway along a line noise is shorter than it ever is.
     A walk keeps to the class of its first draw.
     """
-    made, index = self._task.samplers[sampler], np.arange(_WALKS)
+    made, index = self._samplers[sampler], np.arange(_WALKS)
     noise = np.asarray(made.noise(_keys_of(key, index)))
     label = self._batch(sampler, index, labels)['label'].repeat(_WALK_STEPS)
     between = np.stack([_slerp(a, b, _WALK_STEPS) for a, b in zip(noise, np.roll(noise, -1, axis=0))])
@@ -257,7 +257,8 @@ def labels_of(experiment: Experiment, names: Sequence[str] | None) -> Int[np.nda
 
 
 def _slerp(a: Float[np.ndarray, '...'], b: Float[np.ndarray, '...'], steps: int) -> Float[np.ndarray, 'steps ...']:
-  cosine = np.vdot(a, b) / np.linalg.norm(a) / np.linalg.norm(b)
+  length = max(np.linalg.norm(a) * np.linalg.norm(b), np.finfo(a.dtype).tiny)  # 0 of truncated noise
+  cosine = np.vdot(a, b) / length
   angle, t = np.arccos(np.clip(cosine, -1, 1)), np.linspace(0, 1, steps, dtype=np.float32)
   weights = np.sin([(1 - t) * angle, t * angle]) / np.sin(angle)
   return np.tensordot(weights.T, np.stack([a, b]), axes=1).astype(np.float32)
