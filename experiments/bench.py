@@ -35,6 +35,7 @@ No speed, but quality against peers:
   stylize  losses and seconds of a network of style transfer against 25, 50 and 100 steps on the pixels themselves.
 """
 
+import json
 import os
 import pathlib
 
@@ -61,6 +62,13 @@ _OUTPUT = flags.DEFINE_string('output', None, 'JSON file for the raw figures.')
 _OF_RUNS = ('restore', 'compress', 'stylize', 'upscale')
 
 
+def _trained_by(runs: list[str]) -> list[list[str]]:
+  """The commands that trained them, or went on last."""
+  from experiments.report.formatting import command_of
+
+  return [command_of(json.loads((pathlib.Path(run) / 'environment.json').read_text())) for run in runs]
+
+
 def _augment(output: pathlib.Path | None, threads: int) -> dict:
   from experiments.benchmarks import throughput
 
@@ -75,6 +83,8 @@ def _use(table: str, output: pathlib.Path | None) -> dict:
   if not _WORKDIR.value:
     raise InputError('workdir', _WORKDIR.value, f'what table {table} is of', '--workdir=RUN, of experiments.train')
   runs, data_dir = list(map(pathlib.Path, _WORKDIR.value)), pathlib.Path(_DATA_DIR.value)
+  if table in ('stylize', 'restore') and len(runs) > 1:
+    raise InputError('workdir', ','.join(_WORKDIR.value), f'table {table} is of one run', f'--workdir={runs[0]}')
   if table == 'stylize':
     return stylists.table(runs[0], data_dir, _IMAGES.value or 16, output)
   folder = _FOLDER.value and pathlib.Path(_FOLDER.value)
@@ -96,7 +106,7 @@ def main(table: str) -> None:
   elif table == 'step':
     result = steps.step(output, _NETWORKS.value, threads, _ROUNDS.value, _STEPS.value)
   elif table in _OF_RUNS:
-    result = _use(table, output)
+    result = _use(table, output) | {'training_commands': _trained_by(_WORKDIR.value)}
   elif table == 'curves':
     result = curves.table(output, _ROUNDS.value, _STEPS.value)
   elif table == 'autoencoder':

@@ -73,7 +73,7 @@ def run(main: Callable[..., int | None], choices: tuple[str, ...] = (), many: bo
       print(f'error: {error}', file=sys.stderr)
       return 1
     except KeyboardInterrupt:
-      print('interrupted; the same command goes on from the last checkpoint', file=sys.stderr)
+      print('interrupted', file=sys.stderr)
       return 130
 
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')

@@ -3,7 +3,8 @@
 python -m experiments.evaluate --workdir runs/gan_mnist5k [--checkpoint latest] [--samples 10000] [--metrics distances]
   [--features vgg16]
 
-Prints a line for people a metric and writes WORKDIR/evaluation_<step>.json, or evaluation_<step>_<features>.json.
+Prints one readable line per metric and writes WORKDIR/evaluation_<step>.json; what --features, --samples and --metrics
+ask otherwise is in the name of the file.
 """
 
 import pathlib
@@ -34,7 +35,8 @@ def main() -> None:
   checks.check_config(config)
   scores = evaluator.Evaluator(experiment._replace(config=config))(state)
   step = int(state.step)
-  name = '_'.join(filter(None, (f'evaluation_{step:06d}', _FEATURES.value)))
+  asked = (_FEATURES.value, _SAMPLES.value and f'{_SAMPLES.value}_samples', '-'.join(_METRICS.value or ()))
+  name = '_'.join(filter(None, (f'evaluation_{step:06d}', *asked)))  # what was asked otherwise is beside the whole
   workdir.write_json(directory / f'{name.replace(":", ".")}.json', {'step': step, **scores})
   print(f'step {step:,}: {describe(scores)}')
 

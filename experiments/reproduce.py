@@ -82,12 +82,17 @@ def _confirm() -> None:
   from configs import headline
   from genaug.study import sweeps
 
+  for flag in ('quick', 'full', 'dataset', 'images'):
+    if flags.FLAGS[flag].present:
+      raise InputError(flag, flags.FLAGS[flag].value, 'is of table headline', 'leave it out')
   record = sweeps.read(pathlib.Path(_SWEEP.value or ''))
   for key in record['space']:
     if not (key.startswith('augment.') and key.count('.') == 2):
       problem = 'searches more than operations on images'
       raise InputError('sweep', key, problem, 'train its best trial with several seeds: experiments.seeds')
-  _study('sweep', {record['config']['data']['name']: headline.confirming(record)}, search=record)
+  config, data = headline.confirming(record)
+  config.update_from_flattened_dict(config_flags.get_override_values(flags.FLAGS['config']))
+  _study('sweep', {data.name: (config, data)}, search=record)
 
 
 def _on_ray(address: str | None, studies: dict, asked: dict[str, tuple[ConfigDict, ConfigDict]]) -> dict[str, dict]:

@@ -71,14 +71,14 @@ def _numbered(vocabulary):
   return captions.encode(texts, vocabulary)
 
 
-def _read(image_shape, bits: int):
+def _read(image_shape, bits: int, truncated: bool):
   """COUNT images, those of --input in turn, and how many these are."""
   import numpy as np
 
   from genaug.offline import reading
 
   path = pathlib.Path(_INPUT.value)
-  images, _, skipped = reading.squares(path, image_shape, bits)
+  images, _, skipped = reading.squares(path, image_shape, bits, truncated)
   reading.say_skipped(skipped, path)
   return images[np.arange(_COUNT.value) % len(images)], len(images)
 
@@ -172,7 +172,8 @@ def main() -> None:
     images = evaluate.made_from(state, name, key, caption=_numbered(experiment.dataset.vocabulary), **turns)
     shown = len(_TEXT.value)
   elif _INPUT.value:
-    inputs, shown = _read(experiment.spec.image_shape, experiment.config.data.bits)
+    data = experiment.config.data
+    inputs, shown = _read(experiment.spec.image_shape, data.bits, data.load_truncated)
     images = evaluate.made_from(state, name, key, **{sampler.source: inputs}, **turns)
   else:
     images = np.concatenate(list(evaluate.samples(state, _COUNT.value, key, name, labels)))

@@ -3,7 +3,7 @@
 python -m experiments.score --arrays all.npz [--features vgg16] [--metrics distances] [--output scores.json]
 
 The file holds `samples`, `train` and `test`: uint8 images [n, h, w, 1 or 3], or features [n, d] of your own network;
-genaug/metrics/arrays.py has the rest. Prints a line for people a metric.
+genaug/metrics/arrays.py has the rest. Prints one readable line per metric.
 """
 
 import pathlib

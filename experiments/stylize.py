@@ -35,13 +35,9 @@ def main() -> int:
   experiment, state = trained(workdir, data_dir, _CHECKPOINT.value, images=False)
   stylist = stylization.Stylist(experiment.config, experiment.spec, state)
   numbers = stylist.numbers(_STYLES.value)
-  done = list(
-    tqdm(
-      stylization.write(stylist, found, numbers, output, experiment.config.data.bits),
-      total=len(found.items),
-      unit='image',
-    )
-  )
+  data = experiment.config.data
+  written = stylization.write(stylist, found, numbers, output, data.bits, data.load_truncated)
+  done = list(tqdm(written, total=len(found.items), unit='image'))
   print(f'{len(done):,} images in {", ".join(stylist.names[number] for number in numbers)}: {output}')
   return reading.say_skipped(found.skipped, root)
 

@@ -44,7 +44,8 @@ def main() -> int:
   name = _SAMPLER.value or samplers[0]
   if name not in samplers:
     raise InputError('sampler', name, f'task {task!r} has no such sampler', f'one of {", ".join(samplers)}')
-  images, names, skipped = reading.squares(root, experiment.spec.image_shape, experiment.config.data.bits)
+  data = experiment.config.data
+  images, names, skipped = reading.squares(root, experiment.spec.image_shape, data.bits, data.load_truncated)
   if 'grid.png' in names:
     raise InputError('input', str(root), 'grid.png is the name of the overview', 'rename that image')
   made = Evaluator(experiment).made_from(state, name, **{experiment.task.samplers[name].source: images})

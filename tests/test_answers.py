@@ -16,12 +16,12 @@ def test_only_a_significant_difference_is_called_one():
     headline({'none': [0.6, 0.61, 0.6], 'classic': [0.7, 0.72, 0.7], 'gan': [0.62, 0.58, 0.6]})
   )[0]
   assert first.startswith('k = 10: the highest mean accuracy, 70.7 %, is of “classic”: a gain of 10.3 points against')
-  assert 'no clear difference to no augmentation: -0.3' in second
+  assert 'no clear difference from no augmentation: -0.3' in second
   assert 'a loss of 10.7 points against classic augmentation [' in second
   single = headline({'none': [0.6], 'classic': [0.7], 'gan': [None]})
   one, more = answers.answers(single)[0]
   assert more == 'More seeds may tell.'
-  assert 'of “classic”: +10.0 points to no augmentation with one seed, so no interval.' in one
+  assert 'of “classic”: +10.0 points relative to no augmentation with one seed, so no interval.' in one
   found = answers.verdicts(single['per_class']['10']['rows'])
   assert found == {'Gains': [], 'Losses': [], 'No clear difference': [], 'One seed': ['“classic” +10.0']}
   none = answers.answers(headline({'none': [0.9, 0.9], 'classic': [0.7, 0.6]}))[0]
@@ -33,7 +33,7 @@ def test_only_a_significant_difference_is_called_one():
   [
     ([3.0, 4.0, 3.5, 4.5], 'a gain of 3.8 points against no augmentation [', 'Gains'),
     ([-3.0, -4.0, -3.5, -4.5], 'a loss of 3.8 points against no augmentation [', 'Losses'),
-    ([3.0, -2.0, 4.0, 0.5], 'no clear difference to no augmentation: +1.4 points [', 'No clear difference'),
+    ([3.0, -2.0, 4.0, 0.5], 'no clear difference from no augmentation: +1.4 points [', 'No clear difference'),
   ],
 )
 def test_the_answer_says_whether_a_generator_helps_hurts_or_cannot_be_told(gains, said, verdict):
@@ -95,4 +95,4 @@ def test_translations_are_compared_with_images_as_they_are():
   summary = {f'eval/translation_{name}': mean(own) for name, (own, _) in scores.items()}
   summary |= {f'eval/translation_{name}_identity': mean(identity) for name, (_, identity) in scores.items()}
   (line,) = models._to_identity({'cut': {'title': 'CUT', 'summary': summary}}, list(models._SCORES))
-  assert line == '- CUT: better than images as they are in L1; not in SSIM, FD.'
+  assert line == '- CUT (one seed): better than images as they are in L1; not in SSIM, FD.'

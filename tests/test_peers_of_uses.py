@@ -26,6 +26,12 @@ def test_bd_rate_is_the_mean_difference_of_bytes_at_the_same_quality():
   assert coders.bd_rate(line, other) == pytest.approx(100 * (10**-0.5 - 1))
 
 
+def test_tiles_of_a_mosaic_are_its_images():
+  images = [noise(4, 5, 3) for _ in range(7)]
+  tiles = coders._tiles(coders._mosaic(images), (4, 5, 3))
+  np.testing.assert_array_equal(tiles[:7], images)
+
+
 def test_a_mosaic_holds_every_image_once():
   images = [noise(4, 5, 3) for _ in range(7)]
   mosaic = coders._mosaic(images)

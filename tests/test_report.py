@@ -285,8 +285,8 @@ def test_generators_are_compared_in_the_order_of_their_table(tmp_path, forked):
   assert forked('experiments.report', f'--results={results}', f'--readme={tmp_path / "README.md"}').returncode == 0
   section = (results / 'README.md').read_text().partition('### few images')[2].splitlines()
   assert section[2:10] == [
-    'Lowest FD: flow matching (6.00), then DCGAN (10.00 ± 2.48); of one seed. Left out, as its AuthPct says copies:'
-    ' memoriser.',
+    'Lowest FD: flow matching (6.00), then DCGAN (10.00 ± 2.48); flow matching of one seed. Left out, as its AuthPct'
+    ' says copies: memoriser.',
     '',
     '| model | seeds | steps | minutes | FD | AuthPct | FD at evaluations before |',
     '| --- | --- | --- | --- | --- | --- | --- |',

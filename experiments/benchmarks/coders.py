@@ -1,8 +1,8 @@
 """Table compress of experiments.bench: files of trained models against PNG, WebP and JPEG of the same images.
 
 Files of the others are counted one an image and, as many small files are mostly headers, also as one of all images side
-by side. Of lossy ones the BD-rate: how many bytes the models need for the same PSNR, in percent more than another
-(Bjoentegaard 2001, VCEG-M33), integrated over the PSNR that both reach.
+by side, where they are of one size. Of lossy ones the BD-rate: how many bytes the models need for the same PSNR, in
+percent more than another (Bjoentegaard 2001, VCEG-M33), integrated over the PSNR that both reach.
 """
 
 import io
@@ -52,6 +52,13 @@ def _mosaic(images: Sequence[Pixels]) -> Pixels:
   return np.concatenate([np.concatenate(row, axis=1) for row in np.split(filled, len(filled) // columns)])
 
 
+def _tiles(mosaic: Pixels, shape: tuple[int, int, int]) -> list[Pixels]:
+  """The images of a mosaic, row by row."""
+  height, width, _ = shape
+  rows = (mosaic[top : top + height] for top in range(0, len(mosaic), height))
+  return [row[:, left : left + width] for row in rows for left in range(0, row.shape[1], width)]
+
+
 def _in_another_process(directory: pathlib.Path, data_dir: pathlib.Path, content: bytes) -> Sequence[Pixels]:
   with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as other:
     return other.submit(_decompressed, directory, data_dir, content).result()
@@ -85,13 +92,20 @@ def lossy(found: Sequence[lossy_codec.Codec], images: Sequence[Pixels]) -> dict:
   for codec in found:
     content = codec.compress(images).content
     curves['genaug'].append((len(content), quality(codec.decompress(content)[0])))
+  channels, alike = images[0].shape[-1], len({image.shape for image in images}) == 1
   for name, options in _LOSSY.items():
+    coded = lambda image, level, options=options: _file(image, quality=level, **options)
     curves[name] = []
+    curves |= {f'{name}, one mosaic': []} if alike else {}
     for level in _QUALITIES:
-      files = [_file(image, quality=level, **options) for image in images]
-      decoded = [_decoded(content, images[0].shape[-1]) for content in files]
-      curves[name].append((sum(map(len, files)), quality(decoded)))
-  return {'curves': curves, 'bd_rate_percent': {name: bd_rate(curves['genaug'], curves[name]) for name in _LOSSY}}
+      files = [coded(image, level) for image in images]
+      curves[name].append((sum(map(len, files)), quality([_decoded(content, channels) for content in files])))
+      if alike:
+        whole = coded(_mosaic(images), level)
+        tiles = _tiles(_decoded(whole, channels), images[0].shape)[: len(images)]
+        curves[f'{name}, one mosaic'].append((len(whole), quality(tiles)))
+  others = [name for name in curves if name != 'genaug']
+  return {'curves': curves, 'bd_rate_percent': {name: bd_rate(curves['genaug'], curves[name]) for name in others}}
 
 
 def bd_rate(curve: Sequence[tuple[float, float]], other: Sequence[tuple[float, float]]) -> float | None:

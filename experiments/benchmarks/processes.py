@@ -1,5 +1,6 @@
 """Programs in processes of their own, and blocks of steps that take turns."""
 
+import collections
 import multiprocessing
 import os
 import pathlib
@@ -67,13 +68,17 @@ class Program:
 
 
 def alternate(programs: dict[str, Program], rounds: int, steps: int) -> dict[str, list[float]]:
-  """Milliseconds a step of every block, the programs taking turns so that a drifting machine hits all alike."""
+  """Milliseconds a step of every block, the programs taking turns so that a drifting machine hits all alike.
+
+  Each of them in turn is the first one of a round, so that none always comes after the same other.
+  """
   for program in programs.values():
     program.milliseconds(steps)  # compiles and warms up
-  blocks: dict[str, list[float]] = {name: [] for name in programs}
+  blocks, turns = {name: [] for name in programs}, collections.deque(programs)
   for _ in range(rounds):
-    for name, program in programs.items():
-      blocks[name].append(program.milliseconds(steps))
+    for name in turns:
+      blocks[name].append(programs[name].milliseconds(steps))
+    turns.rotate(-1)
   return blocks
 
 

@@ -23,6 +23,7 @@ from genaug.training.experiment import trained
 
 _TUNED_ON = 100  # training images
 _SHOWN = 8
+_RADII = (1, 2, 3, 5, 8, 12)  # of inpainting, in pixels
 PROBLEMS = {  # name: (kind, settings of genaug.offline.restoration.damage)
   'noise 0.1': ('noise', {'noise': 0.1}),
   'noise 0.3': ('noise', {'noise': 0.3}),
@@ -75,7 +76,7 @@ def methods(kind: str, noise: float = 0.0, blur: float = 0.0) -> dict[str, Metho
     return {
       'median': Method(lambda x, _, size: scipy.ndimage.median_filter(x, (int(size), int(size), 1)), (3, 5)),
       'non-local means': Method(
-        lambda x, _, h: classical.denoise_nl_means(x, h=h * noise, **nlm), (0.4, 0.6, 0.8, 1.0, 1.3)
+        lambda x, _, h: classical.denoise_nl_means(x, h=h * noise, **nlm), (0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.3)
       ),
       'total variation': Method(
         lambda x, _, w: classical.denoise_tv_chambolle(x, w * noise, channel_axis=-1), (0.3, 0.5, 0.7, 1.0, 1.4, 2.0)
@@ -83,15 +84,19 @@ def methods(kind: str, noise: float = 0.0, blur: float = 0.0) -> dict[str, Metho
     }
   if kind == 'missing':
     return {
-      'cv2.inpaint, Telea': Method(_inpaint(cv2.INPAINT_TELEA), (1, 3, 5)),
-      'cv2.inpaint, Navier-Stokes': Method(_inpaint(cv2.INPAINT_NS), (1, 3, 5)),
+      'cv2.inpaint, Telea': Method(_inpaint(cv2.INPAINT_TELEA), _RADII),
+      'cv2.inpaint, Navier-Stokes': Method(_inpaint(cv2.INPAINT_NS), _RADII),
       'biharmonic': Method(lambda x, seen, _: classical.inpaint_biharmonic(x, seen < 1, channel_axis=-1)),
     }
   spread = _of_blur(blur)
   return {
-    'Wiener': Method(_deconvolved(lambda x, balance: classical.wiener(x, spread, balance)), (0.01, 0.03, 0.1, 0.3)),
+    'Wiener': Method(
+      _deconvolved(lambda x, balance: classical.wiener(x, spread, balance)),
+      (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3),
+    ),
     'Richardson-Lucy': Method(
-      _deconvolved(lambda x, count: classical.richardson_lucy(np.clip(x, 1e-3, 1), spread, int(count))), (3, 5, 10, 20)
+      _deconvolved(lambda x, count: classical.richardson_lucy(np.clip(x, 1e-3, 1), spread, int(count))),
+      (3, 5, 10, 20, 40, 80, 160),
     ),
   }
 

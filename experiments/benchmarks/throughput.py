@@ -138,14 +138,14 @@ def table(output: pathlib.Path | None, ops: list[str], fresh: bool, threads: int
   workers = {
     name: [processes.worker() for _ in range(threads if name in peers.PER_IMAGE else 1)] for name in installed if todo
   }
-  start = time.perf_counter()
+  start, commit = time.perf_counter(), workdir.environment()['git_commit']
   for done, (op, n) in enumerate(todo, 1):
     try:
       cell = _cell(workers, op, n, threads, rounds, seconds)
     except RuntimeError as error:
       print(f'[{done}/{len(todo)}] {op} {n}: left out, {error}', flush=True)
       continue
-    cells.setdefault(op, {})[str(n)] = cell | {'git_commit': result['environment']['git_commit']}
+    cells.setdefault(op, {})[str(n)] = cell | {'git_commit': commit}
     result['summary'] = summary(cells)
     if output:
       workdir.write_json(output, result)
@@ -177,7 +177,7 @@ def _start(output: pathlib.Path | None, fresh: bool, threads: int) -> dict:
     return result
   before = json.loads(output.read_text())
   processes.check_same(output, before, result, 'measure anew with --fresh, or name another --output')
-  return result | {'summary': before['summary'], 'operations': before['operations']}
+  return result | {name: before[name] for name in ('environment', 'summary', 'operations')}
 
 
 def _text(cell: dict) -> str:

@@ -6,8 +6,9 @@ from genaug.study.intervals import holm, paired_p
 
 CAVEAT = (
   'Gains and losses, bold: p < 0.05 in a paired t-test over seeds, corrected for the number of rows (Holm 1979). '
-  'Brackets: BCa bootstrap 95 % intervals over seeds, not corrected; of few seeds they are too narrow (of 5, about 84 '
-  '% cover the truth). Differences (Δ) are taken seed by seed, in points. ECE: expected calibration error, %.'
+  'Brackets: BCa bootstrap 95 % intervals over seeds, not corrected; with few seeds they are too narrow (with 5, '
+  'about 84 % contain the true mean). Differences (Δ) are taken seed by seed, in points. ECE: expected calibration '
+  'error, %.'
 )
 _LEVEL = 0.05
 
@@ -106,11 +107,11 @@ def _difference(row: dict, other: str) -> str:
   name = {'none': 'no augmentation', 'classic': 'classic augmentation'}[other]
   points = 100 * difference['mean']
   if difference['seeds'] < 2:
-    return f'{points:+.1f} points to {name} with one seed, so no interval'
+    return f'{points:+.1f} points relative to {name} with one seed, so no interval'
   low, high = (100 * bound for bound in difference['interval_95'])
   sure = f'[{low:+.1f}, {high:+.1f}], {_p(difference)}'
   if not clear(difference):
-    return f'no clear difference to {name}: {points:+.1f} points {sure}'
+    return f'no clear difference from {name}: {points:+.1f} points {sure}'
   return f'a {"gain" if points > 0 else "loss"} of {abs(points):.1f} points against {name} {sure}'
 
 

@@ -5,7 +5,7 @@ import re
 import statistics
 
 from experiments.benchmarks import curves
-from experiments.report.formatting import details, markdown, portable
+from experiments.report.formatting import command_of, details, estimate, markdown, portable, unclear
 
 _BATCH = re.compile(r'batch (\d+), ')
 
@@ -14,7 +14,8 @@ def _about(result: dict) -> str:
   environment = result['environment']
   known = {'excluded: ': result.get('excluded'), 'threads: ': result.get('threads'), 'torch ': environment.get('torch')}
   parts = [f'{name}{value}' for name, value in known.items() if value]
-  return '; '.join([result['what'], *parts, *environment['devices'], f'jax {environment["packages"]["jax"]}'])
+  commit = f'commit {(environment["git_commit"] or "unknown")[:7]}'
+  return '; '.join([result['what'], *parts, *environment['devices'], f'jax {environment["packages"]["jax"]}', commit])
 
 
 def _step(result: dict) -> list[str]:
@@ -88,7 +89,7 @@ def _curves(result: dict) -> list[str]:
   header = ['', 'knee', 'time ~ batch^', 'time ~ side^', 'memory ~ side^', 'MiB an image of a batch']
   note = (
     'Knee: the smallest batch with 90 % of the highest throughput; the exponent of the batch is of those from there on.'
-    ' Several devices are made up of the cores of one CPU.'
+    ' With the side networks also get more levels. Several devices are made up of the cores of one CPU.'
   )
   if 'streamed' in result:
     note += f' Images that come with every step, not once to the device: {result["streamed"]:.3f} of the time.'
@@ -108,10 +109,8 @@ def _restored(result: dict) -> list[str]:
   rows, answers = [], []
   for problem, found in result['problems'].items():
     best, gain = found['best classical'], found['gain_db']
-    verb = 'is above' if gain['mean'] > 0 else 'is **below**'
-    answers.append(
-      f'- {problem}: the VAE {verb} {best} by {abs(gain["mean"]):.2f} ± {gain["half_width_95"]:.2f} dB, image by image.'
-    )
+    verb = 'level with' if unclear(gain) else 'above' if gain['mean'] > 0 else '**below**'
+    answers.append(f'- {problem}: the VAE is {verb} {best}, {estimate(gain, 2, "+")} dB, image by image.')
     for method, score in found['methods'].items():
       parameter = found['parameters'].get(method)
       named = f'{method} ({parameter:g})' if parameter else method
@@ -127,10 +126,10 @@ def _compressed(result: dict) -> list[str]:
       for name, curve in result['curves'].items()
     ]
     rates = ', '.join(
-      f'{name} {"nowhere as good" if percent is None else f"{percent:+.0f} %"}'
+      f'{name} {"has no PSNR in common" if percent is None else f"{percent:+.0f} %"}'
       for name, percent in result['bd_rate_percent'].items()
     )
-    table = markdown(['coder', 'bits a value: PSNR in dB'], rows)
+    table = markdown(['coder', 'bits per value: PSNR in dB'], rows)
     return [f'Bytes of the model for the same PSNR, BD-rate: {rates}.', _about(result), table]
   bound = result['bound_bytes'] + result['initial_bytes']
   rows = [[name, f'{size:,}', f'{8 * size / result["values"]:.3f}'] for name, size in result['bytes'].items()]
@@ -140,7 +139,7 @@ def _compressed(result: dict) -> list[str]:
     f' {result["header_bytes"]:,} bytes. Decoded in another process, to the bit. Not counted is the model, which'
     ' decoders need and which was trained on other images of the same kind.'
   )
-  return [_about(result), markdown(['coder', 'bytes', 'bits a value'], rows), note]
+  return [_about(result), markdown(['coder', 'bytes', 'bits per value'], rows), note]
 
 
 def _stylised(result: dict) -> list[str]:
@@ -150,15 +149,17 @@ def _stylised(result: dict) -> list[str]:
     [name, *(f'{score[column]:.4f}' for column in columns), f'{score["seconds"]:.4f}']
     for name, score in result['methods'].items()
   ]
-  answers = [
-    f'- The weighted loss of the network is {abs(difference["mean"]):.3f} ± {difference.get("half_width_95", 0):.3f}'
-    f' {"higher (worse)" if difference["mean"] > 0 else "lower (better)"} than of {name} of Gatys, image by image.'
-    for name, difference in result['more_than_gatys'].items()
-  ]
+  answers = []
+  for name, difference in result['more_than_gatys'].items():
+    verdict = 'unclear' if unclear(difference) else 'worse' if difference['mean'] > 0 else 'better'
+    more = estimate(difference, 3, '+')
+    answers.append(
+      f'- The weighted loss of the network less that of {name} of Gatys, image by image: {more} ({verdict}).'
+    )
   if larger := result.get('network_at'):
     shape = 'x'.join(map(str, larger['shape']))
     answers.append(f'- The network stylises {1 / larger["seconds"]:.0f} images of {shape} a second.')
-  table = markdown(['', 'weighted loss', 'content', 'style', 'total variation', 's an image'], rows)
+  table = markdown(['', 'weighted loss', 'content', 'style', 'total variation', 'seconds per image'], rows)
   return ['\n'.join(answers), _about(result), table]
 
 
@@ -169,8 +170,8 @@ def _upscaled(result: dict) -> list[str]:
     for name, gain in found['more_than_bicubic'].items():
       decibels, distance = gain['psnr_y'], gain['lpips']
       answers.append(
-        f'- {way}: {name} is {decibels["mean"]:+.2f} ± {decibels.get("half_width_95", 0):.2f} dB and'
-        f' {distance["mean"]:+.3f} ± {distance.get("half_width_95", 0):.3f} in LPIPS from bicubic, image by image.'
+        f'- {way}: {name} is {estimate(decibels, 2, "+")} dB and {estimate(distance, 3, "+")} in LPIPS from bicubic,'
+        ' image by image.'
       )
     for name, scores in found['methods'].items():
       digits = {'psnr': 2, 'ssim': 4, 'lpips': 3}
@@ -187,7 +188,12 @@ def _upscaled(result: dict) -> list[str]:
 def _throughput(result: dict) -> list[str]:
   versions = ', '.join(f'{name} {version}' for name, version in result['versions'].items() if version)
   how = ' '.join(f'{who}: {text}.' for who, text in result['how'].items())
-  about = f'{result["what"]}. {how} {result["threads"]} threads; jax {versions.replace("genaug ", "", 1)}.'
+  commit = result['environment']['git_commit']
+  later = {
+    op for op, sizes in result['operations'].items() if any(cell['git_commit'] != commit for cell in sizes.values())
+  }
+  measured = f'commit {(commit or "unknown")[:7]}' + f', {", ".join(sorted(later))} at a later one' * bool(later)
+  about = f'{result["what"]}. {how} {result["threads"]} threads; jax {versions.replace("genaug ", "", 1)}; {measured}.'
   rows = []
   for n, means in result['summary'].items():
     below = ', '.join(f'{op} {ratio:.2f}' for op, ratio in sorted(means['below_0.5'].items(), key=lambda x: x[1]))
@@ -244,14 +250,15 @@ def _speeds(cell: dict | None) -> list[str]:
   return [f'{speeds[ours]:,.0f}', f'{best} {speeds[best]:,.0f}{sign}', f'{cell["ratio"]:.2f}', share]
 
 
-BENCHMARKS = {  # result file: (title, table of experiments.bench, what renders it)
-  'step_time': ('A training step', 'step', _step),
-  'augment_throughput': ('Operations a second', 'augment', _throughput),
-  'augment_in_step': ('Augmentation inside a training step', 'in-step', _in_step),
-  'step_curves': ('How a step grows', 'curves', _curves),
-  'policy_dispatch': ('Operations of a policy, for the images that drew them or for all', 'dispatch', _dispatch),
-  'vae_in_pytorch': ('A VAE here and in PyTorch', 'autoencoder', _bounds),
-  'roofline': ('Share of the memory bandwidth', 'roofline', _roofline),
+_PLACES = ('--data_dir',)  # that say nothing of what was measured
+BENCHMARKS = {  # result file: (title, what renders it)
+  'step_time': ('A training step', _step),
+  'augment_throughput': ('Operations a second', _throughput),
+  'augment_in_step': ('Augmentation inside a training step', _in_step),
+  'step_curves': ('How a step grows', _curves),
+  'policy_dispatch': ('Operations of a policy, for the images that drew them or for all', _dispatch),
+  'vae_in_pytorch': ('A VAE here and in PyTorch', _bounds),
+  'roofline': ('Share of the memory bandwidth', _roofline),
 }
 
 _OF_RUNS = {  # beginning of a result file: (title, what renders it)
@@ -265,20 +272,18 @@ _OF_RUNS = {  # beginning of a result file: (title, what renders it)
 def rendered(results: dict[str, dict]) -> list[str]:
   """Of all these files, by their names."""
   parts = []
-  for name, (title, table, render) in BENCHMARKS.items():
+  for name, (title, render) in BENCHMARKS.items():
     if name in results:
-      command = f'`python -m experiments.bench {table} --output experiments/results/{name}.json`'
+      measured = [results[name]] if 'environment' in results[name] else results[name].values()
+      commands = dict.fromkeys(portable(command_of(one['environment']), _PLACES) for one in measured)
       parts += [f'## {title}', *render(results[name])]
       if name == 'augment_throughput' and f'{name}_earlier' in results:
         parts += _of_another_day(results[name], results[f'{name}_earlier'])
-      parts.append(command)
+      parts += commands
   for start, (title, render) in _OF_RUNS.items():
     found = {name: result for name, result in results.items() if name.startswith(start)}
     parts += [f'## {title}'] if found else []
     for name, result in found.items():
-      parts += [
-        f'### {name.removeprefix(start)}',
-        *render(result),
-        portable(['python', '-m', 'experiments.bench', *result['environment']['command'][1:]], where=('--data_dir',)),
-      ]
+      commands = [*result.get('training_commands', []), command_of(result['environment'])]
+      parts += [f'### {name.removeprefix(start)}', *render(result), *(portable(one, _PLACES) for one in commands)]
   return parts

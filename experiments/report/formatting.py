@@ -1,5 +1,6 @@
 """How tables of results are written in Markdown."""
 
+import pathlib
 import shlex
 from collections.abc import Sequence
 
@@ -19,7 +20,23 @@ def portable(command: list[str], where: tuple[str, ...] = ('--data_dir', '--work
   return f'`{shlex.join(word for word in kept if not word.startswith(where))}`'
 
 
+def command_of(environment: dict) -> list[str]:
+  """What was typed, of the `command` of an environment, which names the program's file."""
+  program, *arguments = environment['command']
+  return ['python', '-m', f'experiments.{pathlib.PurePath(program).stem}', *arguments]
+
+
+def estimate(entry: dict, digits: int, sign: str = '') -> str:
+  """A mean with the half width of its interval, if it has one."""
+  width = f' ± {entry["half_width_95"]:.{digits}f}' if 'half_width_95' in entry else ''
+  return f'{entry["mean"]:{sign}.{digits}f}{width}'
+
+
+def unclear(entry: dict) -> bool:
+  """Whether a mean difference may be 0."""
+  return abs(entry['mean']) <= entry.get('half_width_95', float('inf'))
+
+
 def interval(result: dict, name: str, digits: int) -> str:
   entry = result['summary'].get(name)
-  width = f' ± {entry["half_width_95"]:.{digits}f}' if entry and 'half_width_95' in entry else ''
-  return f'{entry["mean"]:.{digits}f}{width}' if entry else ''
+  return estimate(entry, digits) if entry else ''

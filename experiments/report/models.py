@@ -66,7 +66,9 @@ def compared(result: dict) -> list[str]:
     for line, curve in zip(body, [*curves, []]):
       line.append(', '.join(f'{value:.{digits}f}' for value in curve))
   answers = [*_lowest(rows, shown), *_gains(rows), *_to_identity(rows, shown)]
-  return [*answers, markdown(header, body), _of_images(rows), portable(result['command'])]
+  missing = [name for name in result['order'] if name not in rows]
+  missing = [f'Not run yet: {", ".join(missing)}.'] if missing else []
+  return [*answers, markdown(header, body), *missing, _of_images(rows), portable(result['command'])]
 
 
 def _to_identity(rows: dict, shown: list[str]) -> list[str]:
@@ -80,7 +82,8 @@ def _to_identity(rows: dict, shown: list[str]) -> list[str]:
       names = [
         ', '.join(_SCORES[key][0] for key in known if (key in better) == of) or 'nothing' for of in (True, False)
       ]
-      parts.append(f'- {row["title"]}: better than images as they are in {names[0]}; not in {names[1]}.')
+      seeds = ' (one seed)' * all('half_width_95' not in row['summary'][key] for key in known)
+      parts.append(f'- {row["title"]}{seeds}: better than images as they are in {names[0]}; not in {names[1]}.')
   return ['\n'.join(parts)] if parts else []
 
 
@@ -147,16 +150,18 @@ def _lowest(rows: dict, shown: list[str]) -> list[str]:
     if key in shown and len(others) > 1:
       first, second, *_ = sorted(others, key=lambda row: row['summary'][key]['mean'])
       named = (f'{row["title"]} ({interval(row, key, _SCORES[key][1])})' for row in (first, second))
-      apart = _apart(first['summary'][key], second['summary'][key])
+      apart = _apart(first, second, key)
       parts.append(f'Lowest {_SCORES[key][0]}: {", then ".join(named)}{apart}.')
   if parts and copies:
     parts.append(f'Left out, as its AuthPct says copies: {", ".join(row["title"] for row in copies)}.')
   return [' '.join(parts)] if parts else []
 
 
-def _apart(first: dict, second: dict) -> str:
+def _apart(first: dict, second: dict, key: str) -> str:
   """What has to be said where the order of two means may be chance."""
-  if 'half_width_95' not in first or 'half_width_95' not in second:
-    return '; of one seed'
-  overlap = first['mean'] + first['half_width_95'] > second['mean'] - second['half_width_95']
+  single = [row['title'] for row in (first, second) if 'half_width_95' not in row['summary'][key]]
+  if single:
+    return '; of one seed' if len(single) == 2 else f'; {single[0]} of one seed'
+  low, high = (row['summary'][key] for row in (first, second))
+  overlap = low['mean'] + low['half_width_95'] > high['mean'] - high['half_width_95']
   return '; their intervals overlap' * overlap

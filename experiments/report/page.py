@@ -55,8 +55,8 @@ def _about(found: Found, sources: Sequence[Result | Group], now: datetime.dateti
   what = [f'headline table of {result.content["data"]}' for result in found.headlines]
   what += [f'{count} training run{"s" * (count > 1)}'] * bool(count)
   what += [f'sweep of {len(sweep.content["trials"])} trials' for sweep in found.sweeps]
-  machines = dict.fromkeys(_machine(source.environment) for source in sources)
-  return f'{now:%Y-%m-%d %H:%M} UTC. {"; ".join(what).capitalize()}. {"; ".join(machines)}.'
+  machines, said = dict.fromkeys(_machine(source.environment) for source in sources), '; '.join(what)
+  return f'{now:%Y-%m-%d %H:%M} UTC. {said[:1].upper()}{said[1:]}. {"; ".join(machines)}.'
 
 
 def _machine(environment: dict) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from flax.traverse_util import flatten_dict
 
+from experiments.report.formatting import command_of
 from genaug.errors import InputError
 
 _KINDS = {  # what each program's result file has, none the keys of another
@@ -97,19 +98,13 @@ def _group(members: list[tuple[dict, dict, Run]]) -> Group:
   return Group(_shared([run.name for run in runs]), config, environment, commands, runs)
 
 
-def command_of(environment: dict) -> list[str]:
-  """What was typed, of the `command` of an environment, which names the program's file."""
-  program, *arguments = environment['command']
-  return ['python', '-m', f'experiments.{pathlib.PurePath(program).stem}', *arguments]
-
-
 def _files(path: pathlib.Path) -> list[pathlib.Path]:
   """Itself, or the result files in a directory of reproduce or sweep."""
   if not path.exists():
     raise InputError('RUNS', str(path), 'no such file or directory', _REMEDY)
   if path.is_file() or {'config.json', 'environment.json'} <= {file.name for file in path.iterdir()}:
     return [path]
-  results = sorted(path.glob('headline_*.json')) + sorted(path.glob('sweep.json'))
+  results = sorted(path.glob('headline_*.json')) + sorted(path.glob('sweep*.json'))
   if not results:
     raise InputError('RUNS', str(path), 'no run in this directory', _REMEDY)
   return results

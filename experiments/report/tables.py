@@ -8,7 +8,7 @@ import statistics
 
 from experiments.report import benchmarks, models
 from experiments.report.answers import CAVEAT, about_test, answers, figures, judged
-from experiments.report.formatting import details, interval, markdown, portable
+from experiments.report.formatting import command_of, details, interval, markdown, portable
 
 _CONFIGS = pathlib.Path(__file__).parents[2] / 'configs'
 
@@ -42,8 +42,8 @@ def configs(directory: pathlib.Path) -> str:
     about = about.replace(paper[0], '') if paper else about
     rows.append([f'[`{path.stem}`](configs/{path.name})', about.rstrip('.'), link, time, score])
   note = (
-    'FD is the Fréchet distance of AlexNet features, **not** FID: compare within this table alone. Other results of'
-    ' these configs are among [all tables](experiments/results/README.md).'
+    'FD is the Fréchet distance of AlexNet features, **not** FID: compare it between configs of one data set alone. Of'
+    ' how many images and seeds, and other results of these configs: [all tables](experiments/results/README.md).'
   )
   return markdown(['config', 'trains', 'paper', 'time', 'score'], rows) + '\n\n' + note
 
@@ -116,7 +116,7 @@ t-interval over seeds."""
 
 
 _WORDS = """Every caption of the test split, none of which is trained on, is drawn, and the drawing sought among all
-test images. FD is of images made without words."""
+test images. FD is of unconditional samples."""
 _COMPARED = """Scores as above; coverage and AuthPct: arXiv:2002.09797 with k = 5, arXiv:2102.08921. An AuthPct far
 below that of real images means copies, which FD rewards. The last row has the figures of real images: training images
 v test images, of AuthPct test images v training images; where there are few training images their FD is high as it
@@ -159,7 +159,7 @@ def _found(search: dict) -> str:
   """How a sweep found what is then confirmed on fresh images, and what that is."""
   best = next(trial for trial in search['trials'] if trial['id'] == search['best'])
   settings = ', '.join(f'{key.removeprefix("augment.")}={value:.3g}' for key, value in best['overrides'].items())
-  command = portable(['python', '-m', 'experiments.sweep', *search['environment']['command'][1:]])
+  command = portable(command_of(search['environment']))
   return (
     f'{command}: the best of {len(search["trials"])} trials has {search["objective"]} {best["mean"]:.3f} over'
     f' {len(best["scores"])} folds of the k images of one subset: {settings}. On fresh subsets and the test images:'
