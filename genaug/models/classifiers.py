@@ -8,19 +8,9 @@ from jaxtyping import Array, Float
 
 from genaug.models import ImageShape, Network, Spec, settings
 from genaug.models.layers import ConvDown, stages
+from genaug.models.norms import batch_norm
 
 _he = nn.initializers.he_normal()
-
-
-def _batch_norm(train: bool, dtype, axis_name: str | None):
-  return partial(
-    nn.BatchNorm,
-    use_running_average=not train,
-    momentum=0.9,
-    epsilon=1e-5,
-    dtype=dtype,
-    axis_name=axis_name if train else None,
-  )
 
 
 class CNN(nn.Module):
@@ -34,7 +24,7 @@ class CNN(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, 'b h w c'], train: bool) -> Float[Array, 'b k']:
     doublings = min(stages(side)[1] for side in self.spec.image_shape[:2])
-    norm = _batch_norm(train, self.dtype, self.axis_name)
+    norm = batch_norm(train, self.dtype, self.axis_name)
     for i in range(doublings):
       x = ConvDown(self.width * 2**i, use_bias=False, kernel_init=_he, dtype=self.dtype)(x)
       x = nn.relu(norm()(x))  # [b, side / 2^(i+1), ..., width * 2^i]
@@ -59,7 +49,7 @@ class ResNet(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, 'b h w c'], train: bool) -> Float[Array, 'b k']:
     conv = partial(nn.Conv, use_bias=False, kernel_init=_he, dtype=self.dtype)
-    norm = _batch_norm(train, self.dtype, self.axis_name)
+    norm = batch_norm(train, self.dtype, self.axis_name)
 
     def block(x, channels, stride):
       if self.pre_activation:

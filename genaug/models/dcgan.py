@@ -7,19 +7,9 @@ from jaxtyping import Array, Float, Int
 from genaug.models import Network, Spec, settings
 from genaug.models.gan_layers import minibatch_stddev
 from genaug.models.layers import ConvDown, ConvUp, check_square, stages
+from genaug.models.norms import batch_norm
 
 _init = nn.initializers.normal(0.02)
-
-
-def _batch_norm(train: bool, dtype, axis_name: str | None) -> nn.BatchNorm:
-  return nn.BatchNorm(
-    use_running_average=not train,
-    momentum=0.9,
-    epsilon=1e-5,
-    dtype=dtype,
-    axis_name=axis_name if train else None,
-    scale_init=nn.initializers.ones,
-  )
 
 
 class Generator(nn.Module):
@@ -37,12 +27,13 @@ class Generator(nn.Module):
     if self.spec.num_classes:
       z = jnp.concatenate([z, nn.Embed(self.spec.num_classes, z.shape[-1], name='label')(label)], axis=-1)
     widths = [self.width * 2**i for i in reversed(range(doublings))]
+    norm = batch_norm(train, self.dtype, self.axis_name)
     x = nn.Dense(base * base * widths[0], use_bias=False, kernel_init=_init, dtype=self.dtype)(z)
     x = x.reshape(-1, base, base, widths[0])
-    x = nn.relu(_batch_norm(train, self.dtype, self.axis_name)(x))  # [b, base, base, width * 2^(doublings-1)]
+    x = nn.relu(norm()(x))  # [b, base, base, width * 2^(doublings-1)]
     for features in widths[1:]:
       x = ConvUp(features, use_bias=False, kernel_init=_init, dtype=self.dtype)(x)
-      x = nn.relu(_batch_norm(train, self.dtype, self.axis_name)(x))
+      x = nn.relu(norm()(x))
     x = ConvUp(channels, kernel_init=_init, dtype=self.dtype)(x)  # [b, side, side, channels]
     return jnp.tanh(x.astype(jnp.float32))
 
@@ -64,11 +55,12 @@ class Discriminator(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, 'b h w c'], label: Int[Array, ' b']) -> Float[Array, ' b']:
     _, doublings = stages(self.spec.image_shape[0])
+    norm = batch_norm(True, self.dtype, self.axis_name)
     x = nn.leaky_relu(ConvDown(self.width, kernel_init=_init, dtype=self.dtype)(x), 0.2)
     for i in range(1, doublings):
       x = ConvDown(self.width * 2**i, use_bias=not self.batch_norm, kernel_init=_init, dtype=self.dtype)(x)
       if self.batch_norm:
-        x = _batch_norm(True, self.dtype, self.axis_name)(x)
+        x = norm()(x)
       x = nn.leaky_relu(x, 0.2)  # [b, side / 2^(i+1), ..., width * 2^i]
     if self.minibatch_stddev:
       x = minibatch_stddev(x)

@@ -1,9 +1,19 @@
-"""Group norm and instance norm, fast on CPU."""
+"""Batch norm as all networks here have it; group norm and instance norm, fast on CPU."""
+
+from collections.abc import Callable
+from functools import partial
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+
+
+def batch_norm(train: bool, dtype: jnp.dtype, axis_name: str | None) -> Callable[[], nn.BatchNorm]:
+  """Makes modules that, in training, use the statistics of the batch, also that of other devices on the axis."""
+  axis_name = axis_name if train else None
+  settings = {'use_running_average': not train, 'momentum': 0.9, 'epsilon': 1e-5}
+  return partial(nn.BatchNorm, dtype=dtype, axis_name=axis_name, **settings)
 
 
 class GroupNorm(nn.Module):

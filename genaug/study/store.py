@@ -5,9 +5,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-import os
 import pathlib
-import socket
 from collections.abc import Iterable
 from typing import Any
 
@@ -56,9 +54,7 @@ class Store:
 
   def write(self, key: str, tree: PyTree) -> None:
     """Whole or not at all."""
-    partial = self._path(key).with_suffix(f'.{socket.gethostname()}-{os.getpid()}')  # nodes may write side by side
-    partial.write_bytes(flax.serialization.to_bytes(jax.device_get(tree)))
-    partial.replace(self._path(key))
+    workdir.write_whole(self._path(key), flax.serialization.to_bytes(jax.device_get(tree)))
 
   def _path(self, key: str) -> pathlib.Path:
     return self._directory / f'{key}.msgpack'

@@ -8,8 +8,8 @@ from genaug.augment import Pipeline
 from genaug.losses.classification import cross_entropy
 from genaug.models import Spec
 from genaug.models.registry import NETWORKS
-from genaug.tasks import Batch, Definition, Keys, Sampler, Task, TrainState
-from genaug.tasks.updates import apply_gradients, gradients, optimizers, ranges_of
+from genaug.tasks import Batch, Definition, Keys, Sampler, Task
+from genaug.tasks.updates import apply_gradients, first_state, gradients, optimizers, ranges_of
 
 
 def build(config, spec: Spec, axis_name: str | None = None) -> Task:
@@ -21,8 +21,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     variables = network.init(key, jnp.zeros((1, *spec.image_shape)), train=False)
     params = {'classifier': variables['params']}
     stats = {'classifier': variables.get('batch_stats', {})}
-    opt = {'classifier': optimizer['classifier'].init(params['classifier'])}
-    return TrainState(jnp.zeros((), jnp.int32), params, stats, {}, opt, {})
+    return first_state(optimizer, params, stats)
 
   def augmented(batch: Batch, keys: Keys) -> Batch:
     """Images in [0, 1], augmented and mixed, and soft labels."""

@@ -16,8 +16,16 @@ from genaug.losses.classification import cross_entropy
 from genaug.models import Spec
 from genaug.models.registry import NETWORKS
 from genaug.ranges import Number
-from genaug.tasks import Definition, Keys, Sampler, Task, TrainState
-from genaug.tasks.updates import apply_gradients, gradients, moving_average, optimizers, ranges_of, split_keys
+from genaug.tasks import Definition, Keys, Sampler, Task
+from genaug.tasks.updates import (
+  apply_gradients,
+  first_state,
+  gradients,
+  moving_average,
+  optimizers,
+  ranges_of,
+  split_keys,
+)
 
 
 def pseudo_labels(logits: Float[Array, 'n k'], threshold: float) -> tuple[Int[Array, ' n'], Float[Array, ' n']]:
@@ -39,10 +47,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     variables = network.init(key, jnp.zeros((1, *spec.image_shape)), train=False)
     params = {'classifier': variables['params']}
     stats = {'classifier': variables.get('batch_stats', {})}
-    # Two leaves of a donated state must not share one buffer.
-    ema = jax.tree.map(jnp.copy, {'params': params, 'stats': stats})
-    opt = {'classifier': optimizer['classifier'].init(params['classifier'])}
-    return TrainState(jnp.zeros((), jnp.int32), params, stats, ema, opt, {})
+    return first_state(optimizer, params, stats, {'params': params, 'stats': stats})
 
   def of_all(pipeline: Pipeline, keys: Keys, images: Float[Array, 'b r h w c']) -> Float[Array, 'b r h w c']:
     """Every one of an example's unlabelled images by a draw of its own."""

@@ -21,10 +21,11 @@ from genaug.losses.flow import flow_matching, heun, interpolate, logit_normal_ti
 from genaug.models import Spec, imagenet, sown_features, weights
 from genaug.models.registry import NETWORKS
 from genaug.ranges import Number, Subset
-from genaug.tasks import Definition, Estimate, Sampler, Task, TrainState, from_noise
+from genaug.tasks import Definition, Estimate, Sampler, Task, from_noise
 from genaug.tasks.updates import (
   BELOW_ONE,
   apply_gradients,
+  first_state,
   gradients,
   moving_average,
   optimizers,
@@ -99,14 +100,7 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
   def init(key):
     one = jnp.zeros((1, *spec.image_shape))
     params = {'denoiser': network.init(key, one, jnp.zeros(1), **null_condition(1)._asdict())['params']}
-    return TrainState(
-      step=jnp.zeros((), jnp.int32),
-      params=params,
-      stats={},
-      ema=jax.tree.map(jnp.copy, params),  # two leaves of a donated state must not share one buffer
-      opt={'denoiser': optimizer['denoiser'].init(params['denoiser'])},
-      extra={},
-    )
+    return first_state(optimizer, params, averaged=params)
 
   def noise_of(keys: Key[Array, ' b']) -> Float[Array, 'b h w c']:
     return jax.vmap(lambda key: jax.random.normal(key, spec.image_shape))(keys)

@@ -20,8 +20,8 @@ from genaug.models.layers import stages
 from genaug.models.mixture import gumbel_of
 from genaug.models.registry import NETWORKS
 from genaug.ranges import Choice, Number
-from genaug.tasks import Definition, Sampler, Task, TrainState, from_noise
-from genaug.tasks.updates import BELOW_ONE, apply_gradients, gradients, optimizers, ranges_of, split_keys
+from genaug.tasks import Definition, Sampler, Task, from_noise
+from genaug.tasks.updates import BELOW_ONE, apply_gradients, first_state, gradients, optimizers, ranges_of, split_keys
 
 _ROLES = ('tokenizer', 'detokenizer', 'prior')
 _MOST_CODES = 1 << 16
@@ -46,8 +46,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       'prior': (jnp.zeros((1, count), jnp.int32), label_of_init),
     }
     params = {role: networks[role].init(keys[role], *inputs[role])['params'] for role in _ROLES}
-    opt = {role: optimizer[role].init(params[role]) for role in _ROLES}
-    return TrainState(jnp.zeros((), jnp.int32), params, {}, {}, opt, {})
+    return first_state(optimizer, params)
 
   def decode(params, z):
     return detokenizer.apply({'params': params['detokenizer']}, z)

@@ -20,6 +20,7 @@ from genaug.tasks.updates import (
   apply_gradients,
   at_step,
   average,
+  first_state,
   gradients,
   moving_average,
   optimizers,
@@ -74,15 +75,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       extra['lecam'] = {'real': jnp.zeros(()), 'fake': jnp.zeros(())}
     if intervals:
       extra['metrics'] = {name: {metric: jnp.zeros(()) for metric in metrics_of[name]} for name in intervals}
-    return TrainState(
-      step=jnp.zeros((), jnp.int32),
-      params=params,
-      stats=stats,
-      # The average starts as a copy: two leaves of a donated state must not share one buffer.
-      ema={'generator': jax.tree.map(jnp.copy, g)},
-      opt={role: optimizer[role].init(params[role]) for role in _ROLES},
-      extra=extra,  # the controller is at rest without ADA
-    )
+    return first_state(optimizer, params, stats, {'generator': g}, extra)  # the controller is at rest without ADA
 
   def latents(keys: Keys) -> Float[Array, 'b z']:
     return jax.vmap(lambda key: PRIORS[config.gan.z_prior](key, (config.model.z_dim,)))(keys)

@@ -13,8 +13,8 @@ from genaug.models import Spec
 from genaug.models.hyperprior import MULTIPLE, ROLES, log_mass_of_normal
 from genaug.models.registry import NETWORKS
 from genaug.ranges import Number
-from genaug.tasks import Definition, Sampler, Task, TrainState
-from genaug.tasks.updates import apply_gradients, gradients, optimizers, ranges_of, split_keys
+from genaug.tasks import Definition, Sampler, Task
+from genaug.tasks.updates import apply_gradients, first_state, gradients, optimizers, ranges_of, split_keys
 
 PerExample = Float[Array, ' b']
 
@@ -45,8 +45,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     z = add('hyper_analysis', y)
     add('hyper_synthesis', z)
     add('prior', z)
-    opt = {role: optimizer[role].init(params[role]) for role in ROLES}
-    return TrainState(jnp.zeros((), jnp.int32), params, {}, {}, opt, {})
+    return first_state(optimizer, params)
 
   def coded(params, images, rounded) -> tuple[Float[Array, 'b h w c'], PerExample]:
     """(what images become, bits a pixel); `rounded(role, x)` is what stands for rounding."""

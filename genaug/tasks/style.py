@@ -22,8 +22,8 @@ from genaug.losses.perceptual import Taps, feature_distance, gram, style_distanc
 from genaug.models import ImageShape, Spec, imagenet, weights
 from genaug.models.registry import NETWORKS
 from genaug.ranges import Choice, Number
-from genaug.tasks import Definition, Keys, Sampler, Task, TrainState
-from genaug.tasks.updates import apply_gradients, gradients, optimizers, ranges_of, split_keys
+from genaug.tasks import Definition, Keys, Sampler, Task
+from genaug.tasks.updates import apply_gradients, first_state, gradients, optimizers, ranges_of, split_keys
 
 LAYERS = ('relu1_2', 'relu2_2', 'relu3_3', 'relu4_3')  # of VGG16, that styles are compared at
 _CONTENT = LAYERS.index('relu2_2')
@@ -90,8 +90,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       vmap_method='sequential',
     )
     grams = dict(zip(LAYERS, map(gram, activations(images / 255)), strict=True))
-    opt = {'stylizer': optimizer['stylizer'].init(params)}
-    return TrainState(jnp.zeros((), jnp.int32), {'stylizer': params}, {'stylizer': stats}, {}, opt, {'grams': grams})
+    return first_state(optimizer, {'stylizer': params}, {'stylizer': stats}, extra={'grams': grams})
 
   def drawn(keys: Keys) -> Int[Array, ' b']:
     """A style for each example."""

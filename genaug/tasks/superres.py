@@ -17,8 +17,16 @@ from genaug.models import Spec, imagenet
 from genaug.models.registry import NETWORKS
 from genaug.models.superres import PATCH_MULTIPLE, cubic_upscaled
 from genaug.ranges import Choice, Number
-from genaug.tasks import Definition, Due, Keys, Sampler, Task, TrainState
-from genaug.tasks.updates import apply_gradients, gradients, moving_average, optimizers, ranges_of, split_keys
+from genaug.tasks import Definition, Due, Keys, Sampler, Task
+from genaug.tasks.updates import (
+  apply_gradients,
+  first_state,
+  gradients,
+  moving_average,
+  optimizers,
+  ranges_of,
+  split_keys,
+)
 
 _TAP = 1  # relu2_2, which Johnson et al. 2016 (arXiv:1603.08155), section 4.2, upscale by
 _LEVELS = 255
@@ -74,14 +82,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       role: networks[role].init(own, jnp.zeros((1, *seen[role], spec.image_shape[-1])))['params']
       for role, own in zip(roles, keys)
     }
-    return TrainState(
-      step=jnp.zeros((), jnp.int32),
-      params=params,
-      stats={},
-      ema={'upscaler': jax.tree.map(jnp.copy, params['upscaler'])},  # leaves of a donated state share no buffer
-      opt={role: optimizer[role].init(params[role]) for role in roles},
-      extra={},
-    )
+    return first_state(optimizer, params, averaged={'upscaler': params['upscaler']})
 
   def degraded(keys: Keys, images: Float[Array, 'b h w c']) -> Float[Array, 'b h/s w/s c']:
     return jax.vmap(lambda key, image: DEGRADATIONS[settings.degradation](config, key, image, scale))(keys, images)

@@ -20,8 +20,16 @@ from genaug.losses.contrastive import patch_nce
 from genaug.models import Spec
 from genaug.models.registry import NETWORKS
 from genaug.ranges import Choice, Number, Subset
-from genaug.tasks import Definition, Sampler, Task, TrainState
-from genaug.tasks.updates import apply_gradients, gradients, moving_average, optimizers, ranges_of, split_keys
+from genaug.tasks import Definition, Sampler, Task
+from genaug.tasks.updates import (
+  apply_gradients,
+  first_state,
+  gradients,
+  moving_average,
+  optimizers,
+  ranges_of,
+  split_keys,
+)
 
 Images = Float[Array, 'b h w c']
 PerExample = Float[Array, ' b']
@@ -148,15 +156,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
         _, taps = networks['translator'].apply({'params': params['translator']}, image)
         inputs[role] = taps, jnp.zeros((1, 1))
       params[role] = networks[role].init(keys[role], *inputs.get(role, (image,)))['params']
-    return TrainState(
-      step=jnp.zeros((), jnp.int32),
-      params=params,
-      stats={},
-      # Two leaves of a donated state must not share one buffer.
-      ema={role: jax.tree.map(jnp.copy, params[role]) for role, _ in translators.values()},
-      opt={role: optimizer[role].init(params[role]) for role in roles},
-      extra={},
-    )
+    return first_state(optimizer, params, averaged={role: params[role] for role, _ in translators.values()})
 
   def train_step(state, batch, keys):
     streams = split_keys(keys, ('augment', 'patches', 'discriminator'))

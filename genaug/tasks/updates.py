@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree, ScalarLike
 from ml_collections import ConfigDict
 
 from genaug.ranges import Choice, Number
+from genaug.tasks import TrainState
 
 
 def split_keys(keys: Key[Array, ' b'], names: tuple[str, ...]) -> dict[str, Key[Array, ' b']]:
@@ -150,6 +151,24 @@ def _learning_rate(lr, shape: str, steps: int, warmup: int):
   else:
     main = schedule((first, last), shape, steps - warmup)
   return optax.join_schedules([optax.linear_schedule(0.0, first, warmup), main], [warmup]) if warmup else main
+
+
+def first_state(
+  optimizers: dict[str, optax.GradientTransformation],
+  params: dict[str, PyTree],
+  stats: dict[str, PyTree] | None = None,
+  averaged: dict[str, PyTree] | None = None,
+  extra: dict[str, PyTree] | None = None,
+) -> TrainState:
+  """Of step 0; `averaged` is copied, as two leaves of a state that is donated must not share one buffer."""
+  return TrainState(
+    step=jnp.zeros((), jnp.int32),
+    params=params,
+    stats=stats or {},
+    ema=jax.tree.map(jnp.copy, averaged or {}),
+    opt={name: optimizer.init(params[name]) for name, optimizer in optimizers.items()},
+    extra=extra or {},
+  )
 
 
 def apply_gradients(

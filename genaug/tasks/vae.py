@@ -19,8 +19,8 @@ from genaug.models import Spec, mixture
 from genaug.models.registry import NETWORKS
 from genaug.models.vae import Level, Normal
 from genaug.ranges import Choice, Number
-from genaug.tasks import Definition, Estimate, Sampler, Task, TrainState, from_noise
-from genaug.tasks.updates import apply_gradients, average, gradients, optimizers, ranges_of, split_keys
+from genaug.tasks import Definition, Estimate, Sampler, Task, from_noise
+from genaug.tasks.updates import apply_gradients, average, first_state, gradients, optimizers, ranges_of, split_keys
 
 _ROLES = ('encoder', 'decoder')
 _REFINING_STEPS, _REFINING_LR = 50, 0.02  # of Adam on what the encoder says of an image
@@ -120,8 +120,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
 
   def init(key):
     params = vae.init(key)
-    opt = {role: optimizer[role].init(params[role]) for role in params}
-    return TrainState(jnp.zeros((), jnp.int32), params, {}, {}, opt, {})
+    return first_state(optimizer, params)
 
   def normal(keys, size: int) -> Float[Array, 'b n']:
     return jax.vmap(lambda key: jax.random.normal(key, (size,)))(keys)

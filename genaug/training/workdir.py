@@ -3,8 +3,10 @@
 import fcntl
 import importlib.metadata
 import json
+import os
 import pathlib
 import platform
+import socket
 import subprocess
 import sys
 from typing import TextIO
@@ -132,8 +134,13 @@ def _read_json(workdir: pathlib.Path, path: pathlib.Path) -> dict:
 def write_json(path: pathlib.Path, content: dict) -> None:
   """Whole or not at all; makes the directory."""
   path.parent.mkdir(parents=True, exist_ok=True)
-  partial = path.with_suffix('.partial')
-  partial.write_text(json.dumps(content, indent=2) + '\n')
+  write_whole(path, (json.dumps(content, indent=2) + '\n').encode())
+
+
+def write_whole(path: pathlib.Path, content: bytes) -> None:
+  """Or not at all, while other processes, of other hosts too, may write the same file."""
+  partial = path.with_suffix(f'.{socket.gethostname()}-{os.getpid()}.partial')
+  partial.write_bytes(content)
   partial.replace(path)
 
 
