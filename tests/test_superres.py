@@ -100,7 +100,8 @@ def test_blurred_images_score_worse_in_everything():
   less, more = (np.stack([crops.resize(x, 72, 72, 'cubic') for x in _small(sharp, side)]) for side in (36, 18))
   samples = {'upscaled': less, 'bicubic': more}
   said = {'scale': np.full(2, 2.0), 'blind': np.zeros(2)}
-  run = SimpleNamespace(outputs=lambda: said, made_from_test=samples.get, test={'image': sharp}, split='test')
+  shown = {'made_from_test': samples.get, 'test': {'image': sharp}, 'split': 'test', 'cache': {}}
+  run = SimpleNamespace(outputs=lambda: said, **shown)
   scores = SUPER_RESOLUTION.compute(run)
   for name, sign in {'psnr': 1, 'psnr_y': 1, 'ssim': 1, 'ssim_y': 1, 'lpips': -1}.items():
     assert sign * scores[f'eval/super_{name}'] > sign * scores[f'eval/bicubic_{name}'], name

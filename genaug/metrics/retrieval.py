@@ -26,10 +26,11 @@ def _retrieval(run: Evaluated) -> Scores:
   number = np.unique(captions, axis=0, return_inverse=True)[1].reshape(-1)
   same = number[:, None] == number
   real = features.of_test(run).astype(np.float64)
-  mirrored = features.extract(run.settings, np.ascontiguousarray(images[:, :, ::-1]))
+  if 'mirrored' not in run.cache:
+    run.cache['mirrored'] = features.extract(run.settings, np.ascontiguousarray(images[:, :, ::-1]))
   made = features.extract(run.settings, run.made_from_test('from_text'))
   scores: Scores = {'eval/retrieval_chance': float(same.mean()), 'eval/retrieval_chance_5': float(_chance(same, _FEW))}
-  for name, found in (('', made), ('_ceiling', mirrored)):
+  for name, found in (('', made), ('_ceiling', run.cache['mirrored'])):
     for suffix, most in (('', 1), ('_5', _FEW)):
       scores[f'eval/retrieval{name}{suffix}'] = retrieved(found - real.mean(0), real - real.mean(0), same, most)
   return scores | {

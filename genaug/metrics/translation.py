@@ -18,25 +18,29 @@ def _translation(run: Evaluated) -> Scores:
   The baseline, identity, is the image as it is: a translator that does nothing.
   """
   images, target = run.test['image'], run.test['target']
-  made = {'': run.made_from_test('translated'), '_identity': images}
   rows = np.arange(len(images)) if run.paired_test else _different(images)
   if 'targets' not in run.cache:
     run.cache['targets'] = features.extract(run.settings, target if run.paired_test else target[_different(target)])
-  scores: Scores = {}
-  for suffix, found in made.items():
-    if run.paired_test:
-      scores[f'eval/translation_l1{suffix}'] = float(np.abs(found.astype(np.float64) - target).mean() / 255)
-      if min(target.shape[1:3]) >= WINDOW:
-        scores[f'eval/translation_ssim{suffix}'] = float(np.mean(ssim(found, target), dtype=np.float64))
-      scores[f'eval/translation_lpips{suffix}'] = mean_lpips(found, target)
-    ours = features.extract(run.settings, found[rows])
-    scores[f'eval/translation_fd{suffix}'] = frechet_distance(ours, run.cache['targets'])
-    scores[f'eval/translation_kid{suffix}'] = kernel_distance(ours, run.cache['targets'])
+    run.cache['identity'] = _to_targets(run, images, rows)
+  found = {'': _to_targets(run, run.made_from_test('translated'), rows), '_identity': run.cache['identity']}
+  scores = {f'eval/translation_{name}{of}': value for of, scores in found.items() for name, value in scores.items()}
   return scores | {
     'eval/translations': len(rows),
     'eval/translation_split': run.split,
     'eval/translation_network': features.network(run.settings).label,
   }
+
+
+def _to_targets(run: Evaluated, images: Images, rows: Int[np.ndarray, ' m']) -> dict[str, float]:
+  """How near images are to their targets, if these are known, and `rows` of them to all targets."""
+  target, scores = run.test['target'], {}
+  if run.paired_test:
+    scores['l1'] = float(np.abs(images.astype(np.float64) - target).mean() / 255)
+    if min(target.shape[1:3]) >= WINDOW:
+      scores['ssim'] = float(np.mean(ssim(images, target), dtype=np.float64))
+    scores['lpips'] = mean_lpips(images, target)
+  ours, targets = features.extract(run.settings, images[rows]), run.cache['targets']
+  return scores | {'fd': frechet_distance(ours, targets), 'kid': kernel_distance(ours, targets)}
 
 
 def _different(images: Images) -> Int[np.ndarray, ' m']:
