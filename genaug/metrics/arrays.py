@@ -8,7 +8,9 @@ from ml_collections import ConfigDict
 from genaug.errors import InputError
 from genaug.metrics import Evaluated
 
+_SETS = ('samples', 'train', 'test')
 _REMEDY = 'numpy.savez of samples, train, test: uint8 images [n, h, w, 1 or 3] all, or features [n, d] all'
+_LABELS = 'integers [n] in samples_label, train_label and test_label, all three of them or none'
 
 
 def read(path: pathlib.Path, settings: ConfigDict) -> Evaluated:
@@ -23,7 +25,7 @@ def read(path: pathlib.Path, settings: ConfigDict) -> Evaluated:
       arrays = dict(file)
   except (OSError, ValueError, EOFError) as error:
     raise InputError('arrays', str(path), f'no such file of arrays ({error})', _REMEDY) from error
-  for name in ('samples', 'train', 'test'):
+  for name in _SETS:
     array, first = arrays.get(name), arrays.get('samples')
     if array is None or array.ndim not in (2, 4) or array.shape[1:] != first.shape[1:] or len(array) < 2:
       found = 'missing' if array is None else f'of shape {array.shape}'
@@ -34,7 +36,13 @@ def read(path: pathlib.Path, settings: ConfigDict) -> Evaluated:
   settings.samples = len(arrays['samples'])
   if arrays['samples'].ndim == 2:
     settings.features = 'given'
-  labelled = all(f'{name}_label' in arrays for name in ('samples', 'train', 'test'))
+  labels = {f'{name}_label': len(arrays[name]) for name in _SETS}
+  labelled = bool(labels.keys() & arrays.keys())
+  for name, count in labels.items() if labelled else ():
+    label = arrays.get(name)
+    if label is None or label.shape != (count,) or not np.issubdtype(label.dtype, np.integer):
+      found = 'missing' if label is None else f'{label.dtype}, of shape {label.shape}'
+      raise InputError('arrays', str(path), f'{name} is {found}', _LABELS)
   real = {
     name: {'image': arrays[name], **({'label': arrays[f'{name}_label']} if labelled else {})}
     for name in ('train', 'test')
