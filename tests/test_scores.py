@@ -342,7 +342,7 @@ def test_features_from_a_file_are_scored_as_they_are(tmp_path, forked):
     assert problem in refused.stderr
   wrong_labels = ({**labels, 'test_label': np.zeros(80)}, {**labels, 'train_label': np.zeros(9, int)})
   for wrong in ({'test_label': np.zeros(80, int)}, *wrong_labels):
-    with pytest.raises(InputError, match='_label is .*(?s:.)*all three of them or none'):
+    with pytest.raises(InputError, match=r'_label is .*(?s:.)*all three of them or none'):
       read(pathlib.Path(_saved(tmp_path, **arrays, **wrong)[1].removeprefix('--arrays=')), tiny_config('gan').eval)
   for wrong in ({'test': arrays['test'][:, :5]}, {'train': arrays['train'][:1]}, {'samples': np.zeros((9, 4, 4, 3))}):
     refused = forked(*_saved(tmp_path, **{**arrays, **wrong}))

@@ -18,7 +18,7 @@ from genaug.errors import InputError
 from genaug.metrics import Scores
 from genaug.training.experiment import DEVICES, Experiment, best_metric
 from genaug.training.hosts import failing_together
-from genaug.training.logs import Window, logged_scores, progress
+from genaug.training.logs import Window, progress
 from genaug.training.run_logger import RunLogger
 
 
@@ -122,17 +122,13 @@ def train(
     over = start < total and out_of_patience()
     if over:
       log(f'{workdir} ended early at step {start:,}, after {patience}')
-    if logger and (over or start == total) and logger.lacks_summary(start):
-      logger.snapshot(start, state)
-    if over:
-      if logger and logger.lacks_summary(start):
-        logger.summarise(start, time.perf_counter() - started, logged_scores(workdir, start))
-      return logged_scores(workdir, start)
+    if over or start == total:
+      return logger.conclude(start, state, started) if logger else {}
 
     step, window = make_step(experiment), Window(config.train.batch_size)
     device_data, make_batch = make_batches(experiment)
     calls = range(start, total, stride)
-    scores = logged_scores(workdir, start)
+    scores: Scores = {}
     stopped = stack.enter_context(stop_signals())
     prefetched = stack.enter_context(contextlib.closing(batches.prefetch(make_batch, calls)))
     bar = stack.enter_context(progress(total, start, enabled=logger is not None))
@@ -151,7 +147,7 @@ def train(
 
       logging = due(config.train.log_every)
       stopping = _anywhere(stopped, ask=logging)
-      evaluating = bool(config.eval.metrics) and due(config.eval.every) and not stopping
+      evaluating = bool(config.eval.metrics) and due(config.eval.every) and not (stopping and done < total)
       saving = due(config.train.checkpoint_every) or evaluating or stopping
       if logging or saving:
         # Reading the metrics proves them finite: no checkpoint follows a number that is not.
@@ -174,8 +170,6 @@ def train(
         log(f'stopped at step {done:,}; the same command goes on from there')
         return None
     if logger:
-      if config.eval.metrics and not scores:  # stopped on the last step
-        scores = logger.evaluate(int(state.step), state)
       logger.summarise(int(state.step), time.perf_counter() - started, scores)
   return scores
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import pathlib
+import time
 from collections.abc import Callable, Mapping
 
 from jaxtyping import PyTree
@@ -17,7 +18,7 @@ from genaug.training import figures, workdir
 from genaug.training.checkpoint import Checkpoints
 from genaug.training.evaluator import Evaluator
 from genaug.training.experiment import Experiment, best_metric
-from genaug.training.logs import Log
+from genaug.training.logs import Log, logged_scores
 
 
 class RunLogger:
@@ -94,14 +95,24 @@ class RunLogger:
       figures.save_png(self._directory / 'figures' / f'{name}_{step:06d}.png', picture)
       self._log.image(step, name, picture)
 
-  def lacks_summary(self, steps: int) -> bool:
+  def conclude(self, steps: int, state: PyTree, started: float) -> Scores:
+    """Scores of a run with nothing left to train, and what a process killed behind its last checkpoint left undone."""
+    scores = logged_scores(self._directory, steps)
+    if self._lacks_summary(steps):
+      self.snapshot(steps, state)
+    if self._experiment.config.eval.metrics and not scores:
+      scores = self.evaluate(steps, state)
+    self.summarise(steps, time.perf_counter() - started, scores)
+    return scores
+
+  def _lacks_summary(self, steps: int) -> bool:
     """Of a run that was killed behind its last checkpoint."""
     path = self._directory / 'summary.json'
     return not path.exists() or json.loads(path.read_text())['steps'] != steps
 
   def summarise(self, steps: int, seconds: float, scores: Scores) -> None:
     """The last words on the terminal, and summary.json."""
-    if steps > self._start or self.lacks_summary(steps):
+    if steps > self._start or self._lacks_summary(steps):
       summary = {'steps': steps, 'resumed_at': self._start, 'seconds': round(seconds, 1), **scores}
       workdir.write_json(self._directory / 'summary.json', summary)
       count = f'{steps - self._start:,} steps in {seconds / 60:.1f} minutes'
