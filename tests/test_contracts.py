@@ -197,9 +197,9 @@ def test_a_task_provides_what_it_declares(task, variant, data_dir):
   assert set(TASKS[task].progress) <= metrics.keys()
   eval_step = experiment.task.eval_step  # never mapped, whatever axis the task was built with
   outputs = jax.eval_shape(eval_step, state, batch, keys) if eval_step else {}
-  assert {*built.samplers, *outputs, *built.estimates} == set(TASKS[task].provides)
-  for estimate in built.estimates.values():
-    assert all(value.shape[0] == 8 for value in jax.eval_shape(estimate.compute, state, batch, keys).values())
+  assert {*built.samplers, *outputs, *built.on_demand} == set(TASKS[task].provides)
+  for on_demand in built.on_demand.values():
+    assert all(value.shape[0] == 8 for value in jax.eval_shape(on_demand.compute, state, batch, keys).values())
   for sampler in built.samplers.values():
     fitted = {'fitted': jax.eval_shape(sampler.fit, outputs)} if sampler.fit else {}
     assert jax.eval_shape(sampler.sample, state, batch | fitted, keys).shape == batch['image'].shape

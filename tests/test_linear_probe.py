@@ -43,12 +43,12 @@ def test_a_linear_probe_finds_the_classes_that_features_tell_apart():
   circle = lambda label: np.stack([np.cos(2 * np.pi * label / 5), np.sin(2 * np.pi * label / 5)], axis=1)
   features = lambda arrays: {'features': np.float32(9 + circle(arrays['label']) + 0.05 * rng.normal(size=(1, 2)))}
   run = nothing | {'train_images': lambda: train, 'test': test, 'split': 'test', 'cache': {}}
-  run |= {'estimate': lambda name: features(test), 'train_estimate': lambda name: features(train)}
+  run |= {'on_demand': lambda name: features(test), 'train_on_demand': lambda name: features(train)}
   scores = METRICS['linear_probe'].compute(Evaluated(**run))
   assert scores['eval/probe_accuracy'] == 1
   assert scores['eval/probe_accuracy_pixels'] == pytest.approx(0.2, abs=0.1)
   assert '100.00% [10 labels a class' in describe(scores)
-  run['estimate'] = run['train_estimate'] = lambda name: {'features': np.full((200, 3), np.nan)}
+  run['on_demand'] = run['train_on_demand'] = lambda name: {'features': np.full((200, 3), np.nan)}
   assert METRICS['linear_probe'].compute(Evaluated(**run))['eval/probe_accuracy'] == pytest.approx(0.2, abs=0.1)
   with pytest.raises(InputError, match='told every class'):
     checks.check_config(tiny_config('gan', eval__metrics=('linear_probe',), model__conditional=True))
@@ -59,7 +59,7 @@ def test_a_probe_asks_the_trained_network(task, data_dir):
   """Of every test image, and other parameters have other features."""
   experiment = prepare(tiny_config(task, model__conditional=False), data_dir, lambda _: None)
   batch = {name: array[:4] for name, array in experiment.dataset.test.arrays.items()}
-  features = jax.jit(experiment.task.estimates['features'].compute)
+  features = jax.jit(experiment.task.on_demand['features'].compute)
   keys = jax.random.split(jax.random.key(0), 4)
   of = lambda state: np.asarray(features(state, batch, keys)['features'])
   state = experiment.init()

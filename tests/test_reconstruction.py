@@ -59,7 +59,9 @@ def test_the_elbo_of_training_images_stands_beside_that_of_test_images():
 def test_bits_of_many_draws_are_less_by_what_the_bound_is_tighter():
   outputs = {'elbo_nats': np.full(4, -70.0), 'bits_per_dim': np.full(4, 70 / 64 / np.log(2))}
   found = {'nats': np.full(4, -64.0), 'draws': np.full(4, 5000)}
-  run = _run(outputs=lambda: outputs, estimate=lambda name: found, test={'image': np.zeros((4, 8, 8, 1))}, split='test')
+  run = _run(
+    outputs=lambda: outputs, on_demand=lambda name: found, test={'image': np.zeros((4, 8, 8, 1))}, split='test'
+  )
   scores = METRICS['iwae'].compute(run)
   assert scores['eval/iwae_bits_per_dim'] == pytest.approx(1 / np.log(2))
   assert (
@@ -74,7 +76,7 @@ def test_what_the_encoder_costs_is_said_of_test_and_training_images():
     'refined_nats': np.full(4, refined),
     'steps': [50],
   }
-  run = _run(estimate=lambda name: of(-90.0, -80.0), train_estimate=lambda name: of(-70.0, -69.5), split='test')
+  run = _run(on_demand=lambda name: of(-90.0, -80.0), train_on_demand=lambda name: of(-70.0, -69.5), split='test')
   assert describe(METRICS['amortisation'].compute(run)) == (
     'ELBO -90.00 nats, -80.00 refined (gap 10.00) [50 gradient steps on the posterior of each of 4 images of test;'
     ' of 4 training images -70.00 nats, -69.50 refined (gap 0.50)]'

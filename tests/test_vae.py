@@ -127,7 +127,7 @@ def test_more_draws_give_a_tighter_bound():
   task = TASKS['vae'].build(config, SPEC)
   state = task.init(jax.random.key(0))
   state = state.replace(params=_moved(state.params))
-  evaluate, estimate = jax.jit(task.eval_step), jax.jit(task.estimates['iwae'].compute)
+  evaluate, estimate = jax.jit(task.eval_step), jax.jit(task.on_demand['iwae'].compute)
   keys = [jax.vmap(lambda key: jax.random.fold_in(key, i))(KEYS) for i in range(20)]  # noqa: B023
   elbos = [evaluate(state, BATCH, one)['elbo_nats'] for one in keys]
   bounds = [estimate(state, BATCH, one)['nats'] for one in keys]
@@ -141,7 +141,7 @@ def test_gradient_steps_on_the_posterior_of_each_image_raise_its_bound(network):
   task = TASKS['vae'].build(config, SPEC)
   state = task.init(jax.random.key(0))
   state = state.replace(params=_moved(state.params))
-  estimate = jax.jit(task.estimates['amortisation'].compute)
+  estimate = jax.jit(task.on_demand['amortisation'].compute)
   found = estimate(state, BATCH, KEYS)
   assert (found['refined_nats'] > found['encoder_nats']).all()
   backwards = estimate(state, jax.tree.map(lambda x: x[::-1], BATCH), KEYS[::-1])

@@ -18,8 +18,8 @@ class Evaluated(NamedTuple):
   outputs: Callable[[], dict[str, Float[np.ndarray, 'n ...']]]  # what eval_step says of every test image
   train_images: Callable[[], Arrays]  # at most as many of the training images
   train_outputs: Callable[[], dict[str, Float[np.ndarray, 'm ...']]]  # what eval_step says of these
-  estimate: Callable[[str], dict[str, Float[np.ndarray, 'n ...']]]  # a task's, of the first test images
-  train_estimate: Callable[[str], dict[str, Float[np.ndarray, 'n ...']]]  # and of the first of train_images
+  on_demand: Callable[[str], dict[str, Float[np.ndarray, 'n ...']]]  # a task's, of the first test images
+  train_on_demand: Callable[[str], dict[str, Float[np.ndarray, 'n ...']]]  # and of the first of train_images
   samplers: tuple[str, ...]
   samples: Callable[[str], UInt8[np.ndarray, 'n h w c']]  # of a sampler, settings.samples of them
   made_from_test: Callable[[str], UInt8[np.ndarray, 'n h w c']]  # by a sampler that has a source: one of every image

@@ -36,7 +36,7 @@ def _elbo_text(scores: Scores) -> str:
 
 def _iwae(run: Evaluated) -> Scores:
   """Of the first test images only, as it takes thousands of draws of each."""
-  found = run.estimate('iwae')
+  found = run.on_demand('iwae')
   outputs = {name: run.outputs()[name][: len(found['nats'])] for name in ('elbo_nats', 'bits_per_dim')}
   nats = _mean(found['nats'])
   bits_tighter = (nats - _mean(outputs['elbo_nats'])) / math.prod(run.test['image'].shape[1:]) / math.log(2)
@@ -61,7 +61,7 @@ def _iwae_text(scores: Scores) -> str:
 def _amortisation(run: Evaluated) -> Scores:
   """What the encoder costs: of training images little, of others much, where it has learned these by heart."""
   scores: Scores = {}
-  for name, found in (('', run.estimate('amortisation')), ('_train', run.train_estimate('amortisation'))):
+  for name, found in (('', run.on_demand('amortisation')), ('_train', run.train_on_demand('amortisation'))):
     scores[f'eval/encoder{name}_nats'] = _mean(found['encoder_nats'])
     scores[f'eval/refined{name}_nats'] = _mean(found['refined_nats'])
     scores[f'eval/amortisation_gap{name}_nats'] = _mean(found['refined_nats'] - found['encoder_nats'])

@@ -58,7 +58,7 @@ def accuracies(
 
 def _linear_probe(run: Evaluated) -> Scores:
   """Beside it is the accuracy of the same classifiers of the same images' pixels."""
-  features = (estimate('features')['features'] for estimate in (run.train_estimate, run.estimate))
+  features = (compute('features')['features'] for compute in (run.train_on_demand, run.on_demand))
   train, test = (np.where(np.isfinite(x), x, 0) for x in features)  # those of a network that has diverged say nothing
   label, test_label = run.train_images()['label'][: len(train)], run.test['label'][: len(test)]
   counts = np.bincount(label)

@@ -57,7 +57,7 @@ def from_noise(noise: Callable, generate: Callable, fit: Callable | None = None)
   return Sampler(sample, noise=noise, generate=generate, fit=fit)
 
 
-class Estimate(NamedTuple):
+class OnDemand(NamedTuple):
   """What takes too long to compute of every test image, or whenever `eval_step` is."""
 
   compute: Callable[[TrainState, Batch, Keys], dict[str, Float[Array, 'b ...']]]
@@ -77,7 +77,7 @@ class Task(NamedTuple):
   eval_step: Callable[[TrainState, Batch, Keys], dict[str, Float[Array, 'b ...']]] | None
   samplers: dict[str, Sampler]  # the first one is what the task is shown by
   due: Callable[[int], Due] | None = None  # of a step; None: all steps compute the same
-  estimates: Mapping[str, Estimate] = MappingProxyType({})  # computed only when a metric asks for one
+  on_demand: Mapping[str, OnDemand] = MappingProxyType({})  # computed only when a metric asks for one
 
 
 History = Sequence[Mapping[str, float | int | str]]
@@ -90,7 +90,7 @@ class Definition(NamedTuple):
   build: Callable[..., Task]  # (config, spec, axis_name=None) -> Task
   roles: tuple[str, ...]  # networks that it takes from NETWORKS[config.model.network]
   inputs: tuple[str, ...]  # entries of an example that it always reads; 'label' also where config.model.conditional
-  provides: tuple[str, ...]  # names of samplers, estimates and what eval_step returns; metrics need one of them
+  provides: tuple[str, ...]  # samplers, what is on demand, values of eval_step: metrics need one of them
   ranges: dict[str, Range]  # of the config keys that are its own
   progress: tuple[str, ...]  # training metrics shown while it runs
   cost: float  # of a step, about, in steps of the cheapest task: for the time that a study has left

@@ -21,7 +21,7 @@ from genaug.losses.flow import flow_matching, heun, interpolate, logit_normal_ti
 from genaug.models import Spec, imagenet, sown_features, weights
 from genaug.models.registry import NETWORKS
 from genaug.ranges import Number, Subset
-from genaug.tasks import Definition, Estimate, Sampler, Task, from_noise
+from genaug.tasks import Definition, OnDemand, Sampler, Task, from_noise
 from genaug.tasks.updates import (
   BELOW_ONE,
   apply_gradients,
@@ -188,7 +188,7 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
     samplers[name] = Sampler(lambda state, batch, keys: generate(state, batch, noise_of(keys)), source='image')
   for name, params in {'samples': of_ema, 'samples_raw': lambda state: state.params}.items():
     samplers[name] = from_noise(noise_of, generator(params, by_batch=False))
-  return Task(init, train_step, eval_step, samplers, estimates={'features': Estimate(probed)})
+  return Task(init, train_step, eval_step, samplers, on_demand={'features': OnDemand(probed)})
 
 
 def _non_leaky(config) -> Pipeline:

@@ -14,7 +14,7 @@ from genaug.losses.penalties import PENALTIES
 from genaug.models import Spec, sown_features, spectral
 from genaug.models.registry import NETWORKS
 from genaug.ranges import ABOVE_ZERO, Choice, Number, Subset
-from genaug.tasks import Definition, Due, Estimate, Keys, Task, TrainState, from_noise
+from genaug.tasks import Definition, Due, Keys, OnDemand, Task, TrainState, from_noise
 from genaug.tasks.diagnosis import diagnose_gan
 from genaug.tasks.updates import (
   apply_gradients,
@@ -229,8 +229,8 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return from_noise(latents, lambda state, batch, z: jnp.clip((generated(variables(state), batch, z) + 1) / 2, 0, 1))
 
   samplers = {'samples': sampler(lambda state: state.ema['generator']), 'samples_raw': sampler(raw_generator)}
-  estimates = {'features': Estimate(probed)}
-  return Task(init, train_step, eval_step, samplers, due if intervals else None, estimates)
+  on_demand = {'features': OnDemand(probed)}
+  return Task(init, train_step, eval_step, samplers, due if intervals else None, on_demand)
 
 
 def _check(config) -> None:

@@ -19,7 +19,7 @@ from genaug.models import Spec, mixture
 from genaug.models.registry import NETWORKS
 from genaug.models.vae import Level, Normal
 from genaug.ranges import Choice, Number
-from genaug.tasks import Definition, Estimate, Sampler, Task, from_noise
+from genaug.tasks import Definition, OnDemand, Sampler, Task, from_noise
 from genaug.tasks.updates import apply_gradients, average, first_state, gradients, optimizers, ranges_of, split_keys
 
 _ROLES = ('encoder', 'decoder')
@@ -288,12 +288,12 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     'samples_mixture': from_noise(lambda keys: normal(keys, mixture.COMPONENTS + vae.latents), of_mixture, fit=fit),
   }
   probed = lambda state, batch, keys: {'features': eval_step(state, batch, keys)['posterior_means']}
-  estimates = {
-    'iwae': Estimate(many_draws, settings.eval_images),
-    'amortisation': Estimate(amortisation, settings.eval_images),
-    'features': Estimate(probed),
+  on_demand = {
+    'iwae': OnDemand(many_draws, settings.eval_images),
+    'amortisation': OnDemand(amortisation, settings.eval_images),
+    'features': OnDemand(probed),
   }
-  return Task(init, train_step, eval_step, samplers, estimates=estimates)
+  return Task(init, train_step, eval_step, samplers, on_demand=on_demand)
 
 
 def _check(config) -> None:

@@ -30,7 +30,7 @@ class Evaluator:
     self._config, self._dataset, self._spec = experiment.config, experiment.dataset, experiment.spec
     self._task, self._keys = experiment.task, experiment.keys
     self._eval_step = self._task.eval_step and jax.jit(self._task.eval_step)
-    self._estimates = {name: jax.jit(estimate.compute) for name, estimate in self._task.estimates.items()}
+    self._on_demand = {name: jax.jit(one.compute) for name, one in self._task.on_demand.items()}
     self._samplers = {name: truncated(sampler, truncation) for name, sampler in self._task.samplers.items()}
     self._sample = jax.jit(lambda name, *args: self._samplers[name].sample(*args), static_argnums=0)
     self._cache: dict = {}
@@ -45,8 +45,8 @@ class Evaluator:
       outputs=functools.cache(lambda: self.outputs(state, test)),
       train_images=lambda: training().arrays,
       train_outputs=functools.cache(lambda: self.outputs(state, training())),
-      estimate=functools.partial(self._estimate, state, test),
-      train_estimate=lambda name: self._estimate(state, training(), name),
+      on_demand=functools.partial(self._on_demand_of, state, test),
+      train_on_demand=lambda name: self._on_demand_of(state, training(), name),
       samplers=tuple(self._task.samplers),
       samples=functools.cache(lambda name: np.concatenate(list(self.samples(state, count, None, name, self._labels)))),
       made_from_test=lambda name: _to_uint8(self._of_images(functools.partial(self._sample, name), state, test)),
@@ -121,9 +121,9 @@ class Evaluator:
     """What the task's `eval_step` says of every image."""
     return self._of_images(self._eval_step, state, split)
 
-  def _estimate(self, state: PyTree, split: Split, name: str) -> dict[str, Float[np.ndarray, 'n ...']]:
-    count = min(self._task.estimates[name].images, len(split.arrays['label']))
-    return self._of_images(self._estimates[name], state, split.take(np.arange(count)))
+  def _on_demand_of(self, state: PyTree, split: Split, name: str) -> dict[str, Float[np.ndarray, 'n ...']]:
+    count = min(self._task.on_demand[name].images, len(split.arrays['label']))
+    return self._of_images(self._on_demand[name], state, split.take(np.arange(count)))
 
   def _of_images(
     self, function: Callable[..., PyTree], state: PyTree, split: Split, key: Key[Array, ''] | None = None
