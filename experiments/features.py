@@ -3,7 +3,7 @@
 python -m experiments.features   imports every name of an installed library, and fails if one does not exist
 
 What a user of a library calls comes from its file in experiments/benchmarks: what is measured, and FEATURES; ours is
-the test that proves it. Names of torchvision come from its documentation where it is not installed.
+the test that proves it.
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ from experiments.benchmarks.calls import resolve
 VERSIONS = {
   'albumentations': '2.0.8',
   'kornia': '0.9.0',
-  'torchvision': '0.23, transforms.v2',
+  'torchvision': '0.29.1, transforms.v2',
   'dm_pix': '0.4.5',
   'augmax': '0.4.1',
 }

@@ -299,12 +299,35 @@ def test_generators_are_compared_in_the_order_of_their_table(tmp_path, forked):
   assert '`python -m experiments.compare --tables=few`' in section
 
 
-@pytest.mark.parametrize('path', sorted((ROOT / 'experiments' / 'results').glob('*.json')), ids=lambda path: path.stem)
+def _published(*keys):
+  """Files of results that have all these keys."""
+  paths = sorted((ROOT / 'experiments' / 'results').glob('*.json'))
+  found = [path for path in paths if set(keys) <= json.loads(path.read_text()).keys()]
+  assert found
+  return pytest.mark.parametrize('path', found, ids=lambda path: path.stem)
+
+
+def _rounded(value):
+  return json.loads(json.dumps(value), parse_float=lambda text: round(float(text), 9))
+
+
+@_published('per_class')
 def test_published_intervals_are_those_of_the_raw_runs(path):
-  rounded = lambda value: json.loads(json.dumps(value), parse_float=lambda text: round(float(text), 9))
-  for cell in json.loads(path.read_text()).get('per_class', {}).values():
+  for cell in json.loads(path.read_text())['per_class'].values():
     raw = {name: {key: row[key] for key in ('title', 'runs')} for name, row in cell['rows'].items()}
-    assert rounded(compared(raw, 'accuracy')) == rounded(cell['rows'])
+    assert _rounded(compared(raw, 'accuracy')) == _rounded(cell['rows'])
+
+
+@_published('order', 'rows')
+def test_published_means_of_rows_are_those_of_their_runs(path):
+  for row in json.loads(path.read_text())['rows'].values():
+    assert _rounded(summarise(row['runs'])) == _rounded(row['summary'])
+
+
+@_published('runs', 'summary')
+def test_published_means_are_those_of_the_runs(path):
+  content = json.loads(path.read_text())
+  assert _rounded(summarise(content['runs'])) == _rounded(content['summary'])
 
 
 FRAME = '<iframe srcdoc="{page}" style="width:{width}px; height:900px; border:0"></iframe>'

@@ -1,5 +1,7 @@
 """Generative adversarial training: one generator forward pass feeds both players."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -90,41 +92,33 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     params = spectral.normalized(params, vectors)
     return network.apply({'params': params}, images, label, mutable='batch_stats')[0]
 
-  def train_step(state, batch, keys, due=None):
-    """One update of the discriminator by all slices of the batch, then one of the generator against the new one.
+  def at_interval(name, state, due, compute, otherwise):
+    """compute() at the steps at which that is due, else otherwise(). `due` says which; None: the step itself does."""
+    if name not in intervals:
+      return compute()
+    if due is not None:
+      return compute() if name in due.names else otherwise()
+    return jax.lax.cond(state.step % intervals[name] == 0, compute, otherwise)
 
-    `due` says which of `intervals` end at this step; None: the step itself does.
-    """
-    streams = split_keys(keys, ('augment', 'latent', 'real', 'fake', 'generated', 'penalty'))
-    real = 2 * pipeline(streams['augment'], batch)['image'] - 1
-    examples = {'real': real, 'z': latents(streams['latent']), 'label': batch['label'], 'keys': streams}
-    controller = state.extra['controller']
-    vectors = state.stats.get('discriminator', {})
-    vectors = spectral.power_iteration(state.params['discriminator'], vectors) if vectors else {}
+  def generate(params, state, inputs):
+    """(images in [-1, 1], statistics of batch norm) of all slices."""
 
-    def at_interval(name, compute, otherwise):
-      """compute() at the steps at which that is due, else otherwise()."""
-      if name not in intervals:
-        return compute()
-      if due is not None:
-        return compute() if name in due.names else otherwise()
-      return jax.lax.cond(state.step % intervals[name] == 0, compute, otherwise)
+    def of_slice(part):
+      variables = {'params': params, 'batch_stats': state.stats['generator']}
+      images, updated = generator.apply(variables, part['z'], part['label'], train=True, mutable='batch_stats')
+      return updated.get('batch_stats', {}), images
 
-    def generate(params):
-      def generate_slice(part):
-        variables = {'params': params, 'batch_stats': state.stats['generator']}
-        images, updated = generator.apply(variables, part['z'], part['label'], train=True, mutable='batch_stats')
-        return updated.get('batch_stats', {}), images
+    # A slice's intermediates are computed again for its backward pass, not kept through the discriminator's update.
+    stats, images = over_slices(jax.checkpoint(of_slice) if slices > 1 else of_slice, inputs, slices)
+    return images, stats
 
-      # A slice's intermediates are computed again for its backward pass, not kept through the discriminator's update.
-      forward = jax.checkpoint(generate_slice) if slices > 1 else generate_slice
-      stats, images = over_slices(forward, {name: examples[name] for name in ('z', 'label')}, slices)
-      return images, stats
+  def update_discriminator(state, examples, logits, due):
+    """(params, opt, metrics)."""
 
-    def logits(params, images, keys, label):
-      return discriminate(discriminator, params, vectors, images, keys, label, controller.p)
+    def weight(name):
+      return at_step(config.gan[name], config, state.step)
 
-    def discriminator_objective(params, part):
+    def objective(params, part):
       keys, label = part['keys'], part['label']
       real_logits = logits(params, part['real'], keys['real'], label)
       fake_logits = logits(params, part['fake'], keys['fake'], label)
@@ -138,9 +132,6 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
         loss += weight('lecam') * metrics['lecam']
       return loss, metrics | {'d_loss': loss}
 
-    def weight(name):
-      return at_step(config.gan[name], config, state.step)
-
     def penalty_objective(params, part):
       critic = lambda images, keys: logits(params, images, keys, part['label'])
       values = {
@@ -150,46 +141,67 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       loss = sum(weight(name) * value for name, value in values.items())
       return intervals.get('penalties', 1) * loss, values
 
-    def penalise():
-      return gradients(penalty_objective, state.params['discriminator'], examples, slices, axis_name)
-
-    def update_generator():
-      def objective(images, part):
-        keys, label = part['keys'], part['label']
-        real_logits = logits(params['discriminator'], part['real'], keys['real'], label)
-        fake_logits = logits(params['discriminator'], images, keys['generated'], label)
-        return adversarial_loss(real_logits, fake_logits)[1].mean()
-
-      loss, image_grads = over_slices(lambda part: jax.value_and_grad(objective)(part['fake'], part), examples, slices)
-      grads, loss = average((pull_back(image_grads / slices)[0], loss), axis_name)
-      updated = apply_gradients(optimizer, {'generator': grads}, opt, params)
-      return *updated, {'g_loss': loss, 'g_grad_norm': optax.tree.norm(grads)}
-
-    fake, pull_back, stats = jax.vjp(generate, state.params['generator'], has_aux=True)
-    examples['fake'] = fake
-    d_grads, metrics = gradients(discriminator_objective, state.params['discriminator'], examples, slices, axis_name)
-    extra = dict(state.extra)
+    before = state.params['discriminator']
+    grads, metrics = gradients(objective, before, examples, slices, axis_name)
     if penalties:
-      nothing = jax.tree.map(jnp.zeros_like, state.params['discriminator'])
-      penalty_grads, values = at_interval('penalties', penalise, lambda: (nothing, extra['metrics']['penalties']))
-      d_grads = jax.tree.map(jnp.add, d_grads, penalty_grads)
+      penalise = lambda: gradients(penalty_objective, before, examples, slices, axis_name)
+      nothing = lambda: (jax.tree.map(jnp.zeros_like, before), state.extra['metrics']['penalties'])
+      penalty_grads, values = at_interval('penalties', state, due, penalise, nothing)
+      grads = jax.tree.map(jnp.add, grads, penalty_grads)
       metrics |= values
       metrics['d_loss'] += sum(weight(name) * value for name, value in values.items())
-    params, opt = apply_gradients(optimizer, {'discriminator': d_grads}, state.opt, state.params)
-    params, opt, values = at_interval(
-      'generator', update_generator, lambda: (params, opt, extra['metrics']['generator'])
-    )
-    metrics |= values | {'d_grad_norm': optax.tree.norm(d_grads)}
+    params, opt = apply_gradients(optimizer, {'discriminator': grads}, state.opt, state.params)
+    return params, opt, metrics | {'d_grad_norm': optax.tree.norm(grads)}
 
+  def update_generator(params, opt, examples, logits, pull_back):
+    """(params, opt, metrics); `pull_back` takes gradients of images to those of the generator that made them."""
+
+    def objective(images, part):
+      keys, label = part['keys'], part['label']
+      real_logits = logits(params['discriminator'], part['real'], keys['real'], label)
+      fake_logits = logits(params['discriminator'], images, keys['generated'], label)
+      return adversarial_loss(real_logits, fake_logits)[1].mean()
+
+    loss, image_grads = over_slices(lambda part: jax.value_and_grad(objective)(part['fake'], part), examples, slices)
+    grads, loss = average((pull_back(image_grads / slices)[0], loss), axis_name)
+    updated = apply_gradients(optimizer, {'generator': grads}, opt, params)
+    return *updated, {'g_loss': loss, 'g_grad_norm': optax.tree.norm(grads)}
+
+  def next_extra(state, metrics):
+    extra = dict(state.extra)
     if config.gan.d_augment == 'ada':
-      metrics['ada_p'] = controller.p
-      batch_size, kimg = config.train.batch_size, config.gan.ada_kimg
-      extra['controller'] = update_controller(controller, metrics['r_t'], batch_size, config.gan.ada_target, kimg)
+      batch_size, target, kimg = config.train.batch_size, config.gan.ada_target, config.gan.ada_kimg
+      extra['controller'] = update_controller(extra['controller'], metrics['r_t'], batch_size, target, kimg)
     if config.gan.lecam:
       latest = {'real': metrics['d_real'], 'fake': metrics['d_fake']}
       extra['lecam'] = moving_average(extra['lecam'], latest, _LECAM_DECAY, state.step)
     if intervals:
       extra['metrics'] = {name: {metric: metrics[metric] for metric in metrics_of[name]} for name in intervals}
+    return extra
+
+  def train_step(state, batch, keys, due=None):
+    """One update of the discriminator by all slices of the batch, then one of the generator against the new one."""
+    streams = split_keys(keys, ('augment', 'latent', 'real', 'fake', 'generated', 'penalty'))
+    real = 2 * pipeline(streams['augment'], batch)['image'] - 1
+    inputs = {'z': latents(streams['latent']), 'label': batch['label']}
+    p, vectors = state.extra['controller'].p, state.stats.get('discriminator', {})
+    vectors = spectral.power_iteration(state.params['discriminator'], vectors) if vectors else {}
+
+    def logits(params, images, keys, label):
+      return discriminate(discriminator, params, vectors, images, keys, label, p)
+
+    generate_with = functools.partial(generate, state=state, inputs=inputs)
+    fake, pull_back, stats = jax.vjp(generate_with, state.params['generator'], has_aux=True)
+    examples = inputs | {'real': real, 'fake': fake, 'keys': streams}
+    params, opt, metrics = update_discriminator(state, examples, logits, due)
+    params, opt, values = at_interval(
+      'generator',
+      state,
+      due,
+      lambda: update_generator(params, opt, examples, logits, pull_back),
+      lambda: (params, opt, state.extra['metrics']['generator']),
+    )
+    metrics |= values | ({'ada_p': p} if config.gan.d_augment == 'ada' else {})
     variables = {'params': params['generator']} | ({'batch_stats': stats} if stats else {})
     new_state = TrainState(
       step=state.step + 1,
@@ -197,7 +209,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       stats={'generator': stats} | ({'discriminator': vectors} if vectors else {}),
       ema=moving_average(state.ema, {'generator': variables}, config.gan.ema, state.step),
       opt=opt,
-      extra=extra,
+      extra=next_extra(state, metrics),
     )
     return new_state, metrics
 
