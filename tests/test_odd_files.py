@@ -141,7 +141,7 @@ def test_all_programs_see_the_same_images_and_list_what_they_leave_out(photos, t
   pool.update({'name': 'image_folder', 'folder': str(photos), 'image_size': 28, 'channels': 1, **study.data})
   said.clear()
   table = Table(study, pool, tmp_path / 'data', Store(tmp_path / 'stages'), log=said.append)
-  assert table._sizes()['classes'] == list(CLASSES)
+  assert table.sizes()['classes'] == list(CLASSES)
   assert any('ash/cut.jpg' in line for line in said)
 
 

@@ -26,6 +26,19 @@ def test_bd_rate_is_the_mean_difference_of_bytes_at_the_same_quality():
   assert coders.bd_rate(line, other) == pytest.approx(100 * (10**-0.5 - 1))
 
 
+@pytest.mark.parametrize(
+  ('table', 'runs', 'problem'),
+  [
+    *((table, [], 'workdir = []: what table') for table in ('restore', 'compress', 'stylize', 'upscale')),
+    *((table, ['--workdir=a,b'], 'is of one run') for table in ('restore', 'stylize')),
+  ],
+)
+def test_tables_of_runs_say_which_runs_they_are_of(table, runs, problem, forked):
+  done = forked('experiments.bench', table, *runs)
+  assert done.returncode == 2
+  assert problem in done.stderr
+
+
 def test_tiles_of_a_mosaic_are_its_images():
   images = [noise(4, 5, 3) for _ in range(7)]
   tiles = coders._tiles(coders._mosaic(images), (4, 5, 3))
@@ -120,4 +133,3 @@ def test_a_trained_run_is_compared(table, likelihood, data_dir, tmp_path):
     assert result['bytes']['genaug'] <= 1.05 * (
       result['bound_bytes'] + result['initial_bytes'] + result['header_bytes']
     )
-  assert 'workdir = []' in program('experiments.bench', table).stderr
