@@ -63,7 +63,7 @@ _OF_RUNS = ('restore', 'compress', 'stylize', 'upscale')
 
 
 def _trained_by(runs: list[str]) -> list[list[str]]:
-  """The commands that trained them, or went on last."""
+  """The commands that began to train them."""
   from experiments.report.formatting import command_of
 
   return [command_of(json.loads((pathlib.Path(run) / 'environment.json').read_text())) for run in runs]

@@ -1,5 +1,6 @@
 """A workdir knows the data it was trained on; the split knows each file, and copies of one image stay together."""
 
+import json
 import shutil
 
 import jax
@@ -79,6 +80,16 @@ def test_a_run_does_not_go_on_with_other_data(folder, change):
     workdir.claim(directory, _config(folder), _load(folder))
   assert words in str(refused.value)
   assert {path.name: path.read_bytes() for path in directory.iterdir()} == saved
+
+
+def test_what_a_run_began_with_is_kept_where_it_goes_on_elsewhere(folder, monkeypatch):
+  directory = folder.parent / 'run'
+  directory.mkdir()
+  for commit in ('a', 'b', 'a', 'c', 'c'):
+    monkeypatch.setattr(workdir, 'environment', lambda commit=commit: {'git_commit': commit})
+    workdir.claim(directory, _config(folder), _load(folder))
+  kept = {path.name: json.loads(path.read_text())['git_commit'] for path in directory.glob('environment*')}
+  assert kept == {'environment.json': 'a', 'environment_1.json': 'b', 'environment_2.json': 'c'}
 
 
 @pytest.fixture

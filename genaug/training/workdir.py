@@ -68,7 +68,14 @@ def claim(workdir: pathlib.Path, config: ConfigDict, dataset: Dataset) -> None:
   else:
     write_json(workdir / 'data.json', record.describe(dataset))
   write_json(path, mine)
-  write_json(workdir / 'environment.json', environment())
+  _add_environment(workdir, environment())
+
+
+def _add_environment(workdir: pathlib.Path, now: dict) -> None:
+  """environment.json is of the first start; environment_1.json and so on of later ones unlike all before."""
+  earlier = sorted(workdir.glob('environment*.json'))
+  if now not in [json.loads(path.read_text()) for path in earlier]:
+    write_json(workdir / (f'environment_{len(earlier)}.json' if earlier else 'environment.json'), now)
 
 
 def _deciding(config: dict, steps: int) -> dict:
