@@ -215,7 +215,7 @@ def own_data(task: str) -> dict[str, object]:
     'hyperprior': {},
     'image_variations': {},
     'fixmatch': {'data.unlabelled': 2, 'strong.rand_augment.p': 0.0},  # which takes long to compile
-    'superres': {'superres.patch': 16},
+    'superres': {'superres.patch': 16, 'model.blocks': 1},
     'style': {'style.images': STYLES, 'model.blocks': 1},
   }
   if task in digits:
