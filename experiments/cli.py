@@ -10,6 +10,7 @@ import re
 import runpy
 import sys
 from collections.abc import Callable
+from typing import NamedTuple
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -31,14 +32,22 @@ def define_data_dir() -> flags.FlagHolder:
   return flags.DEFINE_string('data_dir', '.data', 'Where data sets are prepared and read.')
 
 
-def define_trained() -> tuple[flags.FlagHolder, flags.FlagHolder]:
-  """--workdir and --checkpoint of a run, as `training.experiment.trained` takes them."""
-  return (
-    flags.DEFINE_string('workdir', None, 'What experiments.train has written.', required=True),
-    flags.DEFINE_string(
-      'checkpoint', 'latest', 'latest, a step, or best: chosen by its score on the test split (data.test_split).'
-    ),
+class Trained(NamedTuple):
+  """The first arguments of `training.experiment.trained`."""
+
+  workdir: pathlib.Path
+  data_dir: pathlib.Path
+  checkpoint: str
+
+
+def define_trained() -> Callable[[], Trained]:
+  """Which run, of --workdir, --data_dir and --checkpoint, once flags are parsed."""
+  workdir = flags.DEFINE_string('workdir', None, 'What experiments.train has written.', required=True)
+  data_dir = define_data_dir()
+  checkpoint = flags.DEFINE_string(
+    'checkpoint', 'latest', 'latest, a step, or best: chosen by its score on the test split (data.test_split).'
   )
+  return lambda: Trained(pathlib.Path(workdir.value), pathlib.Path(data_dir.value), checkpoint.value)
 
 
 def new_directory(output: str) -> pathlib.Path:

@@ -15,8 +15,7 @@ from absl import flags
 
 from experiments import cli
 
-_WORKDIR, _CHECKPOINT = cli.define_trained()
-_DATA_DIR = cli.define_data_dir()
+_RUN = cli.define_trained()
 _INPUT = flags.DEFINE_string('input', None, 'Folder of images.', required=True)
 _OUTPUT = flags.DEFINE_string('output', None, 'File to write; must be new.', required=True)
 flags.adopt_module_key_flags(cli)
@@ -31,7 +30,7 @@ def main() -> None:
   output = pathlib.Path(_OUTPUT.value)
   if output.exists():
     raise InputError('output', str(output), 'exists', 'name a new --output')
-  codec = codecs.of_run(pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value), _CHECKPOINT.value)
+  codec = codecs.of_run(*_RUN())
   images, names = reading.exact_images(pathlib.Path(_INPUT.value), codec.input_shape)
   found = codec.compress(images, names, tqdm)
   container.write(output, found.content)

@@ -11,8 +11,7 @@ from absl import flags
 
 from experiments import cli
 
-_WORKDIR, _CHECKPOINT = cli.define_trained()
-_DATA_DIR = cli.define_data_dir()
+_RUN = cli.define_trained()
 _INPUT = flags.DEFINE_string('input', None, 'File of experiments.compress.', required=True)
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write to; must be new or empty.', required=True)
 flags.adopt_module_key_flags(cli)
@@ -28,7 +27,7 @@ def main() -> None:
   path, output = pathlib.Path(_INPUT.value), cli.new_directory(_OUTPUT.value)
   if not path.is_file():
     raise InputError('input', str(path), 'no such file', 'name a file of experiments.compress')
-  codec = codecs.of_run(pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value), _CHECKPOINT.value)
+  codec = codecs.of_run(*_RUN())
   images, names = codec.decompress(path.read_bytes(), tqdm)
   for image, name in zip(images, names, strict=True):
     figures.save_png(output / name, image)

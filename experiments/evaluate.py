@@ -7,14 +7,11 @@ Prints one readable line per metric and writes WORKDIR/evaluation_<step>.json; w
 ask otherwise is in the name of the file.
 """
 
-import pathlib
-
 from absl import flags
 
 from experiments import cli
 
-_DATA_DIR = cli.define_data_dir()
-_WORKDIR, _CHECKPOINT = cli.define_trained()
+_RUN = cli.define_trained()
 _SAMPLES = flags.DEFINE_integer('samples', None, 'Generated images. Default: eval.samples of the run.', lower_bound=2)
 _METRICS = flags.DEFINE_list('metrics', None, 'Of genaug/metrics/registry.py. Default: eval.metrics of the run.')
 _FEATURES = flags.DEFINE_string('features', None, 'What images are compared by. Default: eval.features of the run.')
@@ -26,8 +23,8 @@ def main() -> None:
   from genaug.training import checks, evaluator, workdir
   from genaug.training.experiment import trained
 
-  directory = pathlib.Path(_WORKDIR.value)
-  experiment, state = trained(directory, pathlib.Path(_DATA_DIR.value), _CHECKPOINT.value)
+  run = _RUN()
+  experiment, state = trained(*run)
   config = experiment.config.copy_and_resolve_references()
   config.eval.samples = _SAMPLES.value or config.eval.samples
   config.eval.metrics = _METRICS.value or config.eval.metrics
@@ -37,7 +34,7 @@ def main() -> None:
   step = int(state.step)
   asked = (_FEATURES.value, _SAMPLES.value and f'{_SAMPLES.value}_samples', '-'.join(_METRICS.value or ()))
   name = '_'.join(filter(None, (f'evaluation_{step:06d}', *asked)))  # what was asked otherwise is beside the whole
-  workdir.write_json(directory / f'{name.replace(":", ".")}.json', {'step': step, **scores})
+  workdir.write_json(run.workdir / f'{name.replace(":", ".")}.json', {'step': step, **scores})
   print(f'step {step:,}: {describe(scores)}')
 
 

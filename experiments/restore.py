@@ -15,8 +15,7 @@ from absl import flags
 
 from experiments import cli
 
-_WORKDIR, _CHECKPOINT = cli.define_trained()
-_DATA_DIR = cli.define_data_dir()
+_RUN = cli.define_trained()
 _KIND = flags.DEFINE_enum('kind', None, ['noise', 'missing', 'blur', 'small'], 'What is wrong.', required=True)
 _NOISE = flags.DEFINE_float('noise', 0.0, 'Standard deviation of the noise; white is 1.', lower_bound=0.0)
 _BLUR = flags.DEFINE_float('blur', 0.0, 'Sigma of the Gaussian that blurred, in pixels.', lower_bound=0.0)
@@ -40,8 +39,7 @@ def main() -> None:
   output, root = cli.new_directory(_OUTPUT.value), pathlib.Path(_INPUT.value)
   if (_KIND.value == 'missing') != (_MASKS.value is not None):
     raise InputError('masks', _MASKS.value, f'of kind {_KIND.value!r}', '--masks=FOLDER with --kind=missing only')
-  workdir, data_dir = pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value)
-  experiment, state = trained(workdir, data_dir, _CHECKPOINT.value, images=False)
+  experiment, state = trained(*_RUN(), images=False)
   spec = experiment.spec
   damage = restoration.damage(_KIND.value, spec, _NOISE.value, _BLUR.value, _SCALE.value)
   restore = restoration.Restorer(experiment.config, spec, state, damage, _STEPS.value)

@@ -21,8 +21,7 @@ from absl import flags
 
 from experiments import cli
 
-_DATA_DIR = cli.define_data_dir()
-_WORKDIR, _CHECKPOINT = cli.define_trained()
+_RUN = cli.define_trained()
 _COUNT = flags.DEFINE_integer('count', 64, 'How many images. Classes of a conditional model take turns.', lower_bound=1)
 _SAMPLER = flags.DEFINE_string('sampler', None, 'Which of the task. Default: the first that makes images from noise.')
 _CLASSES = flags.DEFINE_list('classes', None, 'Names of the classes to make images of. Default: all.')
@@ -110,7 +109,7 @@ def _sampler(experiment) -> str:
   name = _SAMPLER.value or next(wanted, None)
   if name is None:
     remedy = f'--sampler, one of {", ".join(samplers)}, or --input' if samplers else 'a run of another task'
-    raise InputError('workdir', _WORKDIR.value, f'task {task!r} makes no images from noise', remedy)
+    raise InputError('workdir', str(_RUN().workdir), f'task {task!r} makes no images from noise', remedy)
   if name not in samplers:
     raise InputError('sampler', name, f'task {task!r} has no such sampler', f'one of {", ".join(samplers)}')
   if from_others and not samplers[name].source:
@@ -153,13 +152,8 @@ def main() -> None:
   output = pathlib.Path(_OUTPUT.value)
   _check_output(output)
   given = {'flow.guidance': _GUIDANCE.value, 'flow.sample_steps': _STEPS.value}
-  load = functools.partial(
-    trained,
-    pathlib.Path(_WORKDIR.value),
-    pathlib.Path(_DATA_DIR.value),
-    _CHECKPOINT.value,
-    overrides={key: value for key, value in given.items() if value is not None},
-  )
+  overrides = {key: value for key, value in given.items() if value is not None}
+  load = functools.partial(trained, *_RUN(), overrides=overrides)
   experiment, state = load(images=False)
   name = _sampler(experiment)
   sampler, labels = experiment.task.samplers[name], evaluator.labels_of(experiment, _CLASSES.value)

@@ -15,8 +15,7 @@ from absl import flags
 
 from experiments import cli
 
-_WORKDIR, _CHECKPOINT = cli.define_trained()
-_DATA_DIR = cli.define_data_dir()
+_RUN = cli.define_trained()
 _INPUT = flags.DEFINE_string('input', None, 'Image, or folder of images.', required=True)
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write to; must be new or empty.', required=True)
 _STYLES = flags.DEFINE_list('styles', [], 'Names or numbers of styles. Default: all.')
@@ -31,8 +30,7 @@ def main() -> int:
 
   output, root = cli.new_directory(_OUTPUT.value), pathlib.Path(_INPUT.value)
   found = reading.items_of(root)
-  workdir, data_dir = pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value)
-  experiment, state = trained(workdir, data_dir, _CHECKPOINT.value, images=False)
+  experiment, state = trained(*_RUN(), images=False)
   stylist = stylization.Stylist(experiment.config, experiment.spec, state)
   numbers = stylist.numbers(_STYLES.value)
   data = experiment.config.data

@@ -13,8 +13,7 @@ from absl import flags
 
 from experiments import cli
 
-_WORKDIR, _CHECKPOINT = cli.define_trained()
-_DATA_DIR = cli.define_data_dir()
+_RUN = cli.define_trained()
 _SAMPLER = flags.DEFINE_string('sampler', None, "Which of the task's. Default: the first that translates images.")
 _INPUT = flags.DEFINE_string('input', None, 'Folder of images.', required=True)
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write to; must be new or empty.', required=True)
@@ -35,12 +34,10 @@ def main() -> int:
   from genaug.training.experiment import trained
 
   output, root = cli.new_directory(_OUTPUT.value), pathlib.Path(_INPUT.value)
-  experiment, state = trained(
-    pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value), _CHECKPOINT.value, images=False
-  )
+  experiment, state = trained(*_RUN(), images=False)
   task, samplers = experiment.config.task, list(experiment.task.samplers)
   if 'target' not in TASKS[task].inputs:
-    raise InputError('workdir', _WORKDIR.value, f'is a run of task {task!r}', 'a run that translates images')
+    raise InputError('workdir', str(_RUN().workdir), f'is a run of task {task!r}', 'a run that translates images')
   name = _SAMPLER.value or samplers[0]
   if name not in samplers:
     raise InputError('sampler', name, f'task {task!r} has no such sampler', f'one of {", ".join(samplers)}')

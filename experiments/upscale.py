@@ -12,8 +12,7 @@ from absl import flags
 
 from experiments import cli
 
-_WORKDIR, _CHECKPOINT = cli.define_trained()
-_DATA_DIR = cli.define_data_dir()
+_RUN = cli.define_trained()
 _INPUT = flags.DEFINE_string('input', None, 'An image, or a folder of images.', required=True)
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write to; must be new or empty.', required=True)
 _TILE = flags.DEFINE_integer(
@@ -32,8 +31,7 @@ def main() -> None:
   from genaug.training.experiment import trained
 
   output = cli.new_directory(_OUTPUT.value)
-  workdir, data_dir = pathlib.Path(_WORKDIR.value), pathlib.Path(_DATA_DIR.value)
-  experiment, state = trained(workdir, data_dir, _CHECKPOINT.value, images=False)
+  experiment, state = trained(*_RUN(), images=False)
   upscale = Upscaler(experiment.config, experiment.spec, state, _TILE.value)
   paths, names = reading.images_of_channels(pathlib.Path(_INPUT.value), experiment.spec.image_shape[-1])
   for path, name in zip(tqdm(paths, unit='image', disable=None), names, strict=True):
