@@ -4,6 +4,7 @@ import json
 import pathlib
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -12,9 +13,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from configs import base
+from genaug.augment import OpParams
+from genaug.augment.registry import OPS
 from genaug.data import folder, image_file
 from genaug.errors import InputError
-from genaug.offline import augment_folder, contact_sheet
+from genaug.offline import augment_folder, captions, contact_sheet
 
 WIDTH, HEIGHT = 20, 16
 
@@ -196,6 +199,10 @@ REFUSED = {
   'another seed': (_another_seed, ['output', 'seed: 0 there, 1 now']),
   'another config': (_another_config, ['config.augment.rotate.degrees: 30.0 there, 20.0 now']),
   'mixing': (lambda t: _job(t, augment={'mixup.p': 0.5}), ['config.augment.mixup.p', '0.5', 'labels']),
+  'a choice of mixing': (
+    lambda t: _job(t, augment={'one_of': ((1.0, ('mixup', 'cutmix')),)}),
+    ['config.augment.one_of', 'mixup mixes images', 'leave mixup out'],
+  ),
   'nothing on': (
     lambda t: _job(t, augment={'rotate.p': 0.0}),
     ['config.augment', 'rotate.p=1'],
@@ -282,6 +289,14 @@ def test_a_sheet_of_the_configs_data_set_shows_different_draws(data_dir, tmp_pat
   first_row = [sheet[: sheet.shape[0] // 2, left + 2 : left + side - 2] for left in lefts]
   assert len({(cell[:, :, 0] > 250).tobytes() for cell in first_row}) == 9  # white of the digits, not the captions
   assert all((cell == 0).all(-1).mean() > 0.3 for cell in first_row)
+
+
+@pytest.mark.parametrize('name', OPS)
+def test_every_operation_has_a_caption(name):
+  op = OPS[name]
+  drawn = {name: OpParams(np.array(True), op.sample_params(jax.random.key(0), (16, 16, 3)))}
+  (caption,) = captions.describe(drawn)
+  assert caption.startswith(name)
 
 
 def test_a_sheet_of_a_folder_says_when_nothing_is_on(photos, forked):

@@ -26,6 +26,7 @@ def test_crop_moves_back_into_the_frame():
   crop = jax.jit(crops.crop, static_argnums=(3, 4))
   np.testing.assert_array_equal(crop(IMAGE, 2, 3, 5, 4), IMAGE[2:7, 3:7])
   np.testing.assert_array_equal(crop(IMAGE, 29, 21, 5, 4), IMAGE[25:, 19:])
+  np.testing.assert_array_equal(crop(IMAGE, -1, -3, 5, 4), IMAGE[:5, :4])
   np.testing.assert_array_equal(crops.crop(LABELS, 2, 3, 5, 4), LABELS[2:7, 3:7])
 
 

@@ -19,7 +19,7 @@ from tests.conftest import slow_but
 SHAPE = (16, 16, 3)
 SIZE = 8
 POLICIES = tuple(name for name, op in OPS.items() if op.stage == 'policy')
-MIXES_AT_RANDOM = tuple(f'random_{name}' for name in registry.MIXES)
+MIXES_AT_RANDOM = tuple(f'random_{name}' for name, op in registry.OPS.items() if op.stage == 'mix')
 SINGLE = tuple(name for name, op in OPS.items() if op.stage not in ('policy', 'mix'))
 # Config name -> name of the arithmetic, where it is another.
 ARITHMETIC = {'random_resized_crop': 'resized_crop'}

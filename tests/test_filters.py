@@ -1,5 +1,7 @@
 """Filters against OpenCV 5.0, SciPy 1.17, Pillow 13 and scikit-image 0.26."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,6 +84,12 @@ def test_motion_blur_is_a_mean_of_shifted_images(angle, length):
   across, down = away * np.cos(np.deg2rad(angle)), -away * np.sin(np.deg2rad(angle))
   expected = np.mean([ndimage.shift(image, (y, x, 0), order=1, mode='mirror') for x, y in zip(across, down)], axis=0)
   np.testing.assert_allclose(motion_blur(image, angle, length), expected, atol=1e-5)
+
+
+def test_a_camera_moves_no_farther_than_its_window():
+  blur = jax.jit(partial(filters.motion_blur, ksize=3))
+  image = noise((12, 14, 3))
+  np.testing.assert_array_equal(blur(image, 20.0, 9.0), blur(image, 20.0, 3.0))
 
 
 def test_motion_blur_along_a_row_agrees_with_opencv():

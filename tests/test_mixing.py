@@ -369,6 +369,11 @@ def test_a_batch_is_mixed_as_its_parameters_say():
 
 
 ERRORS = {
+  'decay': (lambda: mixing.fmix(A, B, jax.random.key(0), 0.5, decay=float('nan')), 'fmix: decay = nan'),
+  'no images': (
+    lambda: mixing.random_mixup(jax.random.split(jax.random.key(0), 4), {'label': np.eye(4)}),
+    "a batch of 'label': must hold an image",
+  ),
   'weight': (lambda: mixing.mixup(A, B, 1.5), r'mixup: weight = 1.5: must lie in \[0, 1\]'),
   'integers': (lambda: mixing.mixup(A | {'label': 3}, B | {'label': 1}, 0.5), 'label of int32.*one_hot'),
   'uint8': (

@@ -1,9 +1,12 @@
 """Hidden parts of images: against loops over pixels, and in the mean over many draws."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from genaug.augment import occlusion
 
@@ -169,7 +172,15 @@ def test_every_dtype_hides_the_same_pixels_and_keeps_the_others(op):
   np.testing.assert_array_equal(gradient, ~hidden)
 
 
+def test_the_grid_lies_anywhere_whatever_its_ratio():
+  sample = partial(occlusion.sample_grid_mask, shape=IMAGE.shape, ratio=(0.2, 0.8))
+  drawn = jax.vmap(sample)(jax.random.split(KEYS[0], 2000))
+  for axis in range(2):
+    assert stats.pearsonr(drawn['ratio'], drawn['offset'][:, axis]).pvalue > 1e-3
+
+
 ERRORS = {
+  'unit': (lambda: occlusion.grid_mask(IMAGE, 0, 0.5), 'grid_mask: unit = 0'),
   'size': (lambda: occlusion.cutout(IMAGE, (0.5, 0.5), 1.5), r'cutout: size = 1.5: must lie in \[0, 1\]'),
   'centre': (lambda: occlusion.cutout(IMAGE, (0.5, -0.5), 0.5), 'cutout: centre'),
   'fill': (lambda: occlusion.cutout(IMAGE, (0.5, 0.5), 0.5, fill=255), 'cutout: fill = 255'),

@@ -252,6 +252,57 @@ def test_pieces_cut_masks_and_occlusion_only_images():
     pipeline_of(1.0, 'grid_shuffle')(jax.random.key(0), example)
 
 
+def test_boxes_and_keypoints_follow_what_was_cut():
+  batch = {
+    'image': np.ones((16, 12, 12, 3), np.float32),
+    'boxes': np.tile(np.array([[0.0, 9, 3, 12], [9, 0, 12, 3], [0, 0, 12, 12]], np.float32), (16, 1, 1)),
+    'keypoints': np.tile(np.array([[1.5, 10.5], [10.5, 1.5]], np.float32), (16, 1, 1)),
+  }
+  batch['keypoints_visible'] = np.tile([True, False], (16, 1))
+  pipeline = pipeline_of(0.7, 'diagonal_half')
+  drawn = pipeline.sample(keys(16), batch)
+  out, on = pipeline.apply(drawn, batch), drawn['diagonal_half'].on
+  assert 0 < on.sum() < 16
+  shown = np.asarray(out['image'][..., 0]) == 1
+  for corner, (x, y) in enumerate(((1, 10), (10, 1))):
+    np.testing.assert_array_equal(out['boxes_visible'][:, corner], shown[:, y - 1 : y + 2, x - 1 : x + 2].any((1, 2)))
+    visible = shown[:, y, x] & batch['keypoints_visible'][:, corner]
+    np.testing.assert_array_equal(out['keypoints_visible'][:, corner], visible)
+  np.testing.assert_array_equal(out['boxes'][~on], batch['boxes'][~on])
+  assert np.all(out['boxes_visible'][:, 2])
+
+
+def test_a_channel_is_dropped_to_the_fill():
+  image = np.random.default_rng(0).random((8, 6, 6, 3)).astype(np.float32)
+  out = np.asarray(pipeline_of(1.0, 'channel_drop', fill=0.5)(keys(8), {'image': image})['image'])
+  dropped = (out == 0.5).all((1, 2))
+  assert dropped.sum() == 8
+  kept = np.where(dropped[:, None, None], 0.5, image)
+  np.testing.assert_allclose(out, kept, atol=1e-6)
+
+
+def test_a_second_equalisation_looks_at_what_the_first_one_left():
+  image = picture(0, (8, 8, 3)) / np.float32(255)
+  names = ('equalize', 'autocontrast')
+  out = pipeline_of(1.0, *names)(keys(1), {'image': image[None]})['image'][0]
+  first, second = (name for name in OPS if name in names)
+  chain = getattr(augment, second)(getattr(augment, first)(image))
+  np.testing.assert_allclose(out, chain, atol=2 / 255)
+
+
+def test_a_move_of_ones_own_may_be_projective():
+  image = picture(0, (8, 8, 3)) / np.float32(255)
+  values = OPS['perspective'].sample_params(jax.random.key(1), image.shape)
+  made = [
+    Pipeline({name: {'p': 1.0}}, ops={name: OPS['perspective']}).apply(
+      {name: augment.OpParams(jnp.array(True), values)}, {'image': image}
+    )
+    for name in ('perspective', 'tilt')
+  ]
+  assert (made[0]['image'] != image).any()
+  np.testing.assert_array_equal(made[0]['image'], made[1]['image'])
+
+
 def test_tiles_show_one_tile():
   image = np.kron(np.arange(6, dtype=np.uint8).reshape(2, 3), np.ones((6, 4), np.uint8))[..., None] * 40
   config = config_of(1.0, 'tile_crop', interpolation='nearest', **{'tile_crop.rows': 2, 'tile_crop.cols': 3})

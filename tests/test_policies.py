@@ -131,6 +131,14 @@ def test_auto_augment_knows_its_tables():
     policies.sample_auto_augment(jax.random.key(0), SHAPE, 'cifar100')
 
 
+def test_signs_do_not_tell_a_magnitude_that_is_drawn():
+  layers = draws(partial(policies.sample_rand_augment, magnitude=(0.0, 30.0)), 4000)['layers']
+  for layer in range(2):
+    turned = layers.parameter[layers.op[:, layer] == INDEX['rotate'], layer]
+    assert len(turned) > 200
+    assert stats.pearsonr(np.sign(turned), np.abs(turned)).pvalue > 1e-3
+
+
 def test_augmix_draws():
   drawn = draws(policies.sample_augmix, 6000)
   op = drawn['layers'].op
@@ -144,6 +152,7 @@ def test_augmix_draws():
   np.testing.assert_allclose(drawn['weights'].sum(-1), 1, atol=1e-5)
   assert stats.kstest(drawn['weights'][:, 0], stats.beta(1, 2).cdf).pvalue > 1e-3  # a margin of Dirichlet(1, 1, 1)
   assert stats.kstest(drawn['blend'], 'uniform').pvalue > 1e-3
+  assert set(drawn['layers'].parameter[op == INDEX['posterize']]) == {3, 4}  # bits kept, of the 4 of the paper's code
   turned = np.abs(drawn['layers'].parameter[op == INDEX['rotate']])
   assert stats.kstest(turned, 'uniform', (0, 9)).pvalue > 1e-3
 

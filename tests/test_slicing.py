@@ -130,6 +130,7 @@ def test_pieces_are_the_same_under_jit_vmap_and_let_gradients_through():
 ERRORS = {
   'tiles': (lambda: slicing.tiles(IMAGE, 5, 2), '5 x 2 does not divide an image of 12 x 10'),
   'strips': (lambda: slicing.strips(IMAGE, 3, 1), '1 x 3 does not divide an image of 12 x 10'),
+  'axis': (lambda: slicing.strips(IMAGE, 2, 7), 'strips: axis = 7'),
   'no tiles': (lambda: slicing.tiles(IMAGE, 0, 2), '0 x 2 does not divide'),
   'untile': (lambda: slicing.untile(IMAGE[None], 2, 1), '1 pieces.*2 x 1'),
   'drawn tile': (lambda: slicing.sample_tile_crop(jax.random.key(0), IMAGE.shape, 5, 2), '5 x 2 does not divide'),

@@ -256,6 +256,14 @@ def test_all_entries_of_a_table_are_mixed():
     np.testing.assert_allclose(mean[name], 0.25 * one[name] + 0.75 * other[name], atol=1e-5)
 
 
+def test_images_of_any_name_are_mixed_whole_numbers_being_probabilities():
+  batch = {'photo': np.random.default_rng(0).random((4, 6, 6, 3)).astype(np.float32), 'label': np.eye(4)}
+  targets, keys = {'photo': Target('image'), 'label': Target('label')}, jax.random.split(jax.random.key(0), 4)
+  for p, changes in ((0, False), (1, True)):
+    mixed = mixing.random_mixup(keys, batch, p=p, targets=targets)
+    assert (mixed['photo'] != batch['photo']).any() == changes
+
+
 def test_pixels_to_ignore_are_no_objects():
   ignored = TARGETS | {'mask': Target('mask', fill=255)}
   mask = np.zeros((H, W), np.uint8)

@@ -123,6 +123,10 @@ def test_inverted_points_come_back(name):
 def test_a_fold_gives_finite_points():
   back = invert_points(uniform(0, -20, 20, (DRAWS, H, W, 2)), uniform(1, 0, 48, (DRAWS, 20, 2)))
   assert np.isfinite(back).all()
+  beyond = jnp.array([[jnp.inf, jnp.inf], [3.0, 4.0]])  # behind the camera of a perspective
+  back = warp.invert_points(uniform(0, -1, 1, (H, W, 2)), beyond)
+  np.testing.assert_array_equal(np.isfinite(back), [[False, False], [True, True]])
+  assert not np.isnan(back).any()
 
 
 @pytest.mark.parametrize('name', OPS)

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, ScalarLike
 
 from genaug.augment.diff_augment import check_signed
-from genaug.augment.image import ImageShape, check_channels, check_range, uniform
+from genaug.augment.image import ImageShape, check_channels, check_range, happens, uniform
 from genaug.augment.matrices import compose, rotate_matrix, scale_matrix, translate_matrix
 from genaug.augment.resample import Matrix, warp
 
@@ -266,7 +266,7 @@ def _sample_cutout(key, shape, p) -> Cutout:
 def _chances(key, p, count: int) -> tuple[Bool[Array, ' n'], PRNGKeyArray]:
   """Which of so many transforms happen, and the key of how."""
   on, how = jax.random.split(key)
-  return jax.random.bernoulli(on, p, (count,)), how
+  return happens(on, p, (count,)), how
 
 
 # A group's position here is its random stream. Append only.

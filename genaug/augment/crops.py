@@ -15,6 +15,7 @@ from genaug.augment.image import (
   check_order,
   check_range,
   clip,
+  happens,
   operation,
   random_form,
   uniform,
@@ -24,6 +25,7 @@ from genaug.augment.matrices import Matrix, Size
 from genaug.augment.resample import BORDERS, Fill, in_range, warp
 
 TRIES = 10  # windows sampled until one fits into the frame, as torchvision does
+_LEAST = 0.001  # width or height of a window, of those of the image
 
 
 # Windows and margins in whole pixels; masks take them too
@@ -36,16 +38,19 @@ def crop(
 
   Raises ValueError where the window is larger than the image.
   """
+  image = check_image(image, 'crop', masks=True)
   h, w, c = image.shape
   check_fits(h, w, height, width)
-  return jax.lax.dynamic_slice(image, (top, left, 0), (height, width, c))
+  corner = jnp.clip(top, 0, h - height), jnp.clip(left, 0, w - width)  # below 0 it counts from the other end
+  return jax.lax.dynamic_slice(image, (*corner, 0), (height, width, c))
 
 
 def center_crop(image: Num[Array, 'h w c'], height: int, width: int) -> Num[Array, 'height width c']:
-  """Crops the window of static size, in pixels, in the middle; half a pixel up and left of it where sides are odd.
+  """Crops the window of static size, in pixels, in the middle, or half a pixel up or left of it.
 
   Raises ValueError where the window is larger than the image.
   """
+  image = check_image(image, 'center_crop', masks=True)
   h, w, _ = image.shape
   check_fits(h, w, height, width)
   top, left = (h - height) // 2, (w - width) // 2
@@ -84,7 +89,7 @@ def pad(
 
   Raises ValueError for an unknown border or fewer than 0 pixels.
   """
-  image = jnp.asarray(image)
+  image = check_image(image, 'pad', masks=True)
   if border not in BORDERS:
     raise ValueError(f'border = {border!r}: must be one of {", ".join(BORDERS)}')
   if min(top, bottom, left, right) < 0:
@@ -127,7 +132,7 @@ def resized_crop(
   output, pixels are skipped: `resize` does not.
   Source of the random windows: Szegedy et al. 2015, "Going Deeper with Convolutions", section 6.
   """
-  for name, value, low in (('x', x, 0), ('y', y, 0), ('width', width, 0.001), ('height', height, 0.001)):
+  for name, value, low in (('x', x, 0), ('y', y, 0), ('width', width, _LEAST), ('height', height, _LEAST)):
     check_range(f'resized_crop: {name}', value, low, 1)
   if jnp.issubdtype(image.dtype, jnp.floating):  # of integers, which are masks, it is a label
     check_range('resized_crop: fill', fill, 0, 1)
@@ -171,6 +176,7 @@ def sample_random_resized_crop(
   ratio = jnp.exp(uniform(form, jnp.log(ratio_low), jnp.log(ratio_high), (TRIES,))) * h / w
   width = jnp.append(jnp.sqrt(area * ratio), jnp.minimum(1, ratio_high * h / w))
   height = jnp.append(jnp.sqrt(area / ratio), jnp.minimum(1, w / (ratio_low * h)))
+  width, height = jnp.maximum(width, _LEAST), jnp.maximum(height, _LEAST)
   first = jnp.argmax((width <= 1) & (height <= 1))
   width, height = width[first], height[first]
   left, top = uniform(place, 0, 1, (2,))
@@ -182,7 +188,7 @@ def _random_resized_crop(key, image, parameters, p, interpolation, **options):
   on, how = jax.random.split(key)
   window = sample_random_resized_crop(how, image.shape, **parameters)
   whole = {'x': 0.0, 'y': 0.0, 'width': 1.0, 'height': 1.0}
-  on = jax.random.bernoulli(on, p * 1.0)
+  on = happens(on, p)
   window = {name: jnp.where(on, window[name], whole[name]) for name in whole}
   return resized_crop(image, **window, interpolation=interpolation, **options)
 
@@ -213,7 +219,7 @@ def resize(
   of super-resolution were made with it; later versions of MATLAB mirror the image ('reflect').
   Raises ValueError for an unknown interpolation or border, or a size below 1.
   """
-  image = jnp.asarray(image)
+  image = check_image(image, 'resize', masks=interpolation == 'nearest')
   if interpolation not in RESIZES:
     raise ValueError(f'interpolation = {interpolation!r}: must be one of {", ".join(RESIZES)}')
   if height < 1 or width < 1:

@@ -75,7 +75,7 @@ def motion_blur(
   check_range('motion_blur: length', length, 1, ksize)
   _check_ksize('motion_blur', ksize)
   radius = ksize // 2
-  away = (length - 1) * jnp.linspace(-0.5, 0.5, ksize)
+  away = (jnp.minimum(length, ksize) - 1) * jnp.linspace(-0.5, 0.5, ksize)
   x, y = away * jnp.cos(jnp.deg2rad(angle)), -away * jnp.sin(jnp.deg2rad(angle))
   # Whole weights are added up before the division: a camera at rest then has one weight of exactly 1.
   weights = (_tent(y, radius)[:, :, None] * _tent(x, radius)[:, None, :]).sum(0) / ksize

@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Num, PRNGKeyArray, ScalarLike
+from jaxtyping import Array, Bool, Float, Num, PRNGKeyArray, ScalarLike
 
 ImageShape = tuple[int, int, int]  # (height, width, channels)
 Pair = tuple[ScalarLike, ScalarLike]  # (low, high), the range of what is sampled
 Params = dict[str, Any]  # sampled arguments of one operation, by name
+
+_OWN = 0x5EED  # a stream of a key that splitting it into a few does not give: fold_in(key, i) is split(key, n)[i]
 
 
 def operation(op: Callable[..., Float[Array, 'h w c']]) -> Callable[..., Num[Array, 'H W c']]:
@@ -134,7 +136,7 @@ def validated(**parameters: Parameter | Choice) -> Callable[[Callable[..., Param
 
 def _check_parameter(label: str, value: Any, parameter: Parameter | Choice, default: Any) -> None:
   if isinstance(parameter, Choice):
-    if not set(value if parameter.several else [value]) <= set(parameter.names):
+    if not all(one in parameter.names for one in (value if parameter.several else [value])):
       raise ValueError(f'{label} = {value!r}: must be {parameter}')
     return
   whole = isinstance(default, int)
@@ -221,8 +223,13 @@ def sample_factor(key: PRNGKeyArray, limit: Any, shape: tuple[int, ...] = ()) ->
 
 
 def sample_value(key: PRNGKeyArray, value: Any) -> Float[Array, '']:
-  """A number as it is; uniform in a pair, independent of what else the key is used for."""
-  return uniform(jax.random.fold_in(key, 1), *value) if is_pair(value) else jnp.asarray(value, jnp.float32)
+  """A number as it is; uniform in a pair, independent of what else the key is used for: it may be split as well."""
+  return uniform(jax.random.fold_in(key, _OWN), *value) if is_pair(value) else jnp.asarray(value, jnp.float32)
+
+
+def happens(key: PRNGKeyArray, p: ScalarLike, shape: tuple[int, ...] = ()) -> Bool[Array, '...']:
+  """Whether something of that probability happens; whole numbers are probabilities, too."""
+  return jax.random.bernoulli(key, jnp.asarray(p, jnp.float32), shape)
 
 
 def sample_nothing(key: PRNGKeyArray, shape: ImageShape) -> Params:
@@ -245,7 +252,7 @@ def randomly(op: Callable, sample_params: Callable[..., Params]) -> Callable[...
     changed = op(image, **sample_params(how, image.shape, **parameters) | options)
     if isinstance(p, (int, float)) and p == 1:  # XLA would work out most of `changed` twice for a choice
       return changed
-    return jnp.where(jax.random.bernoulli(on, p * 1.0), changed, image)
+    return jnp.where(happens(on, p), changed, image)
 
   return random_form(name, op.__doc__, op, sample_params, apply, p=1.0)
 

@@ -34,6 +34,7 @@ from genaug.augment.image import (
   check_order,
   check_range,
   clip,
+  happens,
   random_form,
   sample_nothing,
   to_float,
@@ -41,7 +42,7 @@ from genaug.augment.image import (
   validated,
 )
 from genaug.augment.style import fourier_mix, histogram_match, sample_fourier_mix, sample_histogram_match
-from genaug.augment.targets import SPATIAL, Example, Targets, entries, joined_objects, moved, with_flags
+from genaug.augment.targets import SPATIAL, Example, Targets, entries, image_shape, joined_objects, moved, with_flags
 
 Batch = dict[str, Any]
 
@@ -112,8 +113,8 @@ def mosaic(
 ) -> Example:
   """Four examples about `centre` = (x, y), fractions, rounded to whole pixels: top left, top right, bottom left, right.
 
-  Each shows its corner that is farthest from its own place, the first its bottom right one: at the centre those
-  corners meet. At (1, 1) the first fills the image. Bochkovskiy et al. 2020, "YOLOv4", section 3.3.
+  The top left image shows its bottom right part, and so on: at the centre corners of all four meet. At (1, 1) the first
+  fills the image. Bochkovskiy et al. 2020, "YOLOv4", section 3.3.
   """
   check_range('mosaic: centre', centre, 0, 1)
   examples = first, second, third, fourth
@@ -154,10 +155,11 @@ def fmix(
 ) -> Example:
   """Pastes `other` in blobs: where low-frequency noise is high, a share 1 - weight of the pixels.
 
-  weight in [0, 1], met to about 1 / 1000 (the label has the exact share); a larger `decay`, of amplitude with
-  frequency, makes larger blobs. Harris et al. 2020, "FMix: Enhancing Mixed Sample Data Augmentation".
+  weight in [0, 1], met to about 1 / 1000 (the label has the exact share); a larger `decay` in [0, 10], of amplitude
+  with frequency, makes larger blobs. Harris et al. 2020, "FMix: Enhancing Mixed Sample Data Augmentation".
   """
   check_range('fmix: weight', weight, 0, 1)
+  check_range('fmix: decay', decay, 0, 10)
   noise = low_frequency_noise(key, _size(targets, example), decay)
   pasted = noise > _threshold(noise, 1 - jnp.asarray(weight, jnp.float32))
   return _paste(targets, example, other, lambda _: pasted[..., None], pasted.mean())
@@ -372,9 +374,11 @@ def _randomly(op: Callable[..., Any], sample_params: Callable[..., Params]) -> C
   """The random form of a mix: (keys [b], batch, <parameters>, *, p=1, shift=1, ...) -> batch; see `mix_batch`."""
 
   def apply(keys, batch, parameters, p, shift, **options):
+    shape = image_shape(with_flags(options.get('targets')), batch, 1)
+
     def sample(key):
       on, how = jax.random.split(key)
-      return jax.random.bernoulli(on, p), sample_params(how, jnp.shape(batch['image'])[1:], **parameters)
+      return happens(on, p), sample_params(how, shape, **parameters)
 
     return mix_batch(op, batch, jax.vmap(sample)(check_keys(keys)), shift=shift, **options)
 

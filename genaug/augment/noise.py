@@ -1,6 +1,6 @@
 """Noise of sensors and transmission, and JPEG.
 
-Every value takes 16 random bits a value by Threefry, the generator of jax.random; written out here, because JAX's own
+Every value takes 16 random bits of Threefry, the generator of jax.random; written out here, because JAX's own
 loops over its rounds on CPU, and takes several times as long.
 """
 

@@ -22,6 +22,7 @@ from genaug.augment.image import (
   check_order,
   check_range,
   from_float,
+  happens,
   interval,
   log_uniform,
   randomly,
@@ -122,11 +123,11 @@ def grid_mask(
 ) -> Num[Array, 'h w c']:
   """Hides a grid of squares: one in every unit of side unit * min(h, w), `ratio` of the unit's side wide.
 
-  unit, ratio and offset (of the grid to the right and down, in units) in [0, 1], angle in degrees
+  unit in [0.001, 1], ratio and offset (of the grid to the right and down, in units) in [0, 1], angle in degrees
   counter-clockwise. Source: Chen et al. 2020, "GridMask Data Augmentation"; its r, the part of a side that is kept, is
   1 - ratio.
   """
-  check_range('grid_mask: unit', unit, 0, 1)
+  check_range('grid_mask: unit', unit, 0.001, 1)
   check_range('grid_mask: ratio', ratio, 0, 1)
   check_range('grid_mask: offset', offset, 0, 1)
   image = check_image(image, 'grid_mask')
@@ -176,7 +177,7 @@ def pixel_dropout(
   """Hides every pixel, with all its channels, with probability `rate` in [0, 1]."""
   check_range('pixel_dropout: rate', rate, 0, 1)
   image = check_image(image, 'pixel_dropout')
-  return _hide('pixel_dropout', image, jax.random.bernoulli(key, rate, image.shape[:2]), fill)
+  return _hide('pixel_dropout', image, happens(key, rate, image.shape[:2]), fill)
 
 
 @validated(rate=Parameter(0, 1, 'of the pixels', 'Probability of every pixel; uniform in a pair.', (0, 1)))

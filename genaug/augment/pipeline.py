@@ -24,7 +24,16 @@ from genaug.augment.registry import OPS, Op
 from genaug.augment.resample import BORDERS, INTERPOLATIONS
 from genaug.augment.settings import Settings, check_fraction, read_config, read_operations
 from genaug.augment.stages import KNOWN, OpParams, Plan, Sampled, carry_out, undo_geometry
-from genaug.augment.targets import SPATIAL, Example, Targets, entries, with_channels, with_flags, without_channels
+from genaug.augment.targets import (
+  SPATIAL,
+  Example,
+  Targets,
+  entries,
+  image_shape,
+  with_channels,
+  with_flags,
+  without_channels,
+)
 
 Batch = dict[str, Any]
 PARAMS = 'params of one example', 'params of {} examples'
@@ -115,17 +124,17 @@ class Pipeline:
   def sample(self, keys: PRNGKeyArray, batch: Batch) -> Sampled:
     """Name -> `OpParams` of every operation, [b] for a batch: what the keys make of it, a pytree that can be kept.
 
-    One independent stream an operation: neither other operations nor the size of the batch change it. Of the batch
-    only the images' shape matters.
+    One independent stream an operation: neither other operations nor the size of the batch change it, but which of a
+    choice happens depends on the names of all its members. Of the batch only the images' shape matters.
     """
     keys = check_keys(keys)
     known = self._checked(batch, keys.shape, 'one key', '{} keys')
-    return _sample(self, keys, self._image_shape(known, keys.ndim))
+    return _sample(self, keys, image_shape(self._plan.targets, known, keys.ndim))
 
   def apply(self, params: Sampled, batch: Batch) -> Batch:
     """The batch under what was sampled for it, or replayed; operations that are missing from `params` do not happen.
 
-    Operations with p = 1 happen whatever `on` says.
+    For operations with p = 1, `on` must be True, as `sample` says; what False does is not defined.
     """
     params, lead = self._checked_params(params, batch)
     self._check_mixes(params, lead)
@@ -228,15 +237,14 @@ class Pipeline:
   def _image_name(self) -> str:
     return next(name for name, target in self._plan.targets.items() if target.kind == 'image' and target.recolor)
 
-  def _image_shape(self, known: Example, leading: int) -> ImageShape:
-    name, _ = next(entries(self._plan.targets, known, 'image'), (None, None))
-    if name is None:
-      raise ValueError(f'a batch of {", ".join(map(repr, known))}: must hold an image to sample for')
-    return known[name].shape[leading:]
-
 
 # Compiled once for equal pipelines and inputs of the same structure; inlined under another jit.
 compiled = partial(jax.jit, inline=True)
+
+
+def _with_floats(pipeline: Pipeline, batch: Batch) -> Batch:
+  images = {name: batch[name] for name, _ in entries(pipeline._plan.targets, batch, 'image')}
+  return batch | {name: to_float(image) for name, image in images.items() if image.dtype == jnp.uint8}
 
 
 @partial(compiled, static_argnums=(0, 2))
@@ -248,8 +256,7 @@ def _sample(pipeline: Pipeline, keys: PRNGKeyArray, image_shape: ImageShape) -> 
 
 @partial(compiled, static_argnums=(0, 3))
 def _apply(pipeline: Pipeline, params: Sampled, batch: Batch, batched: bool) -> Batch:
-  images = {name: batch[name] for name, _ in entries(pipeline._plan.targets, batch, 'image')}
-  batch = batch | {name: to_float(image) for name, image in images.items() if image.dtype == jnp.uint8}
+  batch = _with_floats(pipeline, batch)
   if not batched:
     return pipeline._apply_example(params, batch)
   batch = jax.vmap(pipeline._apply_example)(params, batch)
@@ -260,12 +267,11 @@ def _apply(pipeline: Pipeline, params: Sampled, batch: Batch, batched: bool) -> 
 
 @partial(compiled, static_argnums=0)
 def _augment(pipeline: Pipeline, keys: PRNGKeyArray, batch: Batch) -> Batch:
-  params = _sample(pipeline, keys, pipeline._image_shape(batch, keys.ndim))
+  params = _sample(pipeline, keys, image_shape(pipeline._plan.targets, batch, keys.ndim))
   return _apply(pipeline, params, batch, bool(keys.ndim))
 
 
 @partial(compiled, static_argnums=(0, 3))
 def _inverse(pipeline: Pipeline, params: Sampled, batch: Batch, batched: bool) -> Batch:
-  images = {name: batch[name] for name, _ in entries(pipeline._plan.targets, batch, 'image')}
-  batch = batch | {name: to_float(image) for name, image in images.items() if image.dtype == jnp.uint8}
+  batch = _with_floats(pipeline, batch)
   return (jax.vmap(pipeline._invert_example) if batched else pipeline._invert_example)(params, batch)

@@ -56,7 +56,8 @@ class Ranges(NamedTuple):
   translate: tuple[float, float]  # pixels
   rotate: float  # degrees
   factor: float  # away from 1
-  bits: int  # removed of 8
+  bits: int  # removed of `of_bits`
+  of_bits: int = 8
 
 
 # Sampling
@@ -68,8 +69,8 @@ class Ranges(NamedTuple):
     0,
     30,
     '',
-    "Magnitude of all operations (the paper's 10 is 30); uniform in a pair. At 0 only autocontrast and equalize, which "
-    'have none, change anything.',
+    "Magnitude of all operations, on torchvision's scale, where the paper's 10 is 30; uniform in a pair. At 0 only "
+    'autocontrast and equalize, which have none, change anything.',
     (0, 30),
   ),
 )
@@ -128,7 +129,7 @@ def sample_augmix(
   kept = jnp.arange(depth) < jax.random.randint(long, (width, 1), 1, depth + 1)
   low, high = interval(severity, from_zero)
   level = uniform(how, low / 10, high / 10, (width, depth))
-  ranges = Ranges(shear=0.3, translate=(w / 3, h / 3), rotate=30, factor=0.9, bits=4)
+  ranges = Ranges(shear=0.3, translate=(w / 3, h / 3), rotate=30, factor=0.9, bits=4, of_bits=4)
   parameter = _parameter(ranges, op.ravel(), level.ravel(), _signs(sign, width * depth)).reshape(width, depth)
   layers = Layers(jnp.where(kept, op, INDEX['identity']), parameter)
   chance = jax.random.exponential(weigh, (width,))
@@ -173,7 +174,7 @@ def _parameter(
     'color': factor,
     'contrast': factor,
     'sharpness': factor,
-    'posterize': 8 - jnp.round(level * ranges.bits),
+    'posterize': jnp.maximum(ranges.of_bits - jnp.round(level * ranges.bits), 1),
     # At a threshold of 1, white would still be inverted.
     'solarize': jnp.where(level > 0, 1 - level, 2.0),
   }

@@ -35,6 +35,7 @@ class Op(NamedTuple):
   sample_params: Callable[..., Params]  # (key, image shape, **parameters) -> arguments of apply and of matrix
   apply: Callable | None = None
   matrix: Callable | None = None  # (size, **arguments) -> the move that follows what `apply` does
+  projective: bool = False  # whether the last row of that matrix is other than (0, 0, 1)
   channels: tuple[int, ...] = ()  # the only numbers of channels it takes, if it is not for any
   options: tuple[str, ...] = ()  # of fill, border and interpolation: what `apply` takes
   cuts_masks: bool = False  # masks are cut like images
@@ -165,6 +166,7 @@ OPS = {
     color.sample_channel_drop,
     color.channel_drop_matrix,
     channels=RGB_ONLY,
+    options=FILL,
     doc='One of red, green and blue replaced by `fill`.',
   ),
   'clahe': Op(
@@ -205,7 +207,11 @@ OPS = {
     'move', geometry.sample_affine, matrix=matrices.affine_matrix, doc='Zoom, shear, rotation and translation in one.'
   ),
   'perspective': Op(
-    'move', geometry.sample_perspective, matrix=matrices.perspective_matrix, doc='Seen in a random perspective.'
+    'move',
+    geometry.sample_perspective,
+    matrix=matrices.perspective_matrix,
+    projective=True,
+    doc='Seen in a random perspective.',
   ),
   'translate': Op(
     'move', geometry.sample_translate, matrix=matrices.translate_matrix, doc='Moved by random fractions of the side.'
@@ -287,8 +293,6 @@ OPS = {
   'resizemix': Op('mix', mixing.sample_resizemix, mixing.resizemix, doc='The partner, made small, pasted.'),
   'fmix': Op('mix', mixing.sample_fmix, mixing.fmix, doc='Random blobs of the partner pasted.'),
 }
-
-MIXES = tuple(name for name, op in OPS.items() if op.stage == 'mix')
 
 
 def parameters(name: str, ops: Mapping[str, Op] = OPS) -> dict[str, Any]:

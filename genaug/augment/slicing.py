@@ -49,8 +49,10 @@ def untile(pieces: Num[Array, 'n th tw c'], rows: int, cols: int) -> Num[Array, 
 def strips(image: Num[Array, 'h w c'], n: int, axis: int = 0) -> Num[Array, 'n sh sw c']:
   """Cuts the image into n horizontal (axis 0) or vertical (axis 1) strips, in order.
 
-  Raises ValueError unless n divides that side.
+  Raises ValueError unless n divides that side, and for another axis.
   """
+  if axis not in (0, 1):
+    raise ValueError(f'strips: axis = {axis!r}: must be 0 or 1')
   return tiles(image, *((n, 1) if axis == 0 else (1, n)))
 
 
@@ -75,7 +77,7 @@ def diagonal_masks(size: Size, anti: bool = False) -> Bool[Array, '2 h w']:
 
 
 def diagonal_half(image: Num[Array, 'h w c'], half: Int[ScalarLike, ''], *, fill: Fill = 0.0) -> Num[Array, 'h w c']:
-  """Keeps one half beside a diagonal; the rest is `fill` in [0, 1], of masks of integers 0.
+  """Keeps one half beside a diagonal; the rest is `fill` in [0, 1], for masks of integers the default, 0.
 
   half: 0 above and 1 below the diagonal, 2 above and 3 below the antidiagonal, 4 the whole image.
   """

@@ -17,7 +17,18 @@ from genaug.augment.conditional import when
 from genaug.augment.image import Params, check_channels
 from genaug.augment.registry import Op
 from genaug.augment.resample import FAR_OUTSIDE, in_range, resample, source_points
-from genaug.augment.targets import OBJECTS, SPATIAL, Example, Target, Targets, entries, reading, visible_name
+from genaug.augment.targets import (
+  OBJECTS,
+  SPATIAL,
+  Example,
+  Target,
+  Targets,
+  entries,
+  reading,
+  seen_boxes,
+  seen_points,
+  visible_name,
+)
 
 
 class OpParams(NamedTuple):
@@ -89,8 +100,20 @@ def _each(plan: Plan, params: Sampled, example: Example) -> Example:
         changed[entry] = when_on(_call, example[entry], values, arithmetic=op.apply, options=options)
       elif op.cuts_masks:
         changed[entry] = when_on(_cut, example[entry], values, arithmetic=op.apply, fill=options['fill'])
-    example = example | changed
+    example = example | changed | (_cut_objects(plan, name, params[name], example) if op.cuts_masks else {})
   return example
+
+
+def _cut_objects(plan: Plan, name: str, params: OpParams, example: Example) -> Example:
+  """Boxes and keypoints as far as what was cut leaves them to be seen."""
+  changed, (on, values) = {}, params
+  whole = jnp.ones((*_shape(plan, example), 1), bool)
+  kept = jnp.where(on, plan.ops[name].apply(whole, **values), whole)[..., 0]
+  for entry, target in entries(plan.targets, example, *OBJECTS):
+    look, flag = seen_boxes if target.kind == 'boxes' else seen_points, visible_name(entry)
+    seen, visible = look(example[entry], kept)
+    changed |= {entry: jnp.where(on, seen, example[entry]), flag: example.get(flag, True) & (visible | ~on)}
+  return changed
 
 
 def _call(image, values, arithmetic, options):
@@ -116,9 +139,13 @@ def _tone(plan: Plan, params: Sampled, example: Example) -> Example:
 
 def _curved(image: Float[Array, 'h w c'], params: Sampled, curves: tuple) -> Float[Array, 'h w c']:
   levels = jnp.broadcast_to(tone.RAMP[:, None, None], (256, 1, image.shape[-1]))
-  for name, equalises, op in curves:
+  for i, (name, equalises, op) in enumerate(curves):
     on, values = params[name]
-    curve = op(image)[:, None] if equalises else op(levels, **values)
+    if not equalises:
+      curve = op(levels, **values)
+    else:  # of the image as the one before leaves it, if there is one
+      curve = op(tone.lookup(image, levels[:, 0]) if i else image)[:, None]
+      curve = tone.lookup(levels, curve[:, 0]) if i else curve
     levels = jnp.where(on, curve, levels)
   return tone.lookup(image, levels[:, 0])
 
@@ -132,7 +159,8 @@ def _color(plan: Plan, params: Sampled, example: Example) -> Example:
       op = plan.ops[name]
       if op.stage == 'contrast':  # about the mean of the image as the matrix so far leaves it
         values = values | {'mean': color.map_color(matrix, mean)}
-      following = jnp.where(on, op.apply(**values), color.compose_colors())
+      options = {'fill': plan.fill} if 'fill' in op.options else {}
+      following = jnp.where(on, op.apply(**values, **options), color.compose_colors())
       matrix = color.compose_colors(matrix, following)
     changed[entry] = color.recolored(example[entry], matrix)
   return example | changed
@@ -182,7 +210,7 @@ def _move(plan: Plan, params: Sampled, example: Example) -> Example:
   on = on | _any_on(fields) if fields else on
   # A policy that happens may still have sampled no move.
   certain = any(plan.ops[name].stage != 'policy' for name in plan.always & params.keys())
-  static = {'projective': 'perspective' in moves, 'ops': _field_ops(plan, fields)}
+  static = {'projective': any(plan.ops[name].projective for name in moves), 'ops': _field_ops(plan, fields)}
   moved, values = {}, {'matrix': matrix, 'fields': fields}
   for name, target in entries(plan.targets, example, *SPATIAL):
     static |= {'options': tuple(plan.reading(target).items()), 'clipped': target.kind == 'image'}

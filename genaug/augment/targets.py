@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from genaug.augment.image import ImageShape
 from genaug.augment.matrices import Matrix, points_inside, transform_boxes, transform_points
 from genaug.augment.resample import warp
 
@@ -106,6 +107,14 @@ def reading(target: Target, border: str, fill: float, interpolation: str) -> dic
     'fill': default if target.fill is None else target.fill,
     'interpolation': 'nearest' if target.kind == 'mask' else target.interpolation or interpolation,
   }
+
+
+def image_shape(targets: Targets, known: Example, leading: int) -> ImageShape:
+  """That of the first image among the entries, behind so many axes. Raises ValueError where there is none."""
+  name, _ = next(entries(targets, known, 'image'), (None, None))
+  if name is None:
+    raise ValueError(f'a batch of {", ".join(map(repr, known))}: must hold an image to sample for')
+  return jnp.shape(known[name])[leading:]
 
 
 def moved(targets: Targets, example: Example, matrix: Matrix, spatial: bool = True) -> Example:

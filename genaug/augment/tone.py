@@ -345,8 +345,8 @@ def _neighbours(side: int, tile: int, tiles: int) -> tuple[np.ndarray, np.ndarra
     1,
     256,
     'mean counts',
-    'The limit is uniform in [1, clip_limit] or the pair. One of less than two pixels of a tile is one pixel, as in '
-    'OpenCV: below 32 all are alike on images of 32 x 32.',
+    'The limit is uniform in [1, clip_limit] or the pair. Rounded down to whole pixels of '
+    'a tile, at least 1, as in OpenCV: below 32 all are alike on images of 32 x 32.',
     (1, 256),
   )
 )

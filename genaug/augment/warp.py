@@ -83,9 +83,13 @@ def invert_points(field: Field, points: Float[Array, 'n 2']) -> Float[Array, 'n 
   """Inverts the field at the points: where content went, q with q + d(q) = point, by Newton's method.
 
   Between pixel centres the field is bilinear, beyond the frame it continues as at the nearest point of the frame.
-  Exact to 0.05 pixels unless the field folds; where it does, some point comes back, always a finite one.
+  Exact to 0.05 pixels unless the field folds; where it does, some point comes back, always a finite one of a
+  finite one.
   """
   field = jnp.asarray(field)
+
+  points = jnp.asarray(points, jnp.float32)
+  known = jnp.isfinite(points).all(-1, keepdims=True)  # behind the camera of a perspective there are others
 
   def solve(point):
     def step(_, q):
@@ -97,7 +101,7 @@ def invert_points(field: Field, points: Float[Array, 'n 2']) -> Float[Array, 'n 
 
     return jax.lax.fori_loop(0, NEWTON_STEPS, step, point)
 
-  return jax.vmap(solve)(jnp.asarray(points, jnp.float32))
+  return jnp.where(known, jax.vmap(solve)(jnp.where(known, points, 0)), points)
 
 
 def move_boxes(field: Field, boxes: Float[Array, 'n 4'], matrix: Matrix = IDENTITY) -> Float[Array, 'n 4']:

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from genaug.augment import OpParams, Pipeline, policies
+from genaug.augment import OpParams, policies
+from genaug.augment.image import Static
 from genaug.augment.registry import OPS
 from genaug.errors import InputError
 from genaug.training import checks
@@ -61,6 +62,7 @@ def draws(
 
   Images of uint8 come and go. Raises InputError where the augmentation does not suit what comes with an image.
   """
+  pipeline = checks.check_augment(augment)
   alike: dict[tuple, list[int]] = {}
   for row, example in enumerate(examples):
     alike.setdefault(tuple((name, value.shape) for name, value in example.items()), []).append(row)
@@ -72,7 +74,6 @@ def draws(
     for column in range(number):
       keys = jnp.stack([jax.random.fold_in(jax.random.fold_in(root, row), column) for row in rows])
       try:
-        pipeline = Pipeline.from_config(augment)
         drawn = pipeline.sample(keys, batch)
         changed = pipeline.apply(drawn, batch)
       except ValueError as error:
@@ -98,6 +99,7 @@ def describe(draw: dict[str, OpParams]) -> list[str]:
 
 def _arguments(name: str, arguments: dict) -> str:
   parts = []
+  arguments = {key: value for key, value in arguments.items() if not isinstance(value, Static)}
   for key, value in arguments.items():
     if isinstance(value, policies.Layers):
       parts += [_layer(*layer) for layer in zip(np.ravel(value.op), np.ravel(value.parameter))]
