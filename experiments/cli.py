@@ -4,12 +4,13 @@
 """
 
 import difflib
+import errno
 import os
 import pathlib
 import re
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from absl import app, flags, logging
@@ -32,6 +33,10 @@ def define_data_dir() -> flags.FlagHolder:
   return flags.DEFINE_string('data_dir', '.data', 'Where data sets are prepared and read.')
 
 
+_FILES = {'.png', '.jpg', '.jpeg', '.tif', '.tiff', '.gif', '.bmp', '.webp', '.npy', '.npz', '.bits', '.json'}
+_OF_PLACES = {errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT}  # errors that are no bug
+
+
 class Trained(NamedTuple):
   """The first arguments of `training.experiment.trained`."""
 
@@ -51,11 +56,23 @@ def define_trained() -> Callable[[], Trained]:
 
 
 def new_directory(output: str) -> pathlib.Path:
-  """Raises InputError unless it does not exist or is empty."""
+  """Raises InputError unless it does not exist or is empty, and can be written to."""
   path = pathlib.Path(output)
   if path.exists() and (not path.is_dir() or any(path.iterdir())):
-    raise InputError('output', str(path), 'exists and is not an empty directory', 'name a new --output')
+    problem = 'exists and is not an empty directory'
+    raise InputError('output', str(path), problem, 'name a new --output, or remove it')
+  if path.suffix.lower() in _FILES and not path.exists():
+    raise InputError('output', str(path), 'names a file', f'a folder, such as {path.with_suffix("")}')
+  check_writable(path)
   return path
+
+
+def check_writable(path: pathlib.Path) -> None:
+  """Raises InputError where a new file or folder of that name can't be made."""
+  parent = next(parent for parent in path.absolute().parents if parent.exists())
+  if not parent.is_dir() or not os.access(parent, os.W_OK):
+    problem = f'{parent} is {"read-only" if parent.is_dir() else "not a folder"}'
+    raise InputError('output', str(path), problem, 'name another --output')
 
 
 def config_name() -> str:
@@ -80,6 +97,11 @@ def run(main: Callable[..., int | None], choices: tuple[str, ...] = (), many: bo
       return _complain(error)
     except DivergedError as error:
       print(f'error: {error}', file=sys.stderr)
+      return 1
+    except OSError as error:
+      if error.errno not in _OF_PLACES:
+        raise
+      print(f'error: {error.filename or "a file"} cannot be written: {error.strerror}', file=sys.stderr)
       return 1
     except KeyboardInterrupt:
       print('interrupted', file=sys.stderr)
@@ -108,7 +130,9 @@ def _parse(argv: list[str], choices: tuple[str, ...], many: bool) -> list[str]:
       remedy = f'see python -m experiments.{_program()} --help'
       raise InputError('command line', ' '.join(rest[1:]), problem, remedy)
     if 'config' in flags.FLAGS:
-      _ = flags.FLAGS.config.keys()  # a config file that failed to load says so only when touched
+      keys = flags.FLAGS.config.keys()  # a config file that failed to load says so only when touched
+      if problem := _of_another_program(flags.FLAGS['config'].config_filename, keys):
+        raise problem
     return rest
   except BrokenPipeError:
     raise
@@ -118,9 +142,24 @@ def _parse(argv: list[str], choices: tuple[str, ...], many: bool) -> list[str]:
     sys.exit(_complain(_explain(error, argv)))
 
 
+def _of_another_program(config: str, keys: Collection[str]) -> InputError | None:
+  """What is wrong with a config of these top-level keys, if another program takes it."""
+  kinds = {'tables': 'compare', 'rows': 'reproduce'}
+  other = next((program for key, program in kinds.items() if key in keys and program != _program()), None)
+  if other:
+    return InputError('config', config, f'is for experiments.{other}', f'one of {", ".join(_configs())}')
+  needed = next((key for key, program in kinds.items() if program == _program()), 'task')
+  if needed not in keys:
+    return InputError('config', config, f'holds no {needed}', f'see python -m experiments.{_program()} --help')
+  return None
+
+
 def _explain(error: Exception, argv: list[str]) -> InputError:
   """What is wrong, in terms of what was typed: absl's and ConfigDict's errors name neither key nor remedy."""
   given = _pairs(argv)
+  if missing := re.search(r'Flag --(\w+) must have a value other than None', str(error)):
+    example = {'config': f'--config={_configs()[0]}'}.get(missing[1], f'--{missing[1]}=...')
+    return InputError(missing[1], None, 'is missing', f'{example}, see python -m experiments.{_program()} --help')
   usage = InputError(
     'command line',
     ' '.join(argv[1:]),
@@ -135,7 +174,11 @@ def _explain(error: Exception, argv: list[str]) -> InputError:
     return InputError('config', given['config'], 'no such file', f'one of {", ".join(_configs())}')
   except Exception as broken:  # a config file is a program and may fail in any way
     problem = f'{type(broken).__name__}: {" ".join(str(broken).split())}'
-    return InputError('config', given['config'], problem, 'mend the config file; configs/base.py has every key')
+    variant = isinstance(broken, ValueError) and ':' in given['config']
+    remedy = 'name one of those behind the colon' if variant else 'mend the config file; configs/base.py has every key'
+    return InputError('config', given['config'], problem, remedy)
+  if problem := _of_another_program(given['config'], {key.partition('.')[0] for key in keys}):
+    return problem
   for name, value in given.items():
     key = name.removeprefix('config.')
     if key == name:
@@ -170,8 +213,11 @@ def _keys_of(config: str) -> dict[str, object]:
   return flatten_dict((get_config(argument) if argument else get_config()).to_dict(), sep='.')
 
 
+_NO_RUNS = ('__init__', 'base', 'comparisons', 'headline')
+
+
 def _configs() -> list[str]:
-  return [str(path) for path in sorted(pathlib.Path('configs').glob('*.py')) if path.stem not in ('base', '__init__')]
+  return [str(path) for path in sorted(pathlib.Path('configs').glob('*.py')) if path.stem not in _NO_RUNS]
 
 
 def _program() -> str:

@@ -40,10 +40,30 @@ def _earlier(path: pathlib.Path, table: dict) -> dict:
 
   if not path.exists():
     return {}
-  rows = json.loads(path.read_text())['rows']
+  try:
+    rows = json.loads(path.read_text())['rows']
+  except (ValueError, KeyError, TypeError) as error:
+    problem = f'is no table of this program ({type(error).__name__}: {error})'
+    raise InputError('output', str(path), problem, 'move it away, or name another --output') from None
   for name in rows.keys() & table['rows'].keys():
     workdir.refuse_another(path, rows[name]['config'], table['rows'][name]['config'], 'output')
   return rows
+
+
+def _checked_tables() -> dict:
+  """Those that are chosen. Raises InputError for a row that can't be trained, before the first one is."""
+  from genaug.data.sources import OWN
+  from genaug.training import checks
+
+  found = {name: _CONFIG.value.tables[name] for name in _chosen(_TABLES, _CONFIG.value.order)}
+  for name, table in found.items():
+    for row in _chosen(_ROWS, table.order):
+      config = table.rows[row].config
+      checks.check_config(config)
+      if config.data.name in OWN and not pathlib.Path(config.data.folder).expanduser().is_dir():
+        key = f'config.tables.{name}.rows.{row}.config.data.folder'
+        raise InputError(key, config.data.folder, 'is not a folder', f'--{key}=FOLDER, or other --tables')
+  return found
 
 
 def main() -> int:
@@ -51,10 +71,9 @@ def main() -> int:
   from genaug.training import workdir
   from genaug.training.logs import say
 
-  tables, output = _CONFIG.value.tables, pathlib.Path(_OUTPUT.value or _WORKDIR.value)
-  for name in _chosen(_TABLES, _CONFIG.value.order):
-    table, path = tables[name], output / f'generators_{name}.json'
-    plain = json.loads(table.to_json())
+  output = pathlib.Path(_OUTPUT.value or _WORKDIR.value)
+  for name, table in _checked_tables().items():
+    path, plain = output / f'generators_{name}.json', json.loads(table.to_json())
     rows = _earlier(path, plain)
     for seed in range(table.seeds):
       for row in _chosen(_ROWS, table.order):
@@ -71,7 +90,7 @@ def main() -> int:
           return 0
         picture = run.pop('picture')
         say(f'  {picture}')
-        runs = [*runs, run]
+        rows, runs = _earlier(path, plain), [*runs, run]  # another process may have added other rows
         rows[row] = plain['rows'][row] | {'runs': runs, 'summary': seeds.summarise(runs)}
         content = {
           'command': ['python', '-m', 'experiments.compare', *sys.argv[1:]],

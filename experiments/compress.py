@@ -30,6 +30,7 @@ def main() -> None:
   output = pathlib.Path(_OUTPUT.value)
   if output.exists():
     raise InputError('output', str(output), 'exists', 'name a new --output')
+  cli.check_writable(output)
   codec = codecs.of_run(*_RUN())
   images, names = reading.exact_images(pathlib.Path(_INPUT.value), codec.input_shape)
   found = codec.compress(images, names, tqdm)
@@ -37,8 +38,8 @@ def main() -> None:
   values = sum(image.size for image in images)
   print(
     f'{len(images):,} images of {values:,} bytes in {len(found.content):,}: {8 * len(found.content) / values:.3f} bits '
-    f"a value; the model's bound {found.bound_bits / values:.3f}, to begin with {found.initial_bits // 8:,} bytes, "
-    f'header {found.header_bytes:,} bytes'
+    f'per value. Bound by the model {found.bound_bits / values:.3f}; of the bytes {found.initial_bits // 8:,} are bits '
+    f'to begin with and {found.header_bytes:,} the header'
   )
 
 

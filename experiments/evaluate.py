@@ -19,6 +19,7 @@ flags.adopt_module_key_flags(cli)
 
 
 def main() -> None:
+  from genaug.errors import InputError
   from genaug.metrics.registry import describe
   from genaug.training import checks, evaluator, workdir
   from genaug.training.experiment import trained
@@ -29,13 +30,16 @@ def main() -> None:
   config.eval.samples = _SAMPLES.value or config.eval.samples
   config.eval.metrics = _METRICS.value or config.eval.metrics
   config.eval.features = _FEATURES.value or config.eval.features
+  if not config.eval.metrics:
+    remedy = f'--metrics, of {", ".join(checks.metrics_of(config.task))}'
+    raise InputError('metrics', '', 'this run names none', remedy)
   checks.check_config(config)
   scores = evaluator.Evaluator(experiment._replace(config=config))(state)
   step = int(state.step)
   asked = (_FEATURES.value, _SAMPLES.value and f'{_SAMPLES.value}_samples', '-'.join(_METRICS.value or ()))
   name = '_'.join(filter(None, (f'evaluation_{step:06d}', *asked)))  # what was asked otherwise is beside the whole
-  workdir.write_json(run.workdir / f'{name.replace(":", ".")}.json', {'step': step, **scores})
   print(f'step {step:,}: {describe(scores)}')
+  workdir.write_json(run.workdir / f'{name.replace(":", ".")}.json', {'step': step, **scores})
 
 
 if __name__ == '__main__':

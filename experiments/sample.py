@@ -107,6 +107,9 @@ def _sampler(experiment) -> str:
   from_others = bool(_TEXT.value or _INPUT.value)
   wanted = (name for name, sampler in samplers.items() if bool(sampler.source) == from_others)
   name = _SAMPLER.value or next(wanted, None)
+  if name is None and from_others:
+    given = ('text', _TEXT.value[0]) if _TEXT.value else ('input', _INPUT.value)
+    raise InputError(*given, f'task {task!r} makes images from noise alone', 'leave it out')
   if name is None:
     remedy = f'--sampler, one of {", ".join(samplers)}, or --input' if samplers else 'a run of another task'
     raise InputError('workdir', str(_RUN().workdir), f'task {task!r} makes no images from noise', remedy)

@@ -15,7 +15,9 @@ def test_only_a_significant_difference_is_called_one():
   first, second = answers.answers(
     headline({'none': [0.6, 0.61, 0.6], 'classic': [0.7, 0.72, 0.7], 'gan': [0.62, 0.58, 0.6]})
   )[0]
-  assert first.startswith('k = 10: the highest mean accuracy, 70.7 %, is of “classic”: a gain of 10.3 points against')
+  assert first.startswith(
+    'k = 10: the highest mean accuracy, 70.7 %, is that of “classic”: a gain of 10.3 points against'
+  )
   assert 'no clear difference from no augmentation: -0.3' in second
   assert 'a loss of 10.7 points against classic augmentation [' in second
   single = headline({'none': [0.6], 'classic': [0.7], 'gan': [None]})
@@ -25,7 +27,7 @@ def test_only_a_significant_difference_is_called_one():
   found = answers.verdicts(single['per_class']['10']['rows'])
   assert found == {'Gains': [], 'Losses': [], 'No clear difference': [], 'One seed': ['“classic” +10.0']}
   none = answers.answers(headline({'none': [0.9, 0.9], 'classic': [0.7, 0.6]}))[0]
-  assert none == ['k = 10 (2 rows so far): the highest mean accuracy, 90.0 %, is of “no augmentation”.']
+  assert none == ['k = 10 (2 rows so far): the highest mean accuracy, 90.0 %, is that of “no augmentation”.']
 
 
 @pytest.mark.parametrize(

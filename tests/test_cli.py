@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments import cli
+from genaug.errors import InputError
 from tests.conftest import ROOT, environment, program, tiny_flags
 
 GAN = '--config=configs/gan_mnist5k.py'
@@ -77,9 +79,21 @@ CASES = {
     lambda t: ['--config.gan.ada_transforms=("blit", "blur")'],
     ['gan.ada_transforms', "'blur'", 'blit, geometry, color'],
   ),
-  'no such variant': (lambda t: ['--config=configs/gan_mnist5k.py:aada'], ["'aada'", 'diffaug, ada']),
+  'no such variant': (
+    lambda t: ['--config=configs/gan_mnist5k.py:aada'],
+    ["'aada'", 'diffaug, ada', 'behind the colon'],
+  ),
+  'config of tables': (lambda t: ['--config=configs/comparisons.py'], ['comparisons.py', 'is for experiments.compare']),
+  'metrics without a tuple': (
+    lambda t: ['--config.eval.metrics=distances,memorisation'],
+    ['eval.metrics', "('distances',)", 'any of distances'],
+  ),
   'unknown data set': (lambda t: ['--config.data.name=mnist5000'], ['data.name', 'mnist5000', 'mnist5k']),
   'empty folder': (lambda t: _own(t), ['data.folder']),
+  'folder of digits': (
+    lambda t: [f'--config.data.folder={_folder(t)}'],
+    ['data.folder', 'data.name=mnist5k reads no files', 'own_images'],
+  ),
   'missing folder': (lambda t: _own(t / 'none'), ['data.folder', 'none']),
   'broken image': (lambda t: _own(_broken_folder(t)), ['data.folder', '1.png']),
   'wrong image size': (
@@ -138,6 +152,33 @@ def test_batch_not_divisible_by_devices(data_dir, tmp_path):
   assert done.returncode == 2, done.stderr
   assert 'train.batch_size = 15: not divisible by the 2 devices' in done.stderr
   assert 'Finished XLA compilation' not in done.stderr
+
+
+@pytest.mark.parametrize(
+  ('program', 'flags', 'expected'),
+  [
+    ('train', [], ['config = None: is missing', '--config=configs/']),
+    ('compare', [GAN], ['gan_mnist5k.py', 'holds no tables']),
+    ('upscale', ['--workdir=x', '--input=y'], ['output = None: is missing', '--output=...']),
+  ],
+)
+def test_what_is_missing_is_named(program, flags, expected, forked):
+  done = forked(f'experiments.{program}', *flags)
+  assert done.returncode == 2
+  for part in expected:
+    assert part in done.stderr
+
+
+@pytest.mark.parametrize(
+  ('name', 'problem'), [('file/new', 'file is not a folder'), ('big.png', 'names a file'), ('full', 'not an empty')]
+)
+def test_a_folder_that_can_not_be_written_is_refused_at_once(name, problem, tmp_path):
+  (tmp_path / 'file').touch()
+  (tmp_path / 'full').mkdir()
+  (tmp_path / 'full' / 'x').touch()
+  with pytest.raises(InputError, match=problem):
+    cli.new_directory(str(tmp_path / name))
+  assert cli.new_directory(str(tmp_path / 'new' / 'v1.0')) == tmp_path / 'new' / 'v1.0'
 
 
 def test_a_path_behind_an_equals_sign_may_begin_at_home(forked):

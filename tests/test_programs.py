@@ -107,6 +107,7 @@ def test_samples_as_arrays_depend_on_guidance_truncation_and_classes(flow, tmp_p
     (('--classes=eleven',), "classes = 'eleven': no such class"),
     (('--output=OUT.npz', '--nearest'), 'pictures need a directory'),
     (('--map',), 'has no latents of images'),
+    (('--input=photos',), 'makes images from noise alone'),
   ],
 )
 def test_sample_refuses_what_can_not_be(flow, tmp_path, flags, problem, forked):
@@ -148,6 +149,13 @@ def test_walks_are_of_truncated_noise(data_dir, truncation, deviation):
   shown = experiment._replace(task=experiment.task._replace(samplers={'samples': as_image}))
   walks = evaluator.Evaluator(shown, truncation).walks({}, jax.random.key(0), 'samples')
   np.testing.assert_allclose(walks.std(axis=(2, 3, 4)), deviation, rtol=0.1)
+
+
+def test_a_run_without_metrics_is_told_which_there_are(flow, forked):
+  done = forked('experiments.evaluate', f'--workdir={flow}')
+  assert done.returncode == 2
+  assert 'metrics' in done.stderr
+  assert 'distances' in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -221,6 +229,13 @@ def test_a_table_is_trained_row_by_row_and_never_twice(data_dir, tmp_path, forke
   other = forked('experiments.compare', *arguments, '--config.tables.table.rows.b.config.optim.lr=0.1')
   assert other.returncode == 2
   assert 'was made with another config (optim.lr: ' in other.stderr
+  assert forked('experiments.report', tmp_path / 'runs', f'--output={tmp_path / "report.html"}').returncode == 0
+  page = (tmp_path / 'report.html').read_text()
+  assert all(f'generators_table.json, {row}' in page for row in content['rows'])
+  (tmp_path / 'runs' / 'generators_table.json').write_text('[]')
+  damaged = forked('experiments.compare', *arguments)
+  assert damaged.returncode == 2
+  assert 'is no table of this program' in damaged.stderr
   unknown = forked('experiments.compare', *arguments, '--rows=c')
   assert unknown.returncode == 2
   assert 'any of b, a' in unknown.stderr

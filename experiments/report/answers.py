@@ -39,7 +39,7 @@ def _answer(result: dict, k: str) -> list[str]:
   if not rows:
     return [f'k = {k}{of}: every run failed.']
   best = _best(rows)
-  sentences = [f'k = {k}{of}: the highest mean accuracy, {_accuracy(rows[best])}, is of {_quoted(rows[best])}']
+  sentences = [f'k = {k}{of}: the highest mean accuracy, {_accuracy(rows[best])}, is that of {_quoted(rows[best])}']
   if best == 'none' or 'to_none' not in rows[best]:
     sentences[0] += '.'
   else:
@@ -52,7 +52,7 @@ def _answer(result: dict, k: str) -> list[str]:
     name = _best(generated)
     compared = [_difference(rows[name], other) for other in ('none', 'classic') if f'to_{other}' in rows[name]]
     sentences.append(
-      f'The highest with generated images, {_accuracy(rows[name])}, is of {_quoted(rows[name])}'
+      f'The highest with generated images, {_accuracy(rows[name])}, is that of {_quoted(rows[name])}'
       + (f': {", ".join(compared)}.' if compared else '.')
     )
   return sentences

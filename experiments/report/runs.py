@@ -1,4 +1,4 @@
-"""Reads what programs have written: workdirs, and result files of reproduce, seeds and sweep."""
+"""Reads what programs have written: workdirs, and result files of reproduce, compare, seeds and sweep."""
 
 import collections
 import json
@@ -15,8 +15,9 @@ _KINDS = {  # what each program's result file has, none the keys of another
   'headline': {'per_class', 'images', 'data', 'config', 'command', 'environment'},
   'seeds': {'runs', 'summary', 'config', 'command', 'environment'},
   'sweep': {'trials', 'objective', 'config', 'environment'},
+  'compare': {'rows', 'order', 'title', 'command', 'environment'},
 }
-_REMEDY = 'a workdir of experiments.train, or a result file of experiments.reproduce, seeds or sweep'
+_REMEDY = 'a workdir of experiments.train, or a result file of experiments.reproduce, compare, seeds or sweep'
 
 
 class Run(NamedTuple):
@@ -73,6 +74,11 @@ def read(paths: Sequence[pathlib.Path]) -> Found:
       results.append(Result(name, content, content['config'], made, commands, pictures))
     elif kind == 'seeds':
       found.groups.append(_seeds(name, content, file.with_suffix('.png')))
+    elif kind == 'compare':
+      made = {key: content[key] for key in ('command', 'environment')}
+      for row in (row for row in content['order'] if row in content['rows']):
+        picture = file.with_name(f'{file.stem}_{row}.png')
+        found.groups.append(_seeds(f'{name}, {row}', content['rows'][row] | made, picture))
     else:
       raise InputError('RUNS', str(file), 'no result of a program here', _REMEDY)
   found.groups.extend(_grouped(workdirs))
@@ -104,7 +110,7 @@ def _files(path: pathlib.Path) -> list[pathlib.Path]:
     raise InputError('RUNS', str(path), 'no such file or directory', _REMEDY)
   if path.is_file() or {'config.json', 'environment.json'} <= {file.name for file in path.iterdir()}:
     return [path]
-  results = sorted(path.glob('headline_*.json')) + sorted(path.glob('sweep*.json'))
+  results = [file for kind in ('headline_*', 'generators_*', 'sweep*') for file in sorted(path.glob(f'{kind}.json'))]
   if not results:
     raise InputError('RUNS', str(path), 'no run in this directory', _REMEDY)
   return results

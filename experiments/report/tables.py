@@ -42,8 +42,8 @@ def configs(directory: pathlib.Path) -> str:
     about = about.replace(paper[0], '') if paper else about
     rows.append([f'[`{path.stem}`](configs/{path.name})', about.rstrip('.'), link, time, score])
   note = (
-    'FD is the Fréchet distance of AlexNet features, **not** FID: compare it between configs of one data set alone. Of'
-    ' how many images and seeds, and other results of these configs: [all tables](experiments/results/README.md).'
+    'FD is the Fréchet distance of AlexNet features, **not** FID: compare it only between configs of the same data set.'
+    ' Numbers of images and seeds, and other results: [all tables](experiments/results/README.md).'
   )
   return markdown(['config', 'trains', 'paper', 'time', 'score'], rows) + '\n\n' + note
 

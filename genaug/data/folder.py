@@ -123,15 +123,19 @@ def missed(skipped: Skipped) -> Skipped:
 def summary(skipped: Skipped, root: Path) -> str:
   """How many files for each reason, with an example."""
   counts = Counter(skipped.values())
-  example = {why: printable(path.relative_to(root)) for path, why in sorted(skipped.items(), reverse=True)}
+  example = {why: _below(path, root) for path, why in sorted(skipped.items(), reverse=True)}
   listed = '; '.join(f'{n} {why}, such as {example[why]}' for why, n in counts.most_common())
   return f' ({listed})' if listed else ''
 
 
 def listed(files: Skipped, root: Path) -> str:
   """The files with what is wrong with them, a line each."""
-  shown = [f'{printable(path.relative_to(root))} {why}' for path, why in list(files.items())[:_SHOWN]]
+  shown = [f'{_below(path, root)} {why}' for path, why in list(files.items())[:_SHOWN]]
   return '\n  '.join(['', *shown, *[f'and {len(files) - _SHOWN} more'] * (len(files) > _SHOWN)])
+
+
+def _below(path: Path, root: Path) -> str:
+  return printable(path.name if path == root else path.relative_to(root))
 
 
 def some(names: Sequence[str], most: int = 5) -> str:

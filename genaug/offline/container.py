@@ -1,5 +1,6 @@
 """Files of compressed images: a header that says what they were made with, checksums, and the coder's words."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -160,5 +161,6 @@ def write(path: pathlib.Path, content: bytes) -> None:
     partial.write_bytes(content)
     partial.rename(path)
   except OSError as error:
-    partial.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # where nothing can be written, nothing is left behind
+      partial.unlink(missing_ok=True)
     raise InputError('output', str(path), f'cannot be written: {error.strerror}', 'name another --output') from None

@@ -135,7 +135,7 @@ def images_of_channels(root: folder.Path, channels: int) -> tuple[list[folder.Pa
 
   Raises InputError, with a list, where one has other channels, or reading it would change or leave out any.
   """
-  alone = root.is_file()
+  alone = _is_file(root)
   paths, wrong = ([root], {}) if alone else _paths_of(root)
   kind = {1: 'grey', 3: 'RGB'}[channels]
   for path in paths:
@@ -144,7 +144,7 @@ def images_of_channels(root: folder.Path, channels: int) -> tuple[list[folder.Pa
         raise image_file.UnreadableError(f'is not {kind}')
     except image_file.UnreadableError as error:
       wrong[path] = str(error)
-  return paths, _png_names(root.parent if alone else root, paths, wrong, f'8-bit {kind} images')
+  return paths, _png_names(root, paths, wrong, f'8-bit {kind} images')
 
 
 def _paths_of(root: folder.Path, key: str = 'input') -> tuple[list[folder.Path], folder.Skipped]:
@@ -159,7 +159,8 @@ def _png_names(
   root: folder.Path, paths: list[folder.Path], wrong: folder.Skipped, wanted: str, key: str = 'input'
 ) -> list[str]:
   """Raises InputError where any path is `wrong`, or two have one name."""
-  names = [str(PurePosixPath(path.relative_to(root).as_posix()).with_suffix('.png')) for path in paths]
+  top = root if root.is_dir() else root.parent
+  names = [str(PurePosixPath(path.relative_to(top).as_posix()).with_suffix('.png')) for path in paths]
   counts = Counter(names)
   for path, name in zip(paths, names, strict=True):
     if counts[name] > 1:
@@ -170,9 +171,16 @@ def _png_names(
   return names
 
 
+def _is_file(root: folder.Path) -> bool:
+  """Or a folder. Raises InputError where there is neither."""
+  if not root.exists():
+    raise InputError('input', str(root), 'no such file or folder', 'an image, or a folder of images')
+  return root.is_file()
+
+
 def items_of(root: folder.Path) -> folder.Contents:
   """An image file, or all those of a folder. Raises InputError where two would get one name as PNG files."""
-  if root.is_file():
+  if _is_file(root):
     return folder.Contents([folder.Item(root.name, root, None)], {})
   found = folder.contents(root)
   counts = Counter(map(output_name, found.items))

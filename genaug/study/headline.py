@@ -136,6 +136,9 @@ class Table:
     counts |= {name: counts.get(name, 0) + tried for name in ('none', 'classic')}
     found = {name: (self._classifier(name), self._images(name, self.cells[0]), n) for name, n in counts.items() if n}
     found |= {f'{name}, generator': (self._generator(name), self._example, cells) for name in self._generators}
+    for name, (_, images, _) in found.items():
+      if isinstance(images, Failure):
+        self._log(f'{self._data.name}: row {name} is left out: {images}')
     return {
       name: (assemble(one, images), count)
       for name, (one, images, count) in found.items()

@@ -110,7 +110,11 @@ class Checkpoints:
     self._manager.reload()
     return target
 
+  def wait(self) -> None:
+    """For what is being written; raises what went wrong with it."""
+    self._manager.wait_until_finished()
+
   def close(self) -> None:
     """Waits for what is being written."""
-    self._manager.wait_until_finished()
+    self.wait()
     self._manager.close()

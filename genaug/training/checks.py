@@ -68,6 +68,11 @@ def check_config(config: ConfigDict) -> None:
     key = 'optim.schedule_steps' if config.optim.schedule_steps else 'train.steps'
     problem, remedy = 'is the whole schedule', f'fewer than {key} = {length}'
     raise InputError('optim.warmup_steps', config.optim.warmup_steps, problem, remedy)
+  for key in ('folder', 'target_folder', 'captions'):
+    if config.data.get(key) and config.data.name not in sources.OWN:
+      problem = f'data.name={config.data.name} reads no files of your own'
+      remedy = f'--config.data.name={sources.OWN[0]}, or one of configs/*_own_images.py'
+      raise InputError(f'data.{key}', config.data[key], problem, remedy)
   mixes = _mixes(config.augment)
   if mixes and 'label' not in task.inputs:
     key, problem = f'augment.{mixes[0]}.p', f'task {config.task!r} has no use for mixed images'
@@ -77,13 +82,19 @@ def check_config(config: ConfigDict) -> None:
     raise InputError('train.patience', config.train.patience, problem, 'name a metric in eval.metrics, or 0')
   for name in config.eval.metrics:
     if name not in METRICS:
-      raise InputError('eval.metrics', name, 'no such metric', f'any of {", ".join(METRICS)}')
-    if METRICS[name].needs not in task.provides:
+      example = f'--config.eval.metrics="({metrics_of(config.task)[0]!r},)"'
+      raise InputError('eval.metrics', name, 'no such metric', f'{example}; any of {", ".join(METRICS)}')
+    if name not in metrics_of(config.task):
       problem = f'task {config.task!r} has no such metric'
       raise InputError('eval.metrics', name, problem, 'remove it from eval.metrics')
     if config.eval.samples < (least := METRICS[name].at_least):
       raise InputError('eval.samples', config.eval.samples, f'too few for {name}', f'at least {least}')
     METRICS[name].check(config)
+
+
+def metrics_of(task: str) -> list[str]:
+  """Names of those that it provides what they need."""
+  return [name for name, metric in METRICS.items() if metric.needs in TASKS[task].provides]
 
 
 def check_model(config: ConfigDict, image_shape: ImageShape, classes: int) -> None:

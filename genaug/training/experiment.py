@@ -118,7 +118,8 @@ def trained(
   steps = [str(step) for step in saved.steps()]
   if not steps or which not in ('best', 'latest', *steps):
     problem = f'its checkpoints are of steps {", ".join(steps)}' if steps else 'it holds no checkpoint'
-    raise InputError('checkpoint', which, f'not in {directory}: {problem}', 'best, latest or one of those steps')
+    remedy = 'best, latest or one of those steps' if steps else 'wait for the first, see train.checkpoint_every'
+    raise InputError('checkpoint', which, f'not in {directory}: {problem}', remedy)
   recorded = workdir.read_data(directory)
   if recorded and not images:
     checks.check_config(config)

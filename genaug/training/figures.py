@@ -1,10 +1,13 @@
 """Pictures that show how training goes."""
 
+import io
 import pathlib
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
+
+from genaug.training.workdir import write_whole
 
 _MIN_CELL = 56  # pixels: smaller images are enlarged
 
@@ -21,8 +24,11 @@ def grid(images: Float[np.ndarray, 'n h w c'], columns: int = 8) -> UInt8[np.nda
 
 
 def save_png(path: pathlib.Path, image: UInt8[np.ndarray, 'h w c']) -> None:
+  """Whole or not at all; makes the directory."""
   path.parent.mkdir(parents=True, exist_ok=True)
-  _picture(image).save(path)
+  content = io.BytesIO()
+  _picture(image).save(content, 'PNG')
+  write_whole(path, content.getvalue())
 
 
 def save_gif(path: pathlib.Path, images: Float[np.ndarray, 'n h w c'], milliseconds: int = 80) -> None:

@@ -111,7 +111,8 @@ class RunLogger:
     return not path.exists() or json.loads(path.read_text())['steps'] != steps
 
   def summarise(self, steps: int, seconds: float, scores: Scores) -> None:
-    """The last words on the terminal, and summary.json."""
+    """The last words on the terminal, and summary.json, once the last checkpoint is on disk."""
+    self.saved.wait()
     if steps > self._start or self._lacks_summary(steps):
       summary = {'steps': steps, 'resumed_at': self._start, 'seconds': round(seconds, 1), **scores}
       workdir.write_json(self._directory / 'summary.json', summary)

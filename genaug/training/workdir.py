@@ -19,7 +19,15 @@ from genaug.data import record
 from genaug.data.dataset import Dataset
 from genaug.errors import InputError
 
-_FREE = {'train.steps_per_call', 'data.device_mib', 'train.patience'}  # may change: no state depends on them
+_FREE = {  # may change: no state depends on them
+  'data.device_mib',
+  'train.steps_per_call',
+  'train.patience',
+  'train.log_every',
+  'train.snapshot_every',
+  'train.checkpoint_every',
+  'train.checkpoints_kept',
+}
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'tensorflow-datasets')
 
 
