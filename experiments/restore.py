@@ -38,7 +38,8 @@ def main() -> None:
 
   output, root = cli.new_directory(_OUTPUT.value), pathlib.Path(_INPUT.value)
   if (_KIND.value == 'missing') != (_MASKS.value is not None):
-    raise InputError('masks', _MASKS.value, f'of kind {_KIND.value!r}', '--masks=FOLDER with --kind=missing only')
+    problem = f'does not suit kind {_KIND.value!r}'
+    raise InputError('masks', _MASKS.value, problem, '--masks=FOLDER with --kind=missing only')
   experiment, state = trained(*_RUN(), images=False)
   spec = experiment.spec
   damage = restoration.damage(_KIND.value, spec, _NOISE.value, _BLUR.value, _SCALE.value)

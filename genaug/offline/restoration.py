@@ -51,12 +51,13 @@ def damage(kind: str, spec: Spec, noise: float = 0.0, blur: float = 0.0, scale: 
   blurs, shrinks = kind == 'blur', kind == 'small'
   if kind not in KINDS:
     raise InputError('kind', kind, 'no such damage', f'one of {", ".join(KINDS)}')
+  problem = f'does not suit kind {kind!r}'
   if kind == 'noise' and not noise:
-    raise InputError('noise', noise, f'of kind {kind!r}', '--noise=0.1: its standard deviation, where white is 1')
+    raise InputError('noise', noise, problem, '--noise=0.1: its standard deviation, where white is 1')
   if blurs != (blur > 0):
-    raise InputError('blur', blur, f'of kind {kind!r}', '--blur=1.0 with --kind=blur, in pixels, and with no other')
+    raise InputError('blur', blur, problem, '--blur=1.0 with --kind=blur, in pixels, and with no other')
   if shrinks != (scale > 1) or height % scale or width % scale:
-    problem = f'of kind {kind!r}, for images of {height} x {width}'
+    problem += f' and images of {height} x {width}'
     raise InputError('scale', scale, problem, '--scale=2 with --kind=small, a divisor of the sides, and with no other')
   same = lambda images: images
   if shrinks:

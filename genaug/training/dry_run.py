@@ -74,9 +74,13 @@ def describe(experiment: Experiment) -> str:
   compiled = make_step(experiment).lower(experiment.init(), device_data, batch(0)).compile()
   memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
 
+  settings = config.to_dict()
+  off = [name for name, value in settings['augment'].items() if isinstance(value, dict) and not value['p']]
+  settings['augment'] = {name: value for name, value in settings['augment'].items() if name not in off}
   lines = [
     'config',
-    *(f'  {key} = {value!r}' for key, value in flatten_dict(config.to_dict(), sep='.').items()),
+    *(f'  {key} = {value!r}' for key, value in flatten_dict(settings, sep='.').items()),
+    f'  {len(off)} operations of augment have p = 0',
     'data',
   ]
   for name, split in (('train', dataset.train), ('test', dataset.test)):
