@@ -336,6 +336,7 @@ def test_images_stay_images_at_the_ends_of_all_ranges(name, side):
 
 
 def test_policies_at_magnitude_0_change_nothing_by_what_has_a_magnitude():
+  """But for AugMix's posterize."""
   white = np.linspace(0, 1, 192, dtype=np.float32).reshape(8, 8, 3)
   (moderate,) = ROWS['rand_augment', 'magnitude'].sampled_for('rand_augment', {'num_ops': 1, 'magnitude': 0.0})
   (mixed,) = ROWS['augmix', 'severity'].sampled_for('augmix', {'width': 1, 'depth': 1, 'severity': 0.0})
@@ -344,7 +345,10 @@ def test_policies_at_magnitude_0_change_nothing_by_what_has_a_magnitude():
   )
   weakest = [INDEX[name] for name in RAND_AUGMENT if name not in ('autocontrast', 'equalize')]
   assert set(op) == {INDEX[name] for name in RAND_AUGMENT}
-  chosen = np.flatnonzero(np.isin(op, weakest))
+  posterized = mixed['layers'].op == INDEX['posterize']  # to 4 bits at the least severity, as published
+  assert set(np.ravel(mixed['layers'].parameter[posterized])) == {4}
+  of_paper = np.concatenate([np.zeros(moderate['layers'].op.size, bool), np.ravel(posterized)])
+  chosen = np.flatnonzero(np.isin(op, weakest) & ~of_paper)
   layers = Layers(op[chosen][:, None], parameter[chosen][:, None])
   same = jax.jit(jax.vmap(OPS['rand_augment'].apply, (None, 0)))(white, layers)
   np.testing.assert_array_equal(same, np.broadcast_to(white, same.shape))

@@ -113,7 +113,9 @@ def sample_auto_augment(key: PRNGKeyArray, shape: ImageShape, table: str = 'cifa
 
 
 @validated(
-  severity=Parameter(0, 10, '', 'Magnitudes are uniform in [0, severity] or the pair.', (0, 10)),
+  severity=Parameter(
+    0, 10, '', 'Magnitudes are uniform in [0, severity] or the pair; posterize keeps 4 bits at 0.', (0, 10)
+  ),
   width=Parameter(1, 16, 'chains', 'How many are averaged, static.'),
   depth=Parameter(1, 16, 'operations', 'Chains have one to so many, static.'),
 )

@@ -69,7 +69,7 @@ def check_config(config: ConfigDict) -> None:
     problem, remedy = 'is the whole schedule', f'fewer than {key} = {length}'
     raise InputError('optim.warmup_steps', config.optim.warmup_steps, problem, remedy)
   for key in ('folder', 'target_folder', 'captions'):
-    if config.data.get(key) and config.data.name not in sources.OWN:
+    if config.data.get(key) and config.data.name not in sources.OWN and not {'target', 'caption'} & set(task.inputs):
       problem = f'data.name={config.data.name} reads no files of your own'
       remedy = f'--config.data.name={sources.OWN[0]}, or one of configs/*_own_images.py'
       raise InputError(f'data.{key}', config.data[key], problem, remedy)
