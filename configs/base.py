@@ -42,8 +42,8 @@ def get_config() -> ConfigDict:
   c.data.per_class = 0                  # training images of each class, drawn by subset_seed; 0 is all
   c.data.subset_seed = 0                # which images those are; independent of seed
   c.data.validation = 0                 # of these, images of each class that are held out and stand in for the test
-                                        # split, which is then not read; 0 is off. Copies of an image, such as
-                                        # augment_folder's, may be on both sides, as they never are of test_split
+                                        # split, which is then not read; 0 is off. Unlike with test_split, copies of
+                                        # one image, such as augment_folder's, may end up on both sides
   c.data.fold = 0                       # which are: 0 the first, 1 the next, ...
   c.data.folder = ''                    # directory of class/file.png, or .jpg, .tif, ...
   c.data.image_size = 64                # of files: side in pixels, images are cropped square and resized

@@ -35,7 +35,6 @@ No speed, but quality against peers:
   stylize  losses and seconds of a network of style transfer against 25, 50 and 100 steps on the pixels themselves.
 """
 
-import json
 import os
 import pathlib
 
@@ -62,11 +61,12 @@ _OUTPUT = flags.DEFINE_string('output', None, 'JSON file for the raw figures.')
 _OF_RUNS = ('restore', 'compress', 'stylize', 'upscale')
 
 
-def _trained_by(runs: list[str]) -> list[list[str]]:
-  """The commands that began to train them."""
+def _trained_by(runs: list[pathlib.Path]) -> list[list[str]]:
+  """The commands that began to train them. Raises InputError for what is no run."""
   from experiments.report.formatting import command_of
+  from genaug.training import workdir
 
-  return [command_of(json.loads((pathlib.Path(run) / 'environment.json').read_text())) for run in runs]
+  return [command_of(workdir.read_environment(run)) for run in runs]
 
 
 def _augment(output: pathlib.Path | None, threads: int) -> dict:
@@ -81,19 +81,20 @@ def _use(table: str, output: pathlib.Path | None) -> dict:
   from genaug.errors import InputError
 
   if not _WORKDIR.value:
-    raise InputError('workdir', _WORKDIR.value, f'what table {table} is of', '--workdir=RUN, of experiments.train')
+    raise InputError('workdir', _WORKDIR.value, f'missing: table {table} is made of a run', '--workdir=RUN')
   runs, data_dir = list(map(pathlib.Path, _WORKDIR.value)), pathlib.Path(_DATA_DIR.value)
   if table in ('stylize', 'restore') and len(runs) > 1:
     raise InputError('workdir', ','.join(_WORKDIR.value), f'table {table} is of one run', f'--workdir={runs[0]}')
+  trained_by = {'training_commands': _trained_by(runs)}
   if table == 'stylize':
-    return stylists.table(runs[0], data_dir, _IMAGES.value or 16, output)
+    return trained_by | stylists.table(runs[0], data_dir, _IMAGES.value or 16, output)
   folder = _FOLDER.value and pathlib.Path(_FOLDER.value)
   if table == 'upscale':
-    return upscalers.table(runs, data_dir, folder, output)
+    return trained_by | upscalers.table(runs, data_dir, folder, output)
   images = _IMAGES.value or 1000
   if table == 'restore':
-    return restorers.table(runs[0], data_dir, images, output)
-  return coders.table(runs, folder, data_dir, images)
+    return trained_by | restorers.table(runs[0], data_dir, images, output)
+  return trained_by | coders.table(runs, folder, data_dir, images)
 
 
 def main(table: str) -> None:
@@ -106,7 +107,7 @@ def main(table: str) -> None:
   elif table == 'step':
     result = steps.step(output, _NETWORKS.value, threads, _ROUNDS.value, _STEPS.value)
   elif table in _OF_RUNS:
-    result = _use(table, output) | {'training_commands': _trained_by(_WORKDIR.value)}
+    result = _use(table, output)
   elif table == 'curves':
     result = curves.table(output, _ROUNDS.value, _STEPS.value)
   elif table == 'autoencoder':

@@ -69,9 +69,9 @@ def new_directory(output: str) -> pathlib.Path:
 
 def check_writable(path: pathlib.Path) -> None:
   """Raises InputError where a new file or folder of that name can't be made."""
-  parent = next(parent for parent in path.absolute().parents if parent.exists())
-  if not parent.is_dir() or not os.access(parent, os.W_OK):
-    problem = f'{parent} is {"read-only" if parent.is_dir() else "not a folder"}'
+  place = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+  if not place.is_dir() or not os.access(place, os.W_OK):
+    problem = f'{place} is {"read-only" if place.is_dir() else "not a folder"}'
     raise InputError('output', str(path), problem, 'name another --output')
 
 
@@ -101,7 +101,7 @@ def run(main: Callable[..., int | None], choices: tuple[str, ...] = (), many: bo
     except OSError as error:
       if error.errno not in _OF_PLACES:
         raise
-      print(f'error: {error.filename or "a file"} cannot be written: {error.strerror}', file=sys.stderr)
+      print(f'error: {error.filename or "a file"}: {error.strerror}', file=sys.stderr)
       return 1
     except KeyboardInterrupt:
       print('interrupted', file=sys.stderr)
@@ -144,14 +144,12 @@ def _parse(argv: list[str], choices: tuple[str, ...], many: bool) -> list[str]:
 
 def _of_another_program(config: str, keys: Collection[str]) -> InputError | None:
   """What is wrong with a config of these top-level keys, if another program takes it."""
-  kinds = {'tables': 'compare', 'rows': 'reproduce'}
-  other = next((program for key, program in kinds.items() if key in keys and program != _program()), None)
+  remedy = f'one of {", ".join(_configs())}'
+  other = next((name for name, (key, _) in _OWN.items() if key in keys and name != _program()), None)
   if other:
-    return InputError('config', config, f'is for experiments.{other}', f'one of {", ".join(_configs())}')
-  needed = next((key for key, program in kinds.items() if program == _program()), 'task')
-  if needed not in keys:
-    return InputError('config', config, f'holds no {needed}', f'see python -m experiments.{_program()} --help')
-  return None
+    return InputError('config', config, f'is for experiments.{other}', remedy)
+  needed, _ = _OWN.get(_program(), ('task', ''))
+  return None if needed in keys else InputError('config', config, f'holds no {needed}', remedy)
 
 
 def _explain(error: Exception, argv: list[str]) -> InputError:
@@ -175,7 +173,7 @@ def _explain(error: Exception, argv: list[str]) -> InputError:
   except Exception as broken:  # a config file is a program and may fail in any way
     problem = f'{type(broken).__name__}: {" ".join(str(broken).split())}'
     variant = isinstance(broken, ValueError) and ':' in given['config']
-    remedy = 'name one of those behind the colon' if variant else 'mend the config file; configs/base.py has every key'
+    remedy = 'put one of these after the colon' if variant else 'mend the config file; configs/base.py has every key'
     return InputError('config', given['config'], problem, remedy)
   if problem := _of_another_program(given['config'], {key.partition('.')[0] for key in keys}):
     return problem
@@ -213,11 +211,16 @@ def _keys_of(config: str) -> dict[str, object]:
   return flatten_dict((get_config(argument) if argument else get_config()).to_dict(), sep='.')
 
 
-_NO_RUNS = ('__init__', 'base', 'comparisons', 'headline')
+# Programs whose configs are no training runs: what these hold, and which they are.
+_OWN = {'compare': ('tables', 'configs/comparisons.py'), 'reproduce': ('rows', 'configs/headline.py')}
 
 
 def _configs() -> list[str]:
-  return [str(path) for path in sorted(pathlib.Path('configs').glob('*.py')) if path.stem not in _NO_RUNS]
+  """Those that this program takes."""
+  if _program() in _OWN:
+    return [_OWN[_program()][1]]
+  others = {'configs/__init__.py', 'configs/base.py', *(config for _, config in _OWN.values())}
+  return sorted(path for path in map(str, pathlib.Path('configs').glob('*.py')) if path not in others)
 
 
 def _program() -> str:

@@ -74,11 +74,10 @@ def main() -> int:
   output = pathlib.Path(_OUTPUT.value or _WORKDIR.value)
   for name, table in _checked_tables().items():
     path, plain = output / f'generators_{name}.json', json.loads(table.to_json())
-    rows = _earlier(path, plain)
+    _earlier(path, plain)  # of another config: refused before anything is trained
     for seed in range(table.seeds):
       for row in _chosen(_ROWS, table.order):
-        runs = rows.get(row, {}).get('runs', [])
-        if any(run['seed'] == seed for run in runs):
+        if any(run['seed'] == seed for run in _earlier(path, plain).get(row, {}).get('runs', [])):
           continue
         config = table.rows[row].config.copy_and_resolve_references()
         if config.data.per_class:
@@ -90,7 +89,8 @@ def main() -> int:
           return 0
         picture = run.pop('picture')
         say(f'  {picture}')
-        rows, runs = _earlier(path, plain), [*runs, run]  # another process may have added other rows
+        rows = _earlier(path, plain)  # another process may have added others meanwhile
+        runs = [*rows.get(row, {}).get('runs', []), run]
         rows[row] = plain['rows'][row] | {'runs': runs, 'summary': seeds.summarise(runs)}
         content = {
           'command': ['python', '-m', 'experiments.compare', *sys.argv[1:]],

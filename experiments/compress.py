@@ -38,8 +38,8 @@ def main() -> None:
   values = sum(image.size for image in images)
   print(
     f'{len(images):,} images of {values:,} bytes in {len(found.content):,}: {8 * len(found.content) / values:.3f} bits '
-    f'per value. Bound by the model {found.bound_bits / values:.3f}; of the bytes {found.initial_bits // 8:,} are bits '
-    f'to begin with and {found.header_bytes:,} the header'
+    f'per value, bound by the model {found.bound_bits / values:.3f}; {found.initial_bits // 8:,} bytes are initial '
+    f'bits, {found.header_bytes:,} the header'
   )
 
 

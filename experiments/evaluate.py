@@ -32,7 +32,7 @@ def main() -> None:
   config.eval.metrics = _METRICS.value or config.eval.metrics
   config.eval.features = _FEATURES.value or config.eval.features
   if not config.eval.metrics:
-    remedy = f'--metrics, of {", ".join(checks.metrics_of(config.task))}'
+    remedy = f'--metrics=..., any of {", ".join(checks.metrics_of(config.task))}'
     raise InputError('metrics', '', 'this run names none', remedy)
   checks.check_config(config)
   scores = evaluator.Evaluator(experiment._replace(config=config), progress=batches_done)(state)

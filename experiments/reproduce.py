@@ -82,9 +82,9 @@ def _confirm() -> None:
   from configs import headline
   from genaug.study import sweeps
 
-  for flag in ('quick', 'full', 'dataset', 'images'):
+  for flag in ('config', 'quick', 'full', 'dataset', 'images', 'image_size'):
     if flags.FLAGS[flag].present:
-      raise InputError(flag, flags.FLAGS[flag].value, 'is of table headline', 'leave it out')
+      raise InputError(flag, flags.FLAGS[flag].value, 'is a flag of table headline only', 'leave it out')
   record = sweeps.read(pathlib.Path(_SWEEP.value or ''))
   for key in record['space']:
     if not (key.startswith('augment.') and key.count('.') == 2):

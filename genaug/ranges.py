@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from genaug.errors import InputError
 
-ABOVE_ZERO = 5e-324  # the least number that is
+ABOVE_ZERO = 5e-324  # the smallest positive float
 
 
 class Number(NamedTuple):
@@ -20,7 +20,10 @@ class Number(NamedTuple):
   optional: bool = False  # None is allowed: as another key says
 
   def problem(self, value: object) -> tuple[str, str] | None:
-    allowed = f'from {self.low} to {self.high}' if math.isfinite(self.high) else f'of at least {self.low}'
+    if self.low == ABOVE_ZERO:
+      allowed = 'above 0' + f', up to {self.high}' * math.isfinite(self.high)
+    else:
+      allowed = f'from {self.low} to {self.high}' if math.isfinite(self.high) else f'of at least {self.low}'
     remedy = f'a number {allowed}' + ', or a pair of such, of the first and the last step' * self.schedule
     values = value if self.schedule and isinstance(value, tuple | list) and len(value) == 2 else (value,)
     if self.optional and value is None:

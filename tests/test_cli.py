@@ -81,7 +81,7 @@ CASES = {
   ),
   'no such variant': (
     lambda t: ['--config=configs/gan_mnist5k.py:aada'],
-    ["'aada'", 'diffaug, ada', 'behind the colon'],
+    ["'aada'", 'diffaug, ada', 'after the colon'],
   ),
   'config of tables': (lambda t: ['--config=configs/comparisons.py'], ['comparisons.py', 'is for experiments.compare']),
   'metrics without a tuple': (
@@ -158,7 +158,8 @@ def test_batch_not_divisible_by_devices(data_dir, tmp_path):
   ('program', 'flags', 'expected'),
   [
     ('train', [], ['config = None: is missing', '--config=configs/']),
-    ('compare', [GAN], ['gan_mnist5k.py', 'holds no tables']),
+    ('compare', [GAN], ['gan_mnist5k.py', 'holds no tables', 'one of configs/comparisons.py']),
+    ('compare', [], ['config = None: is missing', '--config=configs/comparisons.py']),
     ('upscale', ['--workdir=x', '--input=y'], ['output = None: is missing', '--output=...']),
   ],
 )
@@ -179,6 +180,14 @@ def test_a_folder_that_can_not_be_written_is_refused_at_once(name, problem, tmp_
   with pytest.raises(InputError, match=problem):
     cli.new_directory(str(tmp_path / name))
   assert cli.new_directory(str(tmp_path / 'new' / 'v1.0')) == tmp_path / 'new' / 'v1.0'
+
+
+def test_what_is_there_must_be_writable_itself(tmp_path, monkeypatch):
+  monkeypatch.setattr(cli.os, 'access', lambda path, mode: path == tmp_path / 'mine')
+  (tmp_path / 'mine').mkdir()
+  assert cli.new_directory(str(tmp_path / 'mine')) == tmp_path / 'mine'
+  with pytest.raises(InputError, match='is read-only'):
+    cli.new_directory(str(tmp_path / 'theirs'))
 
 
 def test_a_path_behind_an_equals_sign_may_begin_at_home(forked):

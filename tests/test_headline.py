@@ -325,7 +325,7 @@ def test_rows_without_copies_are_of_generated_images(folder, tmp_path):
 @pytest.mark.parametrize(
   ('key', 'value'),
   [
-    ('seeds', 0),
+    ('lr', ()),
     ('order', ('none', 'stronger')),
     ('rows.vae_classic.share', 0.0),
     ('rows.vae_classic.generator', 'gan'),

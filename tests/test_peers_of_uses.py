@@ -29,7 +29,7 @@ def test_bd_rate_is_the_mean_difference_of_bytes_at_the_same_quality():
 @pytest.mark.parametrize(
   ('table', 'runs', 'problem'),
   [
-    *((table, [], 'workdir = []: what table') for table in ('restore', 'compress', 'stylize', 'upscale')),
+    *((table, [], 'workdir = []: missing: table') for table in ('restore', 'compress', 'stylize', 'upscale')),
     *((table, ['--workdir=a,b'], 'is of one run') for table in ('restore', 'stylize')),
   ],
 )

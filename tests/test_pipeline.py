@@ -277,6 +277,8 @@ def test_a_channel_is_dropped_to_the_fill():
   out = np.asarray(pipeline_of(1.0, 'channel_drop', fill=0.5)(keys(8), {'image': image})['image'])
   dropped = (out == 0.5).all((1, 2))
   assert dropped.sum() == 8
+  own = Pipeline({'channel_drop': {'p': 1.0}}, fill=0.5, targets={'image': augment.Target('image', fill=1.0)})
+  assert ((np.asarray(own(keys(8), {'image': image})['image']) == 1).all((1, 2)) == dropped).all()
   kept = np.where(dropped[:, None, None], 0.5, image)
   np.testing.assert_allclose(out, kept, atol=1e-6)
 

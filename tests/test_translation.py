@@ -12,6 +12,7 @@ from genaug.errors import InputError
 from genaug.losses.contrastive import patch_nce
 from genaug.models import Spec
 from genaug.models.registry import NETWORKS
+from genaug.models.translators import Projector
 from genaug.offline import reading
 from genaug.tasks.registry import TASKS
 from genaug.tasks.translation import patch_positions
@@ -163,10 +164,22 @@ def test_missing_folders_broken_files_and_tasks_of_pairs_are_refused(tmp_path, d
 
 def test_no_patch_is_drawn_twice_of_an_image_with_as_many_and_all_are():
   positions = np.asarray(patch_positions(jax.random.split(jax.random.key(0), 200), 16))
+  assert positions.max() <= 1
   for pixels in (16, 64):
     patch = np.floor(positions * pixels).astype(int)
     assert all(len(set(row)) == 16 for row in patch)
     assert set(patch.flat) == set(range(pixels))
+
+
+@pytest.mark.parametrize('side', [2, 8])
+def test_patches_of_the_frame_are_pixels_of_it(side):
+  """A position may round to 1; where there are fewer pixels than positions, all of them are taken, once."""
+  taps, positions = [jnp.arange(2.0 * side**2).reshape(1, side, side, 2)], jnp.array([[0.0, 0.2, 0.5, 0.9, 1.0]])
+  projector = Projector()
+  params = projector.init(jax.random.key(0), taps, positions)
+  (found,) = projector.apply(params, taps, positions)
+  assert np.isfinite(found).all()
+  assert found.shape[1] == min(5, side**2)
 
 
 def test_the_contrast_of_patches_is_a_cross_entropy():

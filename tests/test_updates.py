@@ -50,6 +50,17 @@ def test_the_learning_rate_is_the_schedule(settings, expected):
   np.testing.assert_allclose(_updates(_config(**settings)), expected, rtol=1e-3, atol=1e-8)
 
 
+def test_a_network_that_begins_later_ends_with_the_others():
+  config = tiny_config('gan', train__steps=10, optim__lr=1.0, optim__schedule='linear')
+  optimizer = optimizers(config, ('discriminator',), first={'discriminator': 6})['discriminator']
+  params, found = jnp.zeros(1), []
+  state = optimizer.init(params)
+  for _ in range(4):
+    updates, state = optimizer.update(jnp.ones(1), state, params)
+    found.append(-float(updates[0]))
+  np.testing.assert_allclose(found, [0.4, 0.3, 0.2, 0.1], rtol=1e-4)  # of steps 6 to 9
+
+
 @pytest.mark.parametrize('clip', [0.0, 1e9])
 def test_a_network_that_is_updated_at_every_third_step_has_the_rates_of_these_steps(clip):
   optim = {'optim__lr': 0.3, 'optim__schedule': 'linear', 'optim__warmup_steps': 3, 'optim__clip': clip}

@@ -42,7 +42,7 @@ def get_config(variant: str = '') -> ConfigDict:
   c.superres.perceptual = 0.0           # squared difference of features of VGG16 (relu2_2)
   c.superres.adversarial = 0.0          # of a discriminator of patches
   c.superres.loss = 'relativistic'      # minimax | non_saturating | least_squares | hinge | wasserstein | relativistic
-  c.superres.l1_steps = 0               # first steps, with L1 alone; the discriminator's schedule begins then
+  c.superres.l1_steps = 0               # first steps, with L1 alone
   c.superres.ema = 0.999                # decay of the averaged network, per step
   # fmt: on
   c.superres.update(VARIANTS[variant])

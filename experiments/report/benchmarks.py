@@ -170,8 +170,8 @@ def _upscaled(result: dict) -> list[str]:
     for name, gain in found['more_than_bicubic'].items():
       decibels, distance = gain['psnr_y'], gain['lpips']
       answers.append(
-        f'- {way}: {name} is {estimate(decibels, 2, "+")} dB and {estimate(distance, 3, "+")} in LPIPS from bicubic,'
-        ' image by image.'
+        f'- {way}: {name} differs from bicubic by {estimate(decibels, 2, "+")} dB and'
+        f' {estimate(distance, 3, "+")} LPIPS, image by image.'
       )
     for name, scores in found['methods'].items():
       digits = {'psnr': 2, 'ssim': 4, 'lpips': 3}

@@ -15,6 +15,7 @@ from experiments.report.jinja import ENVIRONMENT, number
 from experiments.report.runs import Found, Group, Result
 from genaug.errors import InputError
 from genaug.study.intervals import mean_interval
+from genaug.training import workdir
 
 _MARKER = '<!-- genaug report -->'
 _SHOWN = ('eval/', 'train/loss', 'train/d_loss', 'train/g_loss', 'train/elbo_nats', 'train/accuracy')
@@ -26,9 +27,7 @@ def write(paths: Sequence[pathlib.Path], output: pathlib.Path) -> None:
   check_output(output)
   page = render(runs.read(paths), datetime.datetime.now(datetime.UTC))
   output.parent.mkdir(parents=True, exist_ok=True)
-  partial = output.with_suffix('.partial')
-  partial.write_text(page)
-  partial.replace(output)
+  workdir.write_whole(output, page.encode())
 
 
 def check_output(output: pathlib.Path) -> None:

@@ -107,8 +107,7 @@ def _each(plan: Plan, params: Sampled, example: Example) -> Example:
 def _cut_objects(plan: Plan, name: str, params: OpParams, example: Example) -> Example:
   """Boxes and keypoints as far as what was cut leaves them to be seen."""
   changed, (on, values) = {}, params
-  whole = jnp.ones((*_shape(plan, example), 1), bool)
-  kept = jnp.where(on, plan.ops[name].apply(whole, **values), whole)[..., 0]
+  kept = plan.ops[name].apply(jnp.ones((*_shape(plan, example), 1), bool), **values)[..., 0]
   for entry, target in entries(plan.targets, example, *OBJECTS):
     look, flag = seen_boxes if target.kind == 'boxes' else seen_points, visible_name(entry)
     seen, visible = look(example[entry], kept)
@@ -153,13 +152,13 @@ def _curved(image: Float[Array, 'h w c'], params: Sampled, curves: tuple) -> Flo
 def _color(plan: Plan, params: Sampled, example: Example) -> Example:
   """All colour operations as one matrix an image; values are clipped once, at the end."""
   changed = {}
-  for entry in _recolored(plan, example):
+  for entry, target in _recolored(plan, example).items():
     mean, matrix = color.mean_color(example[entry]), color.compose_colors()
     for name, (on, values) in params.items():
       op = plan.ops[name]
       if op.stage == 'contrast':  # about the mean of the image as the matrix so far leaves it
         values = values | {'mean': color.map_color(matrix, mean)}
-      options = {'fill': plan.fill} if 'fill' in op.options else {}
+      options = {option: plan.reading(target)[option] for option in op.options}
       following = jnp.where(on, op.apply(**values, **options), color.compose_colors())
       matrix = color.compose_colors(matrix, following)
     changed[entry] = color.recolored(example[entry], matrix)

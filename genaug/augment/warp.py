@@ -83,8 +83,8 @@ def invert_points(field: Field, points: Float[Array, 'n 2']) -> Float[Array, 'n 
   """Inverts the field at the points: where content went, q with q + d(q) = point, by Newton's method.
 
   Between pixel centres the field is bilinear, beyond the frame it continues as at the nearest point of the frame.
-  Exact to 0.05 pixels unless the field folds; where it does, some point comes back, always a finite one of a
-  finite one.
+  Exact to 0.05 pixels unless the field folds; where it does, some point comes back, finite for every finite
+  input.
   """
   field = jnp.asarray(field)
 

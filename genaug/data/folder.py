@@ -1,5 +1,6 @@
 """What lies in a folder of images: which files are images and of which class, which are masks, what is left out."""
 
+import functools
 import hashlib
 import os
 import pathlib
@@ -106,13 +107,19 @@ def original(path: Path, content: bytes) -> bytes:
   For a copy that `experiments.augment_folder` has made, of the original beside it, or else of the original's name.
   """
   if copied := COPY.fullmatch(path.stem):
-    # A look into the folder for every one of its copies would take quadratic time.
-    names = (copied[1] + suffix for extension in EXTENSIONS for suffix in (extension, extension.upper()))
-    if beside := [found for name in names if (found := path.with_name(name)).is_file()]:
-      content = min(beside).read_bytes()
+    if beside := _by_stem(path.parent, path.parent.stat().st_mtime_ns).get(copied[1]):
+      content = beside.read_bytes()
     elif made := next((folder for folder in path.parents[:3] if (folder / 'augment.json').is_file()), None):
       content = os.fsencode(path.with_name(copied[1]).relative_to(made))
   return hashlib.sha256(content).digest()
+
+
+@functools.lru_cache(maxsize=64)
+def _by_stem(directory: Path, changed_at: int) -> dict[str, Path]:
+  """Its image files, the first of each stem; listed once, not for every copy, until the folder changes."""
+  del changed_at
+  files = sorted(path for path in directory.iterdir() if path.suffix.lower() in EXTENSIONS)
+  return {path.stem: path for path in reversed(files)}
 
 
 def missed(skipped: Skipped) -> Skipped:

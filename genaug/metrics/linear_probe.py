@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from genaug.errors import InputError
 from genaug.metrics import Evaluated, Metric, Scores
 
-_PER_CLASS = 10  # labelled images; fewer where a class has not as many
+_PER_CLASS = 10  # labelled images of every class; as few as the smallest class has
 _DRAWS = 5  # of the labelled images
 RIDGES = np.geomspace(1e-6, 1e2, 25)  # of the largest squared singular value of the labelled images' features
 
@@ -59,7 +59,7 @@ def accuracies(
 def _linear_probe(run: Evaluated) -> Scores:
   """Beside it is the accuracy of the same classifiers of the same images' pixels."""
   features = (compute('features')['features'] for compute in (run.train_on_demand, run.on_demand))
-  train, test = (np.where(np.isfinite(x), x, 0) for x in features)  # those of a network that has diverged say nothing
+  train, test = features
   label, test_label = run.train_images()['label'][: len(train)], run.test['label'][: len(test)]
   counts = np.bincount(label)
   per_class = int(min(_PER_CLASS, counts[counts > 0].min()))
@@ -67,7 +67,8 @@ def _linear_probe(run: Evaluated) -> Scores:
     pixels = lambda arrays, count: arrays['image'][:count].reshape(count, -1)
     train_pixels, test_pixels = pixels(run.train_images(), len(train)), pixels(run.test, len(test))
     run.cache['linear_probe'] = accuracies(train_pixels, label, test_pixels, test_label, per_class)
-  found = accuracies(train, label, test, test_label, per_class)
+  finite = np.isfinite(train).all() and np.isfinite(test).all()  # of a network that has diverged they are not
+  found = accuracies(train, label, test, test_label, per_class) if finite else [np.nan] * _DRAWS
   return {
     'eval/probe_accuracy': float(np.mean(found)),
     'eval/probe_deviation': float(np.std(found, ddof=1)),

@@ -95,8 +95,10 @@ class Projector(nn.Module):
     vectors = []
     for tap in taps:
       b, h, w, c = tap.shape
-      rows = (positions * (h * w)).astype(jnp.int32)
-      x = jnp.take_along_axis(tap.reshape(b, h * w, c), rows[..., None], axis=1)
+      x = tap.reshape(b, h * w, c)
+      if h * w > positions.shape[1]:  # otherwise every pixel, once
+        rows = jnp.minimum((positions * (h * w)).astype(jnp.int32), h * w - 1)  # a position may round to 1
+        x = jnp.take_along_axis(x, rows[..., None], axis=1)
       x = nn.Dense(_PROJECTED)(nn.relu(nn.Dense(_PROJECTED)(x.astype(jnp.float32))))
       vectors.append(x * jax.lax.rsqrt((x**2).sum(-1, keepdims=True) + 1e-8))
     return vectors

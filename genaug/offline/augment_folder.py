@@ -118,12 +118,11 @@ def run(job: Job) -> Result:
 
 def _check_operations(augment: ConfigDict) -> None:
   for name in captions.mixes(augment):
-    problem, key = 'mixes images, but their labels, which are folders here, cannot be mixed', f'augment.{name}.p'
+    problem = 'mixes images, but their labels, which are folders here, cannot be mixed'
     if augment[name].p:
-      raise InputError(f'config.{key}', augment[name].p, problem, f'--config.{key}=0')
-    choices = {key: augment[key] for key in ('one_of', 'some_of')}
-    key = next(key for key, value in choices.items() if name in str(value))
-    raise InputError(f'config.augment.{key}', choices[key], f'{name} {problem}', f'leave {name} out of it')
+      raise InputError(f'config.augment.{name}.p', augment[name].p, problem, f'--config.augment.{name}.p=0')
+    choice = next(key for key in ('one_of', 'some_of') if any(name in names for *_, names in augment[key]))
+    raise InputError(f'config.augment.{choice}', augment[choice], f'{name} {problem}', f'leave {name} out of it')
   if not captions.turned_on(augment):
     raise InputError('config.augment', 'all off', 'every copy would be alike', 'such as --config.augment.rotate.p=1')
 

@@ -1,6 +1,5 @@
 """Files of compressed images: a header that says what they were made with, checksums, and the coder's words."""
 
-import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -16,8 +15,8 @@ import numpy as np
 from jaxtyping import PyTree, UInt8
 from ml_collections import ConfigDict
 
-from genaug.data import image_file
 from genaug.errors import InputError
+from genaug.training import workdir
 
 try:
   from constriction import stream
@@ -155,12 +154,8 @@ def _platform() -> dict[str, str]:
 
 def write(path: pathlib.Path, content: bytes) -> None:
   """Whole or not at all."""
-  partial = path.with_name(image_file.partial_name(path.name))
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_bytes(content)
-    partial.rename(path)
+    workdir.write_whole(path, content)
   except OSError as error:
-    with contextlib.suppress(OSError):  # where nothing can be written, nothing is left behind
-      partial.unlink(missing_ok=True)
     raise InputError('output', str(path), f'cannot be written: {error.strerror}', 'name another --output') from None

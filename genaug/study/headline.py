@@ -94,7 +94,8 @@ class Table:
     for name in self._generators:
       if not self._generator(name).model.conditional:
         problem = 'classifiers would learn classes that it was not told'
-        raise InputError(f'generators.{name}.model.conditional', False, problem, 'True')
+        key = f'generators.{name}.model.conditional'
+        raise InputError(key, False, problem, f'--config.{key}=True')
 
   def _of_enough(self, pool: Dataset) -> Dataset:
     """The classes that can be split into folds. Raises InputError where some can't, unless they may be left out."""
@@ -300,6 +301,13 @@ def _check(config: ConfigDict) -> None:
   """Raises InputError for the first of the study's own keys, and of its rows, that can't be."""
   counts = {name: Number(1) for name in ('seeds', 'candidates')}
   ranges.check(config, counts | {'kept': Number(ABOVE_ZERO, 1)})
+  for key, allowed in {'per_class': Number(1), 'lr': Number(ABOVE_ZERO)}.items():
+    for value in config[key]:
+      if found := allowed.problem(value):
+        raise InputError(key, value, *found)
+  for key in ('per_class', 'lr', 'order'):
+    if not config[key]:
+      raise InputError(key, config[key], 'is empty', f'one or more, such as --config.{key}=...')
   for name in config.order:
     if name not in config.rows:
       raise InputError('order', name, 'no such row', f'any of {", ".join(config.rows)}')

@@ -66,7 +66,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   side = _patch(config, spec)
   roles = ('upscaler', 'discriminator') if settings.adversarial else ('upscaler',)
   networks = NETWORKS[config.model.network].build(config, spec, axis_name)
-  optimizer = optimizers(config, roles)
+  optimizer = optimizers(config, roles, first={'discriminator': settings.l1_steps})
   pipeline = augment.Pipeline.from_config(config.augment)
   adversarial_loss = ADVERSARIAL_LOSSES[settings.loss]
   vgg = imagenet.variables('vgg16') if settings.perceptual else None

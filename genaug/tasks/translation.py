@@ -82,7 +82,7 @@ def _cut(parts: Parts, params, image: Images, target: Images, keys) -> tuple[Per
 
 
 def patch_positions(keys: Key[Array, ' b'], count: int) -> Float[Array, 'b n']:
-  """In [0, 1), of the pixels in order: one in each of as many equal parts.
+  """In [0, 1], of the pixels in order: one in each of as many equal parts.
 
   A patch that is drawn twice would be told from itself.
   """

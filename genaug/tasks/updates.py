@@ -113,23 +113,29 @@ def at_step(value: float | tuple[float, float], config: ConfigDict, step: Int[Ar
 
 
 def optimizers(
-  config: ConfigDict, networks: Iterable[str], every: Mapping[str, int] = MappingProxyType({})
+  config: ConfigDict,
+  networks: Iterable[str],
+  every: Mapping[str, int] = MappingProxyType({}),
+  first: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, optax.GradientTransformation]:
   """AdamW of every network, as `config.optim` says and, where it says otherwise for one, `config.optim.NETWORK`.
 
-  Schedules are of the steps of the run, also of a network that is updated at `every` so many of them.
+  Schedules are of the steps of the run, also of a network that is updated at `every` so many of them, or from the
+  `first` of its steps on.
   """
-  return {name: _optimizer(config, config.optim.get(name) or {}, every.get(name, 1)) for name in networks}
+  return {
+    name: _optimizer(config, config.optim.get(name) or {}, every.get(name, 1), first.get(name, 0)) for name in networks
+  }
 
 
-def _optimizer(config: ConfigDict, own, every: int) -> optax.GradientTransformation:
+def _optimizer(config: ConfigDict, own, every: int, first: int) -> optax.GradientTransformation:
   optim, steps = config.optim, schedule_steps(config)
   values = {name: own.get(name) if own.get(name) is not None else optim[name] for name in _HYPERPARAMETERS}
   lr = values.pop('lr')
   if optim.schedule != 'constant' or optim.warmup_steps:
     lr = _learning_rate(lr, optim.schedule, steps, optim.warmup_steps)
   values = {name: schedule(value, optim.schedule, steps) for name, value in values.items()}
-  lr, values = jax.tree.map(lambda value: _of_step(value, every), (lr, values))
+  lr, values = jax.tree.map(lambda value: _of_step(value, every, first), (lr, values))
   if not values['weight_decay']:
     del values['weight_decay']
   make = optax.adamw if 'weight_decay' in values else optax.adam
@@ -138,9 +144,9 @@ def _optimizer(config: ConfigDict, own, every: int) -> optax.GradientTransformat
   return optax.chain(optax.clip_by_global_norm(optim.clip), optimizer) if optim.clip else optimizer
 
 
-def _of_step(value: float | optax.Schedule, every: int) -> float | optax.Schedule:
+def _of_step(value: float | optax.Schedule, every: int, first: int) -> float | optax.Schedule:
   """A schedule of the updates, which is what Optax counts."""
-  return (lambda update: value(every * update)) if callable(value) else value
+  return (lambda update: value(first + every * update)) if callable(value) else value
 
 
 def _learning_rate(lr, shape: str, steps: int, warmup: int):

@@ -81,10 +81,11 @@ def check_config(config: ConfigDict) -> None:
     problem = 'nothing is evaluated that could stop improving'
     raise InputError('train.patience', config.train.patience, problem, 'name a metric in eval.metrics, or 0')
   for name in config.eval.metrics:
+    known = metrics_of(config.task)
     if name not in METRICS:
-      example = f'--config.eval.metrics="({metrics_of(config.task)[0]!r},)"'
-      raise InputError('eval.metrics', name, 'no such metric', f'{example}; any of {", ".join(METRICS)}')
-    if name not in metrics_of(config.task):
+      remedy = f'--config.eval.metrics="({known[0]!r},)"; any of {", ".join(known)}'
+      raise InputError('eval.metrics', name, 'no such metric', remedy)
+    if name not in known:
       problem = f'task {config.task!r} has no such metric'
       raise InputError('eval.metrics', name, problem, 'remove it from eval.metrics')
     if config.eval.samples < (least := METRICS[name].at_least):
@@ -93,7 +94,7 @@ def check_config(config: ConfigDict) -> None:
 
 
 def metrics_of(task: str) -> list[str]:
-  """Names of those that it provides what they need."""
+  """Names of the metrics whose inputs it provides."""
   return [name for name, metric in METRICS.items() if metric.needs in TASKS[task].provides]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from jaxtyping import PyTree
 
+from genaug.training.checks import check_augment
 from genaug.training.experiment import Experiment
 from genaug.training.loop import make_batches, make_step
 
@@ -75,12 +76,13 @@ def describe(experiment: Experiment) -> str:
   memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
 
   settings = config.to_dict()
-  off = [name for name, value in settings['augment'].items() if isinstance(value, dict) and not value['p']]
+  on = check_augment(config.augment).operations
+  off = [name for name, value in settings['augment'].items() if isinstance(value, dict) and name not in on]
   settings['augment'] = {name: value for name, value in settings['augment'].items() if name not in off}
   lines = [
     'config',
     *(f'  {key} = {value!r}' for key, value in flatten_dict(settings, sep='.').items()),
-    f'  {len(off)} operations of augment have p = 0',
+    f'  {len(off)} operations of augment are off',
     'data',
   ]
   for name, split in (('train', dataset.train), ('test', dataset.test)):

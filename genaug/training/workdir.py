@@ -1,5 +1,6 @@
 """What a workdir says of its run: the resolved config, and the environment it ran in."""
 
+import contextlib
 import fcntl
 import importlib.metadata
 import json
@@ -134,6 +135,11 @@ def read_config(workdir: pathlib.Path) -> dict:
   return _read_json(workdir, workdir / 'config.json')
 
 
+def read_environment(workdir: pathlib.Path) -> dict:
+  """What a run began in. Raises InputError if there is none."""
+  return _read_json(workdir, workdir / 'environment.json')
+
+
 def _read_json(workdir: pathlib.Path, path: pathlib.Path) -> dict:
   try:
     return json.loads(path.read_text())
@@ -155,8 +161,13 @@ def write_json(path: pathlib.Path, content: dict) -> None:
 def write_whole(path: pathlib.Path, content: bytes) -> None:
   """Or not at all, while other processes, of other hosts too, may write the same file."""
   partial = path.with_suffix(f'.{socket.gethostname()}-{os.getpid()}.partial')
-  partial.write_bytes(content)
-  partial.replace(path)
+  try:
+    partial.write_bytes(content)
+    partial.replace(path)
+  except BaseException:
+    with contextlib.suppress(OSError):  # where nothing can be written, nothing is left behind
+      partial.unlink(missing_ok=True)
+    raise
 
 
 def environment() -> dict:
