@@ -19,6 +19,11 @@ from ml_collections import config_flags
 from genaug.errors import DivergedError, InputError
 from genaug.training.allocator import keep_freed_memory
 
+_FILES = {'.png', '.jpg', '.jpeg', '.tif', '.tiff', '.gif', '.bmp', '.webp', '.npy', '.npz', '.bits', '.json'}
+_OF_PLACES = {errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT}  # errors that are no bug
+# Programs whose configs are no training runs: what these hold, and which they are.
+_OWN = {'compare': ('tables', 'configs/comparisons.py'), 'reproduce': ('rows', 'configs/headline.py')}
+
 
 def define_config() -> flags.FlagHolder:
   return config_flags.DEFINE_config_file(
@@ -31,10 +36,6 @@ def define_config() -> flags.FlagHolder:
 
 def define_data_dir() -> flags.FlagHolder:
   return flags.DEFINE_string('data_dir', '.data', 'Where data sets are prepared and read.')
-
-
-_FILES = {'.png', '.jpg', '.jpeg', '.tif', '.tiff', '.gif', '.bmp', '.webp', '.npy', '.npz', '.bits', '.json'}
-_OF_PLACES = {errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT}  # errors that are no bug
 
 
 class Trained(NamedTuple):
@@ -156,7 +157,7 @@ def _explain(error: Exception, argv: list[str]) -> InputError:
   """What is wrong, in terms of what was typed: absl's and ConfigDict's errors name neither key nor remedy."""
   given = _pairs(argv)
   if missing := re.search(r'Flag --(\w+) must have a value other than None', str(error)):
-    example = {'config': f'--config={_configs()[0]}'}.get(missing[1], f'--{missing[1]}=...')
+    example = f'--config={_configs()[0]}' if missing[1] == 'config' else f'--{missing[1]}=...'
     return InputError(missing[1], None, 'is missing', f'{example}, see python -m experiments.{_program()} --help')
   usage = InputError(
     'command line',
@@ -173,7 +174,8 @@ def _explain(error: Exception, argv: list[str]) -> InputError:
   except Exception as broken:  # a config file is a program and may fail in any way
     problem = f'{type(broken).__name__}: {" ".join(str(broken).split())}'
     variant = isinstance(broken, ValueError) and ':' in given['config']
-    remedy = 'put one of these after the colon' if variant else 'mend the config file; configs/base.py has every key'
+    every = 'mend the config file; configs/base.py has every key'
+    remedy = 'name one of these variants after the colon' if variant else every
     return InputError('config', given['config'], problem, remedy)
   if problem := _of_another_program(given['config'], {key.partition('.')[0] for key in keys}):
     return problem
@@ -209,10 +211,6 @@ def _keys_of(config: str) -> dict[str, object]:
   file, _, argument = config.partition(':')
   get_config = runpy.run_path(file)['get_config']
   return flatten_dict((get_config(argument) if argument else get_config()).to_dict(), sep='.')
-
-
-# Programs whose configs are no training runs: what these hold, and which they are.
-_OWN = {'compare': ('tables', 'configs/comparisons.py'), 'reproduce': ('rows', 'configs/headline.py')}
 
 
 def _configs() -> list[str]:

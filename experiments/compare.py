@@ -74,7 +74,6 @@ def main() -> int:
   output = pathlib.Path(_OUTPUT.value or _WORKDIR.value)
   for name, table in _checked_tables().items():
     path, plain = output / f'generators_{name}.json', json.loads(table.to_json())
-    _earlier(path, plain)  # of another config: refused before anything is trained
     for seed in range(table.seeds):
       for row in _chosen(_ROWS, table.order):
         if any(run['seed'] == seed for run in _earlier(path, plain).get(row, {}).get('runs', [])):

@@ -3,8 +3,8 @@
 python -m experiments.evaluate --workdir runs/gan_mnist5k [--checkpoint latest] [--samples 10000] [--metrics distances]
   [--features vgg16]
 
-Prints one readable line per metric and writes WORKDIR/evaluation_<step>.json; what --features, --samples and --metrics
-ask otherwise is in the name of the file.
+Prints one readable line per metric and writes WORKDIR/evaluation_<step>.json; values of --features, --samples
+and --metrics are part of its name.
 """
 
 from absl import flags
@@ -38,7 +38,7 @@ def main() -> None:
   scores = evaluator.Evaluator(experiment._replace(config=config), progress=batches_done)(state)
   step = int(state.step)
   asked = (_FEATURES.value, _SAMPLES.value and f'{_SAMPLES.value}_samples', '-'.join(_METRICS.value or ()))
-  name = '_'.join(filter(None, (f'evaluation_{step:06d}', *asked)))  # what was asked otherwise is beside the whole
+  name = '_'.join(filter(None, (f'evaluation_{step:06d}', *asked)))  # a partial one replaces no whole one
   print(f'step {step:,}: {describe(scores)}')
   workdir.write_json(run.workdir / f'{name.replace(":", ".")}.json', {'step': step, **scores})
 

@@ -70,14 +70,16 @@ def _numbered(vocabulary):
   return captions.encode(texts, vocabulary)
 
 
-def _read(image_shape, bits: int, truncated: bool):
+def _read(experiment):
   """COUNT images, those of --input in turn, and how many these are."""
   import numpy as np
 
+  from genaug.data import image_file
   from genaug.offline import reading
 
-  path = pathlib.Path(_INPUT.value)
-  images, _, skipped = reading.squares(path, image_shape, bits, truncated)
+  path, data = pathlib.Path(_INPUT.value), experiment.config.data
+  with image_file.truncated_files(data.load_truncated):
+    images, _, skipped = reading.squares(path, experiment.spec.image_shape, data.bits)
   reading.say_skipped(skipped, path)
   return images[np.arange(_COUNT.value) % len(images)], len(images)
 
@@ -171,8 +173,7 @@ def main() -> None:
     images = evaluate.made_from(state, name, key, caption=_numbered(experiment.dataset.vocabulary), **turns)
     shown = len(_TEXT.value)
   elif _INPUT.value:
-    data = experiment.config.data
-    inputs, shown = _read(experiment.spec.image_shape, data.bits, data.load_truncated)
+    inputs, shown = _read(experiment)
     images = evaluate.made_from(state, name, key, **{sampler.source: inputs}, **turns)
   else:
     images = np.concatenate(list(evaluate.samples(state, _COUNT.value, key, name, labels)))

@@ -25,6 +25,7 @@ flags.adopt_module_key_flags(cli)
 def main() -> int:
   from tqdm import tqdm
 
+  from genaug.data import image_file
   from genaug.offline import reading, stylization
   from genaug.training.experiment import trained
 
@@ -34,8 +35,9 @@ def main() -> int:
   stylist = stylization.Stylist(experiment.config, experiment.spec, state)
   numbers = stylist.numbers(_STYLES.value)
   data = experiment.config.data
-  written = stylization.write(stylist, found, numbers, output, data.bits, data.load_truncated)
-  done = list(tqdm(written, total=len(found.items), unit='image'))
+  written = stylization.write(stylist, found, numbers, output, data.bits)
+  with image_file.truncated_files(data.load_truncated):
+    done = list(tqdm(written, total=len(found.items), unit='image'))
   print(f'{len(done):,} images in {", ".join(stylist.names[number] for number in numbers)}: {output}')
   return reading.say_skipped(found.skipped, root)
 

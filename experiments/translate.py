@@ -25,6 +25,7 @@ _SHOWN = 32
 def main() -> int:
   import numpy as np
 
+  from genaug.data import image_file
   from genaug.data.builders import batches_done
   from genaug.errors import InputError
   from genaug.offline import reading
@@ -42,7 +43,8 @@ def main() -> int:
   if name not in samplers:
     raise InputError('sampler', name, f'task {task!r} has no such sampler', f'one of {", ".join(samplers)}')
   data = experiment.config.data
-  images, names, skipped = reading.squares(root, experiment.spec.image_shape, data.bits, data.load_truncated)
+  with image_file.truncated_files(data.load_truncated):
+    images, names, skipped = reading.squares(root, experiment.spec.image_shape, data.bits)
   if 'grid.png' in names:
     raise InputError('input', str(root), 'grid.png is the name of the overview', 'rename that image')
   evaluate, source = Evaluator(experiment, progress=batches_done), experiment.task.samplers[name].source

@@ -83,12 +83,9 @@ def invert_points(field: Field, points: Float[Array, 'n 2']) -> Float[Array, 'n 
   """Inverts the field at the points: where content went, q with q + d(q) = point, by Newton's method.
 
   Between pixel centres the field is bilinear, beyond the frame it continues as at the nearest point of the frame.
-  Exact to 0.05 pixels unless the field folds; where it does, some point comes back, finite for every finite
-  input.
+  Exact to 0.05 pixels unless the field folds; where it does, some point comes back, finite for finite ones.
   """
-  field = jnp.asarray(field)
-
-  points = jnp.asarray(points, jnp.float32)
+  field, points = jnp.asarray(field), jnp.asarray(points, jnp.float32)
   known = jnp.isfinite(points).all(-1, keepdims=True)  # behind the camera of a perspective there are others
 
   def solve(point):

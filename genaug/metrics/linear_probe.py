@@ -58,8 +58,7 @@ def accuracies(
 
 def _linear_probe(run: Evaluated) -> Scores:
   """Beside it is the accuracy of the same classifiers of the same images' pixels."""
-  features = (compute('features')['features'] for compute in (run.train_on_demand, run.on_demand))
-  train, test = features
+  train, test = (compute('features')['features'] for compute in (run.train_on_demand, run.on_demand))
   label, test_label = run.train_images()['label'][: len(train)], run.test['label'][: len(test)]
   counts = np.bincount(label)
   per_class = int(min(_PER_CLASS, counts[counts > 0].min()))

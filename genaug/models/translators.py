@@ -87,7 +87,7 @@ class ResNetTranslator(nn.Module):
 class Projector(nn.Module):
   """Taps at some pixels -> a vector of length 1 each: Park et al. 2020 (arXiv:2007.15651), section 3.
 
-  `positions` are in [0, 1), as shares of a tap's pixels.
+  `positions` are in [0, 1], as shares of a tap's pixels; of a tap with no more pixels than positions all are taken.
   """
 
   @nn.compact

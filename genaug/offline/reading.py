@@ -196,25 +196,23 @@ def output_name(item: folder.Item) -> str:
 
 
 def squares(
-  root: folder.Path, shape: tuple[int, int, int], bits: int = 0, truncated: bool = False
+  root: folder.Path, shape: tuple[int, int, int], bits: int = 0
 ) -> tuple[UInt8[np.ndarray, 'n h w c'], list[str], folder.Skipped]:
   """All images of a folder, or one file, cropped to the central square and resized, as for training.
 
-  `bits` is what deep grey values have, 0 is as many as the brightest of all needs; files may be `truncated`. Also names
-  as PNG files, and the files that are left out. Raises InputError where none can be read, and where two would become
-  one file.
+  `bits` is what deep grey values have, 0 is as many as the brightest of all needs. Also names as PNG files, and the
+  files that are left out. Raises InputError where none can be read, and where two would become one file.
   """
   items, skipped = items_of(root)
   images, names = [], []
-  with image_file.truncated_files(truncated):
-    bits = common_bits(items, skipped, bits)
-    for item in builders.progress([item for item in items if item.image not in skipped], desc='reading'):
-      try:
-        images.append(image_file.read_square(item.image, shape[0], shape[2], bits))
-      except image_file.UnreadableError as error:
-        skipped[item.image] = str(error)
-        continue
-      names.append(output_name(item))
+  bits = common_bits(items, skipped, bits)
+  for item in builders.progress([item for item in items if item.image not in skipped], desc='reading'):
+    try:
+      images.append(image_file.read_square(item.image, shape[0], shape[2], bits))
+    except image_file.UnreadableError as error:
+      skipped[item.image] = str(error)
+      continue
+    names.append(output_name(item))
   if not images:
     problem = f'none of its images can be read{folder.summary(skipped, root)}'
     raise InputError('input', str(root), problem, 'a folder of images')

@@ -60,24 +60,17 @@ def _of_channels(image: UInt8[np.ndarray, 'h w c'], channels: int) -> UInt8[np.n
 
 
 def write(
-  stylist: Stylist,
-  found: folder.Contents,
-  numbers: Sequence[int],
-  output: pathlib.Path,
-  bits: int = 0,
-  truncated: bool = False,
+  stylist: Stylist, found: folder.Contents, numbers: Sequence[int], output: pathlib.Path, bits: int = 0
 ) -> Iterator[folder.Item]:
   """Stylises all items; yields each that is done. Those that can't be read are added to `found.skipped`.
 
-  `bits` is what deep grey values have, 0 is as many as the brightest of all needs; files may be `truncated`. Writes
-  OUTPUT/NAME.png or, of several styles, OUTPUT/STYLE/NAME.png.
+  `bits` is what deep grey values have, 0 is as many as the brightest of all needs. Writes OUTPUT/NAME.png or, of
+  several styles, OUTPUT/STYLE/NAME.png.
   """
-  with image_file.truncated_files(truncated):
-    bits = reading.common_bits(found.items, found.skipped, bits)
+  bits = reading.common_bits(found.items, found.skipped, bits)
   for item in [item for item in found.items if item.image not in found.skipped]:
     try:
-      with image_file.truncated_files(truncated):
-        picture = image_file.read_image(item.image, bits)
+      picture = image_file.read_image(item.image, bits)
     except image_file.UnreadableError as error:
       found.skipped[item.image] = str(error)
       continue

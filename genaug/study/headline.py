@@ -84,11 +84,13 @@ class Table:
 
   def _check_trained(self) -> None:
     """Raises InputError for a classifier or a generator that can't be trained here."""
-    trained = [(self._classifier(row), self._images(row, self.cells[0])) for row in self._config.order]
-    trained += [(self._generator(name), self._example) for name in self._generators]
-    for one, images in trained:
+    trained = {row: (self._classifier(row), self._images(row, self.cells[0])) for row in self._config.order}
+    trained |= {f'{name}, generator': (self._generator(name), self._example) for name in self._generators}
+    for name, (one, images) in trained.items():
       checks.check_config(one)
-      if not isinstance(images, Failure):
+      if isinstance(images, Failure):
+        self._log(f'{self._data.name}: row {name} is left out: {images}')
+      else:
         checks.check_data(one, images)
       checks.check_devices(one, jax.device_count(), steps_per_call(one))
     for name in self._generators:
@@ -137,9 +139,6 @@ class Table:
     counts |= {name: counts.get(name, 0) + tried for name in ('none', 'classic')}
     found = {name: (self._classifier(name), self._images(name, self.cells[0]), n) for name, n in counts.items() if n}
     found |= {f'{name}, generator': (self._generator(name), self._example, cells) for name in self._generators}
-    for name, (_, images, _) in found.items():
-      if isinstance(images, Failure):
-        self._log(f'{self._data.name}: row {name} is left out: {images}')
     return {
       name: (assemble(one, images), count)
       for name, (one, images, count) in found.items()
