@@ -23,7 +23,7 @@ $(READY): requirements.lock pyproject.toml
 train: $(READY)  ## train CONFIG, or resume it
 	$(BIN)/python -m experiments.train --config $(CONFIG) $(ARGS)
 
-data: $(READY)  ## fetch and prepare DATASET (fashion_mnist, emoji64/google, emoji64/twitter, mnist5k or all)
+data: $(READY)  ## fetch and prepare DATASET (fashion_mnist, emoji64/google, ... or all: experiments.prepare --help)
 	$(BIN)/python -m experiments.prepare --dataset $(DATASET) $(ARGS)
 
 test: $(READY)  ## the tests, warnings as errors

@@ -70,7 +70,7 @@ def get_config() -> ConfigDict:
   c.model.network = ''                  # of genaug/models/registry.py: dcgan | resnet | r3 | unet | conv_vae |
                                         # resnet_vae | ladder_vae | fsq | hyperprior | edsr | stylizer |
                                         # unet_translator | resnet_translator | cnn | resnet20 | wrn16_4
-  c.model.width = 64                    # channels of the widest-resolution layer; doubles with every halving
+  c.model.width = 64                    # channels at the highest resolution; doubles with every halving
   c.model.conditional = False           # tell generative networks the class label
 
   # AdamW. Pairs move from the first value to the second in the shape of optim.schedule.
@@ -85,7 +85,8 @@ def get_config() -> ConfigDict:
   c.optim.warmup_steps = 0              # steps in which the learning rate rises from zero
 
   c.train = ConfigDict()
-  c.train.steps = 4000                  # optimiser steps; may be raised later, if optim.schedule has its own length
+  c.train.steps = 4000                  # optimiser steps; may be raised later, if optim.schedule is constant or has
+                                        # a length of its own
   c.train.patience = 0                  # evaluations without a better score of the first of eval.metrics after which
                                         # training ends early; 0 is never. See data.validation
   c.train.batch_size = 64               # images a step, over all devices of all hosts
@@ -98,14 +99,14 @@ def get_config() -> ConfigDict:
   c.train.checkpoints_kept = 2          # newest ones kept, beside the best
 
   c.eval = ConfigDict()
-  c.eval.metrics = ()                   # any of: distances, coverage, memorisation, diversity (gan, vae, flow), cas
-                                        # (those told the class), modes (stacked_mnist), discriminator (gan),
-                                        # elbo (vae, fsq), reconstruction (vae, fsq, hyperprior), iwae, amortisation
-                                        # and latents (vae), codes (fsq), held_out (flow), linear_probe (gan, vae, flow
-                                        # that are not told the class), rate_distortion (hyperprior),
-                                        # super_resolution (superres), translation (pix2pix, cut, cyclegan),
-                                        # retrieval (text_to_image), style (style), accuracy (classify); the best
-                                        # checkpoint is the first one's
+  c.eval.metrics = ()                   # any of: distances, coverage, memorisation, diversity (gan, vae, fsq, flow
+                                        # tasks), cas (those told the class), modes (stacked_mnist), discriminator
+                                        # (gan), elbo (vae, fsq), reconstruction (vae, fsq, hyperprior), iwae,
+                                        # amortisation and latents (vae), codes (fsq), held_out (flow tasks),
+                                        # linear_probe (gan, vae, flow that are not told the class), rate_distortion
+                                        # (hyperprior), super_resolution (superres), translation (pix2pix, cut,
+                                        # cyclegan), retrieval (text_to_image), style (style), accuracy (classify,
+                                        # fixmatch); the best checkpoint is the first one's
   c.eval.features = 'alexnet'           # that images are compared by: alexnet | vgg16 | inception (then it is the FID)
                                         # or package.module:function of your own, uint8 [b, h, w, c] -> [b, d]
   c.eval.inception_weights = ''         # .npz of them, see genaug/metrics/inception.py

@@ -2,13 +2,14 @@
 
 python -m experiments.compare --config configs/comparisons.py:few_images --output experiments/results
 
-few_images: 100, 200 and 1,000 images of Fashion-MNIST, 217 photographs (experiments.crop_boxes); no row is told
-classes, every row is trained for a few minutes of two CPU cores, and R3GAN is stopped while it still gets better.
+few_images: 100, 200 and 1,000 images of Fashion-MNIST, 217 crops of 200 photographs (experiments.crop_boxes); no
+row is told classes, a run takes 3 to 25 minutes on one or two CPU cores, and R3GAN is stopped while it still gets
+better.
 equal_time: MNIST-5k and Fashion-MNIST, 5 and 15 minutes a row (not yet run). stacked_mnist: how many of 1,000 modes do
 losses find? vaes: bounds and samples of every kind of VAE. augmented_density: does a VAE of few images know unseen ones
 better after augmentation? few_labels: what do images without labels add to 10 labels a class? linear_probe: how well do
-features of generators that were told no class tell classes apart? translation: with pairs and without, scored by hidden
-pairs. Put a row of your own into one of the functions below.
+features of generators that were told no class tell classes apart? translation: with pairs and without, scored on
+held-out pairs. Put a row of your own into one of the functions below.
 """
 
 from ml_collections import ConfigDict
@@ -42,7 +43,7 @@ def _few_images() -> dict:
     c.augment.hflip.p = 0.5
     if c.task == 'gan':
       c.model.width = 16  # four times the pixels of Fashion-MNIST
-  return tables | {'raccoons': ('217 photographs of raccoons, 64 px', 1, rows)}
+  return tables | {'raccoons': ('217 crops of 200 photographs of raccoons, 64 px', 1, rows)}
 
 
 def _small(gan_steps: int, r3_steps: int, flow_steps: int) -> dict:

@@ -2,8 +2,8 @@
 
 make train CONFIG=configs/fixmatch_mnist5k.py
 
-Test accuracy on 1,000 other digits; configs/classify_mnist5k.py is the same network without the unlabelled images.
-Time and score: few labels, in experiments/results/README.md.
+Test accuracy on 1,000 other digits. The same network without unlabelled images, also for as many steps:
+configs/comparisons.py:few_labels.
 """
 
 from configs.families import fixmatch

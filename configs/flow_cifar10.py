@@ -1,7 +1,6 @@
 """Flow matching on CIFAR-10 with non-leaky augmentation (Karras et al. 2022, appendix F, arXiv:2206.00364).
 
 make train CONFIG=configs/flow_cifar10.py   # for a GPU; time and score: not yet measured
-
 """
 
 from configs.families import flow

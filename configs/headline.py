@@ -1,7 +1,7 @@
 """The table that answers: does augmentation help, does a generator help, do both, and by how much with few images?
 
-python -m experiments.reproduce headline --quick    # k = 10 and 50, a small CNN: an hour on two CPU cores if each
-                                                    # has a cell: --address=local --config.cpus_per_cell=1 (of Ray)
+python -m experiments.reproduce headline --quick    # k = 10 and 50, a small CNN: one Ray task a core with
+                                                    # --address=local --config.cpus_per_cell=1
 python -m experiments.reproduce headline --full     # k = 10, 20, 50 and 100, a wide ResNet: for a GPU
 
 Every row trains the same classifier for as many steps on the same k images a class, and is tested on real ones. But
@@ -58,8 +58,8 @@ def get_config(size='quick'):
   c.gpus_per_cell = -1.0  # GPUs, or a part of one; -1 is one where there are any
   c.data = ConfigDict({'skip_broken': False, 'load_truncated': False, 'bits': 0})  # of --images, as in configs/base.py
 
-  # Each is trained on the k images of a class alone. Of `candidates` generated images a class the share `kept` is used:
-  # those to which row `none`'s classifier of the same images gives the highest confidence.
+  # Each is trained on only the k images per class, of all classes. Of `candidates` generated images a class the share
+  # `kept` is used: those to which row `none`'s classifier of the same images gives the highest confidence.
   c.generators = ConfigDict()
   c.generators.vae = _vae(1500 if quick else 10_000)
   c.generators.gan = _gan(1500 if quick else 20_000)

@@ -2,7 +2,8 @@
 
 make train CONFIG=configs/stacked_mnist.py:r3
 
-Same networks and steps, after the colon dcgan, sngan (hinge, spectral norm), wgan_gp, or r3 (relativistic, R1 + R2).
+Same networks and steps, after the colon dcgan, sngan (hinge, spectral norm), wgan_gp, or r3 (relativistic, R1 + R2):
+experiments/results/README.md compares them.
 """
 
 from configs.families import gan

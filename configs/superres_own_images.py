@@ -5,8 +5,8 @@ make train CONFIG=configs/superres_own_images.py:gan ARGS="--config.data.folder=
 What follows the colon: nothing (least error), gan (textures) or blind (blurred, noisy, compressed images). A folder of
 class/file.png (or .jpg, ...), cropped square and resized to 96x96, which hides the noise and JPEG of photographs of a
 few hundred pixels a side; --config.data.resize=False takes pixels as they are. Patches are cut at random on the device.
-x2 with --config.data.image_size=160, 4,000 steps on BSDS500's photographs: 2.2 dB above bicubic on Set14, whose bicubic
-is 0.09 dB above most papers' (30.33, not 30.24) for a reason not found: see experiments/results/README.md.
+x2 with --config.data.image_size=160, 4,000 steps on BSDS500's photographs: 2.2 dB above bicubic on Set14:
+experiments/results/README.md.
 """
 
 from configs.families import superres

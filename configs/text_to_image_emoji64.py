@@ -3,7 +3,7 @@
 make data DATASET=emoji_captions/google && make train CONFIG=configs/text_to_image_emoji64.py
 python -m experiments.sample --workdir runs/text_to_image_emoji64 --text "waving hand, dark skin" --output out
 
-Test images are compositions of words that are not trained on. About 35 minutes of a CPU core: skin tones and figures
+Test images are compositions of words that are not trained on. About 35 minutes on a CPU: skin tones and figures
 show, but few are the right ones (experiments/results).
 """
 

@@ -2,6 +2,9 @@
 
 make train CONFIG=configs/vae_mnist5k.py[:resnet|ladder|iwae|vamp|lossless|restore]
 python -m experiments.sweep --config configs/vae_mnist5k.py --trials 24
+
+resnet, ladder: other networks; iwae: a bound of 8 draws; vamp: a learned prior; lossless and restore: for
+experiments.compress and experiments.restore.
 """
 
 from configs.families import vae

@@ -2,7 +2,7 @@
 
 python -m experiments.bench step [--output experiments/results/step_time.json]
 python -m experiments.bench augment [--output experiments/results/augment_throughput.json]
-python -m experiments.bench in-step | dispatch | roofline | curves | autoencoder [--output ...]
+python -m experiments.bench layers | in-step | dispatch | roofline | curves | autoencoder [--output ...]
 python -m experiments.bench restore | compress | stylize | upscale --workdir RUN [--output ...]
 
   step   a training step of ten networks (batch 64, float32) against PyTorch on CPU: dcgan (28x28, 64/128 channels),
@@ -20,13 +20,15 @@ python -m experiments.bench restore | compress | stylize | upscale --workdir RUN
          those of experiments.benchmarks that are installed. Writes --output after each figure; the same command goes on
          where it stopped. --quick for a first look, --ops rotate,jpeg for some, --fresh to measure again. The report
          compares it with augment_throughput_earlier.json, a file of another day, if that is beside it.
+  layers    convolutions of these networks, each by itself with its gradients, against PyTorch eager: which of them a
+            step loses its time in.
   in-step   what augmentation costs inside the DCGAN step.
   dispatch  policies with an operation computed for the images that drew it, and with all computed for all.
   roofline  the share of the memory bandwidth, as a copy reaches it, that a fused chain of the input step reaches.
-  curves    how time and memory of a step grow with batch, side of the images and devices (made-up ones on CPU), for
-         DCGAN, flow U-Net, classifier and the input step alone, and what streaming costs. Goes on where it stopped.
+  curves    how time and memory of a step grow with batch, side of the images and devices (simulated ones on CPU),
+         for DCGAN, flow U-Net, classifier and the input step alone, and what streaming costs. Goes on where it stopped.
 No speed, but quality against peers:
-  autoencoder  the ELBO of configs/vae_mnist5k.py and of its architecture and objective in PyTorch, 3 seeds.
+  autoencoder  the ELBO of configs/vae_mnist5k.py, of its architecture and objective in PyTorch; 2,000 steps, 3 seeds.
   restore  PSNR and SSIM of test images restored by a VAE and by classical methods; pictures beside --output.
   compress  bytes of test images, or those of --folder, by a VAE against PNG and WebP; by runs of a hyperprior of
          several rates, --workdir=a,b,c,d, against JPEG and WebP: bytes, PSNR, BD-rate.
@@ -47,7 +49,7 @@ _THREADS = flags.DEFINE_integer(
   'threads', None, 'Threads, or processes, of the peers. Default: all cores, as JAX does.', lower_bound=1
 )
 _ROUNDS = flags.DEFINE_integer('rounds', 15, 'Blocks of each program.', lower_bound=1)
-_STEPS = flags.DEFINE_integer('steps', 20, 'Steps in a block.', lower_bound=1)
+_STEPS = flags.DEFINE_integer('steps', 20, 'Steps in a block; step: a multiple of 4.', lower_bound=1)
 _NETWORKS = flags.DEFINE_list('networks', [], 'step: networks to measure. Default: all.')
 _WORKDIR = flags.DEFINE_list('workdir', [], 'Of the last four: the run, or several with commas.')
 _IMAGES = flags.DEFINE_integer(
@@ -98,7 +100,7 @@ def _use(table: str, output: pathlib.Path | None) -> dict:
 
 
 def main(table: str) -> None:
-  from experiments.benchmarks import curves, steps
+  from experiments.benchmarks import curves, layers, steps
   from genaug.training import workdir
 
   output, threads = _OUTPUT.value and pathlib.Path(_OUTPUT.value), _THREADS.value or os.cpu_count()
@@ -106,6 +108,8 @@ def main(table: str) -> None:
     result = _augment(output, threads)
   elif table == 'step':
     result = steps.step(output, _NETWORKS.value, threads, _ROUNDS.value, _STEPS.value)
+  elif table == 'layers':
+    result = layers.table(threads, _ROUNDS.value, _STEPS.value)
   elif table in _OF_RUNS:
     result = _use(table, output)
   elif table == 'curves':
@@ -119,4 +123,6 @@ def main(table: str) -> None:
 
 
 if __name__ == '__main__':
-  cli.run(main, choices=('step', 'augment', 'in-step', 'dispatch', 'roofline', 'curves', 'autoencoder', *_OF_RUNS))
+  cli.run(
+    main, choices=('step', 'layers', 'augment', 'in-step', 'dispatch', 'roofline', 'curves', 'autoencoder', *_OF_RUNS)
+  )

@@ -1,6 +1,6 @@
 """Compresses images by a trained model into one file, from which experiments.decompress makes them again.
 
-python -m experiments.compress --workdir runs/vae_mnist5k --input digits --output digits.bits
+python -m experiments.compress --workdir runs/vae_mnist5k-lossless --input digits --output digits.bits
 python -m experiments.compress --workdir runs/hyperprior --input photos --output photos.bits
 
 Without loss with a run of configs/vae_own_images.py (vae.likelihood=logistic_mixture or discretized_logistic), for

@@ -1,6 +1,6 @@
 """Images out of a file of experiments.compress, as PNG files of the same names.
 
-python -m experiments.decompress --workdir runs/vae_mnist5k --input digits.bits --output digits_again
+python -m experiments.decompress --workdir runs/vae_mnist5k-lossless --input digits.bits --output digits_again
 
 Refuses what was cut or changed, or compressed by another model, version or kind of machine, before it writes anything.
 """

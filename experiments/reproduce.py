@@ -38,12 +38,16 @@ _IMAGE_SIZE = flags.DEFINE_integer('image_size', 32, 'headline: side of --images
 _WORKDIR = flags.DEFINE_string('workdir', 'runs/headline', 'headline, sweep: where stages are kept.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Directory of the results. Default: WORKDIR.')
 _ADDRESS = flags.DEFINE_string(
-  'address', None, 'headline: host:port of a Ray cluster, or local: side by side on this machine. Default: no Ray.'
+  'address',
+  None,
+  'headline, sweep: host:port of a Ray cluster, or local: side by side on this machine. Default: no Ray.',
 )
 _DRY_RUN = flags.DEFINE_bool(
-  'dry_run', False, 'headline: say what would be trained, and for how long on the devices at hand; train nothing.'
+  'dry_run',
+  False,
+  'headline, sweep: say what would be trained, and for how long on the devices at hand; train nothing.',
 )
-_RETRIES = flags.DEFINE_integer('retries', 2, 'Attempts more at a task whose node or process is lost.', lower_bound=0)
+_RETRIES = flags.DEFINE_integer('retries', 2, 'Retries of a task whose node or process is lost.', lower_bound=0)
 flags.adopt_module_key_flags(cli)
 
 

@@ -23,14 +23,18 @@ from experiments import cli
 
 _RUN = cli.define_trained()
 _COUNT = flags.DEFINE_integer('count', 64, 'How many images. Classes of a conditional model take turns.', lower_bound=1)
-_SAMPLER = flags.DEFINE_string('sampler', None, 'Which of the task. Default: the first that makes images from noise.')
+_SAMPLER = flags.DEFINE_string(
+  'sampler', None, 'Which of the task. Default: the first that makes images from noise, or from --input or --text.'
+)
 _CLASSES = flags.DEFINE_list('classes', None, 'Names of the classes to make images of. Default: all.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of the noise.', lower_bound=0)
 _TRUNCATION = flags.DEFINE_float(
   'truncation', 1.0, 'Scale of the noise: below 1 images are more typical and less diverse.', lower_bound=0.0
 )
-_GUIDANCE = flags.DEFINE_float('guidance', None, 'flow: instead of flow.guidance; more is truer to the class.')
-_STEPS = flags.DEFINE_integer('sample_steps', None, 'flow: instead of flow.sample_steps.', lower_bound=1)
+_GUIDANCE = flags.DEFINE_float(
+  'guidance', None, 'flow tasks: instead of flow.guidance; higher is more faithful to class or text.'
+)
+_STEPS = flags.DEFINE_integer('sample_steps', None, 'flow tasks: instead of flow.sample_steps.', lower_bound=1)
 _NEAREST = flags.DEFINE_bool('nearest', False, 'Show samples above their nearest training images.')
 _INTERPOLATE = flags.DEFINE_bool('interpolate', False, 'Show images of noise in between that of two others.')
 _TRAVERSE = flags.DEFINE_bool('traverse', False, 'vae: show what single latents change.')

@@ -27,7 +27,7 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything goes. Default:
 _ADDRESS = flags.DEFINE_string(
   'address', None, 'host:port of a Ray cluster. Default: Ray on this machine, loopback only.'
 )
-_RETRIES = flags.DEFINE_integer('retries', 2, 'Attempts more at a trial that fails, with its node or by itself.')
+_RETRIES = flags.DEFINE_integer('retries', 2, 'Retries of a trial that fails, with its node or by itself.')
 _SEED = flags.DEFINE_integer('seed', 0, "Of the search; the config's seed is of training.")
 flags.mark_flag_as_required('config')
 flags.adopt_module_key_flags(cli)

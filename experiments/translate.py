@@ -15,7 +15,7 @@ from experiments import cli
 
 _RUN = cli.define_trained()
 _SAMPLER = flags.DEFINE_string('sampler', None, "Which of the task's. Default: the first that translates images.")
-_INPUT = flags.DEFINE_string('input', None, 'Folder of images.', required=True)
+_INPUT = flags.DEFINE_string('input', None, 'An image, or a folder of images.', required=True)
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write to; must be new or empty.', required=True)
 flags.adopt_module_key_flags(cli)
 

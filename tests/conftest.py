@@ -37,6 +37,9 @@ from configs import (
 from configs.families import translation
 from genaug.data import sources
 from genaug.data.dataset import Split
+from genaug.training import workdir
+from genaug.training.checkpoint import Checkpoints
+from genaug.training.experiment import Experiment
 
 ROOT = pathlib.Path(__file__).parents[1]
 _RNG = np.random.default_rng(0)
@@ -192,6 +195,29 @@ def write_emoji_tarball(path, vendor, count, tones=('1F3FB',)):
 def rows(split: Split) -> set[bytes]:
   """Its images: records come back in TFDS's shuffled order."""
   return {image.tobytes() for image in split.arrays['image']}
+
+
+def keep(directory: pathlib.Path, experiment: Experiment, state) -> pathlib.Path:
+  """Makes it the workdir of a run with a checkpoint of this state, that nothing was trained for."""
+  workdir.create(directory)
+  workdir.claim(directory, experiment.config, experiment.dataset)
+  checkpoints = Checkpoints(directory, 1, None, 'min')
+  checkpoints.save(0, state)
+  checkpoints.close()
+  return directory
+
+
+def somewhere(shapes, seed: int = 0):
+  """Parameters of a network anywhere but at their initialisation, for which no program is compiled."""
+  rng = np.random.default_rng(seed)
+
+  def drawn(path, leaf):
+    noise = rng.normal(size=leaf.shape).astype(leaf.dtype)
+    if leaf.ndim > 1:
+      return noise / np.sqrt(leaf.size / leaf.shape[-1])
+    return (path[-1].key in ('scale', 'var')) + 0.1 * noise
+
+  return jax.tree_util.tree_map_with_path(drawn, shapes)
 
 
 def slow_but(fast: Collection[str], names: Iterable[str]) -> list:

@@ -66,8 +66,8 @@ def gradients():
     return objective.sum(), bound
 
   keys = jax.random.split(jax.random.key(0), 2000)
-  found = {'standard': jax.vmap(jax.grad(standard), (None, 0))(0.3, keys)}
-  found['doubly'], bounds = jax.vmap(jax.grad(doubly, has_aux=True), (None, 0))(0.3, keys)
+  found = {'standard': jax.jit(jax.vmap(jax.grad(standard), (None, 0)))(0.3, keys)}
+  found['doubly'], bounds = jax.jit(jax.vmap(jax.grad(doubly, has_aux=True), (None, 0)))(0.3, keys)
   return {name: np.asarray(value) for name, value in found.items()} | {'bounds': bounds}
 
 

@@ -13,9 +13,8 @@ from genaug.errors import InputError
 from genaug.models import Spec
 from genaug.offline import container, lossless, lossy, reading
 from genaug.tasks.registry import TASKS
-from genaug.training import loop
 from genaug.training.experiment import prepare
-from tests.conftest import slow_but, tiny_config
+from tests.conftest import keep, slow_but, tiny_config
 
 LIKELIHOODS = {'discretized_logistic': 1, 'logistic_mixture': 3}
 
@@ -146,8 +145,8 @@ def test_what_reading_would_change_is_refused_and_masks_are_images(tmp_path):
 
 
 def test_a_folder_comes_back_in_another_process(data_dir, tmp_path, forked):
-  config = tiny_config('vae', train__steps=5, vae__likelihood='discretized_logistic')
-  loop.train(prepare(config, data_dir, lambda _: None), tmp_path / 'run', lambda _: None)
+  experiment = prepare(tiny_config('vae', vae__likelihood='discretized_logistic'), data_dir, lambda _: None)
+  keep(tmp_path / 'run', experiment, experiment.init())
   rng = np.random.default_rng(0)
   for name in ('one/a.png', 'two/b.png'):
     (tmp_path / 'in' / name).parent.mkdir(parents=True, exist_ok=True)

@@ -63,7 +63,7 @@ def test_pad_fills_by_channel():
 @pytest.mark.parametrize('size', [(7, 9), (64, 50), (30, 46)])
 def test_resize_is_pils(interpolation, size):
   """Bytes to 1 / 255, where PIL does not clip between its two passes; floats to 1e-5."""
-  resize = partial(crops.resize, height=size[0], width=size[1], interpolation=interpolation)
+  resize = jax.jit(partial(crops.resize, height=size[0], width=size[1], interpolation=interpolation))
   if not (interpolation == 'cubic' and size == (64, 50)):
     expected = Image.fromarray(BYTES).resize(size[::-1], FILTERS[interpolation])
     assert np.abs(np.asarray(resize(BYTES), int) - np.asarray(expected, int)).max() <= (interpolation != 'nearest')
@@ -80,10 +80,11 @@ def test_resize_keeps_labels_and_skips_pixels_where_it_may():
 
 
 def test_a_window_of_whole_pixels_is_a_crop():
-  cropped = crops.resized_crop(IMAGE, 3 / 23, 5 / 30, 8 / 23, 6 / 30, size=(6, 8))
+  cut = jax.jit(crops.resized_crop, static_argnames='size')
+  cropped = cut(IMAGE, 3 / 23, 5 / 30, 8 / 23, 6 / 30, size=(6, 8))
   np.testing.assert_allclose(cropped, IMAGE[5:11, 3:11], atol=1e-4)
-  np.testing.assert_array_equal(crops.resized_crop(IMAGE, 0.0, 0.0, 1.0, 1.0), IMAGE)
-  matrix = crops.resized_crop_matrix((30, 23), 3 / 23, 5 / 30, 8 / 23, 6 / 30, (12, 32))
+  np.testing.assert_array_equal(cut(IMAGE, 0.0, 0.0, 1.0, 1.0), IMAGE)
+  matrix = jax.jit(crops.resized_crop_matrix, static_argnums=(0, 5))((30, 23), 3 / 23, 5 / 30, 8 / 23, 6 / 30, (12, 32))
   corners = transform_points(matrix, jnp.array([[3.0, 5.0], [11.0, 11.0]]))
   np.testing.assert_allclose(corners, [[0, 0], [32, 12]], atol=1e-4)
 

@@ -344,10 +344,11 @@ def test_what_is_from_a_paper_names_it():
 
 def test_parameters_under_vmap():
   pictures = jnp.stack([floats(i) for i in range(4)])
-  fixed = jax.vmap(partial(augment.random_rotate, degrees=15.0))(keys(4), pictures)
+  rotate = jax.jit(augment.random_rotate)
+  fixed = jax.jit(jax.vmap(partial(augment.random_rotate, degrees=15.0)))(keys(4), pictures)
   for key, one, rotated in zip(keys(4), pictures, fixed):
-    close(augment.random_rotate(key, one, 15.0), rotated, 'degrees')
-  each = jax.vmap(augment.random_rotate)(keys(4), pictures, jnp.array([0.0, 15.0, 15.0, 0.0]))
+    close(rotate(key, one, 15.0), rotated, 'degrees')
+  each = jax.jit(jax.vmap(augment.random_rotate))(keys(4), pictures, jnp.array([0.0, 15.0, 15.0, 0.0]))
   np.testing.assert_array_equal(each[0], pictures[0])
   close(each[1], fixed[1], 'degrees')
 

@@ -25,7 +25,7 @@ from genaug.tasks.registry import TASKS
 from genaug.training import loop
 from genaug.training.evaluator import Evaluator
 from genaug.training.experiment import best_metric, prepare
-from tests.conftest import tiny_config
+from tests.conftest import somewhere, tiny_config
 
 SPEC = Spec((8, 8, 1), 3)
 KEYS = jax.random.split(jax.random.key(0), 4)
@@ -34,12 +34,6 @@ LABELS = jnp.array([0, 1, 2, 0])
 
 def _random(*shape, seed=0):
   return jax.random.normal(jax.random.key(seed), shape)
-
-
-def _moved(params, seed=1):
-  """Parameters anywhere but at their initialisation, where the network predicts zeros."""
-  leaves, tree = jax.tree.flatten(params)
-  return tree.unflatten([leaf + 0.1 * _random(*leaf.shape, seed=seed + i) for i, leaf in enumerate(leaves)])
 
 
 # The loss and the solver
@@ -137,9 +131,15 @@ def test_group_norm_is_that_of_flax():
   own, of_flax = GroupNorm(3, jnp.float32), nn.GroupNorm(3, epsilon=1e-5)
   variables = {'params': {'scale': jnp.linspace(0.5, 2, 12), 'bias': jnp.linspace(-1, 1, 12)}}
   jax.tree.map(np.testing.assert_array_equal, own.init(jax.random.key(0), x), of_flax.init(jax.random.key(0), x))
-  (y, pull), (expected, pull_expected) = (jax.vjp(norm.apply, variables, x) for norm in (own, of_flax))
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def with_gradients(norm):
+    y, pull = jax.vjp(norm.apply, variables, x)
+    return y, pull(g)
+
+  (y, gradients), (expected, expected_gradients) = map(with_gradients, (own, of_flax))
   np.testing.assert_allclose(y, expected, atol=1e-5)
-  for a, b in zip(jax.tree.leaves(pull(g)), jax.tree.leaves(pull_expected(g)), strict=True):
+  for a, b in zip(jax.tree.leaves(gradients), jax.tree.leaves(expected_gradients), strict=True):
     np.testing.assert_allclose(a, b, atol=1e-4)
 
 
@@ -156,8 +156,8 @@ def _network(numbers=0, dropout=0.0):
   """(apply, parameters) of a small U-Net that predicts other than zeros."""
   network = UNet(SPEC, width=8, dropout=dropout)
   x, t = jnp.zeros((1, *SPEC.image_shape)), jnp.zeros(1)
-  params = jax.jit(network.init)(jax.random.key(0), x, t, LABELS[:1], jnp.zeros((1, numbers)))['params']
-  return jax.jit(lambda params, *args: network.apply({'params': params}, *args)), _moved(params)
+  variables = jax.eval_shape(network.init, jax.random.key(0), x, t, LABELS[:1], jnp.zeros((1, numbers)))
+  return jax.jit(lambda params, *args: network.apply({'params': params}, *args)), somewhere(variables['params'])
 
 
 @pytest.mark.parametrize(('side', 'channels', 'classes'), [(12, 1, 0), (28, 1, 10), (32, 3, 10), (64, 3, 0)])
@@ -220,8 +220,9 @@ def _task(spec=SPEC, **overrides):
 
 
 def _state(task):
-  state = jax.jit(task.init)(jax.random.key(0))
-  return state.replace(params=_moved(state.params), ema=_moved(state.ema, seed=100))
+  shapes = jax.eval_shape(task.init, jax.random.key(0))
+  zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+  return zeros.replace(params=somewhere(shapes.params), ema=somewhere(shapes.ema, seed=1))
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ def test_gradients_pass_the_rounding():
 
 def test_a_code_depends_on_those_before_it_and_on_the_class():
   prior, codes = Prior(SPEC, codes=10, layers=2, width=16), jnp.array([[1, 2, 3, 4]])
-  params = prior.init(KEYS[0], codes, BATCH['label'][:1])
-  logits = lambda codes, label: prior.apply(params, codes, jnp.array([label]))[0]
+  params, apply = jax.jit(prior.init)(KEYS[0], codes, BATCH['label'][:1]), jax.jit(prior.apply)
+  logits = lambda codes, label: apply(params, codes, jnp.array([label]))[0]
   changed = np.abs(logits(codes.at[0, 1].set(7), 0) - logits(codes, 0)).max(-1) > 0
   assert changed.tolist() == [False, False, True, True]
   assert (np.abs(logits(codes, 1) - logits(codes, 0)).max(-1) > 0).all()

@@ -12,7 +12,7 @@ from genaug.models import Spec, gan_layers, layers, sown_features, spectral
 from genaug.models.norms import InstanceNorm
 from genaug.models.patch_gan import PatchDiscriminator
 from genaug.models.registry import NETWORKS
-from tests.conftest import tiny_config
+from tests.conftest import somewhere, tiny_config
 
 GANS = [name for name, network in NETWORKS.items() if network.roles == ('generator', 'discriminator')]
 
@@ -61,19 +61,14 @@ def test_logits_are_linear_in_the_features_of_a_discriminator(name):
 @pytest.mark.parametrize('name', ['resnet', 'r3'])
 def test_labels_change_what_conditional_networks_say(name):
   """Once their parameters have moved: the zeros and ones that they begin with say nothing of a label."""
-  networks, key = _build(name, Spec((8, 8, 1), 3)), jax.random.key(0)
+  networks = _build(name, Spec((8, 8, 1), 3))
   inputs = {'generator': _random((4, 6)), 'discriminator': _random((4, 8, 8, 1))}
   for role, network in networks.items():
     train = {'train': False} if role == 'generator' else {}
-
-    @jax.jit
-    def outputs(label, network=network, x=inputs[role], train=train):
-      variables = network.init(key, x, label, **train)
-      leaves, tree = jax.tree.flatten(variables['params'])
-      leaves = [leaf + 0.1 * _random(leaf.shape, i) for i, leaf in enumerate(leaves)]
-      return network.apply(variables | {'params': jax.tree.unflatten(tree, leaves)}, x, label, **train)
-
-    a, b = outputs(jnp.array([0, 1, 0, 0])), outputs(jnp.array([0, 2, 0, 0]))
+    labels = [jnp.array([0, label, 0, 0]) for label in (1, 2)]
+    init, apply = (functools.partial(call, **train) for call in (network.init, network.apply))
+    variables = somewhere(jax.eval_shape(init, jax.random.key(0), inputs[role], labels[0]))
+    a, b = (jax.jit(apply)(variables, inputs[role], label) for label in labels)
     np.testing.assert_array_equal(a[0], b[0])
     assert bool((a[1] != b[1]).any())
 

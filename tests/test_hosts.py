@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.conftest import ROOT, environment, free_port, program, tiny_flags
+from tests.conftest import ROOT, environment, free_port, tiny_flags
 
 
 def _start(directory, data_dir, *extra: str) -> list[subprocess.Popen]:
@@ -77,9 +77,9 @@ def test_input_that_one_process_refuses_ends_all(data_dir, tmp_path):
   assert not (tmp_path / 'run').exists()
 
 
-def test_distributed_without_a_cluster_is_refused(data_dir):
+def test_distributed_without_a_cluster_is_refused(data_dir, forked):
   flags = ['--config=configs/vae_mnist5k.py', f'--data_dir={data_dir}', '--distributed']
-  done = program('experiments.train', *flags)
+  done = forked('experiments.train', *flags)
   assert done.returncode == 2, done.stderr
   assert 'no cluster was found' in done.stderr
   assert '--coordinator HOST:PORT' in done.stderr

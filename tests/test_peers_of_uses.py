@@ -2,12 +2,14 @@
 
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
 from PIL import Image
 
-from experiments.benchmarks import coders, restorers, upscalers
+from experiments.benchmarks import coders, layers, restorers, upscalers
 from genaug.models import Spec
 from genaug.offline.restoration import damage
 from genaug.training import loop
@@ -86,6 +88,24 @@ def test_resizers_agree_on_smooth_images(channels):
     assert found.dtype == np.uint8
     assert np.abs(found.astype(int) - made['PIL BICUBIC']).max() <= 4, name  # half a pixel of shift is 12
   assert np.abs(made['bicubic, as MATLAB'].astype(int) - made['PIL BICUBIC']).max() <= 1  # both have a = -0.5
+
+
+@pytest.mark.parametrize(('kind', 'sizes'), [(kind, sizes) for of in layers.LAYERS.values() for kind, *sizes in of])
+def test_layers_are_timed_on_shapes_that_fit(kind, sizes):
+  images, kernel, result = layers.shapes(kind, *sizes)
+  arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (images, kernel)]
+  assert jax.eval_shape(layers.layer_of(kind), *arrays).shape == result
+
+
+def test_luma_of_an_image_without_colours_is_the_image_itself():
+  grey, colour = noise(40, 40, 1).repeat(3, -1), noise(40, 40, 3)
+  made = [np.clip(image.astype(int) + 5, 0, 255).astype(np.uint8) for image in (grey, colour)]
+  of_grey, of_colour = upscalers._scores(made, [grey, colour], 2)
+  inside = [x[2:-2, 2:-2].astype(float) for x in (made[0], grey)]
+  expected = 10 * np.log10(255**2 / np.mean((inside[0] - inside[1]) ** 2))
+  assert of_grey['psnr_y'] == pytest.approx(expected, rel=1e-6)
+  assert of_grey['psnr'] == pytest.approx(expected, rel=1e-6)
+  assert of_colour['psnr_y'] - of_colour['psnr'] > 1  # 16 to 235: errors are 219 / 255 as large
 
 
 @pytest.mark.slow

@@ -12,14 +12,21 @@ from genaug.errors import InputError
 from genaug.tasks import from_noise
 from genaug.training import evaluator, loop, workdir
 from genaug.training.experiment import prepare, trained
-from tests.conftest import ROOT, tiny_config
+from tests.conftest import ROOT, keep, somewhere, tiny_config
+
+FEW = {  # images, not moved, and a learning rate that takes no part in the compiled step
+  'data__train_split': 'train[:200]',
+  'data__test_split': 'test[:200]',
+  'optim__schedule': 'constant',
+  **{f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')},
+}
 
 
 @pytest.fixture(scope='module')
 def finished(data_dir, tmp_path_factory):
   """A tiny VAE with its scores."""
   directory = tmp_path_factory.mktemp('finished')
-  config = tiny_config('vae', train__steps=10, eval__metrics=('elbo',), eval__every=10)
+  config = tiny_config('vae', train__steps=10, eval__metrics=('elbo',), eval__every=10, **FEW)
   scores = loop.train(prepare(config, data_dir, log=lambda _: None), directory, log=lambda _: None)
   return directory, scores
 
@@ -64,10 +71,11 @@ def test_sample_writes_images_and_overwrites_nothing(finished, data_dir, tmp_pat
 @pytest.fixture(scope='module')
 def flow(data_dir, tmp_path_factory):
   """A tiny flow that is told classes."""
-  directory = tmp_path_factory.mktemp('flow')
-  config = tiny_config('flow', train__steps=5, flow__sample_steps=2)
-  loop.train(prepare(config, data_dir, log=lambda _: None), directory, log=lambda _: None)
-  return directory
+  config = tiny_config('flow', flow__sample_steps=1)
+  experiment = prepare(config, data_dir, log=lambda _: None)
+  state = experiment.init()
+  moved = {name: somewhere(getattr(state, name), seed) for seed, name in enumerate(('params', 'ema'))}
+  return keep(tmp_path_factory.mktemp('flow'), experiment, state.replace(**moved))
 
 
 def test_sample_interpolates_with_a_column_for_every_class(flow, tmp_path, forked):
@@ -94,7 +102,7 @@ def test_samples_as_arrays_depend_on_guidance_truncation_and_classes(flow, tmp_p
   default = samples('default')
   assert (default['samples'].shape, default['samples'].dtype) == ((5, 28, 28, 1), np.uint8)
   np.testing.assert_array_equal(default['label'], range(5))
-  for flag in ('--guidance=3', '--sample_steps=1'):
+  for flag in ('--guidance=3', '--sample_steps=2'):
     assert (samples(flag[2:7], flag)['samples'] != default['samples']).any(), flag
   none = samples('none', '--truncation=0', '--classes=7,3')
   np.testing.assert_array_equal(none['label'], [7, 3, 7, 3, 7])
@@ -197,9 +205,10 @@ def test_the_readme_shows_the_results_as_they_are(tmp_path, forked):
 STUDY = """
 from ml_collections import ConfigDict
 from tests.conftest import tiny_config
+from tests.test_programs import FEW
 
 def get_config():
-  config = tiny_config('vae', train__steps=2, eval__metrics=('elbo',), eval__every=1)
+  config = tiny_config('vae', train__steps=2, eval__metrics=('elbo',), eval__every=1, **FEW)
   rows = {name: {'title': name.upper(), 'config': config.copy_and_resolve_references()} for name in ('b', 'a')}
   rows['a']['config'].optim.lr = 1e-4
   table = {'title': 'a table', 'seeds': 1, 'order': ('b', 'a'), 'rows': rows}
@@ -243,8 +252,8 @@ def test_a_table_is_trained_row_by_row_and_never_twice(data_dir, tmp_path, forke
 
 def test_seeds_of_one_config_are_averaged(data_dir, tmp_path, forked):
   (tmp_path / 'tiny.py').write_text(
-    'from tests.conftest import tiny_config\n\ndef get_config():\n'
-    "  return tiny_config('vae', train__steps=2, eval__metrics=('elbo',))\n"
+    'from tests.conftest import tiny_config\nfrom tests.test_programs import FEW\n\ndef get_config():\n'
+    "  return tiny_config('vae', train__steps=2, eval__metrics=('elbo',), **FEW)\n"
   )
   arguments = [f'--config={tmp_path / "tiny.py"}', f'--workdir={tmp_path / "runs"}', f'--data_dir={data_dir}']
   done = forked('experiments.seeds', *arguments, '--seeds=3,5', f'--output={tmp_path / "tiny.json"}')

@@ -14,7 +14,7 @@ from genaug.errors import InputError
 from genaug.training import workdir
 from genaug.training.checkpoint import Checkpoints
 from genaug.training.experiment import assemble, prepare, trained
-from tests.conftest import tiny_config
+from tests.conftest import keep, tiny_config
 
 CLASSES = ('ash', 'elm', 'oak')
 
@@ -95,14 +95,8 @@ def test_what_a_run_began_with_is_kept_where_it_goes_on_elsewhere(folder, monkey
 @pytest.fixture
 def finished(folder):
   """A workdir with a checkpoint of an untrained classifier."""
-  directory = folder.parent / 'run'
   experiment = prepare(_config(folder), folder.parent / 'prepared', log=lambda _: None, training=False)
-  workdir.create(directory)
-  workdir.claim(directory, experiment.config, experiment.dataset)
-  checkpoints = Checkpoints(directory, 1, None, 'min')
-  checkpoints.save(0, experiment.init())
-  checkpoints.close()
-  return directory
+  return keep(folder.parent / 'run', experiment, experiment.init())
 
 
 def test_scores_name_other_images_and_are_refused_other_classes(folder, finished):

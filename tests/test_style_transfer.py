@@ -19,10 +19,9 @@ from genaug.models.stylizer import STYLIZER, Stylizer
 from genaug.offline import reading, stylization
 from genaug.tasks import style
 from genaug.tasks.registry import TASKS
-from genaug.training import checks, loop, workdir
-from genaug.training.checkpoint import Checkpoints
+from genaug.training import checks, loop
 from genaug.training.experiment import prepare, trained
-from tests.conftest import STYLES, noise, tiny_config
+from tests.conftest import STYLES, keep, noise, tiny_config
 
 SPEC = Spec((32, 32, 3), 0)  # with fewer pixels VGG's last layers fall into XLA's slow convolutions on CPU
 OFF = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
@@ -219,13 +218,9 @@ def run(data_dir, tmp_path_factory):
     path.write_bytes(pathlib.Path(original).read_bytes())
   config = tiny_config('style', style__images=tuple(map(str, styles)), **OFF)
   experiment = prepare(config, data_dir, lambda _: None)
-  workdir.create(directory / 'run')
-  workdir.claim(directory / 'run', config, experiment.dataset)
-  saved = Checkpoints(directory / 'run', 1, None, 'min')
   state = experiment.init()
   params = jax.tree_util.tree_map_with_path(_moved, state.params)
-  saved.save(0, state.replace(params=params))
-  saved.close()
+  keep(directory / 'run', experiment, state.replace(params=params))
   for path in styles:
     path.unlink()
   return directory / 'run'

@@ -80,9 +80,9 @@ def test_resize_continues_images_as_both_versions_of_matlab_do(border):
 def test_a_network_starts_as_cubic_interpolation(scale):
   small = RNG.uniform(0.3, 0.7, (1, 7, 5, 3)).astype(np.float32)
   network = Network(3, scale, width=4, blocks=1)
-  params = network.init(jax.random.key(0), jnp.zeros((1, 4, 4, 3)))
+  params = jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, 4, 4, 3)))
   expected = crops.resize(small[0], 7 * scale, 5 * scale, 'cubic', border='edge')
-  np.testing.assert_allclose(network.apply(params, small)[0], expected, atol=1e-6)
+  np.testing.assert_allclose(jax.jit(network.apply)(params, small)[0], expected, atol=1e-6)
   np.testing.assert_allclose(cubic_upscaled(jnp.ones((1, 4, 4, 1)), scale), 1, atol=1e-6)
 
 
@@ -136,7 +136,7 @@ def _squares(count: int) -> np.ndarray:
 
 def _trained(steps: int, **settings):
   task = TASKS['superres'].build(tiny_config('superres', **OFF, **{'superres__ema': 0.5} | settings), SPEC)
-  state, step = task.init(jax.random.key(0)), jax.jit(task.train_step)
+  state, step = jax.jit(task.init)(jax.random.key(0)), jax.jit(task.train_step)
   for i in range(steps):
     batch = {'image': _squares(8), 'label': np.zeros(8, np.int32)}
     state, metrics = step(state, batch, jax.vmap(lambda key: jax.random.fold_in(key, i))(KEYS))  # noqa: B023
@@ -161,7 +161,7 @@ def test_a_network_learns_more_than_interpolation():
 def test_l1_is_alone_first_and_then_the_discriminator_learns_too():
   settings = {'model__blocks': 1, 'superres__adversarial': 0.1, 'superres__l1_steps': 2, 'train__steps': 4}
   task = TASKS['superres'].build(tiny_config('superres', **OFF, **settings), SPEC)
-  state = start = task.init(jax.random.key(0))
+  state = start = jax.jit(task.init)(jax.random.key(0))
   step = jax.jit(task.train_step)
   moved = lambda state, role: max(
     float(abs(a - b).max()) for a, b in zip(*(jax.tree.leaves(x.params[role]) for x in (state, start)), strict=True)

@@ -28,7 +28,6 @@ from tests.conftest import (
   VARIANTS,
   environment,
   own_data,
-  program,
   slow_but,
   tiny_config,
   tiny_flags,
@@ -79,7 +78,7 @@ def _metrics(directory: pathlib.Path) -> list[dict]:
 
 
 @pytest.mark.parametrize('name', slow_but(('classify',), RUNS))
-def test_a_run_killed_at_a_random_moment_ends_bit_identical(name, data_dir, tmp_path):
+def test_a_run_killed_at_a_random_moment_ends_bit_identical(name, data_dir, tmp_path, forked):
   """SIGKILL, then a damaged newest checkpoint, then SIGTERM; against a run that nothing happened to."""
   whole, broken = tmp_path / 'whole', tmp_path / 'broken'
   task, extra = VARIANTS.get(name, name), EXTRA.get(name, {})
@@ -108,7 +107,7 @@ def test_a_run_killed_at_a_random_moment_ends_bit_identical(name, data_dir, tmp_
   assert (broken / 'broken_checkpoints' / f'{newest}').is_dir()
 
   for directory in (broken, whole):
-    done = program('experiments.train', *_arguments(task, directory, data_dir, **extra))
+    done = forked('experiments.train', *_arguments(task, directory, data_dir, **extra))
     assert done.returncode == 0, done.stderr
   for (path, a), (_, b) in zip(*(_leaves(directory, task, data_dir, **extra) for directory in (whole, broken))):
     np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))

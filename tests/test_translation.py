@@ -200,15 +200,16 @@ def test_translators_keep_the_shape_and_see_every_pixel(network):
   config = tiny_config('pix2pix' if network == 'unet_translator' else 'cut')
   generator = NETWORKS[network].build(config, Spec((16, 16, 3), 0), None)['translator']
   image = jax.random.normal(jax.random.key(0), (1, 16, 16, 3))
-  params = generator.init(jax.random.key(1), image)
+  params = jax.jit(generator.init)(jax.random.key(1), image)
 
+  @jax.jit
   def run(image):
     made = generator.apply(params, image)
     return made[0] if isinstance(made, tuple) else made
 
   assert run(image).shape == image.shape
   assert jnp.abs(run(image)).max() <= 1
-  seen = jax.grad(lambda image: (run(image) ** 2).sum())(image)
+  seen = jax.jit(jax.grad(lambda image: (run(image) ** 2).sum()))(image)
   assert np.isfinite(seen).all()
   assert (np.abs(seen).sum((0, 3)) > 0).all()
 
@@ -231,12 +232,12 @@ def test_red_and_blue_are_exchanged_after_some_steps(method, tmp_path):
   batch['target'] = batch['image'][..., ::-1]
   if method != 'pix2pix':
     batch['target'] = batch['target'][pairs.unpaired(16, 0)]
-  state, step = task.init(jax.random.key(0)), jax.jit(task.train_step)
+  state, step = jax.jit(task.init)(jax.random.key(0)), jax.jit(task.train_step)
   keys = jax.random.split(jax.random.key(1), 16)
   for i in range(60):
     state, metrics = step(state, batch, jax.vmap(lambda key: jax.random.fold_in(key, i))(keys))  # noqa: B023
     assert all(np.isfinite(value) for value in metrics.values())
-  made = np.asarray(task.samplers['translated'].sample(state, batch, keys))
+  made = np.asarray(jax.jit(task.samplers['translated'].sample)(state, batch, keys))
   truth, identity = batch['image'][..., ::-1] / 255, batch['image'] / 255
   error = lambda x: np.abs(x.mean((1, 2)) - truth.mean((1, 2))).mean()
   assert error(made) < 0.5 * error(identity)

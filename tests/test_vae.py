@@ -68,9 +68,9 @@ def test_training_improves_the_bound_and_its_parts_are_finite(name):
   assert np.mean(losses[-5:]) < np.mean(losses[beta : beta + 5])
   outputs = jax.jit(task.eval_step)(state, BATCH, KEYS)
   assert all(np.isfinite(value).all() and len(value) == 4 for value in outputs.values())
-  for name, sampler in task.samplers.items():
-    fitted = {'fitted': sampler.fit(outputs)} if sampler.fit else {}
-    images = jax.jit(sampler.sample)(state, BATCH | fitted, KEYS)
+  fitted = {name: {'fitted': sampler.fit(outputs)} if sampler.fit else {} for name, sampler in task.samplers.items()}
+  sampled = jax.jit(lambda fitted: {n: s.sample(state, BATCH | fitted[n], KEYS) for n, s in task.samplers.items()})
+  for name, images in sampled(fitted).items():
     assert images.shape == (4, 8, 8, 1), name
     assert 0 <= images.min() <= images.max() <= 1
 

@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
   c.data.per_class = 10
   c.data.unlabelled = 4                 # images a labelled one in a batch, of all training images that data.per_class
                                         # leaves: their labels are not read
-  c.strong = base.augment_off()         # what the network is to see through; c.augment is what it labels images by
+  c.strong = base.augment_off()         # strong augmentation of unlabelled images; c.augment is the weak one
   for key in ('border', 'fill', 'interpolation', 'one_of', 'some_of'):
     c.strong[key] = c.augment[key]
   c.strong.rand_augment.p = 1.0

@@ -33,7 +33,7 @@ def get_config() -> ConfigDict:
   c.flow.augment_p = 0.15               # probability of each
 
   c.flow.sample_steps = 12              # of Heun's method, two evaluations of the network each
-  c.flow.guidance = 1.0                 # classifier-free: 1 is none, more is truer to the class and less diverse
+  c.flow.guidance = 1.0                 # classifier-free: 1 is none, higher is more faithful and less diverse
   # fmt: on
   return c.lock()
 

@@ -3,7 +3,7 @@
 #
 #   HOSTS="gpu1 gpu2" experiments/launch/ssh.sh --config configs/gan_mnist5k.py [...]
 #
-# The first host coordinates, at PORT. PYTHON is what runs there, from the root of the checkout. Ctrl-C saves a
+# The first host coordinates, at PORT (29500). PYTHON is what runs there, from the root of the checkout. Ctrl-C saves a
 # checkpoint and stops all hosts. Status 0 only if all of them end with it.
 set -euo pipefail
 

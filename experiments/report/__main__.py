@@ -3,8 +3,8 @@
 python -m experiments.report RUNS... [--output report.html]
 python -m experiments.report [--check]
 
-RUNS are workdirs and result files of experiments.reproduce headline, experiments.seeds and experiments.sweep. The page
-needs no network and no other file.
+RUNS are workdirs and result files of experiments.reproduce, compare, seeds and sweep. The page needs no network and no
+other file.
 
 The tables are all of RESULTS/README.md, from RESULTS/*.json and experiments/features.py; headline and configs in
 README.md; and operations in genaug/augment/README.md, from genaug.augment.registry. These three stand between

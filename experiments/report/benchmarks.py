@@ -5,6 +5,7 @@ import re
 import statistics
 
 from experiments.benchmarks import curves
+from experiments.benchmarks.processes import ratios
 from experiments.report.formatting import command_of, details, estimate, markdown, portable, unclear
 
 _BATCH = re.compile(r'batch (\d+), ')
@@ -36,6 +37,16 @@ def _step(result: dict) -> list[str]:
     ' block by block.'
   )
   return [*about, markdown(['network', 'batch', 'images', 'parameters', 'genaug', *columns], rows), note]
+
+
+def _layers(result: dict) -> list[str]:
+  rows = []
+  for layer, blocks in result['milliseconds'].items():
+    takes = ratios(blocks, 'genaug', of_reference=True)['torch eager']
+    medians = [f'{statistics.median(blocks[who]):.2f}' for who in ('genaug', 'torch eager')]
+    rows.append([layer, *medians, f'{takes:.2f}'])
+  note = 'Images x side x side x channels -> channels of the result; medians, and the median block by block.'
+  return [_about(result), markdown(['layer', 'genaug', 'torch eager', 'genaug takes'], rows), note]
 
 
 def _in_step(result: dict) -> list[str]:
@@ -253,6 +264,7 @@ def _speeds(cell: dict | None) -> list[str]:
 _PLACES = ('--data_dir',)  # that say nothing of what was measured
 BENCHMARKS = {  # result file: (title, what renders it)
   'step_time': ('A training step', _step),
+  'layer_time': ('Convolutions by themselves', _layers),
   'augment_throughput': ('Operations a second', _throughput),
   'augment_in_step': ('Augmentation inside a training step', _in_step),
   'step_curves': ('How a step grows', _curves),

@@ -11,6 +11,7 @@ from experiments.report.answers import CAVEAT, about_test, answers, figures, jud
 from experiments.report.formatting import command_of, details, interval, markdown, portable
 
 _CONFIGS = pathlib.Path(__file__).parents[2] / 'configs'
+_RESULTS = 'experiments/results/README.md'
 
 
 def _read(directory: pathlib.Path, pattern: str = '*.json') -> dict[str, dict]:
@@ -29,21 +30,23 @@ def chosen_headline(directory: pathlib.Path) -> str:
 
 
 def configs(directory: pathlib.Path) -> str:
-  """Every config: the first line of its docstring, its paper, and what its result file says."""
+  """Every config: the first line of its docstring, its paper, and what its result file says, or where others do."""
   rows = []
   for path in sorted(_CONFIGS.glob('*.py')):
-    about = (ast.get_docstring(ast.parse(path.read_text())) or '').partition('\n')[0]
+    docstring = ast.get_docstring(ast.parse(path.read_text())) or ''
+    about = docstring.partition('\n')[0]
     if path.stem in ('base', 'comparisons', 'headline'):
       continue
     paper = re.search(r' \(([^()]*?), arXiv:([\d.]+\d)(?:, [^()]*)?\)', about)
     results = _read(directory, f'{path.stem}.json').values()
-    time, score = next(((_time(result), _score(result)) for result in results), ('', ''))
+    elsewhere = f'[a table]({_RESULTS})' if _RESULTS in docstring else 'not yet measured'
+    time, score = next(((_time(result), _score(result)) for result in results), ('', elsewhere))
     link = f'[{paper[1].removeprefix("networks of ")}](https://arxiv.org/abs/{paper[2]})' if paper else ''
     about = about.replace(paper[0], '') if paper else about
     rows.append([f'[`{path.stem}`](configs/{path.name})', about.rstrip('.'), link, time, score])
   note = (
     'FD is the Fréchet distance of AlexNet features, **not** FID: compare it only between configs of the same data set.'
-    ' Numbers of images and seeds, and other results: [all tables](experiments/results/README.md).'
+    f' Numbers of images and seeds, and other results: [all tables]({_RESULTS}).'
   )
   return markdown(['config', 'trains', 'paper', 'time', 'score'], rows) + '\n\n' + note
 
@@ -61,7 +64,7 @@ def _score(result: dict) -> str:
   if 'eval/retrieval_5' in result['summary']:  # its FD has other features than those of the others
     found, chance = (result['summary'][f'eval/{name}']['mean'] for name in ('retrieval_5', 'retrieval_chance_5'))
     return f'found among 5: {found:.1%}, by chance {chance:.1%}'
-  named = (('eval/fd', 'FD', 2), ('eval/elbo_nats', 'ELBO, nats', 1))
+  named = (('eval/fd', 'FD', 2), ('eval/elbo_nats', 'ELBO, nats', 1), ('eval/accuracy', 'accuracy', 3))
   return ', '.join(f'{name} {interval(result, key, digits)}' for key, name, digits in named if key in result['summary'])
 
 
@@ -79,12 +82,15 @@ def results(directory: pathlib.Path) -> str:
   parts += [_found(r['search']) + '\n\n' + _headline(r) for name, r in loaded.items() if name.startswith('sweep_')]
   trained = {name: result for name, result in loaded.items() if {'runs', 'summary'} <= result.keys()}
   words = {name: result for name, result in trained.items() if 'eval/retrieval' in result['summary']}
-  others = {name: result for name, result in trained.items() if name not in words}
-  parts += ['## Generative models', _TRAINED, _quality(others)]
-  parts += [portable(result['command']) for result in others.values()]
-  if words:
-    parts += ['## Images from words', _WORDS, _retrieved(words)]
-    parts += [portable(result['command']) for result in words.values()]
+  classifiers = {name: result for name, result in trained.items() if 'eval/accuracy' in result['summary']}
+  others = {name: result for name, result in trained.items() if name not in words | classifiers}
+  for title, about, table, of in (
+    ('Generative models', _TRAINED, _quality, others),
+    ('Images from words', _WORDS, _retrieved, words),
+    ('Classifiers of few labels', _CLASSIFIED, _classified, classifiers),
+  ):
+    if of:
+      parts += [f'## {title}', about, table(of), *(portable(result['command']) for result in of.values())]
   compared = [result for result in loaded.values() if {'order', 'rows'} <= result.keys()]
   for score, (title, about) in _SECTIONS.items():
     some = [result for result in compared if models.compares(result, score)]
@@ -118,6 +124,8 @@ t-interval over seeds."""
 
 _WORDS = """Every caption of the test split, none of which is trained on, is drawn, and the drawing sought among all
 test images. FD is of unconditional samples."""
+_CLASSIFIED = """Each seed draws other labelled images; how many, the config says. ± is the half width of a 95 %
+t-interval over seeds."""
 _COMPARED = """Scores as above; coverage and AuthPct: arXiv:2002.09797 with k = 5, arXiv:2102.08921. An AuthPct far
 below that of real images means copies, which FD rewards. The last row has the figures of real images: training images
 v test images, of AuthPct test images v training images; where there are few training images their FD is high as it
@@ -175,7 +183,7 @@ def _quality(trained: dict[str, dict]) -> str:
     counts = [f'{run[key]:,}' for key in ('eval/samples', 'eval/reference_samples') if key in run]
     scores = [('fd', 2), ('fd_baseline', 2), ('kid', 3), ('elbo_nats', 1)]
     images = ' v '.join(counts) or f'{run.get("eval/elbo_images", 0):,}'
-    start = [f'[`{name}`](../../configs/{name}.py)', f'{config["train"]["steps"]:,}', f'{len(result["runs"])}']
+    start = [_link(name), f'{config["train"]["steps"]:,}', f'{len(result["runs"])}']
     rows.append([*start, *(interval(result, f'eval/{key}', n) for key, n in scores), images, _time(result)])
   return markdown([*header, 'images', 'time a run'], rows)
 
@@ -203,8 +211,21 @@ def _retrieved(trained: dict[str, dict]) -> str:
     of = (
       f'{run["eval/retrieval_captions"]:,} captions of {run["eval/retrieval_split"]}; {run["eval/retrieval_network"]}'
     )
-    rows.append([f'[`{name}`](../../configs/{name}.py)', steps, seeds, *found, *distances, of])
+    rows.append([_link(name), steps, seeds, *found, *distances, of])
   return markdown(header, rows)
+
+
+def _classified(trained: dict[str, dict]) -> str:
+  header, rows = ['config', 'steps', 'seeds', 'accuracy', 'ECE', 'test images', 'time a run'], []
+  for name, result in trained.items():
+    run, scores = result['runs'][0], [interval(result, f'eval/{key}', 3) for key in ('accuracy', 'ece')]
+    start = [_link(name), f'{result["config"]["train"]["steps"]:,}', f'{len(result["runs"])}']
+    rows.append([*start, *scores, f'{run["eval/accuracy_images"]:,}', _time(result)])
+  return markdown(header, rows)
+
+
+def _link(name: str) -> str:
+  return f'[`{name}`](../../configs/{name}.py)'
 
 
 def _features() -> str:

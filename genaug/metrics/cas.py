@@ -25,7 +25,6 @@ def accuracy_after_training(
 
 def _cas(run: Evaluated) -> Scores:
   """Beside it is the accuracy after training on as many real training images."""
-  features.check_images(run, 'cas')
   test, classes = (run.test['image'], run.test['label']), int(run.train['label'].max()) + 1
   if 'cas' not in run.cache:
     rows = features.baseline_rows(run)
@@ -54,4 +53,4 @@ def _check(config: ConfigDict) -> None:
     raise InputError('eval.metrics', 'cas', 'samples have no class to learn', remedy)
 
 
-CAS = Metric(_cas, 'eval/cas', 'max', 'samples', _text, _check)
+CAS = Metric(_cas, 'eval/cas', 'max', 'samples', _text, _check, of_images=True)

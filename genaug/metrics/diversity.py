@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree, UInt8
 
-from genaug.metrics import Evaluated, Metric, Scores, features
+from genaug.metrics import Evaluated, Metric, Scores
 from genaug.models import imagenet, weights
 
 _COUNT = 64  # images, all pairs of which are compared
@@ -61,7 +61,6 @@ def mean_pairwise_lpips(images: UInt8[np.ndarray, 'n h w c']) -> float:
 
 def _diversity(run: Evaluated) -> Scores:
   """Of the first samples and of as many test images; samples have the same keys in every evaluation."""
-  features.check_images(run, 'diversity')
   if 'diversity' not in run.cache:
     rows = np.random.default_rng(0).permutation(len(run.test['image']))[:_COUNT]
     run.cache['diversity'] = mean_pairwise_lpips(run.test['image'][rows]), len(rows)
@@ -86,4 +85,6 @@ def _text(scores: Scores) -> str:
   )
 
 
-DIVERSITY = Metric(_diversity, 'eval/lpips_diversity', 'max', 'samples', _text, lambda config: weights.load('alexnet'))
+DIVERSITY = Metric(
+  _diversity, 'eval/lpips_diversity', 'max', 'samples', _text, lambda config: weights.load('alexnet'), of_images=True
+)

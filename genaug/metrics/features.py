@@ -69,12 +69,6 @@ def check(config: ConfigDict) -> None:
   network(config.eval)
 
 
-def check_images(run: Evaluated, metric: str) -> None:
-  """Raises InputError where a file holds features instead of images."""
-  if run.test['image'].ndim != 4:
-    raise InputError('eval.metrics', metric, 'compares images, and these are features', 'leave it out')
-
-
 def extract(settings: ConfigDict, images: UInt8[np.ndarray, 'n h w c']) -> Features:
   """Features of images in [0, 255], `eval.batch_size` at a time."""
   rows, size = [], min(settings.batch_size, len(images))
