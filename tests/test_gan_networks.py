@@ -12,7 +12,7 @@ from genaug.models import Spec, gan_layers, layers, sown_features, spectral
 from genaug.models.norms import InstanceNorm
 from genaug.models.patch_gan import PatchDiscriminator
 from genaug.models.registry import NETWORKS
-from tests.conftest import somewhere, tiny_config
+from tests.conftest import slow_but, somewhere, tiny_config
 
 GANS = [name for name, network in NETWORKS.items() if network.roles == ('generator', 'discriminator')]
 
@@ -26,7 +26,7 @@ def _build(name, spec, axis_name=None, **settings):
   return NETWORKS[name].build(config, spec, axis_name)
 
 
-@pytest.mark.parametrize('side', [28, 32, 64, 128])
+@pytest.mark.parametrize('side', slow_but((28, 128), (28, 32, 64, 128)))
 @pytest.mark.parametrize('classes', [0, 5])
 @pytest.mark.parametrize(('name', 'stride'), [*((name, 1) for name in GANS), ('r3', 2)])
 def test_every_network_has_the_shapes_it_says(name, stride, classes, side):

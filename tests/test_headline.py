@@ -39,9 +39,9 @@ TINY = {
   'order': ('none', 'classic', 'mixup', 'vae_classic'),
   'classifier.train.steps': 3,
   'classifier.model.width': 4,
-  'classifier.train.batch_size': 8,
   'generators.vae.train.steps': 3,
-  'generators.vae.train.batch_size': 8,
+  **{f'{part}.batch_size': 8 for part in ('classifier.train', 'classifier.eval')},
+  **{f'generators.vae.{part}.batch_size': 8 for part in ('train', 'eval')},
   'generators.vae.model.width': 4,
 }
 

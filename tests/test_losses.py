@@ -149,7 +149,8 @@ def test_a_mixture_of_logistics_is_a_distribution_over_256_levels():
   with jax.enable_x64():
     outputs = 3 * jax.random.normal(jax.random.key(1), (1, 1, 1, mixture.outputs(1)), jnp.float64)
     levels = (jnp.arange(256.0) / 255).reshape(256, 1, 1, 1)
-    assert abs(float(jnp.exp(mixture.log_prob(levels, outputs.repeat(256, 0), None)).sum()) - 1) < 1e-6
+    log_mass = jax.jit(mixture.log_prob)(levels, outputs.repeat(256, 0), None)
+    assert abs(float(jnp.exp(log_mass).sum()) - 1) < 1e-6
 
 
 @pytest.mark.parametrize('name', [name for name, found in losses.LIKELIHOODS.items() if found.levels])
@@ -158,15 +159,15 @@ def test_probabilities_of_levels_are_those_of_the_pixels(name):
   x = jnp.asarray(rng.integers(0, 256, (2, 4, 4, 3)) / 255, jnp.float32)
   outputs = 2 * jax.random.normal(jax.random.key(0), (2, 4, 4, likelihood.outputs(3)))
   log_scale = jnp.array([-2.0, -3.0, -1.0])
-  total = 0
+  of_channel, total = jax.jit(likelihood.levels, static_argnums=3), 0
   for channel in range(3):
-    levels = likelihood.levels(x, outputs, log_scale, channel)
+    levels = of_channel(x, outputs, log_scale, channel)
     np.testing.assert_allclose(np.exp(np.asarray(levels, np.float64)).sum(-1), 1, rtol=2e-6)
     chosen = jnp.round(255 * x[..., channel, None]).astype(jnp.int32)
     total += jnp.take_along_axis(levels, chosen, axis=-1).sum((1, 2, 3))
     known = x.at[..., channel:].set(0.3)  # later channels must not matter
-    np.testing.assert_allclose(likelihood.levels(known, outputs, log_scale, channel), levels, atol=1e-5)
-  np.testing.assert_allclose(total, likelihood.log_prob(x, outputs, log_scale), rtol=1e-4)
+    np.testing.assert_allclose(of_channel(known, outputs, log_scale, channel), levels, atol=1e-5)
+  np.testing.assert_allclose(total, jax.jit(likelihood.log_prob)(x, outputs, log_scale), rtol=1e-4)
 
 
 def test_the_mean_of_a_mixture_of_logistics_is_that_of_its_values():
@@ -174,8 +175,8 @@ def test_the_mean_of_a_mixture_of_logistics_is_that_of_its_values():
   mixture = losses.LIKELIHOODS['logistic_mixture']
   outputs = jax.random.normal(jax.random.key(3), (1, 1, 1, mixture.outputs(1))).at[..., -5:].set(-3.0)
   levels = jnp.arange(256.0) / 255
-  mass = jnp.exp(mixture.log_prob(levels.reshape(-1, 1, 1, 1), outputs.repeat(256, 0), None))
-  np.testing.assert_allclose(mixture.mean(outputs)[0, 0, 0, 0], (mass * levels).sum(), atol=2e-3)
+  mass = jnp.exp(jax.jit(mixture.log_prob)(levels.reshape(-1, 1, 1, 1), outputs.repeat(256, 0), None))
+  np.testing.assert_allclose(jax.jit(mixture.mean)(outputs)[0, 0, 0, 0], (mass * levels).sum(), atol=2e-3)
 
 
 def test_a_component_of_green_moves_with_red():
@@ -184,7 +185,7 @@ def test_a_component_of_green_moves_with_red():
   k = losses.COMPONENTS
   parts = np.zeros((1 + 3 + 3 + 3, k), np.float32)
   parts[7] = np.arctanh(0.2)  # green by red
-  mean = lambda red: mixture.mean(jnp.array(parts_with(parts, red)).reshape(1, 1, 1, -1))[0, 0, 0]
+  mean = lambda red: jax.jit(mixture.mean)(jnp.array(parts_with(parts, red)).reshape(1, 1, 1, -1))[0, 0, 0]
 
   def parts_with(parts, red):
     found = parts.copy()

@@ -97,22 +97,27 @@ def test_a_chain_is_its_operations_in_order():
   draw = draw_of(chain, 3)
   image = jnp.asarray(picture(shape=SHAPE) / np.float32(255))
   values = {name: sampled.values for name, sampled in draw.items()}
-  # Tone: a curve over the levels, each operation on the result of the one before.
-  levels = tone.equalize_curve(image)[:, None]
-  levels = augment.solarize(augment.gamma(levels, **values['gamma']), **values['solarize'])
-  expected = tone.lookup(image, levels[:, 0])
-  # Colour: one matrix, clipped at its end.
-  colors = color.saturation_matrix(**values['saturation']), color.hue_matrix(**values['hue'])
-  expected = color.recolored(expected, color.compose_colors(*colors))
-  # Moves: one matrix.
-  moves = [
-    matrices.hflip_matrix(SHAPE[:2]),
-    matrices.rotate_matrix(SHAPE[:2], **values['rotate']),
-    matrices.translate_matrix(SHAPE[:2], **values['translate']),
-  ]
-  expected = resample.warp(expected, matrices.compose(*moves), border='edge')
-  expected = augment.sharpen(expected, **values['sharpen'])
-  expected = augment.cutout(expected, **values['cutout'], fill=0.25)
+
+  @jax.jit
+  def by_hand(image, values):
+    # Tone: a curve over the levels, each operation on the result of the one before.
+    levels = tone.equalize_curve(image)[:, None]
+    levels = augment.solarize(augment.gamma(levels, **values['gamma']), **values['solarize'])
+    expected = tone.lookup(image, levels[:, 0])
+    # Colour: one matrix, clipped at its end.
+    colors = color.saturation_matrix(**values['saturation']), color.hue_matrix(**values['hue'])
+    expected = color.recolored(expected, color.compose_colors(*colors))
+    # Moves: one matrix.
+    moves = [
+      matrices.hflip_matrix(SHAPE[:2]),
+      matrices.rotate_matrix(SHAPE[:2], **values['rotate']),
+      matrices.translate_matrix(SHAPE[:2], **values['translate']),
+    ]
+    expected = resample.warp(expected, matrices.compose(*moves), border='edge')
+    expected = augment.sharpen(expected, **values['sharpen'])
+    return augment.cutout(expected, **values['cutout'], fill=0.25)
+
+  expected = by_hand(image, values)
   np.testing.assert_allclose(chain.apply(draw, {'image': image})['image'], expected, atol=2e-5)
 
 
