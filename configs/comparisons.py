@@ -59,7 +59,6 @@ def _small(gan_steps: int, r3_steps: int, flow_steps: int) -> dict:
     'flow_augment': ('flow matching + non-leaky augmentation + dropout', _evaluated(flow.augmented(), flow_steps)),
   }
   rows['relativistic_diffaug'][1].update_from_flattened_dict(gan.LOSSES['r3'])
-  rows['dcgan_ada'][1].gan.ada_kimg = 100.0  # 500 are longer than a run here
   for _, c in rows.values():
     c.model.conditional = False
   return rows

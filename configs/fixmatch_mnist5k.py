@@ -2,8 +2,8 @@
 
 make train CONFIG=configs/fixmatch_mnist5k.py
 
-Test accuracy on 1,000 other digits. The same network without unlabelled images, also for as many steps:
-configs/comparisons.py:few_labels.
+Test accuracy on 1,000 other digits; the same network without unlabelled images, also for as many steps: few labels in
+experiments/results/README.md.
 """
 
 from configs.families import fixmatch

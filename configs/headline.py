@@ -58,7 +58,7 @@ def get_config(size='quick'):
   c.gpus_per_cell = -1.0  # GPUs, or a part of one; -1 is one where there are any
   c.data = ConfigDict({'skip_broken': False, 'load_truncated': False, 'bits': 0})  # of --images, as in configs/base.py
 
-  # Each is trained on only the k images per class, of all classes. Of `candidates` generated images a class the share
+  # Each is trained on the k images of every class. Of `candidates` generated images a class the share
   # `kept` is used: those to which row `none`'s classifier of the same images gives the highest confidence.
   c.generators = ConfigDict()
   c.generators.vae = _vae(1500 if quick else 10_000)

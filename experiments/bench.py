@@ -20,8 +20,8 @@ python -m experiments.bench restore | compress | stylize | upscale --workdir RUN
          those of experiments.benchmarks that are installed. Writes --output after each figure; the same command goes on
          where it stopped. --quick for a first look, --ops rotate,jpeg for some, --fresh to measure again. The report
          compares it with augment_throughput_earlier.json, a file of another day, if that is beside it.
-  layers    convolutions of these networks, each by itself with its gradients, against PyTorch eager: which of them a
-            step loses its time in.
+  layers    single convolutions of these networks with their gradients, against XLA's and PyTorch's: where a step spends
+            its time.
   in-step   what augmentation costs inside the DCGAN step.
   dispatch  policies with an operation computed for the images that drew it, and with all computed for all.
   roofline  the share of the memory bandwidth, as a copy reaches it, that a fused chain of the input step reaches.
@@ -124,5 +124,5 @@ def main(table: str) -> None:
 
 if __name__ == '__main__':
   cli.run(
-    main, choices=('step', 'layers', 'augment', 'in-step', 'dispatch', 'roofline', 'curves', 'autoencoder', *_OF_RUNS)
+    main, choices=('step', 'augment', 'layers', 'in-step', 'dispatch', 'roofline', 'curves', 'autoencoder', *_OF_RUNS)
   )

@@ -78,12 +78,9 @@ def main() -> int:
       for row in _chosen(_ROWS, table.order):
         if any(run['seed'] == seed for run in _earlier(path, plain).get(row, {}).get('runs', [])):
           continue
-        config = table.rows[row].config.copy_and_resolve_references()
-        if config.data.per_class:
-          config.data.subset_seed = seed  # other images as well
         say(f'{name}, {row}, seed {seed}')
         directory = pathlib.Path(_WORKDIR.value) / name / row / f'seed{seed}'
-        run = seeds.train(config, seed, directory, pathlib.Path(_DATA_DIR.value), say)
+        run = seeds.train(table.rows[row].config, seed, directory, pathlib.Path(_DATA_DIR.value), say)
         if run is None:
           return 0
         picture = run.pop('picture')

@@ -15,7 +15,9 @@ from experiments import cli
 _ARRAYS = flags.DEFINE_string('arrays', None, 'The .npz file.', required=True)
 _FEATURES = flags.DEFINE_string('features', 'alexnet', 'What images are compared by, as in configs/base.py.')
 _WEIGHTS = flags.DEFINE_string('inception_weights', '', 'With --features=inception: the .npz file of its weights.')
-_METRICS = flags.DEFINE_list('metrics', None, 'Any of samples. Default: those of configs/families/gan.py.')
+_METRICS = flags.DEFINE_list(
+  'metrics', None, 'Metrics of samples. Default: those of configs/families/gan.py that the file allows.'
+)
 _OUTPUT = flags.DEFINE_string('output', None, 'JSON file to write as well.')
 flags.adopt_module_key_flags(cli)
 
@@ -32,13 +34,12 @@ def main() -> None:
   run = arrays.read(pathlib.Path(_ARRAYS.value), config.eval)
   config.model.conditional = run.labels is not None
   able = [name for name, metric in METRICS.items() if metric.needs in run.samplers]
-  of_features = run.test['image'].ndim == 2
-  suits = lambda name: name in able and not (of_features and METRICS[name].of_images)
-  names = _METRICS.value or list(filter(suits, config.eval.metrics))
+  refused = [name for name in able if METRICS[name].needs_images and run.test['image'].ndim == 2]
+  names = _METRICS.value or [name for name in config.eval.metrics if name in able and name not in refused]
   for name in names:
     if name not in able:
       raise InputError('metrics', name, 'no such metric of samples', f'any of {", ".join(able)}')
-    if not suits(name):
+    if name in refused:
       raise InputError('metrics', name, 'compares images, and these are features', 'leave it out')
     METRICS[name].check(config)
     fewest = min(len(images) for images in (run.samples('samples'), run.train['image'], run.test['image']))

@@ -65,6 +65,7 @@ TINY = {
   'augment.cutout.p': 0.5,
   'augment.cutout.size': 0.2,
 }
+UNAUGMENTED = {key.replace('.', '__'): 0.0 for key in TINY if key.startswith('augment.') and key.endswith('.p')}
 MODULES = {
   'gan': gan_mnist5k,
   'vae': vae_mnist5k,
@@ -197,8 +198,8 @@ def rows(split: Split) -> set[bytes]:
   return {image.tobytes() for image in split.arrays['image']}
 
 
-def keep(directory: pathlib.Path, experiment: Experiment, state) -> pathlib.Path:
-  """Makes it the workdir of a run with a checkpoint of this state, that nothing was trained for."""
+def save_untrained_run(directory: pathlib.Path, experiment: Experiment, state) -> pathlib.Path:
+  """Writes a workdir whose one checkpoint, of step 0, holds this state; returns it."""
   workdir.create(directory)
   workdir.claim(directory, experiment.config, experiment.dataset)
   checkpoints = Checkpoints(directory, 1, None, 'min')
@@ -207,8 +208,8 @@ def keep(directory: pathlib.Path, experiment: Experiment, state) -> pathlib.Path
   return directory
 
 
-def somewhere(shapes, seed: int = 0):
-  """Parameters of a network anywhere but at their initialisation, for which no program is compiled."""
+def random_params(tree, seed: int = 0):
+  """Random parameters, and batch statistics, of the shapes of these; unlike `init`, nothing is compiled."""
   rng = np.random.default_rng(seed)
 
   def drawn(path, leaf):
@@ -217,7 +218,7 @@ def somewhere(shapes, seed: int = 0):
       return noise / np.sqrt(leaf.size / leaf.shape[-1])
     return (path[-1].key in ('scale', 'var')) + 0.1 * noise
 
-  return jax.tree_util.tree_map_with_path(drawn, shapes)
+  return jax.tree_util.tree_map_with_path(drawn, tree)
 
 
 def slow_but(fast: Collection[str], names: Iterable[str]) -> list:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from experiments.benchmarks import steps
+from experiments.benchmarks import layers, steps
 from genaug.losses.likelihood import kl_to_standard_normal
 from genaug.models import Spec
 from genaug.models.registry import NETWORKS
@@ -73,6 +73,11 @@ def test_with_the_same_parameters_networks_give_the_same(network, role):
   found = peer(*(arrays if role == 'denoiser' else arrays[:1])).detach()
   found = found.permute(0, 2, 3, 1) if found.ndim == 4 else found[:, 0]
   np.testing.assert_allclose(found.numpy(), out, atol=1e-5 * np.abs(out).max())
+
+
+@pytest.mark.parametrize('layer', layers.LAYERS.values(), ids=layers.LAYERS)
+def test_single_convolutions_take_the_same_shapes_there(layer):
+  layers.in_pytorch(layer._replace(batch=1), threads=1)(1)
 
 
 @pytest.mark.parametrize(

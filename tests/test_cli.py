@@ -196,7 +196,7 @@ def test_a_path_behind_an_equals_sign_may_begin_at_home(forked):
   assert f"workdir = '{pathlib.Path.home() / 'missing'}'" in done.stderr
 
 
-def test_dry_run_says_what_would_happen_and_trains_nothing(data_dir, tmp_path, forked):
+def test_dry_run_of_a_classifier_says_what_would_happen_and_trains_nothing(data_dir, tmp_path, forked):
   config = '--config=configs/classify_mnist5k.py'
   arguments = [config, f'--data_dir={data_dir}', f'--workdir={tmp_path / "run"}', *tiny_flags(), '--dry-run']
   done = forked('experiments.train', *arguments)

@@ -14,7 +14,7 @@ from genaug.models import Spec
 from genaug.offline import container, lossless, lossy, reading
 from genaug.tasks.registry import TASKS
 from genaug.training.experiment import prepare
-from tests.conftest import keep, slow_but, tiny_config
+from tests.conftest import random_params, save_untrained_run, slow_but, tiny_config
 
 LIKELIHOODS = {'discretized_logistic': 1, 'logistic_mixture': 3}
 
@@ -146,7 +146,8 @@ def test_what_reading_would_change_is_refused_and_masks_are_images(tmp_path):
 
 def test_a_folder_comes_back_in_another_process(data_dir, tmp_path, forked):
   experiment = prepare(tiny_config('vae', vae__likelihood='discretized_logistic'), data_dir, lambda _: None)
-  keep(tmp_path / 'run', experiment, experiment.init())
+  state = experiment.init()
+  save_untrained_run(tmp_path / 'run', experiment, state.replace(params=random_params(state.params)))
   rng = np.random.default_rng(0)
   for name in ('one/a.png', 'two/b.png'):
     (tmp_path / 'in' / name).parent.mkdir(parents=True, exist_ok=True)

@@ -15,9 +15,7 @@ from genaug.training import checks
 from genaug.training.evaluator import Evaluator
 from genaug.training.experiment import prepare
 from genaug.training.fit import Fit
-from tests.conftest import rows, tiny_config
-
-OFF = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
+from tests.conftest import UNAUGMENTED, rows, tiny_config
 
 
 def _images(array):
@@ -70,7 +68,9 @@ def test_what_the_network_is_sure_of_is_a_label():
 
 @pytest.mark.parametrize(('threshold', 'share'), [(0.0, 1), (1.0, 0)])
 def test_only_sure_guesses_count(threshold, share):
-  task = TASKS['fixmatch'].build(tiny_config('fixmatch', **OFF, fixmatch__threshold=threshold), Spec((8, 8, 1), 3))
+  task = TASKS['fixmatch'].build(
+    tiny_config('fixmatch', **UNAUGMENTED, fixmatch__threshold=threshold), Spec((8, 8, 1), 3)
+  )
   rng = np.random.default_rng(0)
   batch = {
     'image': rng.integers(0, 256, (4, 8, 8, 1), np.uint8),

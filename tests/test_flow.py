@@ -25,7 +25,7 @@ from genaug.tasks.registry import TASKS
 from genaug.training import loop
 from genaug.training.evaluator import Evaluator
 from genaug.training.experiment import best_metric, prepare
-from tests.conftest import somewhere, tiny_config
+from tests.conftest import UNAUGMENTED, random_params, tiny_config
 
 SPEC = Spec((8, 8, 1), 3)
 KEYS = jax.random.split(jax.random.key(0), 4)
@@ -157,7 +157,7 @@ def _network(numbers=0, dropout=0.0):
   network = UNet(SPEC, width=8, dropout=dropout)
   x, t = jnp.zeros((1, *SPEC.image_shape)), jnp.zeros(1)
   variables = jax.eval_shape(network.init, jax.random.key(0), x, t, LABELS[:1], jnp.zeros((1, numbers)))
-  return jax.jit(lambda params, *args: network.apply({'params': params}, *args)), somewhere(variables['params'])
+  return jax.jit(lambda params, *args: network.apply({'params': params}, *args)), random_params(variables['params'])
 
 
 @pytest.mark.parametrize(('side', 'channels', 'classes'), [(12, 1, 0), (28, 1, 10), (32, 3, 10), (64, 3, 0)])
@@ -215,14 +215,13 @@ def test_dropout_is_of_one_image_by_its_key():
 
 
 def _task(spec=SPEC, **overrides):
-  off = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
-  return TASKS['flow'].build(tiny_config('flow', **off, **overrides), spec)
+  return TASKS['flow'].build(tiny_config('flow', **UNAUGMENTED, **overrides), spec)
 
 
 def _state(task):
   shapes = jax.eval_shape(task.init, jax.random.key(0))
   zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-  return zeros.replace(params=somewhere(shapes.params), ema=somewhere(shapes.ema, seed=1))
+  return zeros.replace(params=random_params(shapes.params), ema=random_params(shapes.ema, seed=1))
 
 
 @pytest.mark.parametrize(
@@ -331,9 +330,8 @@ def test_the_best_checkpoint_is_that_of_the_least_held_out_loss():
 @pytest.mark.timeout(1200)
 def test_samples_are_of_the_class_that_was_asked_for(data_dir):
   """At least 90 % of 500 digits in the eyes of a classifier of real ones. Minutes on two quiet cores."""
-  off = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
   training = {'train__steps': 1000, 'train__batch_size': 64, 'optim__warmup_steps': 50, 'flow__ema': 0.99}
-  config = tiny_config('flow', model__width=32, flow__guidance=2.0, **training, **off)
+  config = tiny_config('flow', model__width=32, flow__guidance=2.0, **training, **UNAUGMENTED)
   experiment = prepare(config, data_dir, lambda _: None)
   step, state = loop.make_step(experiment), experiment.init()
   device_data, batch = loop.make_batches(experiment)

@@ -9,7 +9,7 @@ from genaug.errors import InputError
 from genaug.models import Spec
 from genaug.models.fsq import Prior, bounded, codes_of, latents_of, quantized
 from genaug.tasks.registry import TASKS
-from tests.conftest import tiny_config
+from tests.conftest import UNAUGMENTED, tiny_config
 
 LEVELS = (8, 5, 4)
 SPEC = Spec((8, 8, 1), 2)
@@ -54,9 +54,8 @@ def test_a_code_depends_on_those_before_it_and_on_the_class():
 
 
 def _task(**overrides):
-  off = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
   settings = {'model__conditional': True, 'model__layers': 1, 'fsq__levels': (3, 3), 'optim__lr': 3e-3}
-  return TASKS['fsq'].build(tiny_config('fsq', **off, **settings, **overrides), SPEC)
+  return TASKS['fsq'].build(tiny_config('fsq', **UNAUGMENTED, **settings, **overrides), SPEC)
 
 
 @pytest.mark.slow

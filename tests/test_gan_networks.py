@@ -12,7 +12,7 @@ from genaug.models import Spec, gan_layers, layers, sown_features, spectral
 from genaug.models.norms import InstanceNorm
 from genaug.models.patch_gan import PatchDiscriminator
 from genaug.models.registry import NETWORKS
-from tests.conftest import slow_but, somewhere, tiny_config
+from tests.conftest import random_params, slow_but, tiny_config
 
 GANS = [name for name, network in NETWORKS.items() if network.roles == ('generator', 'discriminator')]
 
@@ -67,7 +67,7 @@ def test_labels_change_what_conditional_networks_say(name):
     train = {'train': False} if role == 'generator' else {}
     labels = [jnp.array([0, label, 0, 0]) for label in (1, 2)]
     init, apply = (functools.partial(call, **train) for call in (network.init, network.apply))
-    variables = somewhere(jax.eval_shape(init, jax.random.key(0), inputs[role], labels[0]))
+    variables = random_params(jax.eval_shape(init, jax.random.key(0), inputs[role], labels[0]))
     a, b = (jax.jit(apply)(variables, inputs[role], label) for label in labels)
     np.testing.assert_array_equal(a[0], b[0])
     assert bool((a[1] != b[1]).any())

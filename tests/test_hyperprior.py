@@ -9,7 +9,7 @@ import scipy.stats
 from genaug.models import Spec
 from genaug.models.hyperprior import Factorized, log_mass_of_normal
 from genaug.tasks.registry import TASKS
-from tests.conftest import tiny_config
+from tests.conftest import UNAUGMENTED, tiny_config
 
 SPEC = Spec((64, 64, 1), 0)
 KEYS = jax.random.split(jax.random.key(0), 4)
@@ -40,11 +40,10 @@ def test_more_weight_takes_more_bits_for_less_error():
   rng = np.random.default_rng(0)
   smooth = rng.normal(size=(4, 4, 4, 1)).repeat(16, 1).repeat(16, 2)
   batch = {'image': np.clip(128 + 50 * smooth, 0, 255).astype(np.uint8), 'label': np.zeros(4, np.int32)}
-  off = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
   found = {}
   for weight in (0.0001, 0.1):
     settings = {'model__latent_width': 4, 'optim__lr': 3e-3, 'hyperprior__weight': weight, 'train__steps': 100}
-    task = TASKS['hyperprior'].build(tiny_config('hyperprior', **settings, **off), SPEC)
+    task = TASKS['hyperprior'].build(tiny_config('hyperprior', **settings, **UNAUGMENTED), SPEC)
     state, step = task.init(jax.random.key(0)), jax.jit(task.train_step)
     for i in range(100):
       state, metrics = step(state, batch, jax.vmap(lambda key: jax.random.fold_in(key, i))(KEYS))  # noqa: B023

@@ -51,19 +51,20 @@ def test_conv_down_gradients_are_the_native_ones(shape, features):
 
 
 @pytest.mark.parametrize(
-  ('shape', 'features', 'groups'),
+  ('shape', 'features', 'groups', 'winograd'),
   [
-    ((3, 9, 14, 32), 36, 1),
-    ((2, 7, 8, 128), 32, 1),
-    ((2, 7, 16, 32), 32, 1),
-    ((2, 12, 12, 3), 32, 1),
-    ((2, 10, 9, 64), 80, 2),
+    ((3, 9, 14, 32), 36, 1, True),
+    ((2, 7, 8, 128), 32, 1, True),
+    ((2, 7, 16, 32), 32, 1, False),
+    ((2, 12, 12, 3), 32, 1, False),
+    ((2, 10, 9, 64), 80, 2, True),
   ],
 )
-def test_conv3x3_is_the_native_convolution(shape, features, groups):
-  """Of odd sides, of many channels, in groups, and where few pixels or channels make it the native one itself."""
+def test_conv3x3_is_the_native_convolution(shape, features, groups, winograd):
+  """Winograd's of odd sides, of many channels and in groups; itself where pixels or channels are few."""
   x, kernel = _random(shape), _random((3, 3, shape[-1] // groups, features), 1)
   native, own = layers._conv3x3_native, layers.conv3x3
+  assert ('conv_general_dilated' not in str(jax.make_jaxpr(own)(x, kernel))) == winograd
   cotangent = _random(jax.eval_shape(native, x, kernel).shape, 2)
   (expected, gradients), (actual, own_gradients) = (_with_gradients(op, x, kernel, cotangent) for op in (native, own))
   np.testing.assert_allclose(actual, expected, atol=1e-5 * float(jnp.abs(expected).max()))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from experiments import features
-from experiments.benchmarks import curves, peers, processes, programs, throughput
+from experiments.benchmarks import curves, layers, peers, processes, programs, throughput
 from experiments.report import benchmarks
 from genaug.errors import InputError
 from genaug.training import workdir
@@ -68,6 +68,13 @@ def test_the_table_has_figures_of_the_peers_that_are_here(tmp_path, monkeypatch)
     assert cell['of_a_copy']['genaug uint8'] == pytest.approx(copied, rel=1e-2)
     assert cell['marks'] == {'pillow': ['uint8']}
     assert not cell['notes']
+
+
+@pytest.mark.parametrize('layer', layers.LAYERS.values(), ids=layers.LAYERS)
+@pytest.mark.parametrize('native', [False, True])
+def test_single_convolutions_have_the_shapes_that_are_measured(layer, native):
+  images, kernel, result = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in layers.shapes(layer))
+  assert jax.eval_shape(layers.convolution(layer, native), images, kernel) == result
 
 
 def test_pictures_differ_and_fill_the_range():

@@ -2,14 +2,13 @@
 
 import json
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
 from PIL import Image
 
-from experiments.benchmarks import coders, layers, restorers, upscalers
+from experiments.benchmarks import coders, restorers, upscalers
+from genaug.errors import InputError
 from genaug.models import Spec
 from genaug.offline.restoration import damage
 from genaug.training import loop
@@ -90,17 +89,24 @@ def test_resizers_agree_on_smooth_images(channels):
   assert np.abs(made['bicubic, as MATLAB'].astype(int) - made['PIL BICUBIC']).max() <= 1  # both have a = -0.5
 
 
-@pytest.mark.parametrize(('kind', 'sizes'), [(kind, sizes) for of in layers.LAYERS.values() for kind, *sizes in of])
-def test_layers_are_timed_on_shapes_that_fit(kind, sizes):
-  images, kernel, result = layers.shapes(kind, *sizes)
-  arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (images, kernel)]
-  assert jax.eval_shape(layers.layer_of(kind), *arrays).shape == result
+def test_greyscale_images_are_scored_for_runs_of_colour_and_others_are_refused(tmp_path):
+  Image.fromarray(grey := noise(12, 10)).save(tmp_path / 'grey.png')
+  Image.fromarray(colour := noise(12, 10, 3)).save(tmp_path / 'colour.png')
+  (first, second), greyscale = upscalers._read(tmp_path, 3)
+  assert greyscale == [False, True]
+  np.testing.assert_array_equal(first, colour)
+  np.testing.assert_array_equal(second, grey[..., None].repeat(3, -1))
+  with pytest.raises(InputError, match=r'colour\.png: not greyscale'):
+    upscalers._read(tmp_path, 1)
+  Image.fromarray(noise(12, 10, 4)).save(tmp_path / 'with_opacity.png')
+  with pytest.raises(InputError, match=r'with_opacity\.png: not RGB'):
+    upscalers._read(tmp_path, 3)
 
 
-def test_luma_of_an_image_without_colours_is_the_image_itself():
+def test_luma_of_a_greyscale_file_is_the_image_itself():
   grey, colour = noise(40, 40, 1).repeat(3, -1), noise(40, 40, 3)
   made = [np.clip(image.astype(int) + 5, 0, 255).astype(np.uint8) for image in (grey, colour)]
-  of_grey, of_colour = upscalers._scores(made, [grey, colour], 2)
+  of_grey, of_colour = upscalers._scores(made, [grey, colour], [True, False], 2)
   inside = [x[2:-2, 2:-2].astype(float) for x in (made[0], grey)]
   expected = 10 * np.log10(255**2 / np.mean((inside[0] - inside[1]) ** 2))
   assert of_grey['psnr_y'] == pytest.approx(expected, rel=1e-6)

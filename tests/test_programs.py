@@ -12,13 +12,13 @@ from genaug.errors import InputError
 from genaug.tasks import from_noise
 from genaug.training import evaluator, loop, workdir
 from genaug.training.experiment import prepare, trained
-from tests.conftest import ROOT, keep, somewhere, tiny_config
+from tests.conftest import ROOT, UNAUGMENTED, random_params, save_untrained_run, tiny_config
 
-FEW = {  # images, not moved, and a learning rate that takes no part in the compiled step
+FEW = {  # images, no augmentation, and a constant learning rate: train.steps takes no part in the compiled step
   'data__train_split': 'train[:200]',
   'data__test_split': 'test[:200]',
   'optim__schedule': 'constant',
-  **{f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')},
+  **UNAUGMENTED,
 }
 
 
@@ -74,8 +74,8 @@ def flow(data_dir, tmp_path_factory):
   config = tiny_config('flow', flow__sample_steps=1)
   experiment = prepare(config, data_dir, log=lambda _: None)
   state = experiment.init()
-  moved = {name: somewhere(getattr(state, name), seed) for seed, name in enumerate(('params', 'ema'))}
-  return keep(tmp_path_factory.mktemp('flow'), experiment, state.replace(**moved))
+  moved = {name: random_params(getattr(state, name), seed) for seed, name in enumerate(('params', 'ema'))}
+  return save_untrained_run(tmp_path_factory.mktemp('flow'), experiment, state.replace(**moved))
 
 
 def test_sample_interpolates_with_a_column_for_every_class(flow, tmp_path, forked):

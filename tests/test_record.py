@@ -14,7 +14,7 @@ from genaug.errors import InputError
 from genaug.training import workdir
 from genaug.training.checkpoint import Checkpoints
 from genaug.training.experiment import assemble, prepare, trained
-from tests.conftest import keep, tiny_config
+from tests.conftest import save_untrained_run, tiny_config
 
 CLASSES = ('ash', 'elm', 'oak')
 
@@ -96,7 +96,7 @@ def test_what_a_run_began_with_is_kept_where_it_goes_on_elsewhere(folder, monkey
 def finished(folder):
   """A workdir with a checkpoint of an untrained classifier."""
   experiment = prepare(_config(folder), folder.parent / 'prepared', log=lambda _: None, training=False)
-  return keep(folder.parent / 'run', experiment, experiment.init())
+  return save_untrained_run(folder.parent / 'run', experiment, experiment.init())
 
 
 def test_scores_name_other_images_and_are_refused_other_classes(folder, finished):

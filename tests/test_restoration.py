@@ -8,16 +8,14 @@ from genaug.errors import InputError
 from genaug.offline import restoration
 from genaug.training import loop
 from genaug.training.experiment import prepare, trained
-from tests.conftest import slow_but, tiny_config
-
-OFF = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
+from tests.conftest import UNAUGMENTED, slow_but, tiny_config
 
 
 @pytest.fixture(scope='module')
 def run(data_dir, tmp_path_factory):
   """A small VAE of digits after a few hundred steps: (experiment, state, workdir)."""
   settings = {'train__steps': 300, 'train__checkpoint_every': 300, 'train__batch_size': 32, 'model__width': 8}
-  config = tiny_config('vae', vae__likelihood='gaussian', optim__lr=3e-3, model__z_dim=16, **settings, **OFF)
+  config = tiny_config('vae', vae__likelihood='gaussian', optim__lr=3e-3, model__z_dim=16, **settings, **UNAUGMENTED)
   directory = tmp_path_factory.mktemp('vae')
   loop.train(prepare(config, data_dir, lambda _: None), directory, lambda _: None)
   return *trained(directory, data_dir, 'latest', lambda _: None), directory

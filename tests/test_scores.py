@@ -139,8 +139,8 @@ def digits(data_dir):
 def score(digits):
   def of(generate, dataset=None, count=200, **overrides):
     """Scores of a generator that returns `generate(training images, labels, keys)`, [0, 255], as if it were trained."""
-    few = {'eval__samples': count, 'eval__batch_size': 100}
-    config = tiny_config('gan', **{'eval__metrics': SCORES, **few, **overrides})
+    settings = {'eval__metrics': SCORES, 'eval__samples': count, 'eval__batch_size': 100}
+    config = tiny_config('gan', **{**settings, **overrides})
     rows = np.random.default_rng(0)
     train, test = (
       s.take(rows.permutation(len(s.arrays['label']))[:n]) for s, n in zip(digits[1:3], (count * 3 // 2, count))
@@ -329,6 +329,8 @@ def test_features_from_a_file_are_scored_as_they_are(tmp_path, forked):
   assert done.returncode == 0, done.stderr
   found = json.loads((tmp_path / 'scores.json').read_text())
   assert found['eval/fd'] == pytest.approx(distances.frechet_distance(arrays['samples'], arrays['test']), rel=1e-9)
+  assert {'eval/fd', 'eval/coverage', 'eval/authpct'} <= found.keys()
+  assert 'eval/lpips_diversity' not in found
   assert found['eval/authpct'] == memorisation.authenticity(arrays['samples'], arrays['train'])[0]
   halves = [distances.frechet_distance(arrays['samples'][i::2], arrays['test'][i::2]) for i in (0, 1)]
   assert found['eval/fd_within_classes'] == pytest.approx(np.mean(halves), rel=1e-9)

@@ -21,10 +21,9 @@ from genaug.tasks import style
 from genaug.tasks.registry import TASKS
 from genaug.training import checks, loop
 from genaug.training.experiment import prepare, trained
-from tests.conftest import STYLES, keep, noise, tiny_config
+from tests.conftest import STYLES, UNAUGMENTED, noise, save_untrained_run, tiny_config
 
 SPEC = Spec((32, 32, 3), 0)  # with fewer pixels VGG's last layers fall into XLA's slow convolutions on CPU
-OFF = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
 BATCH = {'image': noise(2, 32, 32, 3) // 2 + 64, 'label': np.zeros(2, np.int32)}
 KEYS = jax.random.split(jax.random.key(0), 2)
 
@@ -122,7 +121,7 @@ def test_images_of_any_size_and_an_inner_part_that_no_other_frame_changes():
 
 
 def _trained(steps, **settings):
-  config = tiny_config('style', optim__lr=1e-2, model__width=8, **settings, **OFF)
+  config = tiny_config('style', optim__lr=1e-2, model__width=8, **settings, **UNAUGMENTED)
   task = TASKS['style'].build(config, SPEC)
   state, step = jax.jit(task.init)(jax.random.key(0)), jax.jit(task.train_step)
   before = jax.jit(task.eval_step)(state, BATCH, KEYS)
@@ -216,11 +215,11 @@ def run(data_dir, tmp_path_factory):
   styles = [directory / f'{name}.png' for name in ('stripes', 'dots')]
   for path, original in zip(styles, STYLES):
     path.write_bytes(pathlib.Path(original).read_bytes())
-  config = tiny_config('style', style__images=tuple(map(str, styles)), **OFF)
+  config = tiny_config('style', style__images=tuple(map(str, styles)), **UNAUGMENTED)
   experiment = prepare(config, data_dir, lambda _: None)
   state = experiment.init()
   params = jax.tree_util.tree_map_with_path(_moved, state.params)
-  keep(directory / 'run', experiment, state.replace(params=params))
+  save_untrained_run(directory / 'run', experiment, state.replace(params=params))
   for path in styles:
     path.unlink()
   return directory / 'run'

@@ -20,13 +20,12 @@ from genaug.offline.upscaling import Upscaler
 from genaug.tasks.registry import TASKS
 from genaug.tasks.superres import bicubic, blind
 from genaug.training import checks
-from tests.conftest import tiny_config, tiny_flags
+from tests.conftest import UNAUGMENTED, tiny_config, tiny_flags
 
 RNG = np.random.default_rng(0)
 PHOTO = RNG.integers(0, 256, (36, 60, 3), np.uint8)
 SPEC = Spec((24, 24, 1), 0)
 KEYS = jax.random.split(jax.random.key(0), 8)
-OFF = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
 
 
 def _keys_kernel(x):
@@ -135,7 +134,7 @@ def _squares(count: int) -> np.ndarray:
 
 
 def _trained(steps: int, **settings):
-  task = TASKS['superres'].build(tiny_config('superres', **OFF, **{'superres__ema': 0.5} | settings), SPEC)
+  task = TASKS['superres'].build(tiny_config('superres', **UNAUGMENTED, **{'superres__ema': 0.5} | settings), SPEC)
   state, step = jax.jit(task.init)(jax.random.key(0)), jax.jit(task.train_step)
   for i in range(steps):
     batch = {'image': _squares(8), 'label': np.zeros(8, np.int32)}
@@ -160,7 +159,7 @@ def test_a_network_learns_more_than_interpolation():
 
 def test_l1_is_alone_first_and_then_the_discriminator_learns_too():
   settings = {'model__blocks': 1, 'superres__adversarial': 0.1, 'superres__l1_steps': 2, 'train__steps': 4}
-  task = TASKS['superres'].build(tiny_config('superres', **OFF, **settings), SPEC)
+  task = TASKS['superres'].build(tiny_config('superres', **UNAUGMENTED, **settings), SPEC)
   state = start = jax.jit(task.init)(jax.random.key(0))
   step = jax.jit(task.train_step)
   moved = lambda state, role: max(
@@ -181,7 +180,7 @@ def test_l1_is_alone_first_and_then_the_discriminator_learns_too():
 def test_the_step_itself_decides_alike_when_l1_is_alone():
   """Where several steps are one call."""
   settings = {'model__blocks': 1, 'superres__adversarial': 0.1, 'superres__l1_steps': 2, 'train__steps': 4}
-  task = TASKS['superres'].build(tiny_config('superres', **OFF, **settings), SPEC)
+  task = TASKS['superres'].build(tiny_config('superres', **UNAUGMENTED, **settings), SPEC)
   told = itself = task.init(jax.random.key(0))
   step, batch = jax.jit(task.train_step), {'image': _squares(8), 'label': np.zeros(8, np.int32)}
   for i in range(4):

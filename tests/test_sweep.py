@@ -19,7 +19,7 @@ from configs import classify_fashion_mnist, classify_mnist5k, vae_mnist5k
 from genaug.data import sources
 from genaug.errors import InputError
 from genaug.study import cluster, sweep_figures, sweeps, tuning
-from tests.conftest import environment, program, tiny_config
+from tests.conftest import UNAUGMENTED, environment, program, tiny_config
 from tests.ray_cluster import started, two_nodes, wait
 
 FOLDS = 2
@@ -110,8 +110,7 @@ def test_trials_see_the_few_only(data_dir):
 
 @pytest.mark.slow
 def test_a_trial_that_diverges_has_no_score(data_dir, tmp_path):
-  off = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
-  sweep = _define(_lr, data_dir, tiny_config('classify', eval__metrics=('accuracy',), train__steps=5, **off))
+  sweep = _define(_lr, data_dir, tiny_config('classify', eval__metrics=('accuracy',), train__steps=5, **UNAUGMENTED))
   assert math.isnan(sweeps.score(sweep, {'optim.lr': 1e30}, 0, tmp_path, data_dir))
 
 

@@ -16,7 +16,7 @@ from genaug.models.unet import pool_tokens
 from genaug.tasks.registry import TASKS
 from genaug.training import loop
 from genaug.training.experiment import assemble, prepare
-from tests.conftest import data_config, png, tiny_config, write_emoji_tarball
+from tests.conftest import UNAUGMENTED, data_config, png, tiny_config, write_emoji_tarball
 
 CAPTIONS = ['red Square', 'blue square', 'red_disc', 'blue disc!', 'zebra']
 
@@ -104,14 +104,13 @@ def _squares() -> Dataset:
 
 
 TONES = ('', 'light skin ', 'medium light skin ', 'medium skin ', 'medium dark skin ', 'dark skin ')
-OFF = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
 
 
 @pytest.mark.slow
 def test_what_is_drawn_is_what_the_words_say():
   data = _squares()
   settings = {'model__width': 16, 'model__dropout': 0.0, 'flow__ema': 0.9, 'flow__sample_steps': 6, 'train__steps': 150}
-  config = tiny_config('text_to_image', **OFF, **settings, optim__lr=3e-3)
+  config = tiny_config('text_to_image', **UNAUGMENTED, **settings, optim__lr=3e-3)
   task = TASKS['text_to_image'].build(config, Spec((16, 16, 3), 0, len(data.vocabulary)))
   state, step = task.init(jax.random.key(0)), jax.jit(task.train_step)
   batch = {name: np.tile(array, (4, *[1] * (array.ndim - 1))) for name, array in data.train.arrays.items()}
@@ -152,7 +151,12 @@ def test_retrieval_counts_captions_that_are_found():
 
 def test_a_run_is_scored_and_told_words(tmp_path, monkeypatch, forked):
   config = tiny_config(
-    'text_to_image', **OFF, train__steps=5, eval__metrics=('retrieval',), train__snapshot_every=5, flow__sample_steps=1
+    'text_to_image',
+    **UNAUGMENTED,
+    train__steps=5,
+    eval__metrics=('retrieval',),
+    train__snapshot_every=5,
+    flow__sample_steps=1,
   )
   experiment = assemble(config, _squares())
   said = []

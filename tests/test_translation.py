@@ -19,7 +19,7 @@ from genaug.tasks.translation import patch_positions
 from genaug.training import checks, loop
 from genaug.training.evaluator import Evaluator
 from genaug.training.experiment import prepare
-from tests.conftest import noise, own_data, png, slow_but, tiny_config
+from tests.conftest import UNAUGMENTED, noise, own_data, png, slow_but, tiny_config
 
 quiet = lambda _: None
 
@@ -222,9 +222,8 @@ def test_red_and_blue_are_exchanged_after_some_steps(method, tmp_path):
     'cut': {'translation__identity': 0.0, 'translation__patches': 16},
     'cyclegan': {'translation__identity': 0.0},
   }[method]
-  off = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
   settings = {'optim__lr': 3e-3, 'optim__schedule': 'constant', 'model__width': 8, 'translation__ema': 0.9}
-  config = tiny_config(method, **weights, **off, **settings)
+  config = tiny_config(method, **weights, **UNAUGMENTED, **settings)
   task = TASKS[method].build(config, Spec((16, 16, 3), 0))
   rng = np.random.default_rng(0)
   image = rng.integers(0, 256, (16, 4, 4, 3)).repeat(4, 1).repeat(4, 2) * np.array([1, 0.5, 0.2])

@@ -11,9 +11,7 @@ from genaug.tasks.flow import look
 from genaug.tasks.registry import TASKS
 from genaug.training import loop
 from genaug.training.experiment import prepare
-from tests.conftest import png, tiny_config
-
-OFF = {f'augment__{name}__p': 0.0 for name in ('rotate', 'translate', 'cutout')}
+from tests.conftest import UNAUGMENTED, png, tiny_config
 
 
 def test_what_an_image_shows_is_of_one_length_and_hardly_of_its_brightness():
@@ -31,7 +29,9 @@ def test_what_an_image_shows_is_of_one_length_and_hardly_of_its_brightness():
 @pytest.mark.slow
 def test_variations_are_of_the_colour_of_their_image():
   settings = {'model__width': 8, 'flow__ema': 0.9, 'flow__sample_steps': 4, 'optim__lr': 3e-3, 'train__steps': 100}
-  task = TASKS['image_variations'].build(tiny_config('image_variations', **OFF, **settings), Spec((16, 16, 3), 0))
+  task = TASKS['image_variations'].build(
+    tiny_config('image_variations', **UNAUGMENTED, **settings), Spec((16, 16, 3), 0)
+  )
   image = np.zeros((16, 16, 16, 3), np.uint8)
   image[:8, 4:12, 4:12, 0] = 255
   image[8:, 2:14, 2:14, 2] = 255
@@ -46,7 +46,7 @@ def test_variations_are_of_the_colour_of_their_image():
 
 
 def test_a_run_makes_variations_of_a_file_and_of_a_folder(data_dir, tmp_path, forked):
-  config = tiny_config('image_variations', **OFF, train__steps=2, train__snapshot_every=2, flow__sample_steps=1)
+  config = tiny_config('image_variations', **UNAUGMENTED, train__steps=2, train__snapshot_every=2, flow__sample_steps=1)
   loop.train(prepare(config, data_dir, lambda _: None), tmp_path / 'run', lambda _: None)
   (tmp_path / 'images').mkdir()
   for i in range(4):

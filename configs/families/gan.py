@@ -77,6 +77,8 @@ def dcgan(variant: str = '') -> ConfigDict:
   c = get_config(variant)
   c.model.update({'width': 32, 'conditional': True})
   c.optim.update({'lr': 8e-4, 'schedule': 'cosine'})
+  if variant == 'ada':
+    c.gan.ada_kimg = 100.0  # in runs as short as these 500 would take the probability half the way
   return c
 
 

@@ -1,50 +1,68 @@
-"""Table layers of experiments.bench: convolutions of the networks here, each by itself, against PyTorch's."""
+"""Table layers of experiments.bench: single convolutions of the networks here, against XLA's own and PyTorch's."""
 
 import statistics
 from collections.abc import Callable
+from typing import NamedTuple
 
 from experiments.benchmarks.processes import Program, alternate, ratios, worker
 from experiments.benchmarks.steps import of_pytorch
 
-LAYERS = {  # network: of each of its layers (kind, images, side of the input, its channels, those of the output)
-  'dcgan': (('conv_down', 64, 28, 1, 64), ('conv_down', 64, 14, 64, 128), ('conv_up', 64, 7, 128, 64)),
-  'r3': (('conv1x1', 64, 14, 32, 64), ('conv3x3, 4 groups', 64, 14, 64, 64), ('conv3x3, 8 groups', 64, 7, 128, 128)),
-  'unet': (('conv3x3', 64, 14, 32, 32), ('conv3x3', 64, 14, 64, 32), ('conv3x3', 64, 7, 64, 64)),
-  'resnet': (('conv3x3', 64, 32, 64, 64), ('conv3x3', 64, 16, 128, 128), ('conv3x3', 64, 8, 256, 256)),
-  'edsr': (('conv3x3', 16, 24, 32, 32), ('conv3x3', 16, 24, 3, 32)),
+
+class Layer(NamedTuple):
+  op: str  # conv1x1 | conv3x3 | conv_down | conv_up
+  batch: int
+  side: int  # of its input, in pixels
+  in_features: int
+  out_features: int
+  groups: int = 1
+
+
+LAYERS = {
+  'dcgan, down 1': Layer('conv_down', 64, 28, 1, 64),
+  'dcgan, down 2': Layer('conv_down', 64, 14, 64, 128),
+  'dcgan, up 1': Layer('conv_up', 64, 7, 128, 64),
+  'r3, pointwise': Layer('conv1x1', 64, 14, 32, 64),
+  'r3, high': Layer('conv3x3', 64, 14, 64, 64, groups=4),
+  'r3, low': Layer('conv3x3', 64, 7, 128, 128, groups=8),
+  'unet, high': Layer('conv3x3', 64, 14, 32, 32),
+  'unet, high, with skip': Layer('conv3x3', 64, 14, 64, 32),
+  'unet, low': Layer('conv3x3', 64, 7, 64, 64),
+  'unet, low, with skip': Layer('conv3x3', 64, 7, 128, 64),
+  'resnet, high': Layer('conv3x3', 64, 32, 64, 64),
+  'resnet, middle': Layer('conv3x3', 64, 16, 128, 128),
+  'resnet, low': Layer('conv3x3', 64, 8, 256, 256),
+  'edsr': Layer('conv3x3', 16, 24, 32, 32),
+  'edsr, first': Layer('conv3x3', 16, 24, 3, 32),
 }
 
 
-def shapes(kind: str, batch: int, side: int, before: int, after: int) -> tuple[tuple, tuple, tuple]:
+def shapes(layer: Layer) -> tuple[tuple, tuple, tuple]:
   """Of the images, the kernel (height, width, in, out) and the result, channels last."""
-  scale = {'conv_down': 0.5, 'conv_up': 2}.get(kind, 1)
-  length = 4 if scale != 1 else 1 if kind == 'conv1x1' else 3
-  result = (batch, int(side * scale), int(side * scale), after)
-  return (batch, side, side, before), (length, length, before // _groups(kind), after), result
+  kernel_size = {'conv1x1': 1, 'conv3x3': 3}.get(layer.op, 4)
+  side = {'conv_down': layer.side // 2, 'conv_up': layer.side * 2}.get(layer.op, layer.side)
+  kernel = (kernel_size, kernel_size, layer.in_features // layer.groups, layer.out_features)
+  return (layer.batch, layer.side, layer.side, layer.in_features), kernel, (layer.batch, side, side, layer.out_features)
 
 
-def _groups(kind: str) -> int:
-  return int(kind.split()[1]) if kind.endswith('groups') else 1
-
-
-def layer_of(kind: str) -> Callable:
+def convolution(layer: Layer, native: bool = False) -> Callable:
+  """(images, kernel) -> result, as genaug.models has it, or as XLA does."""
   from genaug.models import layers
 
-  pointwise = lambda images, kernel: images @ kernel[0, 0]
-  return pointwise if kind == 'conv1x1' else getattr(layers, kind.partition(',')[0])
+  if layer.op == 'conv1x1':
+    return lambda images, kernel: images @ kernel[0, 0]
+  return getattr(layers, f'_{layer.op}_native' if native else layer.op)
 
 
-def ours(kind: str, *sizes: int) -> Callable[[int], None]:
-  """run(times) of the layer as genaug.models has it, with the gradients of its images and its kernel."""
+def in_jax(layer: Layer, native: bool = False) -> Callable[[int], None]:
+  """run(times) of the convolution with the gradients of its images and its kernel."""
   import jax
   import jax.numpy as jnp
 
-  layer = layer_of(kind)
-  images, kernel, cotangent = (jnp.full(shape, 0.01) for shape in shapes(kind, *sizes))
+  images, kernel, cotangent = (jnp.full(shape, 0.01) for shape in shapes(layer))
 
   @jax.jit
   def with_gradients(images, kernel, cotangent):
-    result, backwards = jax.vjp(layer, images, kernel)
+    result, backwards = jax.vjp(convolution(layer, native), images, kernel)
     return result, backwards(cotangent)
 
   def run(times: int) -> None:
@@ -54,43 +72,45 @@ def ours(kind: str, *sizes: int) -> Callable[[int], None]:
   return run
 
 
-def of_torch(kind: str, *sizes: int, threads: int) -> Callable[[int], None]:
+def in_pytorch(layer: Layer, threads: int) -> Callable[[int], None]:
   """The same by PyTorch eager; channels are at the end in memory, as is fastest on CPU."""
   import torch
   from torch.nn import functional as F
 
   torch.set_num_threads(threads)
-  images, kernel, cotangent = (torch.full(shape, 0.01) for shape in shapes(kind, *sizes))
-  images, cotangent = (x.permute(0, 3, 1, 2).requires_grad_() for x in (images, cotangent))
-  order = (2, 3, 0, 1) if kind == 'conv_up' else (3, 2, 0, 1)
+  images, kernel, cotangent = (torch.full(shape, 0.01) for shape in shapes(layer))
+  images, cotangent = images.permute(0, 3, 1, 2).requires_grad_(), cotangent.permute(0, 3, 1, 2)
+  order = (2, 3, 0, 1) if layer.op == 'conv_up' else (3, 2, 0, 1)
   kernel = kernel.permute(order).contiguous(memory_format=torch.channels_last).requires_grad_()
-  layer = F.conv_transpose2d if kind == 'conv_up' else F.conv2d
-  settings = {'stride': 2} if kind in ('conv_down', 'conv_up') else {'groups': _groups(kind)}
+  convolve = F.conv_transpose2d if layer.op == 'conv_up' else F.conv2d
+  settings = {'padding': int(layer.op != 'conv1x1'), 'groups': layer.groups}
+  settings |= {'stride': 2} if layer.op in ('conv_down', 'conv_up') else {}
 
   def run(times: int) -> None:
     for _ in range(times):
-      result = layer(images, kernel, padding=0 if kind == 'conv1x1' else 1, **settings)
-      torch.autograd.grad(result, (images, kernel), cotangent.detach())
+      torch.autograd.grad(convolve(images, kernel, **settings), (images, kernel), cotangent)
 
   return run
 
 
 def table(threads: int, rounds: int, steps: int) -> dict:
+  """Milliseconds of every layer, and how much of the others' genaug takes."""
   from genaug.training import workdir
 
   torch = of_pytorch('layers', 'torch_networks').torch
-  workers, blocks = [worker(), worker()], {}
-  for network, layers in LAYERS.items():
-    for kind, *sizes in layers:
-      name = f'{network}: {kind}, {"x".join(map(str, sizes[:2] + sizes[1:3]))} -> {sizes[-1]}'
-      programs = {
-        'genaug': Program(workers[:1], name, ours, kind, *sizes),
-        'torch eager': Program(workers[1:], name, of_torch, kind, *sizes, threads=threads),
-      }
-      blocks[name] = alternate(programs, rounds, steps)
-      takes = ratios(blocks[name], 'genaug', of_reference=True)['torch eager']
-      times = ', '.join(f'{who} {statistics.median(times):.2f} ms' for who, times in blocks[name].items())
-      print(f'{name}: {times}; genaug takes {takes:.2f} of it, median block by block', flush=True)
+  workers, blocks, takes = [worker(), worker()], {}, {}
+  for name, layer in LAYERS.items():
+    programs = {
+      'genaug': Program(workers[:1], 'genaug', in_jax, layer),
+      'XLA': Program(workers[:1], 'XLA', in_jax, layer, native=True),
+      'torch eager': Program(workers[1:], 'torch eager', in_pytorch, layer, threads),
+    }
+    blocks[name] = alternate(programs, rounds, steps)
+    takes[name] = ratios(blocks[name], 'genaug', of_reference=True)
+    of_each = (
+      f'{who} {statistics.median(found):.2f} ms ({takes[name][who]:.2f})' for who, found in blocks[name].items()
+    )
+    print(f'{name}: {", ".join(of_each)}; in brackets what genaug takes of it, median block by block', flush=True)
   for process in workers:
     process.shutdown()
   return {
@@ -98,5 +118,7 @@ def table(threads: int, rounds: int, steps: int) -> dict:
     'excluded': 'compilation, warm-up',
     'threads': threads,
     'environment': workdir.environment() | {'torch': torch.__version__},
+    'layers': {name: layer._asdict() for name, layer in LAYERS.items()},
     'milliseconds': blocks,
+    'genaug_takes': takes,
   }

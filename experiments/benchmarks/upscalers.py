@@ -1,8 +1,8 @@
 """Table upscale of experiments.bench: trained networks of super-resolution against resizers, on a folder of images.
 
 Images are cropped to multiples of the scale, made small as a run makes them, once for every way that the runs differ
-in, and enlarged by all. Scores as of the metric super_resolution, image by image; luma of a greyscale image is the
-image itself. SRCNN and VDSR do the same; their bicubic x2 on Set14 is 30.24 dB. Read as RGB, its one greyscale image,
+in, and enlarged by all. Scores as of the metric super_resolution, image by image; luma of a greyscale file is the
+image itself. SRCNN and VDSR do the same; their bicubic x2 on Set14 is 30.24 dB. Read as RGB, its one greyscale file,
 `bridge`, would score 1.3 dB higher.
 """
 
@@ -78,7 +78,7 @@ def table(
     raise InputError('workdir', ','.join(runs), 'runs of several scales, or of grey and of colour', 'runs of one kind')
   any_experiment, _ = next(iter(found.values()))
   scale = any_experiment.config.model.scale
-  images, _ = reading.exact_images(folder, (None, None, any_experiment.spec.image_shape[-1]), 'folder')
+  images, greyscale = _read(folder, any_experiment.spec.image_shape[-1])
   images = [x[: x.shape[0] // scale * scale, : x.shape[1] // scale * scale] for x in images]
   methods = {name: lambda x, resize=resize: resize(x, scale) for name, resize in RESIZERS.items()} | runs
   inputs, pictures = {}, Counter()
@@ -86,9 +86,10 @@ def table(
     kind = config.superres.degradation
     small = [_made_small(config, i, image) for i, image in enumerate(images)]
     made = {name: [upscale(x) for x in small] for name, upscale in methods.items()}
-    inputs[way] = _summary({name: _scores(of_all, images, scale) for name, of_all in made.items()}, list(runs))
-    for name, scores in inputs[way]['methods'].items():
-      print(f'{way}, {name}: ' + ', '.join(f'{score} {value:.4f}' for score, value in scores.items()), flush=True)
+    scores = {name: _scores(of_all, images, greyscale, scale) for name, of_all in made.items()}
+    inputs[way] = _summary(scores, list(runs))
+    for name, means in inputs[way]['methods'].items():
+      print(f'{way}, {name}: ' + ', '.join(f'{score} {value:.4f}' for score, value in means.items()), flush=True)
     if output:
       columns = [images, made[_BASELINE], *(made[name] for name in runs)]
       again = f'_{pictures[kind]}' if pictures[kind] else ''
@@ -101,6 +102,16 @@ def table(
     'environment': workdir.environment(),
     'inputs': inputs,
   }
+
+
+def _read(folder: pathlib.Path, channels: int) -> tuple[list[Pixels], list[bool]]:
+  """Its images with so many channels, and which files are greyscale. Raises InputError where one has others."""
+  images, names = reading.exact_images(folder, (None, None, None), 'folder')
+  if wrong := [name for name, image in zip(names, images) if image.shape[-1] not in (1, channels)]:
+    problem = f'{", ".join(wrong)}: {"not RGB" if channels == 3 else "not greyscale"}, as the runs are'
+    raise InputError('folder', str(folder), problem, 'take them out, or change them')
+  greyscale = [image.shape[-1] == 1 for image in images]
+  return [image.repeat(channels // image.shape[-1], -1) for image in images], greyscale
 
 
 def _trained(config, state) -> str:
@@ -124,16 +135,15 @@ def _made_small(config, number: int, image: Pixels) -> Pixels:
   return np.asarray(jnp.round(255 * jnp.clip(small, 0, 1)).astype(jnp.uint8))
 
 
-def _scores(made: Sequence[Pixels], images: Sequence[Pixels], scale: int) -> list[dict[str, float]]:
-  pairs = (_both_grey(*pair) for pair in zip(made, images, strict=True))
+def _scores(
+  made: Sequence[Pixels], images: Sequence[Pixels], greyscale: Sequence[bool], scale: int
+) -> list[dict[str, float]]:
+  pairs = zip(map(_reduced, made, greyscale), map(_reduced, images, greyscale), strict=True)
   return [scores_of(*(cropped(x[None], scale) for x in pair)) for pair in pairs]
 
 
-def _both_grey(made: Pixels, image: Pixels) -> tuple[Pixels, Pixels]:
-  """As they are where the original has colours."""
-  if (image != image[..., :1]).any():
-    return made, image
-  return np.rint(made.mean(-1, keepdims=True)).astype(np.uint8), image[..., :1]
+def _reduced(image: Pixels, greyscale: bool) -> Pixels:
+  return np.rint(image.mean(-1, keepdims=True)).astype(np.uint8) if greyscale else image
 
 
 def _summary(scores: dict[str, list[dict[str, float]]], runs: Sequence[str]) -> dict:

@@ -5,10 +5,13 @@ import re
 import statistics
 
 from experiments.benchmarks import curves
-from experiments.benchmarks.processes import ratios
 from experiments.report.formatting import command_of, details, estimate, markdown, portable, unclear
 
 _BATCH = re.compile(r'batch (\d+), ')
+_TAKES = (
+  'Medians; “genaug takes” is its time over that of the peer on the left, above 1 where genaug is slower: the median'
+  ' block by block.'
+)
 
 
 def _about(result: dict) -> str:
@@ -32,21 +35,21 @@ def _step(result: dict) -> list[str]:
       rows[-1] += [medians.get(peer) or found['missing'].get(peer, ''), f'{takes:.2f}' if takes else '']
   columns = [column for peer in peers for column in (peer, 'genaug takes')]
   about = dict.fromkeys(_BATCH.sub('', _about(found)) for found in result.values())
-  note = (
-    'Medians; “genaug takes” is its time over that of the peer on the left, above 1 where genaug is slower: the median'
-    ' block by block.'
-  )
-  return [*about, markdown(['network', 'batch', 'images', 'parameters', 'genaug', *columns], rows), note]
+  return [*about, markdown(['network', 'batch', 'images', 'parameters', 'genaug', *columns], rows), _TAKES]
 
 
 def _layers(result: dict) -> list[str]:
   rows = []
-  for layer, blocks in result['milliseconds'].items():
-    takes = ratios(blocks, 'genaug', of_reference=True)['torch eager']
-    medians = [f'{statistics.median(blocks[who]):.2f}' for who in ('genaug', 'torch eager')]
-    rows.append([layer, *medians, f'{takes:.2f}'])
-  note = 'Images x side x side x channels -> channels of the result; medians, and the median block by block.'
-  return [_about(result), markdown(['layer', 'genaug', 'torch eager', 'genaug takes'], rows), note]
+  for name, blocks in result['milliseconds'].items():
+    layer = result['layers'][name]
+    groups = f', {layer["groups"]} groups' * (layer['groups'] > 1)
+    side, features = layer['side'], f'{layer["in_features"]} to {layer["out_features"]}'
+    medians = {who: f'{statistics.median(times):.2f}' for who, times in blocks.items()}
+    others = [(medians[who], f'{takes:.2f}') for who, takes in result['genaug_takes'][name].items() if who != 'genaug']
+    sizes = [f'{layer["op"]}{groups}', str(layer['batch']), f'{side}x{side}', features]
+    rows.append([name, *sizes, medians['genaug'], *itertools.chain(*others)])
+  header = ['layer', 'operation', 'batch', 'images', 'channels', 'genaug', 'XLA', 'genaug takes', 'torch eager']
+  return [_about(result), markdown([*header, 'genaug takes'], rows), _TAKES]
 
 
 def _in_step(result: dict) -> list[str]:

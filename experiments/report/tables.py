@@ -124,7 +124,7 @@ t-interval over seeds."""
 
 _WORDS = """Every caption of the test split, none of which is trained on, is drawn, and the drawing sought among all
 test images. FD is of unconditional samples."""
-_CLASSIFIED = """Each seed draws other labelled images; how many, the config says. ± is the half width of a 95 %
+_CLASSIFIED = """Every seed draws other labelled images; how many, the config says. ± is the half width of a 95 %
 t-interval over seeds."""
 _COMPARED = """Scores as above; coverage and AuthPct: arXiv:2002.09797 with k = 5, arXiv:2102.08921. An AuthPct far
 below that of real images means copies, which FD rewards. The last row has the figures of real images: training images

@@ -43,4 +43,4 @@ class Metric(NamedTuple):
   text: Callable[[Scores], str]  # one line for people: figure, n, split, network, baseline
   check: Callable[[ConfigDict], object] = lambda config: None  # raises InputError where what it needs is missing
   at_least: int = 2  # images in each split, and samples; fewer are refused
-  of_images: bool = False  # not of features of a network of the user's own
+  needs_images: bool = False  # refused for features from a file

@@ -53,4 +53,4 @@ def _check(config: ConfigDict) -> None:
     raise InputError('eval.metrics', 'cas', 'samples have no class to learn', remedy)
 
 
-CAS = Metric(_cas, 'eval/cas', 'max', 'samples', _text, _check, of_images=True)
+CAS = Metric(_cas, 'eval/cas', 'max', 'samples', _text, _check, needs_images=True)

@@ -86,5 +86,5 @@ def _text(scores: Scores) -> str:
 
 
 DIVERSITY = Metric(
-  _diversity, 'eval/lpips_diversity', 'max', 'samples', _text, lambda config: weights.load('alexnet'), of_images=True
+  _diversity, 'eval/lpips_diversity', 'max', 'samples', _text, lambda config: weights.load('alexnet'), needs_images=True
 )

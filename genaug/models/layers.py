@@ -3,7 +3,8 @@
 Two have 4x4 kernels and stride 2 and are each other's transpose: `conv_down` halves the sides, `conv_up` doubles them.
 XLA's CPU backend runs the transposed convolution as a dilated one, and its weight gradient ten times slower than need
 be, so on CPU going up is spelled as a matrix product (`_conv_up_matmul`) and every gradient in terms of the two ops.
-`conv3x3` keeps the sides and is Winograd's there. Parameters and results are those of the native ops.
+`conv3x3` keeps the sides and is Winograd's there where that is faster (experiments.bench layers). Parameters and
+results are those of the native ops.
 """
 
 from collections.abc import Callable

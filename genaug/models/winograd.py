@@ -1,7 +1,7 @@
 """3x3 convolutions with stride 1 and zero padding as 16 matrix products: F(2x2, 3x3) of Winograd.
 
 Lavin and Gray 2016 (arXiv:1509.09308), section 4.1: tiles of 4x4 input pixels give 2x2 output pixels with 16
-multiplications a channel instead of 36. XLA's convolution on CPU takes about twice the time of this.
+multiplications a channel instead of 36. On CPU it is faster than XLA's convolution from 32 channels on.
 """
 
 import jax.numpy as jnp

@@ -109,11 +109,11 @@ def _layout(item: folder.Item) -> tuple[Layout, float]:
 
 
 def exact_images(
-  root: folder.Path, shape: tuple[int | None, int | None, int], key: str = 'input'
+  root: folder.Path, shape: tuple[int | None, int | None, int | None], key: str = 'input'
 ) -> tuple[list[UInt8[np.ndarray, 'h w c']], list[str]]:
   """All images of a folder, as they are, and their names in it, as PNG files.
 
-  Sides that are None may be any. Raises InputError, naming `key`, with a list, where one is of another shape: whatever
+  What is None may be any. Raises InputError, naming `key`, with a list, where one is of another shape: whatever
   is changed to fit would be lost.
   """
   paths, wrong = _paths_of(root, key)

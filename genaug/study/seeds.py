@@ -19,11 +19,14 @@ def train(
 ) -> dict[str, Any] | None:
   """Scores at the end, `seconds` that it took, `picture` of its samples, and `curve`: lines of earlier evaluations.
 
-  Goes on from what `directory` holds. `seconds` is None of a run that was interrupted; all is None if this one was.
+  The seed also draws other images, where `data.per_class` says how many. Goes on from what `directory`
+  holds. `seconds` is None of a run that was interrupted; all is None if this one was.
   """
   start = time.perf_counter()
   config = config.copy_and_resolve_references()
   config.seed = seed
+  if config.data.per_class:
+    config.data.subset_seed = seed
   experiment = prepare(config, data_dir, log)
   scores = loop.train(experiment, directory, log, start)
   if scores is None:
