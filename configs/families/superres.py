@@ -9,11 +9,12 @@ VARIANTS = {
   '': {},
   'gan': {'l1': 1.0, 'perceptual': 0.01, 'adversarial': 0.005, 'l1_steps': 3000},
   'blind': {'degradation': 'blind'},
+  'blind_gan': {'degradation': 'blind', 'l1': 1.0, 'perceptual': 0.01, 'adversarial': 0.002, 'l1_steps': 2500},
 }
 
 
 def get_config(variant: str = '') -> ConfigDict:
-  """By L1 alone, or with textures (gan), or for images that are also blurred, noisy and compressed (blind)."""
+  """By L1 alone, or with textures (gan), or for blurred, noisy, compressed images (blind, blind_gan)."""
   if variant not in VARIANTS:
     raise ValueError(f'variant = {variant!r}: must be one of {", ".join(VARIANTS)[2:]}, or nothing')
   c = base.get_config().unlock()
