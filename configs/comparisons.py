@@ -2,14 +2,14 @@
 
 python -m experiments.compare --config configs/comparisons.py:few_images --output experiments/results
 
-few_images: 100, 200 and 1,000 images of Fashion-MNIST, 217 crops of 200 photographs (experiments.crop_boxes); no
-row is told classes, a run takes 3 to 25 minutes on one or two CPU cores, and R3GAN is stopped while it still gets
-better.
-equal_time: MNIST-5k and Fashion-MNIST, 5 and 15 minutes a row (not yet run). stacked_mnist: how many of 1,000 modes do
-losses find? vaes: bounds and samples of every kind of VAE. augmented_density: does a VAE of few images know unseen ones
-better after augmentation? few_labels: what do images without labels add to 10 labels a class? linear_probe: how well do
-features of generators that were told no class tell classes apart? translation: with pairs and without, scored on
-held-out pairs. Put a row of your own into one of the functions below.
+few_images: 100, 200 and 1,000 images of Fashion-MNIST, 217 crops of 200 photographs (experiments.crop_boxes); no row is
+told classes, a run takes 3 to 25 minutes on one or two CPU cores, and R3GAN is stopped while it still gets better.
+equal_time: MNIST-5k and Fashion-MNIST, 5 and 15 minutes a row (run: MNIST-5k at 15, DCGAN and flow matching).
+stacked_mnist: how many of 1,000 modes do losses find? vaes: bounds and samples of every kind of VAE.
+augmented_density: does a VAE of few images know unseen ones better after augmentation? few_labels: what do images
+without labels add to 10 labels a class? linear_probe: how well do features of generators that were told no class tell
+classes apart? translation: with pairs and without, scored on held-out pairs. Put a row of your own into one of the
+functions below.
 """
 
 from ml_collections import ConfigDict
