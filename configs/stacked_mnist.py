@@ -2,8 +2,7 @@
 
 make train CONFIG=configs/stacked_mnist.py:r3
 
-Same networks and steps, after the colon dcgan, sngan (hinge, spectral norm), wgan_gp, or r3 (relativistic, R1 + R2):
-experiments/results/README.md compares them.
+After the colon dcgan, sngan, wgan_gp or r3 (the loss and its penalties), compared in experiments/results/README.md.
 """
 
 from configs.families import gan
