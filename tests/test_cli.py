@@ -196,14 +196,13 @@ def test_a_path_behind_an_equals_sign_may_begin_at_home(forked):
   assert f"workdir = '{pathlib.Path.home() / 'missing'}'" in done.stderr
 
 
-def test_dry_run_of_a_classifier_says_what_would_happen_and_trains_nothing(data_dir, tmp_path, forked):
-  config = '--config=configs/classify_mnist5k.py'
-  arguments = [config, f'--data_dir={data_dir}', f'--workdir={tmp_path / "run"}', *tiny_flags(), '--dry-run']
+def test_dry_run_says_what_would_happen_and_trains_nothing(data_dir, tmp_path, forked):
+  arguments = [GAN, f'--data_dir={data_dir}', f'--workdir={tmp_path / "run"}', *tiny_flags(), '--dry-run']
   done = forked('experiments.train', *arguments)
   assert done.returncode == 0, done.stderr
   assert 'Finished XLA compilation' in done.stderr
   assert not (tmp_path / 'run').exists()
-  for part in ('optim.lr = 0.001', 'classifier: ', 'float32[16, 28, 28, 1]', 'temporary', 'GFLOP'):
+  for part in ('optim.lr = 0.0008', 'generator: ', 'float32[16, 28, 28, 1]', 'temporary', 'GFLOP'):
     assert part in done.stdout
 
 

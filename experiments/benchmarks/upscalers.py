@@ -138,11 +138,11 @@ def _made_small(config, number: int, image: Pixels) -> Pixels:
 def _scores(
   made: Sequence[Pixels], images: Sequence[Pixels], greyscale: Sequence[bool], scale: int
 ) -> list[dict[str, float]]:
-  pairs = zip(map(_reduced, made, greyscale), map(_reduced, images, greyscale), strict=True)
+  pairs = zip(map(_as_grey, made, greyscale), map(_as_grey, images, greyscale), strict=True)
   return [scores_of(*(cropped(x[None], scale) for x in pair)) for pair in pairs]
 
 
-def _reduced(image: Pixels, greyscale: bool) -> Pixels:
+def _as_grey(image: Pixels, greyscale: bool) -> Pixels:
   return np.rint(image.mean(-1, keepdims=True)).astype(np.uint8) if greyscale else image
 
 
