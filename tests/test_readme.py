@@ -45,5 +45,8 @@ def test_commands_name_what_exists(line):
 
 
 def test_links_lead_somewhere():
-  for target in re.findall(r'\]\(([^)#]+)\)', README):
+  for target, heading in re.findall(r'\]\(([^)#]+)(?:#([^)]+))?\)', README):
     assert '://' in target or pathlib.Path(ROOT / target).exists(), target
+    if heading:
+      headings = re.findall(r'^#+ (.+)$', (ROOT / target).read_text(), re.M)
+      assert heading in [re.sub(r'[^a-z0-9_ -]', '', text.lower()).replace(' ', '-') for text in headings], heading

@@ -1,6 +1,7 @@
 """How tables of results are written in Markdown."""
 
 import pathlib
+import re
 import shlex
 from collections.abc import Sequence
 
@@ -8,6 +9,11 @@ from collections.abc import Sequence
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
   lines = [header, ['---'] * len(header), *rows]
   return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+
+
+def anchor(heading: str) -> str:
+  """What a link to a heading of a page on GitHub ends with, after #."""
+  return re.sub(r'[^\w -]', '', heading.lower()).replace(' ', '-')
 
 
 def details(summary: str, content: str) -> str:
