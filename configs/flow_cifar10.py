@@ -12,6 +12,7 @@ def get_config():
   c.model.width = 64
   c.model.blocks = 2
   c.model.dropout = 0.13
+  c.augment.border = 'reflect'
   c.flow.augment = ('hflip', 'translate', 'scale', 'rotate')
   c.flow.augment_p = 0.12
   c.train.steps = 100_000

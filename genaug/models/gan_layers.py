@@ -60,5 +60,5 @@ class Logit(nn.Module):
     logit = nn.Dense(1)(h)[:, 0]
     if self.num_classes:
       embedding = nn.Embed(self.num_classes, h.shape[-1], name='label')(label)
-      logit += (embedding * h).sum(-1) / math.sqrt(h.shape[-1])
+      logit += (embedding * h).sum(-1)
     return logit
