@@ -83,7 +83,7 @@ def _stacked_mnist() -> dict:
   titles = {
     'dcgan': 'non-saturating',
     'sngan': 'hinge, spectral norm',
-    'wgan_gp': 'Wasserstein, gradient penalty',
+    'wgan_gp': 'Wasserstein, gradient penalty, one critic step',
     'r3': 'relativistic, R1 + R2',
   }
   rows = {row: (title, stacked_mnist.get_config(row)) for row, title in titles.items()}
@@ -140,8 +140,12 @@ def _few_labels() -> dict:
     kinds['rand_augment'][1].augment.rand_augment.p = 1.0
     kinds['rand_augment_long'][1].augment.rand_augment.p = 1.0
     kinds['rand_augment_long'][1].train.steps = kinds['fixmatch'][1].train.steps
-    for _, c in kinds.values():
+    for name, (_, c) in kinds.items():
       c.data.name, c.data.per_class, c.model.width = data, 10, 32
+      if data == 'fashion_mnist' and name != 'none':  # digits may not be mirrored
+        c.augment.hflip.p = 0.5
+        if 'strong' in c:
+          c.strong.hflip.p = 0.5
       c.train.update({'snapshot_every': c.train.steps, 'checkpoint_every': c.train.steps})
     tables[f'few_labels_{data}'] = (f'{data}: 10 labels a class', 5, kinds)
   return tables
@@ -149,8 +153,8 @@ def _few_labels() -> dict:
 
 def _linear_probe() -> dict:
   kinds = {
-    'vae': ('VAE', vae.get_config(), 2000),
-    'dcgan': ('DCGAN', gan.dcgan(), 4000),
+    'vae': ('VAE, images binarised at random', vae.get_config(), 2000),
+    'dcgan': ('DCGAN, batch norm of test batches', gan.dcgan(), 4000),
     'r3': ('R3GAN', gan.small_r3(), 1000),
     'flow': ('flow matching', flow.get_config(), 1000),
   }

@@ -76,7 +76,7 @@ def test_images_are_learned_and_come_out_again():
     assert np.abs(images - batch['image'] / 255).mean() < 0.1, name
 
 
-@pytest.mark.parametrize('levels', [(), (8, 1), (2.5, 3), (256, 256, 2)])
+@pytest.mark.parametrize('levels', [(), (8, 1), (8, 2), (2.5, 3), (256, 256, 3)])
 def test_levels_that_are_none_are_refused(levels):
   with pytest.raises(InputError, match=r'fsq\.levels'):
     TASKS['fsq'].check(tiny_config('fsq', fsq__levels=levels))

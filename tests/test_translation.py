@@ -12,7 +12,7 @@ from genaug.errors import InputError
 from genaug.losses.contrastive import patch_nce
 from genaug.models import Spec
 from genaug.models.registry import NETWORKS
-from genaug.models.translators import Projector
+from genaug.models.translators import Projector, rows_of
 from genaug.offline import reading
 from genaug.tasks.registry import TASKS
 from genaug.tasks.translation import patch_positions
@@ -165,8 +165,8 @@ def test_missing_folders_broken_files_and_tasks_of_pairs_are_refused(tmp_path, d
 def test_no_patch_is_drawn_twice_of_an_image_with_as_many_and_all_are():
   positions = np.asarray(patch_positions(jax.random.split(jax.random.key(0), 200), 16))
   assert positions.max() <= 1
-  for pixels in (16, 64):
-    patch = np.floor(positions * pixels).astype(int)
+  for pixels in (16, 36, 64):
+    patch = np.asarray(rows_of(positions, pixels))
     assert all(len(set(row)) == 16 for row in patch)
     assert set(patch.flat) == set(range(pixels))
 

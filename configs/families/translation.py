@@ -40,12 +40,14 @@ def get_config(method: str = 'pix2pix') -> ConfigDict:
   c.translation.ema = 0.999             # decay of the averaged generators, per step
   if method == 'pix2pix':
     c.translation.l1 = 100.0            # weight of the mean absolute difference from the target
+  # The generator's part of `least_squares` is half of what the authors of CUT and CycleGAN train with, so that these
+  # weights are half of theirs too (CUT: 1 and 1 in the paper, of whose sum its code takes half; CycleGAN: 10 and 5).
   if method == 'cut':
-    c.translation.nce = 1.0             # weight of the contrast of patches of an image with its translation
-    c.translation.identity = 1.0        # and of a target with its own
+    c.translation.nce = 0.25            # weight of the contrast of patches of an image with its translation
+    c.translation.identity = 0.25       # and of a target with its own
     c.translation.patches = 128         # of an image, in each of five layers
   if method == 'cyclegan':
-    c.translation.cycle = 10.0          # weight of the mean absolute difference after there and back
-    c.translation.identity = 5.0        # and of a target from its own translation
+    c.translation.cycle = 5.0           # weight of the mean absolute difference after there and back
+    c.translation.identity = 2.5        # and of a target from its own translation
   # fmt: on
   return c.lock()

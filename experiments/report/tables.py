@@ -141,7 +141,8 @@ t-interval over seeds."""
 _COMPARED = """Scores as above; coverage and AuthPct: arXiv:2002.09797 with k = 5, arXiv:2102.08921. An AuthPct far
 below that of real images means copies, which FD rewards. The last row has the figures of real images: training images
 v test images, of AuthPct test images v training images; where there are few training images their FD is high as it
-is. Minutes are of whole runs with their evaluations, on one or two cores beside other work: steps say more of cost."""
+is. Active units of a ladder are an upper estimate: the means of its finer latents vary with draws of coarser ones too.
+Minutes are of whole runs with their evaluations, on one or two cores beside other work: steps say more of cost."""
 _LABELS = """Every seed draws other labelled images. No row sees a test image; FixMatch sees the other training images,
 and never their labels. ± is the half width of a 95 % t-interval over seeds. Minutes are of runs beside other work."""
 _TRANSLATED = """CUT and CycleGAN never see a pair: targets of training images are shuffled, and the pairs of test

@@ -6,7 +6,7 @@ No layer works at full resolution: the first convolution has stride 2, or pixels
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from genaug.models import ImageShape, Network, Spec, settings
 from genaug.models.layers import Conv3x3, ConvDown, ConvUp
@@ -84,6 +84,15 @@ class ResNetTranslator(nn.Module):
     return jnp.tanh(depth_to_space(x.astype(jnp.float32), 2)), taps
 
 
+def rows_of(positions: Float[Array, 'b n'], pixels: int) -> Int[Array, 'b n']:
+  """The pixel at each position, one from each of n parts of the pixels: no two are the same."""
+  count = positions.shape[1]
+  first = jnp.arange(count + 1) * pixels // count  # of each part, which differ by one pixel where count doesn't divide
+  within = positions * count - jnp.arange(count)
+  rows = first[:-1] + (within * jnp.diff(first)).astype(jnp.int32)
+  return jnp.clip(rows, first[:-1], first[1:] - 1)  # a position may round to the end of its part
+
+
 class Projector(nn.Module):
   """Taps at some pixels -> a vector of length 1 each: Park et al. 2020 (arXiv:2007.15651), section 3.
 
@@ -97,8 +106,7 @@ class Projector(nn.Module):
       b, h, w, c = tap.shape
       x = tap.reshape(b, h * w, c)
       if h * w > positions.shape[1]:  # otherwise every pixel, once
-        rows = jnp.minimum((positions * (h * w)).astype(jnp.int32), h * w - 1)  # a position may round to 1
-        x = jnp.take_along_axis(x, rows[..., None], axis=1)
+        x = jnp.take_along_axis(x, rows_of(positions, h * w)[..., None], axis=1)
       x = nn.Dense(_PROJECTED)(nn.relu(nn.Dense(_PROJECTED)(x.astype(jnp.float32))))
       vectors.append(x * jax.lax.rsqrt((x**2).sum(-1, keepdims=True) + 1e-8))
     return vectors

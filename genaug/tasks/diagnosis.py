@@ -20,16 +20,16 @@ def diagnose_gan(history: History) -> dict[str, str]:
   if trained and len(accuracy) == _LINES and min(accuracy) > 0.998 and min(d_loss) >= 0:
     found['discriminator won'] = (
       f'the discriminator has won: it has told {min(accuracy):.1%} or more of all images right for {_LINES} lines of '
-      'the log, and the generator learns little from it; try gan.d_augment=diff_augment, gan.r1=1, '
-      'a lower optim.discriminator.lr or model.d_norm=spectral'
+      'the log, and the generator learns little from it; try gan.d_augment=diff_augment, '
+      'gan.r1=1 with model.d_norm=none, a lower optim.discriminator.lr or model.d_norm=spectral'
     )
   diversity = _values(history, 'diversity/samples')
   began = trained or max(diversity, default=0) > 0.5
   if began and len(diversity) >= 2 and max(diversity[-2:]) < 0.3:
     found['generator collapsed'] = (
       f'the generator has collapsed: its samples differ {diversity[-1]:.2f} times as much as real images do; try '
-      'an earlier checkpoint with a lower optim.generator.lr, gan.loss=relativistic with gan.r1=1 and gan.r2=1, or '
-      'model.minibatch_stddev=True'
+      'an earlier checkpoint with a lower optim.generator.lr, gan.loss=relativistic with gan.r1=1, gan.r2=1 and '
+      'model.d_norm=none, or model.minibatch_stddev=True'
     )
   held_out, r_t = _values(history, 'eval/taken_for_real'), _values(history, 'train/r_t')
   if held_out and r_t and (train := 0.5 + 0.5 * r_t[-1]) - held_out[-1] > 0.3:

@@ -91,7 +91,10 @@ def patch_positions(keys: Key[Array, ' b'], count: int) -> Float[Array, 'b n']:
 
 
 def _cyclegan(parts: Parts, params, image: Images, target: Images, keys) -> tuple[PerExample, Terms]:
-  """Zhu et al. 2017 (CycleGAN, arXiv:1703.10593), eq. 3, and the identity loss of section 5.2."""
+  """Zhu et al. 2017 (CycleGAN, arXiv:1703.10593), eq. 3, and the identity loss of section 5.2.
+
+  Discriminators see the translations of the step itself, not a history of 50 earlier ones as theirs do.
+  """
   del keys
   settings = parts.config.translation
   forward, back = (lambda x, role=role: parts.translate(role, params, x) for role in ('translator', 'inverse'))
