@@ -79,7 +79,6 @@ def _augment(output: pathlib.Path | None, threads: int) -> dict:
 
 
 def _use(table: str, output: pathlib.Path | None) -> dict:
-  from experiments.benchmarks import coders, restorers, stylists, upscalers
   from genaug.errors import InputError
 
   if not _WORKDIR.value:
@@ -88,6 +87,8 @@ def _use(table: str, output: pathlib.Path | None) -> dict:
   if table in ('stylize', 'restore') and len(runs) > 1:
     raise InputError('workdir', ','.join(_WORKDIR.value), f'table {table} is of one run', f'--workdir={runs[0]}')
   trained_by = {'training_commands': _trained_by(runs)}
+  from experiments.benchmarks import coders, restorers, stylists, upscalers  # which take seconds to import
+
   if table == 'stylize':
     return trained_by | stylists.table(runs[0], data_dir, _IMAGES.value or 16, output)
   folder = _FOLDER.value and pathlib.Path(_FOLDER.value)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import jax
 import numpy as np
@@ -66,6 +66,12 @@ TINY = {
   'augment.cutout.size': 0.2,
 }
 UNAUGMENTED = {key.replace('.', '__'): 0.0 for key in TINY if key.startswith('augment.') and key.endswith('.p')}
+FEW = {  # images, no augmentation, and a constant learning rate: train.steps takes no part in the compiled step
+  'data__train_split': 'train[:200]',
+  'data__test_split': 'test[:200]',
+  'optim__schedule': 'constant',
+  **UNAUGMENTED,
+}
 MODULES = {
   'gan': gan_mnist5k,
   'vae': vae_mnist5k,
@@ -301,9 +307,9 @@ def forked():
     text=True,
   )
 
-  def run(name: str, *arguments: str) -> subprocess.CompletedProcess:
+  def run(name: str, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess:
     command = [name, *map(str, arguments)]
-    print(json.dumps(command), file=server.stdin, flush=True)
+    print(json.dumps([dict(env or {}), *command]), file=server.stdin, flush=True)
     return subprocess.CompletedProcess(command, *json.loads(server.stdout.readline()))
 
   with server:

@@ -1,8 +1,10 @@
 """Run by conftest.py: programs that start at once, because a process that has imported everything forks for each.
 
-Reads lines of JSON, [module, argument ...], and answers each with [status, stdout, stderr].
+Reads lines of JSON, [environment variables, module, argument ...], and answers each with [status, stdout, stderr].
 """
 
+import gc
+import importlib
 import json
 import os
 import runpy
@@ -10,18 +12,34 @@ import sys
 import tempfile
 import warnings
 
-import genaug.training.loop  # noqa: F401
+_IMPORTED = (  # by programs: none defines flags, starts a thread or asks for devices
+  'experiments.report.page',
+  'genaug.offline.lossless',
+  'genaug.offline.restoration',
+  'genaug.offline.stylization',
+  'genaug.offline.upscaling',
+  'genaug.study.seeds',
+  'genaug.training.loop',
+  'matplotlib.backends.backend_agg',
+  'matplotlib.figure',
+  'scipy.stats',
+)
 
 
 def main() -> None:
   warnings.simplefilter('ignore')  # JAX may start threads and says so of every fork; none has started yet
+  for name in _IMPORTED:
+    importlib.import_module(name)
+  gc.collect()
+  gc.freeze()  # a collection in a child would copy all of the parent's pages
   for line in sys.stdin:
-    module, *arguments = json.loads(line)
+    variables, module, *arguments = json.loads(line)
     with tempfile.TemporaryFile('w+') as out, tempfile.TemporaryFile('w+') as err:
       child = os.fork()
       if not child:
         os.dup2(out.fileno(), 1)
         os.dup2(err.fileno(), 2)
+        os.environ.update(variables)
         sys.argv = [module, *arguments]
         try:
           runpy.run_module(module, run_name='__main__', alter_sys=True)

@@ -1,5 +1,6 @@
 """Wrong input ends in one message that names key, value and remedy, status 2, and before anything compiles."""
 
+import errno
 import pathlib
 import statistics
 import subprocess
@@ -10,8 +11,8 @@ import pytest
 from PIL import Image
 
 from experiments import cli
-from genaug.errors import InputError
-from tests.conftest import ROOT, environment, program, tiny_flags
+from genaug.errors import DivergedError, InputError
+from tests.conftest import ROOT, environment, tiny_flags
 
 GAN = '--config=configs/gan_mnist5k.py'
 
@@ -141,14 +142,14 @@ def test_bad_input(case, data_dir, tmp_path, forked):
     assert part in done.stderr
 
 
-def test_batch_not_divisible_by_devices(data_dir, tmp_path):
+def test_batch_not_divisible_by_devices(data_dir, tmp_path, forked):
   arguments = [
     GAN,
     f'--data_dir={data_dir}',
     f'--workdir={tmp_path / "run"}',
     *tiny_flags(train__batch_size=15),
   ]
-  done = program('experiments.train', *arguments, env=environment(devices=2, JAX_LOG_COMPILES='1'))
+  done = forked('experiments.train', *arguments, env=environment(devices=2))
   assert done.returncode == 2, done.stderr
   assert 'train.batch_size = 15: not divisible by the 2 devices' in done.stderr
   assert 'Finished XLA compilation' not in done.stderr
@@ -188,6 +189,26 @@ def test_what_is_there_must_be_writable_itself(tmp_path, monkeypatch):
   assert cli.new_directory(str(tmp_path / 'mine')) == tmp_path / 'mine'
   with pytest.raises(InputError, match='is read-only'):
     cli.new_directory(str(tmp_path / 'theirs'))
+
+
+@pytest.mark.parametrize(
+  ('error', 'status'),
+  [
+    (InputError('key', 1, 'problem', 'remedy'), 2),
+    (DivergedError(3, 'loss', float('nan')), 1),
+    (OSError(errno.ENOSPC, 'No space left on device', '/x'), 1),
+    (KeyboardInterrupt(), 130),
+  ],
+)
+def test_the_status_says_how_a_program_ended(error, status, monkeypatch):
+  def main():
+    raise error
+
+  found = []
+  monkeypatch.setattr(cli, 'keep_freed_memory', lambda: None)
+  monkeypatch.setattr(cli.app, 'run', lambda guarded, flags_parser: found.append(guarded(['program'])))
+  cli.run(main)
+  assert found == [status]
 
 
 def test_a_path_behind_an_equals_sign_may_begin_at_home(forked):

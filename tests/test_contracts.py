@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from configs import base
-from configs.families import gan
+from configs import base, comparisons, gan_mnist5k, superres_own_images, vae_mnist5k
+from configs.families import gan, superres, vae
 from genaug.augment import OPS, Op, registry
 from genaug.augment.image import Parameter, validated
 from genaug.errors import InputError
@@ -211,3 +211,18 @@ def test_every_config_passes_its_checks_and_is_short(path):
   checks.check_config(config)
   checks.check_model(config, (64, 64, 3), 10)
   assert len(path.read_text().splitlines()) <= 20
+
+
+@pytest.mark.parametrize('study', comparisons.STUDIES)
+def test_every_row_of_every_table_passes_its_checks(study):
+  for table in comparisons.get_config(study).tables.values():
+    for row in table.rows.values():
+      checks.check_config(row.config)
+
+
+@pytest.mark.parametrize(
+  ('config', 'variants'), [(vae_mnist5k, vae), (gan_mnist5k, gan), (superres_own_images, superres)]
+)
+def test_every_variant_passes_its_checks(config, variants):
+  for variant in variants.VARIANTS:
+    checks.check_config(config.get_config(variant))

@@ -3,8 +3,6 @@
 import gzip
 import importlib.util
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -204,9 +202,8 @@ def test_prepare_refuses_a_tarball_with_another_hash(tmp_path):
     prepare.fetch_emoji('google', tmp_path)
 
 
-def test_prepare_exits_with_2_on_bad_input(tmp_path):
-  argv = [sys.executable, '-m', 'experiments.prepare', '--dataset', 'mnist6k', '--data_dir', str(tmp_path)]
-  done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT)
+def test_prepare_exits_with_2_on_bad_input(tmp_path, forked):
+  done = forked('experiments.prepare', '--dataset', 'mnist6k', '--data_dir', tmp_path)
   assert done.returncode == 2
   assert 'did you mean' in done.stderr
   assert 'Traceback' not in done.stderr

@@ -69,7 +69,7 @@ def test_what_the_network_is_sure_of_is_a_label():
 @pytest.mark.parametrize(('threshold', 'share'), [(0.0, 1), (1.0, 0)])
 def test_only_sure_guesses_count(threshold, share):
   task = TASKS['fixmatch'].build(
-    tiny_config('fixmatch', **UNAUGMENTED, fixmatch__threshold=threshold), Spec((8, 8, 1), 3)
+    tiny_config('fixmatch', **UNAUGMENTED, fixmatch__threshold=threshold, fixmatch__weight=0.5), Spec((8, 8, 1), 3)
   )
   rng = np.random.default_rng(0)
   batch = {
@@ -81,7 +81,7 @@ def test_only_sure_guesses_count(threshold, share):
   _, metrics = jax.jit(task.train_step)(state, batch, jax.random.split(jax.random.key(1), 4))
   assert metrics['sure'] == share
   assert (metrics['unlabelled_loss'] > 0) == bool(share)
-  np.testing.assert_allclose(metrics['loss'], metrics['labelled_loss'] + metrics['unlabelled_loss'], rtol=1e-6)
+  np.testing.assert_allclose(metrics['loss'], metrics['labelled_loss'] + 0.5 * metrics['unlabelled_loss'], rtol=1e-6)
 
 
 @pytest.mark.slow

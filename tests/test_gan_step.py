@@ -5,10 +5,13 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+import scipy.stats
 
 from genaug.models import Spec
 from genaug.tasks import Due
 from genaug.tasks.registry import TASKS
+from genaug.tasks.updates import moving_average
 from tests.conftest import tiny_config
 
 PLAIN = {'model__d_norm': 'none', 'augment__rotate__p': 0.0, 'augment__translate__p': 0.0, 'augment__cutout__p': 0.0}
@@ -77,3 +80,31 @@ def test_lecam_adds_its_weight_and_keeps_averages_of_logits():
   # Early on the averages are of short memory.
   np.testing.assert_allclose(state.extra['lecam']['real'], 0.9 * metrics['d_real'], rtol=1e-4)
   np.testing.assert_allclose(state.extra['lecam']['fake'], 0.9 * metrics['d_fake'], rtol=1e-4)
+  # Each network's logits are anchored to the average of the other kind.
+  task, step = _task(gan__lecam=0.5, gan__loss='hinge')
+  first = jax.jit(task.init)(jax.random.key(0))
+  averages = {'real': jnp.float32(2), 'fake': jnp.float32(-1)}
+  _, found = step(first.replace(extra=first.extra | {'lecam': averages}), *INPUTS)
+  expected = metrics['lecam'] + 5 + 2 * metrics['d_real'] - 4 * metrics['d_fake']
+  np.testing.assert_allclose(found['lecam'], expected, rtol=1e-4)
+
+
+def test_samples_are_of_the_averaged_generator_and_raw_ones_of_the_trained():
+  task, _ = _task()
+  state = jax.jit(task.init)(jax.random.key(0))
+  state = state.replace(ema=jax.tree.map(jnp.zeros_like, state.ema))
+  sampled = {name: np.asarray(jax.jit(sampler.sample)(state, *INPUTS)) for name, sampler in task.samplers.items()}
+  assert (sampled['samples'] == 0.5).all()
+  assert (sampled['samples_raw'] != 0.5).any()
+
+
+@pytest.mark.parametrize(('step', 'kept'), [(0, 0.1), (5, 0.4), (10_000, 0.9)])
+def test_the_average_forgets_faster_at_first(step, kept):
+  found = moving_average({'w': jnp.ones(2)}, {'w': jnp.zeros(2)}, 0.9, jnp.array(step))
+  np.testing.assert_allclose(found['w'], kept, rtol=1e-5)
+
+
+def test_latents_may_be_uniform():
+  task, _ = _task(gan__z_prior='uniform')
+  z = np.asarray(task.samplers['samples'].noise(jax.random.split(jax.random.key(0), 200)))
+  assert scipy.stats.kstest(z.ravel(), 'uniform', (-1, 2)).pvalue > 1e-3

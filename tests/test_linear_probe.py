@@ -1,7 +1,6 @@
 """The linear probe: its ridge, what it finds in features that say the classes, and whose features it asks for."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -56,7 +55,7 @@ def test_a_linear_probe_finds_the_classes_that_features_tell_apart():
 
 @pytest.mark.parametrize('task', ['gan', 'flow', 'vae'])
 def test_a_probe_asks_the_trained_network(task, data_dir):
-  """Of every test image, and other parameters have other features."""
+  """Of every test image, and other parameters have other features: a flow's averaged ones."""
   experiment = prepare(tiny_config(task, model__conditional=False), data_dir, lambda _: None)
   batch = {name: array[:4] for name, array in experiment.dataset.test.arrays.items()}
   features = jax.jit(experiment.task.on_demand['features'].compute)
@@ -65,5 +64,7 @@ def test_a_probe_asks_the_trained_network(task, data_dir):
   state = experiment.init()
   assert np.isfinite(of(state)).all()
   assert len(np.unique(of(state), axis=0)) == 4
-  moved = jax.tree.map(lambda x: x + 0.1 if jnp.issubdtype(x.dtype, jnp.floating) else x, state)
-  assert not np.allclose(of(state), of(moved))
+  used, other = ('ema', 'params') if task == 'flow' else ('params', 'ema')
+  moved = lambda name: state.replace(**{name: jax.tree.map(lambda x: x + 0.1, getattr(state, name))})
+  assert not np.allclose(of(state), of(moved(used)))
+  np.testing.assert_array_equal(of(state), of(moved(other)))

@@ -90,11 +90,16 @@ def test_penalties_are_gradient_norms_of_a_critic_with_known_gradients():
   penalty = {name: np.asarray(p(critic, jnp.array(real), jnp.array(fake), keys)) for name, p in PENALTIES.items()}
   np.testing.assert_allclose(penalty['r1'], 0.5 * ((w * real) ** 2).sum((1, 2, 3)), rtol=1e-5)
   np.testing.assert_allclose(penalty['r2'], 0.5 * ((w * fake) ** 2).sum((1, 2, 3)), rtol=1e-5)
-  # Somewhere on the line between the two, elsewhere for every example.
+  # Somewhere on the line between the two ...
   shares = np.linspace(0, 1, 100_001)
   for value, r, f in zip(penalty['gradient_penalty'], real, fake):
     on_line = np.sqrt(sum((wi * (ri + shares * (fi - ri))) ** 2 for wi, ri, fi in zip(w.ravel(), r.ravel(), f.ravel())))
     assert np.abs((on_line - 1) ** 2 - value).min() < 1e-2
+  # ... uniformly: between zeros and ones the norm of this critic's gradient is the share.
+  zeros, keys = jnp.zeros((500, 2, 2, 1)), jax.random.split(jax.random.key(0), 500)
+  critic = lambda images, keys: (images**2).sum((1, 2, 3)) / 4
+  drawn = 1 - np.sqrt(PENALTIES['gradient_penalty'](critic, zeros, zeros + 1, keys))
+  assert scipy.stats.kstest(drawn, 'uniform').pvalue > 1e-3
 
 
 def test_kl_is_the_integral():

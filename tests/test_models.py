@@ -92,8 +92,7 @@ def test_stages_refuses_sides_that_do_not_halve(side):
 
 
 @pytest.mark.parametrize('side', [28, 32, 64])
-@pytest.mark.parametrize('channels', [1, 3])
-@pytest.mark.parametrize('classes', [0, 5])
+@pytest.mark.parametrize(('channels', 'classes'), [(1, 0), (3, 5)])
 def test_every_network_has_the_shapes_it_says(side, channels, classes):
   spec, key = Spec((side, side, channels), classes), jax.random.key(0)
   images = jax.ShapeDtypeStruct((2, side, side, channels), jnp.float32)

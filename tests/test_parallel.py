@@ -13,8 +13,8 @@ import pytest
 from tests.conftest import ROOT, RUNS, environment, free_port, program, slow_but, tiny_flags
 
 
-def _three_steps(task, data_dir, output, devices=1, *distributed):
-  done = program('tests.three_steps', task, data_dir, output, *distributed, env=environment(devices))
+def _three_steps(run, task, data_dir, output, devices=1, *distributed):
+  done = run('tests.three_steps', task, data_dir, output, *distributed, env=environment(devices))
   assert done.returncode == 0, done.stderr[-3000:]
   with np.load(output) as arrays:
     return dict(arrays)
@@ -29,9 +29,9 @@ def _assert_close(a, b, of_moments: float = 1e-5):
 
 
 @pytest.mark.parametrize('task', slow_but(('vae',), RUNS))
-def test_one_device_and_two_agree(task, data_dir, tmp_path):
-  one = _three_steps(task, data_dir, tmp_path / 'one.npz')
-  two = _three_steps(task, data_dir, tmp_path / 'two.npz', 2)
+def test_one_device_and_two_agree(task, data_dir, tmp_path, forked):
+  one = _three_steps(forked, task, data_dir, tmp_path / 'one.npz')
+  two = _three_steps(forked, task, data_dir, tmp_path / 'two.npz', 2)
   # Similarities of patches are divided by a temperature of 0.07: their gradients are about 1 at first, not 0.01.
   _assert_close(one, two, of_moments=1e-3 if task == 'cut' else 1e-5)
   # Fused with crops, the warp is compiled into other roundings for other batches.
@@ -44,11 +44,12 @@ def test_one_device_and_two_agree(task, data_dir, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize('task', ['vae', 'gan', 'flow', 'classify'])
 def test_two_devices_and_two_processes_agree(task, data_dir, tmp_path):
-  two = _three_steps(task, data_dir, tmp_path / 'two.npz', 2)
+  two = _three_steps(program, task, data_dir, tmp_path / 'two.npz', 2)
   address = f'127.0.0.1:{free_port()}'
   with concurrent.futures.ThreadPoolExecutor() as pool:
     processes = [
-      pool.submit(_three_steps, task, data_dir, tmp_path / f'process{i}.npz', 1, address, '2', str(i)) for i in (0, 1)
+      pool.submit(_three_steps, program, task, data_dir, tmp_path / f'process{i}.npz', 1, address, '2', str(i))
+      for i in (0, 1)
     ]
     first, second = (p.result() for p in processes)
   _assert_close(two, first)

@@ -12,14 +12,7 @@ from genaug.errors import InputError
 from genaug.tasks import from_noise
 from genaug.training import evaluator, loop, workdir
 from genaug.training.experiment import prepare, trained
-from tests.conftest import ROOT, UNAUGMENTED, random_params, save_untrained_run, tiny_config
-
-FEW = {  # images, no augmentation, and a constant learning rate: train.steps takes no part in the compiled step
-  'data__train_split': 'train[:200]',
-  'data__test_split': 'test[:200]',
-  'optim__schedule': 'constant',
-  **UNAUGMENTED,
-}
+from tests.conftest import FEW, ROOT, random_params, save_untrained_run, tiny_config
 
 
 @pytest.fixture(scope='module')
@@ -38,6 +31,12 @@ def test_evaluate_finds_what_training_found(finished, data_dir, forked):
   again = json.loads((directory / 'evaluation_000010.json').read_text())
   assert again['eval/elbo_nats'] == pytest.approx(scores['eval/elbo_nats'], rel=1e-6)
   assert f'ELBO {scores["eval/elbo_nats"]:.2f} nats' in done.stdout
+  whole = (directory / 'evaluation_000010.json').read_bytes()
+  arguments = [f'--workdir={directory}', f'--data_dir={data_dir}', '--metrics=latents', '--samples=40']
+  done = forked('experiments.evaluate', *arguments)
+  assert done.returncode == 0, done.stderr
+  assert (directory / 'evaluation_000010_40_samples_latents.json').exists()
+  assert (directory / 'evaluation_000010.json').read_bytes() == whole, 'a partial one replaces no whole one'
 
 
 def test_sample_writes_images_and_overwrites_nothing(finished, data_dir, tmp_path, forked):
@@ -104,6 +103,8 @@ def test_samples_as_arrays_depend_on_guidance_truncation_and_classes(flow, tmp_p
   np.testing.assert_array_equal(default['label'], range(5))
   for flag in ('--guidance=3', '--sample_steps=2'):
     assert (samples(flag[2:7], flag)['samples'] != default['samples']).any(), flag
+  np.testing.assert_array_equal(samples('again')['samples'], default['samples'])
+  assert (samples('seed', '--seed=1')['samples'] != default['samples']).any()
   none = samples('none', '--truncation=0', '--classes=7,3')
   np.testing.assert_array_equal(none['label'], [7, 3, 7, 3, 7])
   np.testing.assert_array_equal(none['samples'], none['samples'][[0, 1, 0, 1, 0]])  # of no noise the same again
@@ -116,6 +117,8 @@ def test_samples_as_arrays_depend_on_guidance_truncation_and_classes(flow, tmp_p
     (('--output=OUT.npz', '--nearest'), 'pictures need a directory'),
     (('--map',), 'has no latents of images'),
     (('--input=photos',), 'makes images from noise alone'),
+    (('--text=cat',), 'reads no captions'),
+    (('--sampler=nonsense',), 'has no such sampler'),
   ],
 )
 def test_sample_refuses_what_can_not_be(flow, tmp_path, flags, problem, forked):

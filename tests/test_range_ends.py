@@ -292,9 +292,9 @@ COSTLY = {('rand_augment', 'num_ops'), ('auto_augment', 'table'), ('augmix', 'wi
   [pytest.param(*place, marks=[pytest.mark.slow] * (place in COSTLY)) for place in DECLARED],
   **IDS,
 )
-def test_what_a_parameter_does_at_both_ends_and_between(name, key):
+def test_what_a_parameter_does_and_what_is_sampled_at_both_ends_and_between(name, key):
   row, found = ROWS[name, key], []
-  settings, params, _ = sampled(name, key)
+  settings, params, drawn = sampled(name, key)
   for value, setting, many in zip(ends(name, key), settings, params):
     measured = row.measure(Seen(name, setting, many, row.image, row.n))
     expected = np.broadcast_to(row.expected(value), np.shape(measured))
@@ -305,11 +305,13 @@ def test_what_a_parameter_does_at_both_ends_and_between(name, key):
     assert not np.allclose(low, middle, rtol=1e-4, atol=1e-4)
     assert not np.allclose(middle, high, rtol=1e-4, atol=1e-4)
 
+  if row.interval:
+    _assert_sampled_up_to_both_ends(row, zip(numbers(name, key), drawn))
 
-@pytest.mark.parametrize(('name', 'key'), [place for place in DECLARED if ROWS[place].interval], **IDS)
-def test_what_is_sampled_for_a_number_at_both_ends(name, key):
-  row = ROWS[name, key]
-  for number, params in zip(numbers(name, key), sampled(name, key)[2]):
+
+def _assert_sampled_up_to_both_ends(row, found):
+  """Of pairs of a number and what was sampled for it."""
+  for number, params in found:
     values = np.asarray(row.sampled(params) if callable(row.sampled) else params[row.sampled], np.float64)
     low, high = row.interval(number)
     some = 0.05 * (high - low) + 1e-5 * abs(high)

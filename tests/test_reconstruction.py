@@ -89,3 +89,14 @@ def test_active_units_are_those_whose_posterior_moves_and_none_is_a_collapse(act
   scores = METRICS['latents'].compute(_run(outputs=lambda: {'posterior_means': means}, split='test'))
   assert describe(scores).startswith(f'{active} of {active + 3} latents active')
   assert ('WARNING: the posterior has collapsed' in describe(scores)) == (active == 0)
+
+
+def test_codes_rates_and_the_discriminators_verdict_are_means_over_images():
+  compute = lambda name, **outputs: METRICS[name].compute(_run(outputs=lambda: outputs, split='test'))
+  scores = compute('codes', codes=np.array([[0, 0], [1, 3]]))
+  assert (scores['eval/codes_used'], scores['eval/codes_perplexity']) == (3, pytest.approx(2**1.5))
+  scores = compute('discriminator', taken_for_real=np.array([1, 0, 0.5, 1]))
+  assert describe(scores) == 'the discriminator takes 62.5% of 4 images of test for real'
+  rates = {'bits_per_pixel': np.array([1.0, 3.0]), 'squared_error': np.array([10.0, 20.0])}
+  scores = compute('rate_distortion', **rates, rate_distortion=np.array([2.0, 4.0]))
+  assert describe(scores).startswith('2.000 bits a pixel')

@@ -1,5 +1,6 @@
 """Style transfer: losses against NumPy, one network of several styles, training, files in and out."""
 
+import functools
 import itertools
 import json
 import pathlib
@@ -35,6 +36,7 @@ def _moved(path, x):
   return x + 0.3 * jax.random.normal(jax.random.key(x.size), x.shape)
 
 
+@functools.cache
 def _stylizer(norm='instance'):
   network = Stylizer(SPEC, styles=2, width=4, blocks=1, norm=norm)
   images = jax.random.uniform(jax.random.key(1), (2, 16, 16, 3))

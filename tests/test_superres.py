@@ -202,7 +202,7 @@ def test_features_of_vgg_lead_as_well():
 def test_tiles_equal_the_whole():
   config = tiny_config('superres', model__blocks=2, model__scale=3, superres__patch=12)
   task = TASKS['superres'].build(config, Spec((24, 24, 3), 0))
-  state = task.init(jax.random.key(0))
+  state = jax.eval_shape(task.init, jax.random.key(0))
   rough = jax.tree.map(lambda x: 0.2 * jax.random.normal(jax.random.key(1), x.shape), state.params)  # the last is not 0
   state = state.replace(ema={'upscaler': rough['upscaler']})
   image = RNG.integers(0, 256, (41, 30, 4), np.uint8)

@@ -155,6 +155,7 @@ def test_a_run_is_scored_and_told_words(tmp_path, monkeypatch, forked):
     **UNAUGMENTED,
     train__steps=5,
     eval__metrics=('retrieval',),
+    eval__features='alexnet',
     train__snapshot_every=5,
     flow__sample_steps=1,
   )

@@ -16,12 +16,13 @@ from PIL import Image
 from configs.families import translation
 from genaug.data.dataset import Dataset, Split
 from genaug.errors import DivergedError, InputError
-from genaug.training import figures, loop, workdir
+from genaug.training import checks, figures, loop, workdir
 from genaug.training.checkpoint import Checkpoints
-from genaug.training.experiment import prepare
+from genaug.training.experiment import best_metric, prepare, trained
 from genaug.training.logs import Log, Window
 from tests.conftest import (
   EXTRA,
+  FEW,
   MODULES,
   ROOT,
   RUNS,
@@ -138,7 +139,8 @@ def test_steps_per_call_changes_nothing(variant, data_dir):
 
 
 def test_a_short_run_writes_all_it_promises(data_dir, tmp_path):
-  config = tiny_config('vae', train__steps=10, eval__every=5, eval__metrics=('elbo', 'distances'), eval__samples=40)
+  metrics = ('elbo', 'distances')
+  config = tiny_config('vae', train__steps=10, eval__every=5, eval__metrics=metrics, eval__samples=40, **FEW)
   experiment = prepare(config, data_dir, log=lambda _: None)
   scores = loop.train(experiment, tmp_path, log=lambda _: None)
   lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
@@ -195,10 +197,30 @@ def test_when_no_checkpoint_can_be_read_none_is_touched(tmp_path):
 
 
 def test_divergence_names_step_and_metric_and_keeps_the_last_good_checkpoint(data_dir, tmp_path):
-  experiment = prepare(tiny_config('vae', optim__lr=1e15, train__steps=20, train__log_every=20), data_dir)
-  with pytest.raises(DivergedError, match=r'at step \d+') as caught:
+  experiment = prepare(tiny_config('vae', train__steps=20, train__log_every=20, **FEW), data_dir, log=lambda _: None)
+  train_step = experiment.task.train_step
+
+  def breaks(state, *inputs):
+    new, metrics = train_step(state, *inputs)
+    return new, metrics | {'loss': jax.numpy.where(state.step < 7, metrics['loss'], jax.numpy.nan)}
+
+  experiment = experiment._replace(task=experiment.task._replace(train_step=breaks))
+  with pytest.raises(DivergedError, match='loss = nan at step 8'):
     loop.train(experiment, tmp_path, log=lambda _: None)
-  assert all(step < caught.value.step for step in _checkpoints(tmp_path))
+  assert _checkpoints(tmp_path) == [5]
+
+
+def test_a_run_is_read_at_its_best_its_latest_or_any_checkpoint(data_dir, tmp_path):
+  experiment = prepare(tiny_config('vae', eval__metrics=('elbo',), **FEW), data_dir, log=lambda _: None)
+  workdir.create(tmp_path)
+  workdir.claim(tmp_path, experiment.config, experiment.dataset)
+  zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), jax.eval_shape(experiment.init))
+  saved = Checkpoints(tmp_path, 2, *best_metric(experiment.config))
+  for step, elbo in ((5, -1.0), (10, -2.0)):
+    saved.save(step, zeros.replace(step=np.int32(step)), {'eval/elbo_nats': elbo})
+  saved.close()
+  for which, step in (('best', 5), ('latest', 10), ('5', 5)):
+    assert int(trained(tmp_path, data_dir, which, lambda _: None, images=False)[1].step) == step
 
 
 def test_window_averages_and_finds_the_first_bad_step():
@@ -288,7 +310,7 @@ def test_resuming_between_two_calls_of_several_steps_is_refused(data_dir, tmp_pa
 def test_a_run_that_gets_no_better_ends_early_and_may_go_on(data_dir, tmp_path):
   def run(**settings):
     lines, keys = [], {'train__steps': 25, 'eval__every': 5, 'eval__metrics': ('elbo',), 'optim__lr': 1e-30}
-    config = tiny_config('vae', **keys, **settings)
+    config = tiny_config('vae', **keys, **settings, **FEW)
     scores = loop.train(prepare(config, data_dir, log=lambda _: None), tmp_path, log=lines.append)
     return scores, '\n'.join(lines), json.loads((tmp_path / 'summary.json').read_text())['steps']
 
@@ -305,14 +327,28 @@ def test_a_run_that_gets_no_better_ends_early_and_may_go_on(data_dir, tmp_path):
 
 
 def test_a_failing_evaluation_loses_no_step(data_dir, tmp_path):
-  config = tiny_config('vae', train__steps=10, eval__every=10, eval__metrics=('elbo',))
-  experiment = prepare(config, data_dir, log=lambda _: None)
+  """Nor does the log lose one where several steps are one call."""
+  config = tiny_config('vae', train__steps=10, eval__every=10, eval__metrics=('elbo',), **FEW)
+  experiment = prepare(config, data_dir, log=lambda _: None)._replace(steps_per_call=5)
   eval_step = experiment.task.eval_step
   broken = lambda *arguments: jax.tree.map(lambda value: value * jax.numpy.nan, eval_step(*arguments))
   experiment = experiment._replace(task=experiment.task._replace(eval_step=broken))
   with pytest.raises(DivergedError, match='eval/elbo_nats = nan at step 10'):
     loop.train(experiment, tmp_path, log=lambda _: None)
   assert 10 in _checkpoints(tmp_path)
+  assert [line['step'] for line in _metrics(tmp_path)] == [5, 10]
+
+
+@pytest.mark.parametrize(
+  'key', ['train.steps', 'train.log_every', 'train.snapshot_every', 'train.checkpoint_every', 'eval.every']
+)
+def test_intervals_are_whole_calls(key):
+  every = {'train__log_every': 10, 'train__checkpoint_every': 10, 'train__snapshot_every': 20, 'eval__every': 20}
+  config = tiny_config('vae', train__steps=20, eval__metrics=('elbo',), **every)
+  checks.check_devices(config, 1, 10)
+  config.update_from_flattened_dict({key: 15})
+  with pytest.raises(InputError, match=rf'{key} = 15: not a multiple of train.steps_per_call = 10'):
+    checks.check_devices(config, 1, 10)
 
 
 def test_grid_places_every_image():

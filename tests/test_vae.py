@@ -16,7 +16,7 @@ from genaug.tasks.vae import model, posterior_of_noise
 from genaug.training import checks, dry_run, loop
 from genaug.training.evaluator import Evaluator
 from genaug.training.experiment import prepare
-from tests.conftest import UNAUGMENTED, tiny_config
+from tests.conftest import FEW, UNAUGMENTED, tiny_config
 
 SPEC = Spec((8, 8, 1), 0)
 KEYS = jax.random.split(jax.random.key(0), 4)
@@ -32,7 +32,7 @@ VARIANTS = {
   'iwae': {'vae__samples': 3},
   'dreg': {'vae__samples': 3, 'vae__gradient': 'doubly_reparameterized'},
   'vamp': {'vae__prior': 'vamp', 'vae__pseudo_inputs': 3},
-  'mixture': {'vae__likelihood': 'logistic_mixture', 'vae__kl_warmup_steps': 5},
+  'mixture': {'vae__likelihood': 'logistic_mixture', 'vae__kl_warmup_steps': 5, 'vae__beta': 0.5},
   'fixed': {'vae__likelihood': 'gaussian', 'vae__sigma': 0.1, 'model__conditional': True},
 }
 
@@ -58,14 +58,17 @@ def test_training_improves_the_bound_and_its_parts_are_finite(name):
   spec = SPEC._replace(num_classes=2 * config.model.conditional)
   task = TASKS[config.task].build(config, spec)
   state, step = task.init(jax.random.key(0)), jax.jit(task.train_step)
-  losses = []
+  losses, warm_up = [], config.vae.kl_warmup_steps
   for i in range(30):
     keys = jax.vmap(lambda key: jax.random.fold_in(key, i))(KEYS)  # noqa: B023
     state, metrics = step(state, BATCH, keys)
     losses.append(float(metrics['loss']))
+    if 'elbo_nats' in metrics and not config.vae.free_bits:
+      weight = config.vae.beta * min(1, (i + 1) / warm_up if warm_up else 1)
+      expected = (weight - 1) * metrics['kl_nats'] - metrics['elbo_nats']
+      np.testing.assert_allclose(metrics['loss'], expected, rtol=1e-4, atol=1e-3)
   assert np.isfinite(losses).all()
-  beta = config.vae.kl_warmup_steps
-  assert np.mean(losses[-5:]) < np.mean(losses[beta : beta + 5])
+  assert np.mean(losses[-5:]) < np.mean(losses[warm_up : warm_up + 5])
   outputs = jax.jit(task.eval_step)(state, BATCH, KEYS)
   assert all(np.isfinite(value).all() and len(value) == 4 for value in outputs.values())
   fitted = {name: {'fitted': sampler.fit(outputs)} if sampler.fit else {} for name, sampler in task.samplers.items()}
@@ -133,6 +136,9 @@ def test_more_draws_give_a_tighter_bound():
   bounds = [estimate(state, BATCH, one)['nats'] for one in keys]
   assert (np.mean(bounds, axis=0) > np.mean(elbos, axis=0)).all()
   assert np.std(bounds, axis=0).max() < 1
+  state = state.replace(params=jax.tree.map(jnp.zeros_like, state.params))  # posterior = prior, pixels are fair coins
+  for nats in (estimate(state, BATCH, KEYS)['nats'], evaluate(state, BATCH, KEYS)['elbo_nats']):
+    np.testing.assert_allclose(nats, -64 * np.log(2), rtol=1e-4)
 
 
 @pytest.mark.parametrize('network', ['conv_vae', 'ladder_vae'])
@@ -181,7 +187,8 @@ def test_images_come_from_noise_unless_others_are_asked_for(data_dir):
 
 
 def test_a_dry_run_describes_samplers_that_are_fitted_to_training_images(data_dir):
-  assert 'samples_mixture: float32[16, 28, 28, 1]' in dry_run.describe(prepare(tiny_config('vae'), data_dir, str))
+  described = dry_run.describe(prepare(tiny_config('vae', **FEW), data_dir, str))
+  assert 'samples_mixture: float32[16, 28, 28, 1]' in described
 
 
 @pytest.mark.parametrize('network', ['fsq', 'hyperprior', 'dcgan'])

@@ -6,9 +6,9 @@ from genaug.study.intervals import holm, paired_p
 
 CAVEAT = (
   'Gains and losses, bold: p < 0.05 in a paired t-test over seeds, corrected for the number of rows within each column '
-  '(Holm 1979). Brackets: BCa bootstrap 95 % intervals over seeds, not corrected; with few seeds they are too narrow (with 5, '
-  'about 84 % contain the true mean). Differences (Δ) are taken seed by seed, in points. ECE: expected calibration '
-  'error, %.'
+  '(Holm 1979). Brackets: BCa bootstrap 95 % intervals over seeds, not corrected; with few seeds they are too narrow '
+  '(with 5, about 84 % contain the true mean). Differences (Δ) are taken seed by seed, in points. ECE: expected '
+  'calibration error, %.'
 )
 _LEVEL = 0.05
 
