@@ -1,1 +1,1 @@
-"""Losses. All return one value per example, [B]; callers average."""
+"""Losses, which return one value per example, [b], for callers to average, and the terms that they are made of."""

@@ -12,31 +12,34 @@ PerExample = Float[Array, ' b']
 
 
 class AdversarialLoss(NamedTuple):
-  """Called with the logits of real and generated images, it is (discriminator loss, generator loss)."""
+  """A loss that, called with logits of real and generated images, returns (discriminator loss, generator loss)."""
 
   losses: Callable[[Logits, Logits], tuple[Logits, Logits]]
   boundary: float | None = 0.0
-  """The logit at which the discriminator can't tell; None: it is the other image's, where logits are compared."""
+  """The logit at which the discriminator is undecided; None for losses that only compare the two images' logits."""
 
   def __call__(self, real: Logits, fake: Logits) -> tuple[Logits, Logits]:
     return self.losses(real, fake)
 
   def real_sign(self, real: Logits, fake: Logits) -> Logits:
-    """1 where the discriminator takes a real image for real, -1 where not, 0 where it can't tell.
+    """Returns 1 where the discriminator takes a real image for real, -1 where not, 0 where it is undecided.
 
     Its mean is r_t of Karras et al. 2020 (arXiv:2006.06676), eq. 1.
     """
     return jnp.sign(real - (fake if self.boundary is None else self.boundary))
 
   def accuracy(self, real: Logits, fake: Logits) -> Logits:
-    """Share of the two images of each pair that the discriminator tells right; where logits are compared, of pairs."""
+    """Returns the share, 0, 0.5 or 1, of each pair's two images that the discriminator classifies correctly.
+
+    For losses that compare logits: 1 if the real image's is larger, else 0.
+    """
     if self.boundary is None:
       return (real > fake).astype(real.dtype)
     return 0.5 * ((real > self.boundary).astype(real.dtype) + (fake < self.boundary))
 
 
 def minimax(real: Logits, fake: Logits) -> tuple[Logits, Logits]:
-  """-log D(x) - log(1 - D(G(z))), and log(1 - D(G(z))), whose gradient vanishes while D wins.
+  """Returns -log D(x) - log(1 - D(G(z))), and log(1 - D(G(z))), whose gradient vanishes while D wins.
 
   Goodfellow et al. 2014 (arXiv:1406.2661), eq. 1.
   """
@@ -44,17 +47,17 @@ def minimax(real: Logits, fake: Logits) -> tuple[Logits, Logits]:
 
 
 def non_saturating(real: Logits, fake: Logits) -> tuple[Logits, Logits]:
-  """The discriminator's loss of `minimax`, and -log D(G(z)): Goodfellow et al. 2014 (arXiv:1406.2661), section 3."""
+  """Returns `minimax`'s discriminator loss, and -log D(G(z)): Goodfellow et al. 2014 (arXiv:1406.2661), section 3."""
   return _cross_entropy(real, fake), jax.nn.softplus(-fake)
 
 
 def least_squares(real: Logits, fake: Logits) -> tuple[Logits, Logits]:
-  """(D(x) - 1)^2 / 2 + D(G(z))^2 / 2, and (D(G(z)) - 1)^2 / 2: Mao et al. 2017 (arXiv:1611.04076), eq. 9."""
+  """Returns (D(x) - 1)^2 / 2 + D(G(z))^2 / 2, and (D(G(z)) - 1)^2 / 2: Mao et al. 2017 (arXiv:1611.04076), eq. 9."""
   return 0.5 * (real - 1) ** 2 + 0.5 * fake**2, 0.5 * (fake - 1) ** 2
 
 
 def hinge(real: Logits, fake: Logits) -> tuple[Logits, Logits]:
-  """max(0, 1 - D(x)) + max(0, 1 + D(G(z))), and -D(G(z)).
+  """Returns max(0, 1 - D(x)) + max(0, 1 + D(G(z))), and -D(G(z)).
 
   Lim and Ye 2017 (arXiv:1705.02894); Miyato et al. 2018 (arXiv:1802.05957), eq. 16 and 17.
   """
@@ -62,12 +65,15 @@ def hinge(real: Logits, fake: Logits) -> tuple[Logits, Logits]:
 
 
 def wasserstein(real: Logits, fake: Logits) -> tuple[Logits, Logits]:
-  """D(G(z)) - D(x), and -D(G(z)): Arjovsky et al. 2017 (arXiv:1701.07875), eq. 3. Wants `gan.gradient_penalty`."""
+  """Returns D(G(z)) - D(x), and -D(G(z)): Arjovsky et al. 2017 (arXiv:1701.07875), eq. 3.
+
+  To be used with `gan.gradient_penalty`.
+  """
   return fake - real, -fake
 
 
 def relativistic(real: Logits, fake: Logits) -> tuple[Logits, Logits]:
-  """Logits of real and generated images compared pair by pair: softplus(D(G(z)) - D(x)), and the same turned round.
+  """Returns softplus(D(G(z)) - D(x)), and softplus(D(x) - D(G(z))): logits are compared pair by pair.
 
   Jolicoeur-Martineau 2018 (arXiv:1807.00734), eq. 4; Huang et al. 2024 (R3GAN, arXiv:2501.05441), eq. 2.
   """
@@ -75,7 +81,7 @@ def relativistic(real: Logits, fake: Logits) -> tuple[Logits, Logits]:
 
 
 def lecam(real: Logits, fake: Logits, average_real: Float[Array, ''], average_fake: Float[Array, '']) -> Logits:
-  """(D(x) - average of D(G(z)))^2 + (D(G(z)) - average of D(x))^2, with moving averages of earlier steps.
+  """Returns (D(x) - average of D(G(z)))^2 + (D(G(z)) - average of D(x))^2, with moving averages over earlier steps.
 
   Tseng et al. 2021 (LeCam, arXiv:2104.03310), eq. 5.
   """
@@ -99,10 +105,10 @@ ADVERSARIAL_LOSSES = {
 def two_players(
   loss: AdversarialLoss, critic: Callable[[PyTree, Array], Array], params: PyTree, real: Array, fake: Array
 ) -> tuple[PerExample, PerExample, dict[str, PerExample]]:
-  """(discriminator's loss, generator's loss, what to log), means over the logits of an image.
+  """Returns (discriminator loss, generator loss, metrics to log), each averaged over the logits of an image.
 
-  The gradient of the first reaches `params` alone, that of the second `fake` alone: both may be summed.
-  critic(params, images) -> logits [b, ...].
+  The discriminator loss has gradients for `params` only, the generator loss for `fake` only, so the two may be summed.
+  `critic(params, images)` returns logits [b, ...].
   """
   per_image = lambda x: x.reshape(len(x), -1).mean(-1)
   real_logits, fake_logits = critic(params, real), critic(params, jax.lax.stop_gradient(fake))

@@ -1,6 +1,6 @@
 """Gradient penalties on the discriminator: (critic, real, fake, keys) -> one value per example.
 
-`critic(images, keys)` gives one logit per image, augmented by the keys as all that the discriminator sees is.
+`critic(images, keys)` returns one logit per image; the keys draw the augmentation that all images it sees get.
 """
 
 from collections.abc import Callable
@@ -15,22 +15,28 @@ Critic = Callable[[Images, Keys], Float[Array, ' b']]
 
 
 def r1(critic: Critic, real: Images, fake: Images, keys: Keys) -> Float[Array, ' b']:
-  """Half the squared norm of the critic's gradient at real images: Mescheder et al. 2018 (arXiv:1801.04406), eq. 9."""
+  """Returns half the squared norm of the critic's gradient at real images.
+
+  Mescheder et al. 2018 (arXiv:1801.04406), eq. 9.
+  """
   del fake
   return 0.5 * _squared_norm(critic, real, keys)
 
 
 def r2(critic: Critic, real: Images, fake: Images, keys: Keys) -> Float[Array, ' b']:
-  """Half the squared norm of the critic's gradient at generated images: Mescheder et al. 2018, eq. 10."""
+  """Returns half the squared norm of the critic's gradient at generated images: Mescheder et al. 2018, eq. 10."""
   del real
   return 0.5 * _squared_norm(critic, fake, keys)
 
 
 def gradient_penalty(critic: Critic, real: Images, fake: Images, keys: Keys) -> Float[Array, ' b']:
-  """(norm of the gradient - 1)^2 between real and generated images: Gulrajani et al. 2017 (arXiv:1704.00028), eq. 3."""
+  """Returns (norm of the critic's gradient - 1)^2 at random points between real and generated images.
+
+  Gulrajani et al. 2017 (arXiv:1704.00028), eq. 3.
+  """
   share = jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, 1), (1, 1, 1)))(keys)
   squared = _squared_norm(critic, real + share * (fake - real), keys)
-  # The square root is infinitely steep at 0, where a critic that sees nothing yet is.
+  # The square root is infinitely steep at 0, the norm for a critic that does not depend on its input yet.
   return (jnp.sqrt(jnp.maximum(squared, 1e-12)) - 1) ** 2
 
 

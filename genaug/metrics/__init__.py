@@ -1,4 +1,4 @@
-"""How good a trained state is. `registry.METRICS` lists what a config can name in `eval.metrics`."""
+"""Metrics of a trained state. `registry.METRICS` lists those that a config can name in `eval.metrics`."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,35 +12,35 @@ Scores = dict[str, float | int | str]
 
 
 class Evaluated(NamedTuple):
-  """A trained state as metrics see it; outputs and samples are computed when they are asked for."""
+  """A trained state and its data as metrics see them; outputs and samples are computed on request."""
 
   settings: ConfigDict  # config.eval
-  outputs: Callable[[], dict[str, Float[np.ndarray, 'n ...']]]  # what eval_step says of every test image
-  train_images: Callable[[], Arrays]  # at most as many of the training images
-  train_outputs: Callable[[], dict[str, Float[np.ndarray, 'm ...']]]  # what eval_step says of these
-  on_demand: Callable[[str], dict[str, Float[np.ndarray, 'n ...']]]  # a task's, of the first test images
-  train_on_demand: Callable[[str], dict[str, Float[np.ndarray, 'n ...']]]  # and of the first of train_images
+  outputs: Callable[[], dict[str, Float[np.ndarray, 'n ...']]]  # values of eval_step for every test image
+  train_images: Callable[[], Arrays]  # random training images, at most as many as there are test images
+  train_outputs: Callable[[], dict[str, Float[np.ndarray, 'm ...']]]  # values of eval_step for these
+  on_demand: Callable[[str], dict[str, Float[np.ndarray, 'n ...']]]  # by name, for the first test images
+  train_on_demand: Callable[[str], dict[str, Float[np.ndarray, 'n ...']]]  # for the first of train_images
   samplers: tuple[str, ...]
-  samples: Callable[[str], UInt8[np.ndarray, 'n h w c']]  # of a sampler, settings.samples of them
-  made_from_test: Callable[[str], UInt8[np.ndarray, 'n h w c']]  # by a sampler that has a source: one of every image
-  labels: Int[np.ndarray, ' n'] | None  # classes that the samples are of; None where the task is not told
+  samples: Callable[[str], UInt8[np.ndarray, 'n h w c']]  # settings.samples images of the named sampler
+  made_from_test: Callable[[str], UInt8[np.ndarray, 'n h w c']]  # by a sampler with a source, one per test image
+  labels: Int[np.ndarray, ' n'] | None  # classes of the samples; None for tasks that are not told classes
   train: Arrays
   test: Arrays
-  split: str  # what the test images are, for people
-  paired_test: bool  # whether the target of a test image, where there is one, shows the same
+  split: str  # description of the test images, for people
+  paired_test: bool  # whether targets of test images, if any, show the same as the images
   class_names: tuple[str, ...]
-  cache: dict[str, Any]  # what metrics keep of the real images between evaluations
-  generated: dict[str, Any]  # what they share of this state's samples
+  cache: dict[str, Any]  # what metrics have computed for real images, kept between evaluations
+  generated: dict[str, Any]  # what they have computed for this state's samples, shared between metrics
 
 
 class Metric(NamedTuple):
-  """One entry of `eval.metrics`."""
+  """Registry entry of a metric that `eval.metrics` can name."""
 
-  compute: Callable[[Evaluated], Scores]  # names begin with eval/
-  key: str  # the score that makes a checkpoint the best
+  compute: Callable[[Evaluated], Scores]  # the names of scores begin with eval/
+  key: str  # the score by which the best checkpoint is chosen
   better: str  # min | max
-  needs: str  # a sampler or a value of eval_step: tasks that provide it have the metric
-  text: Callable[[Scores], str]  # one line for people: figure, n, split, network, baseline
-  check: Callable[[ConfigDict], object] = lambda config: None  # raises InputError where what it needs is missing
-  at_least: int = 2  # images in each split, and samples; fewer are refused
-  needs_images: bool = False  # refused for features from a file
+  needs: str  # an entry of tasks.Definition.provides: tasks with it have the metric
+  text: Callable[[Scores], str]  # one line for people: score, n, split, network, baseline
+  check: Callable[[ConfigDict], object] = lambda config: None  # raises InputError if something it needs is missing
+  at_least: int = 2  # fewest images in each split, and fewest samples, that it accepts
+  needs_images: bool = False  # not available for features from a file

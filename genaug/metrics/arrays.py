@@ -1,4 +1,4 @@
-"""Samples that another program made, with the images that they are compared with, as metrics see them."""
+"""Reads samples of other programs, and the images to compare them with, from an .npz file for the metrics."""
 
 import pathlib
 
@@ -14,11 +14,11 @@ _LABELS = 'integers [n] in samples_label, train_label and test_label, all three 
 
 
 def read(path: pathlib.Path, settings: ConfigDict) -> Evaluated:
-  """The .npz file of arrays `samples`, `train` and `test`, uint8 images or features of one's own.
+  """Reads an .npz file of arrays `samples`, `train` and `test`: uint8 images, or features of your own.
 
-  With `samples_label`, `train_label` and `test_label`, integers, they are also compared within classes. `settings` is
-  `config.eval`; its `samples` becomes the number in the file, and its `features` are 'given' where the file has them.
-  Raises InputError.
+  With integer arrays `samples_label`, `train_label` and `test_label`, they are also compared within classes. `settings`
+  is `config.eval`; in the result `samples` is the number in the file, and `features` is 'given' if the file has
+  features. Raises InputError if the file is missing or its arrays don't fit.
   """
   try:
     with np.load(path) as file:  # refuses pickled objects

@@ -1,4 +1,4 @@
-"""Classification accuracy score: what a classifier that has seen only samples makes of real images.
+"""Classification accuracy score: accuracy on real images of a classifier trained on samples only.
 
 Ravuri and Vinyals 2019, "Classification Accuracy Score for Conditional Generative Models", arXiv:1905.10887.
 """
@@ -18,13 +18,13 @@ def accuracy_after_training(
   test_label: Int[np.ndarray, ' m'],
   classes: int,
 ) -> float:
-  """Accuracy on the test images of a small classifier that is trained on the others."""
+  """Trains a small classifier on the images and returns its accuracy on the test images."""
   predicted = classifier.train(images, label, classes)(test_images).argmax(-1)
   return float((predicted == test_label).mean())
 
 
 def _cas(run: Evaluated) -> Scores:
-  """Beside it is the accuracy after training on as many real training images."""
+  """Computes the score and, as baseline, the accuracy after training on as many real training images."""
   test, classes = (run.test['image'], run.test['label']), int(run.train['label'].max()) + 1
   if 'cas' not in run.cache:
     rows = features.baseline_rows(run)

@@ -1,4 +1,4 @@
-"""A small classifier, trained in half a minute on two cores, that some scores ask what images show."""
+"""A small classifier, trained in half a minute on two cores, by which some metrics tell what images show."""
 
 import functools
 from collections.abc import Callable
@@ -15,7 +15,7 @@ _BATCH = 64
 
 
 class _Classifier(nn.Module):
-  """Three strided convolutions, group norm, the mean over positions, a linear layer."""
+  """Three strided convolutions with group norm, global average pooling and a linear layer."""
 
   classes: int
 
@@ -29,7 +29,7 @@ class _Classifier(nn.Module):
 
 @functools.cache
 def _programs(classes: int, steps: int) -> tuple[Callable, ...]:
-  """(init, step, predict), compiled once for all trainings."""
+  """Returns (init, step, predict), compiled once for all training runs."""
   classifier, optimizer = _Classifier(classes), optax.adam(optax.cosine_decay_schedule(2e-3, steps))
 
   def init(x):
@@ -49,7 +49,10 @@ def _programs(classes: int, steps: int) -> tuple[Callable, ...]:
 def train(
   images: UInt8[np.ndarray, 'n h w c'], label: Int[np.ndarray, ' n'], classes: int
 ) -> Callable[[UInt8[np.ndarray, 'm h w c']], Float[np.ndarray, 'm k']]:
-  """The probabilities of every class that it gives to other images after `STEPS` steps of Adam on batches of 64."""
+  """Trains a classifier for `STEPS` steps of Adam on batches of 64.
+
+  Returns the function from other images to the probabilities of every class.
+  """
   init, step, predict = _programs(classes, STEPS)
   (params, opt), rng = init(images[:1]), np.random.default_rng(0)
   for _ in range(STEPS):

@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage: whether samples look real, and whether they show all that is real.
+"""Precision, recall, density and coverage: whether samples look real, and whether they cover the real images.
 
 Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models", arXiv:2002.09797, section 3.
 """
@@ -13,19 +13,19 @@ K = 5
 
 
 class Prdc(NamedTuple):
-  """Precision, recall and coverage are in [0, 1]; density may exceed 1."""
+  """The four scores. Precision, recall and coverage are in [0, 1]; density may exceed 1."""
 
-  precision: float  # share of generated images within the ball of any real one
-  recall: float  # share of real images within the ball of any generated one
-  density: float  # in how many balls of real images a generated one is, on average, over k
+  precision: float  # share of generated images inside the ball of at least one real image
+  recall: float  # share of real images inside the ball of at least one generated image
+  density: float  # mean number of real images' balls that a generated image is in, divided by k
   coverage: float  # share of real images whose ball holds a generated one
 
 
 def prdc(real: neighbours.Features, generated: neighbours.Features, k: int = K) -> Prdc:
-  """A ball reaches to the k-th nearest image of the same set and leaves out its surface.
+  """Computes the scores by balls that reach from each image to the k-th nearest other image of the same set.
 
-  So identical real images have empty balls: k or more copies of one are never covered. Raises ValueError for sets of
-  at most k images.
+  A ball excludes its surface: that of a real image with k or more identical others is empty, and the image is never
+  covered. Raises ValueError for sets of at most k images.
   """
   real_radii, generated_radii = neighbours.squared_radii(real, k), neighbours.squared_radii(generated, k)
   inside, recalled, covered = np.zeros(len(generated), int), 0, 0
@@ -64,7 +64,7 @@ def _text(scores: Scores) -> str:
 
 
 def _warning(scores: Scores) -> str:
-  """Samples early in training are neither real nor do they cover much; few modes are real and cover little."""
+  """Returns a warning for low precision, as early in training, or for low coverage beside it, as with few modes."""
   precision, coverage = scores['eval/precision'], scores['eval/coverage']
   if precision < scores['eval/precision_baseline'] / 2:
     return ' WARNING: unlike the real images; train longer, or look at the losses for one that diverges'

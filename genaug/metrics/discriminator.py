@@ -1,4 +1,4 @@
-"""Whether a discriminator knows real images, or only those it was trained on."""
+"""Whether a discriminator takes held-out images for real, or only those that it was trained on."""
 
 from genaug.metrics import Evaluated, Metric, Scores
 

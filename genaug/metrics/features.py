@@ -1,4 +1,4 @@
-"""What scores compare images by: `eval.features` names an entry of FEATURES, or a function of one's own.
+"""The features by which metrics compare images: `eval.features` names an entry of FEATURES or a function of yours.
 
 Protocol of AlexNet and VGG16: images in [0, 255], grey repeated to RGB, bilinear to 64x64 (antialiased when that
 shrinks), ImageNet normalisation, the last ReLU before pooling, averaged over positions.
@@ -23,7 +23,7 @@ Features = Float[np.ndarray, 'n d']
 
 
 class FeatureNetwork(NamedTuple):
-  """A way to turn images into vectors."""
+  """A function from images to feature vectors, with its label."""
 
   label: str  # network and layer, for people
   extract: Callable[[UInt8[np.ndarray, 'b h w c']], Float[np.ndarray, 'b d']]
@@ -38,8 +38,8 @@ def _pooled(network: str, label: str) -> FeatureNetwork:
   return FeatureNetwork(label, lambda images: apply(variables, images.astype(jnp.float32)))
 
 
-def _own(name: str) -> FeatureNetwork:
-  """The function MODULE:NAME, of uint8 images [b, h, w, 1 or 3] -> [b, d]. Raises InputError."""
+def _imported(name: str) -> FeatureNetwork:
+  """Imports the function MODULE:NAME, uint8 images [b, h, w, 1 or 3] -> [b, d]. Raises InputError if it can't."""
   module, _, function = name.partition(':')
   try:
     found = getattr(importlib.import_module(module), function) if function else None
@@ -52,7 +52,7 @@ def _own(name: str) -> FeatureNetwork:
 
 
 FEATURES: dict[str, Callable[[ConfigDict], FeatureNetwork]] = {
-  'alexnet': lambda settings: _pooled('alexnet', 'alexnet relu5'),  # 256 values an image
+  'alexnet': lambda settings: _pooled('alexnet', 'alexnet relu5'),  # 256 values per image
   'vgg16': lambda settings: _pooled('vgg16', 'vgg16 relu5_3'),  # 512
   'inception': lambda settings: FeatureNetwork(inception.LABEL, inception.extractor(settings.inception_weights)),
   'given': lambda settings: FeatureNetwork('given features', lambda x: x.reshape(len(x), -1)),  # of images: pixels
@@ -60,17 +60,18 @@ FEATURES: dict[str, Callable[[ConfigDict], FeatureNetwork]] = {
 
 
 def network(settings: ConfigDict) -> FeatureNetwork:
-  """The one that `eval.features` names. Raises InputError for an unknown one, and where its weights are missing."""
+  """Returns the one that `eval.features` names. Raises InputError if it is unknown or its weights are missing."""
   name = settings.features
-  return FEATURES[name](settings) if name in FEATURES else _own(name)
+  return FEATURES[name](settings) if name in FEATURES else _imported(name)
 
 
 def check(config: ConfigDict) -> None:
+  """Raises InputError if `network` can't provide the features that the config names."""
   network(config.eval)
 
 
 def extract(settings: ConfigDict, images: UInt8[np.ndarray, 'n h w c']) -> Features:
-  """Features of images in [0, 255], `eval.batch_size` at a time."""
+  """Computes the features of images in [0, 255], `eval.batch_size` at a time."""
   rows, size = [], min(settings.batch_size, len(images))
   for first in range(0, len(images), size):
     batch = images[first : first + size]
@@ -79,7 +80,7 @@ def extract(settings: ConfigDict, images: UInt8[np.ndarray, 'n h w c']) -> Featu
   return np.concatenate(rows)
 
 
-# What metrics share: features of the same images are computed once, of real ones once for all evaluations.
+# Features that metrics share: for samples they are computed once per evaluation, for real images once for all.
 def of_samples(run: Evaluated, sampler: str = 'samples') -> Features:
   if sampler not in run.generated:
     run.generated[sampler] = extract(run.settings, run.samples(sampler))
@@ -87,15 +88,15 @@ def of_samples(run: Evaluated, sampler: str = 'samples') -> Features:
 
 
 def of_test(run: Evaluated) -> Features:
-  return _kept(run, 'test', run.test['image'])
+  return _cached(run, 'test', run.test['image'])
 
 
 def of_train(run: Evaluated) -> Features:
-  return _kept(run, 'train', run.train['image'])
+  return _cached(run, 'train', run.train['image'])
 
 
 def baseline_rows(run: Evaluated) -> Int[np.ndarray, ' n']:
-  """Training images that stand in for a perfect generator's: as many as there are samples, or all."""
+  """Returns the rows of random training images that stand in for a perfect generator's: one per sample, or all."""
   return np.random.default_rng(0).permutation(len(run.train['image']))[: run.settings.samples]
 
 
@@ -103,17 +104,17 @@ def of_baseline(run: Evaluated) -> Features:
   rows = baseline_rows(run)
   if 'train' in run.cache or len(rows) == len(run.train['image']):
     return of_train(run)[rows]
-  return _kept(run, 'baseline', run.train['image'][rows])
+  return _cached(run, 'baseline', run.train['image'][rows])
 
 
-def _kept(run: Evaluated, name: str, images: UInt8[np.ndarray, 'n h w c']) -> Features:
+def _cached(run: Evaluated, name: str, images: UInt8[np.ndarray, 'n h w c']) -> Features:
   if name not in run.cache:
     run.cache[name] = extract(run.settings, images)
   return run.cache[name]
 
 
 def protocol(run: Evaluated) -> Scores:
-  """What a figure means nothing without."""
+  """Returns what a score means nothing without: the network, the numbers of images and the split."""
   return {
     'eval/network': network(run.settings).label,
     'eval/samples': len(of_samples(run)),
@@ -124,7 +125,7 @@ def protocol(run: Evaluated) -> Scores:
 
 
 def sizes_text(scores: Scores) -> str:
-  """n of samples and references, and the split, for a line that people read."""
+  """Returns the numbers of samples and references, the split and the network, for a line that people read."""
   return (
     f'{scores["eval/samples"]:,} samples v {scores["eval/reference_samples"]:,} of {scores["eval/reference_split"]},'
     f' {scores["eval/network"]}'

@@ -1,4 +1,4 @@
-"""The loss of flow matching on images that were not trained on: where it rises again, training images are copied."""
+"""The flow matching loss on held-out images: when it rises again, the network has begun to copy training images."""
 
 import numpy as np
 

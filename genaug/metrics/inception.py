@@ -1,13 +1,13 @@
-"""Features of the FID: InceptionV3 as TensorFlow's graph of 2015-12-05 has it, whose weights a user brings.
+"""Features for the FID: InceptionV3 as in TensorFlow's graph of 2015-12-05, with weights that the user provides.
 
-The topology is that of pytorch-fid's port, which publishes the weights as pt_inception-2015-12-05-6726825d.pth. Convert
-them once, where PyTorch is installed, and set `eval.inception_weights` to the file:
+The architecture is that of pytorch-fid's port, which publishes the weights as pt_inception-2015-12-05-6726825d.pth.
+Convert them once, where PyTorch is installed, and set `eval.inception_weights` to the file:
 
   weights = torch.load('pt_inception-2015-12-05-6726825d.pth', weights_only=True)
   numpy.savez('inception.npz', **{name: value.numpy() for name, value in weights.items()})
 
 Protocol: images in [0, 255], grey repeated to RGB, bilinear to 299x299 without antialiasing, then to [-1, 1]; the mean
-over positions of the last block: 2,048 values an image.
+over positions of the last block: 2,048 values per image.
 """
 
 import functools
@@ -26,7 +26,7 @@ from genaug.errors import InputError
 from genaug.models import imagenet
 
 LABEL = 'inception-v3 pool3'
-_NAMES = {  # of Flax -> of PyTorch
+_NAMES = {  # (collection, leaf) of Flax -> name of PyTorch
   ('params', 'kernel'): 'weight',
   ('params', 'scale'): 'weight',
   ('params', 'bias'): 'bias',
@@ -34,7 +34,7 @@ _NAMES = {  # of Flax -> of PyTorch
   ('batch_stats', 'var'): 'running_var',
 }
 
-# A layer is (name, channels, kernel[, stride]); a branch is a chain of layers, pools and tuples of layers side by side.
+# A layer is (name, channels, kernel[, stride]). A branch is a chain of layers, pools and tuples of parallel layers.
 _DOUBLE_3X3 = ('branch3x3dbl_1', 64, (1, 1)), ('branch3x3dbl_2', 96, (3, 3))
 
 
@@ -94,7 +94,7 @@ _BLOCKS = {
   'Mixed_6e': _c(192),
   'Mixed_7a': _D,
   'Mixed_7b': _e('average'),
-  'Mixed_7c': _e('max'),  # an oversight of the original graph that its figures depend on
+  'Mixed_7c': _e('max'),  # an oversight of the original graph, on which FIDs depend
 }
 POOLS = {
   'average': lambda x: nn.avg_pool(x, (3, 3), (1, 1), 'SAME', count_include_pad=False),
@@ -134,7 +134,7 @@ class _Mixed(nn.Module):
 
 
 class InceptionV3(nn.Module):
-  """Szegedy et al. 2016, arXiv:1512.00567: [n, 299, 299, 3] in [-1, 1] -> [n, 2048]."""
+  """InceptionV3 (Szegedy et al. 2016, arXiv:1512.00567): images [n, 299, 299, 3] in [-1, 1] -> features [n, 2048]."""
 
   @nn.compact
   def __call__(self, x: Float[Array, 'n 299 299 3']) -> Float[Array, 'n 2048']:
@@ -154,12 +154,12 @@ def _shapes() -> dict[tuple[str, ...], jax.ShapeDtypeStruct]:
 
 
 def read(path: pathlib.Path) -> PyTree:
-  """Variables of InceptionV3 from arrays by their PyTorch names; others, such as fc.weight, are not used.
+  """Reads the variables of InceptionV3 from arrays with PyTorch's names; others, such as fc.weight, are ignored.
 
-  Raises InputError for what is no such file.
+  Raises InputError if the file is missing or does not hold these arrays.
   """
   remedy = 'convert the weights as genaug/metrics/inception.py says'
-  found = {}
+  variables = {}
   try:
     with np.load(path) as arrays:  # refuses pickled objects
       for (collection, *place, leaf), expected in _shapes().items():
@@ -168,15 +168,15 @@ def read(path: pathlib.Path) -> PyTree:
         value = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value
         if value.shape != expected.shape:
           raise ValueError(f'{name} is of shape {arrays[name].shape}')
-        found[collection, *place, leaf] = value
+        variables[collection, *place, leaf] = value
   except (OSError, KeyError, ValueError, EOFError) as error:
     raise InputError('eval.inception_weights', str(path), f'not InceptionV3 ({error})', remedy) from error
-  return unflatten_dict(found)
+  return unflatten_dict(variables)
 
 
 @functools.cache
 def extractor(path: str) -> Callable[[np.ndarray], Float[Array, 'b 2048']]:
-  """Features of uint8 images, with the weights of that file. Raises InputError."""
+  """Returns the function from uint8 images to features, with the weights of that file. Raises InputError as `read`."""
   variables = read(pathlib.Path(path))
 
   @jax.jit

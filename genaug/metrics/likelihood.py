@@ -1,4 +1,4 @@
-"""Bounds on the log likelihood of test images, and how much the latents say."""
+"""Bounds on the log likelihood of test images, the amortisation gap, and how many latents or codes are in use."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from genaug.metrics import Evaluated, Metric, Scores
 
-_ACTIVE = 0.01  # least variance of a latent's posterior mean over the images: Burda et al. 2016, section 5.2
+_ACTIVE = 0.01  # a latent is active if its posterior mean varies more over the images: Burda et al. 2016, section 5.2
 
 
 def _mean(values: np.ndarray) -> float:
@@ -35,17 +35,17 @@ def _elbo_text(scores: Scores) -> str:
 
 
 def _iwae(run: Evaluated) -> Scores:
-  """Of the first test images only, as it takes thousands of draws of each."""
-  found = run.on_demand('iwae')
-  outputs = {name: run.outputs()[name][: len(found['nats'])] for name in ('elbo_nats', 'bits_per_dim')}
-  nats = _mean(found['nats'])
+  """Computes the importance-weighted bound for the first test images only, as it takes thousands of draws of each."""
+  bound = run.on_demand('iwae')
+  outputs = {name: run.outputs()[name][: len(bound['nats'])] for name in ('elbo_nats', 'bits_per_dim')}
+  nats = _mean(bound['nats'])
   bits_tighter = (nats - _mean(outputs['elbo_nats'])) / math.prod(run.test['image'].shape[1:]) / math.log(2)
   return {
     'eval/iwae_nats': nats,
     'eval/iwae_elbo_nats': _mean(outputs['elbo_nats']),
     'eval/iwae_bits_per_dim': _mean(outputs['bits_per_dim']) - bits_tighter,
-    'eval/iwae_draws': int(found['draws'][0]),
-    'eval/iwae_images': len(found['nats']),
+    'eval/iwae_draws': int(bound['draws'][0]),
+    'eval/iwae_images': len(bound['nats']),
     'eval/iwae_split': run.split,
   }
 
@@ -59,14 +59,17 @@ def _iwae_text(scores: Scores) -> str:
 
 
 def _amortisation(run: Evaluated) -> Scores:
-  """What the encoder costs: of training images little, of others much, where it has learned these by heart."""
+  """Computes the amortisation gap: how much the ELBO rises when each image's posterior is refined.
+
+  If the encoder has memorised the training images, the gap is small for them and large for test images.
+  """
   scores: Scores = {}
-  for name, found in (('', run.on_demand('amortisation')), ('_train', run.train_on_demand('amortisation'))):
-    scores[f'eval/encoder{name}_nats'] = _mean(found['encoder_nats'])
-    scores[f'eval/refined{name}_nats'] = _mean(found['refined_nats'])
-    scores[f'eval/amortisation_gap{name}_nats'] = _mean(found['refined_nats'] - found['encoder_nats'])
-    scores[f'eval/amortisation{name}_images'] = len(found['encoder_nats'])
-  return scores | {'eval/amortisation_steps': int(found['steps'][0]), 'eval/amortisation_split': run.split}
+  for name, elbos in (('', run.on_demand('amortisation')), ('_train', run.train_on_demand('amortisation'))):
+    scores[f'eval/encoder{name}_nats'] = _mean(elbos['encoder_nats'])
+    scores[f'eval/refined{name}_nats'] = _mean(elbos['refined_nats'])
+    scores[f'eval/amortisation_gap{name}_nats'] = _mean(elbos['refined_nats'] - elbos['encoder_nats'])
+    scores[f'eval/amortisation{name}_images'] = len(elbos['encoder_nats'])
+  return scores | {'eval/amortisation_steps': int(elbos['steps'][0]), 'eval/amortisation_split': run.split}
 
 
 def _amortisation_text(scores: Scores) -> str:
@@ -104,7 +107,7 @@ def _latents_text(scores: Scores) -> str:
 
 
 def _codes(run: Evaluated) -> Scores:
-  """How many codes occur, and as how many equally frequent ones they are."""
+  """Counts the codes that occur and computes their perplexity: the number of equally frequent codes of that entropy."""
   codes = run.outputs()['codes']
   shares = np.unique(codes, return_counts=True)[1] / codes.size
   return {

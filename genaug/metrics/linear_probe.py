@@ -1,4 +1,4 @@
-"""What a network that was told no class knows of them: a linear classifier of its features, of few labelled images.
+"""Linear probe: what an unconditional network has learned of classes, by a linear classifier on its features.
 
 Alain and Bengio 2016, "Understanding intermediate layers using linear classifier probes", arXiv:1610.01644.
 """
@@ -10,31 +10,31 @@ from ml_collections import ConfigDict
 from genaug.errors import InputError
 from genaug.metrics import Evaluated, Metric, Scores
 
-_PER_CLASS = 10  # labelled images of every class; as few as the smallest class has
-_DRAWS = 5  # of the labelled images
-RIDGES = np.geomspace(1e-6, 1e2, 25)  # of the largest squared singular value of the labelled images' features
+_PER_CLASS = 10  # labelled images per class, or as many as the smallest class has, if fewer
+_DRAWS = 5  # random choices of the labelled images, each with its own classifier
+RIDGES = np.geomspace(1e-6, 1e2, 25)  # relative to the largest squared singular value of the labelled images' features
 
 
 def ridge_classifier(
   features: Float[np.ndarray, 'n d'], label: Int[np.ndarray, ' n'], classes: int
 ) -> tuple[Float[np.ndarray, 'd k'], Float[np.ndarray, ' k']]:
-  """(weights, bias): the class is the largest of features @ weights + bias.
+  """Fits a ridge classifier and returns (weights, bias): the class is the argmax of features @ weights + bias.
 
-  Least squares on one-hot classes with the ridge whose leave-one-out squared error is least: of each image left out it
-  is the residual over one minus the image's leverage (Golub, Heath and Wahba 1979, "Generalized Cross-Validation as a
-  Method for Choosing a Good Ridge Parameter", section 1).
+  It is least squares on one-hot classes, with the ridge of least squared leave-one-out error. That error is an image's
+  residual over one minus its leverage (Golub, Heath and Wahba 1979, "Generalized Cross-Validation as a Method for
+  Choosing a Good Ridge Parameter", section 1).
   """
   target = np.eye(classes)[label]
   centre, mean = features.mean(0), target.mean(0)
   u, s, vt = np.linalg.svd(features - centre, full_matrices=False)
   projected = u.T @ (target - mean)
 
-  def left_out(ridge: float) -> float:
+  def leave_one_out_error(ridge: float) -> float:
     shrink = s**2 / (s**2 + ridge)
-    leverage = (u**2 @ shrink) + 1 / len(u)  # that of the bias too
+    leverage = (u**2 @ shrink) + 1 / len(u)  # the bias's share included
     return (((target - mean - (u * shrink) @ projected) / (1 - leverage)[:, None]) ** 2).sum()
 
-  ridge = min(RIDGES * max(s[0] ** 2, np.finfo(s.dtype).tiny), key=left_out)
+  ridge = min(RIDGES * max(s[0] ** 2, np.finfo(s.dtype).tiny), key=leave_one_out_error)
   weights = vt.T @ ((s / (s**2 + ridge))[:, None] * projected)
   return weights, mean - centre @ weights
 
@@ -46,18 +46,21 @@ def accuracies(
   test_label: Int[np.ndarray, ' m'],
   per_class: int,
 ) -> list[float]:
-  """On the test images, of ridge classifiers of `per_class` images of every class, `_DRAWS` times others."""
-  classes, found = int(label.max()) + 1, []
+  """Returns the test accuracies of ridge classifiers, each trained on `per_class` random images of every class.
+
+  There are `_DRAWS` of them, each with other images.
+  """
+  classes, values = int(label.max()) + 1, []
   for draw in range(_DRAWS):
     rng = np.random.default_rng(draw)
     rows = np.concatenate([rng.permutation(np.flatnonzero(label == k))[:per_class] for k in range(classes)])
     weights, bias = ridge_classifier(features[rows].astype(np.float64), label[rows], classes)
-    found.append(float(((test_features @ weights + bias).argmax(-1) == test_label).mean()))
-  return found
+    values.append(float(((test_features @ weights + bias).argmax(-1) == test_label).mean()))
+  return values
 
 
 def _linear_probe(run: Evaluated) -> Scores:
-  """Beside it is the accuracy of the same classifiers of the same images' pixels."""
+  """Computes the accuracy on features and, as baseline, that of the same classifiers on the same images' pixels."""
   train, test = (compute('features')['features'] for compute in (run.train_on_demand, run.on_demand))
   label, test_label = run.train_images()['label'][: len(train)], run.test['label'][: len(test)]
   counts = np.bincount(label)
@@ -66,11 +69,11 @@ def _linear_probe(run: Evaluated) -> Scores:
     pixels = lambda arrays, count: arrays['image'][:count].reshape(count, -1)
     train_pixels, test_pixels = pixels(run.train_images(), len(train)), pixels(run.test, len(test))
     run.cache['linear_probe'] = accuracies(train_pixels, label, test_pixels, test_label, per_class)
-  finite = np.isfinite(train).all() and np.isfinite(test).all()  # of a network that has diverged they are not
-  found = accuracies(train, label, test, test_label, per_class) if finite else [np.nan] * _DRAWS
+  finite = np.isfinite(train).all() and np.isfinite(test).all()  # not so if the network has diverged
+  values = accuracies(train, label, test, test_label, per_class) if finite else [np.nan] * _DRAWS
   return {
-    'eval/probe_accuracy': float(np.mean(found)),
-    'eval/probe_deviation': float(np.std(found, ddof=1)),
+    'eval/probe_accuracy': float(np.mean(values)),
+    'eval/probe_deviation': float(np.std(values, ddof=1)),
     'eval/probe_accuracy_pixels': float(np.mean(run.cache['linear_probe'])),
     'eval/probe_labels': per_class,
     'eval/probe_images': len(test),

@@ -1,19 +1,22 @@
-"""Whether samples are copies of training images, which distances between distributions reward."""
+"""Memorisation: whether samples are copies of training images, which distances between distributions reward."""
 
 import numpy as np
 from jaxtyping import Float
 
 from genaug.metrics import Evaluated, Metric, Scores, features, neighbours
 
-_FAR = 15  # points of AuthPct: of 200 digits, GANs were within 7 of held-out images, flows that copy up to 41 below
+# Points of AuthPct below held-out images from which on a warning is given. With 200 digits, GANs were within 7 points
+# of held-out images, flow models that copy up to 41 below.
+_FAR = 15
 
 
 def margins(
   samples: neighbours.Features, train: neighbours.Features, own: Float[np.ndarray, ' n'] | None = None
 ) -> tuple[Float[np.ndarray, ' m'], Float[np.ndarray, ' m']]:
-  """(margin, distance) of every sample: `distance` to its nearest training image, and by how much it exceeds `own`.
+  """Returns (margin, distance) of every sample.
 
-  `own`, `neighbours.radii(train, 1)`, is the distance of every training image to its nearest other one; None: computed.
+  `distance` is to its nearest training image. `own` holds each training image's distance to its nearest other one,
+  `neighbours.radii(train, 1)`, computed if None; `margin` is `distance` minus the entry of that nearest image.
   """
   own = neighbours.radii(train, 1) if own is None else own
   index, distance = neighbours.nearest(samples, train)
@@ -23,7 +26,7 @@ def margins(
 def authenticity(
   samples: neighbours.Features, train: neighbours.Features, own: Float[np.ndarray, ' n'] | None = None
 ) -> tuple[float, Float[np.ndarray, ' m']]:
-  """AuthPct, and the distance of every sample to its nearest training image.
+  """Returns AuthPct, and the distance of every sample to its nearest training image.
 
   AuthPct is the percentage of samples whose margin is positive, see `margins` (Alaa et al. 2022, "How Faithful is your
   Synthetic Data?", arXiv:2102.08921, section 4.3; the name is of Stein et al. 2023, arXiv:2306.04675).
@@ -33,10 +36,11 @@ def authenticity(
 
 
 def copying_test(samples: Float[np.ndarray, ' m'], held_out: Float[np.ndarray, ' n']) -> float:
-  """z-score of the Mann-Whitney U test that samples are farther from training images than held-out real images are.
+  """Returns the z-score of a Mann-Whitney U test: are samples farther from training images than held-out real ones?
 
-  Both are distances to the nearest training image. Far below 0 samples are copies, far above 0 they are unlike the
-  data. It grows with the square root of n. The C_T of Meehan et al. 2020, arXiv:2004.05675, with one cell.
+  Both arguments are distances to the nearest training image: of samples and of held-out real images. Far below 0
+  samples are copies, far above 0 they are unlike the data. The score grows with the square root of n. It is the C_T of
+  Meehan et al. 2020, arXiv:2004.05675, with one cell.
   """
   held_out, m, n = np.sort(held_out), len(samples), len(held_out)
   below, up_to = (np.searchsorted(held_out, samples, side).sum() for side in ('left', 'right'))
@@ -44,7 +48,7 @@ def copying_test(samples: Float[np.ndarray, ' m'], held_out: Float[np.ndarray, '
 
 
 def _memorisation(run: Evaluated) -> Scores:
-  """Held-out figures are left out where the test images are the training images."""
+  """Computes AuthPct and, unless the test images are the training images, its value for held-out images and C_T."""
   samples, train = features.of_samples(run), features.of_train(run)
   if 'own' not in run.cache:
     run.cache['own'] = neighbours.radii(train, 1)

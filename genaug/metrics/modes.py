@@ -1,4 +1,4 @@
-"""How many of the 1,000 modes of stacked MNIST are generated, and how evenly.
+"""Mode coverage on stacked MNIST: how many of its 1,000 modes are generated, and how evenly.
 
 Srivastava et al. 2017 (arXiv:1705.07761), section 4.1; 26,000 samples as in Lin et al. 2018 (arXiv:1712.04086).
 """
@@ -14,37 +14,38 @@ _MODES = 1000
 
 
 def modes_and_kl(mode: Int[np.ndarray, ' n']) -> tuple[int, float]:
-  """(how many of the 1,000 modes there are, KL divergence in nats of their shares from equal ones)."""
+  """Returns (how many of the 1,000 modes occur, KL divergence in nats of their frequencies from uniform ones)."""
   counts = np.bincount(mode, minlength=_MODES)
   share = counts[counts > 0] / len(mode)
   return int((counts > 0).sum()), float((share * np.log(share * _MODES)).sum())
 
 
 def _digits(label: Int[np.ndarray, ' n']) -> Int[np.ndarray, ' 3*n']:
-  """The digits that images of these labels show, channel by channel, as `_channels` has them."""
+  """Returns the digits that images with these labels show, channel by channel, in the order of `_channels`."""
   return np.concatenate([label // 100, label // 10 % 10, label % 10])
 
 
 def _channels(images: UInt8[np.ndarray, 'n h w 3']) -> UInt8[np.ndarray, '3*n h w 1']:
+  """Returns the channels as single-digit images: the first of all images, then the second, then the third."""
   return np.concatenate([images[..., channel : channel + 1] for channel in range(3)])
 
 
 def _modes(run: Evaluated) -> Scores:
-  """A classifier of single digits, trained on the training images' channels, says what each channel shows."""
+  """Counts modes by a classifier of single digits, trained on the channels of the training images."""
   if 'digits' not in run.cache:
     predict = classifier.train(_channels(run.train['image']), _digits(run.train['label']), 10)
     right = predict(_channels(run.test['image'])).argmax(-1) == _digits(run.test['label'])
     run.cache['digits'] = predict, float(right.mean())
   predict, accuracy = run.cache['digits']
 
-  def found(images):
+  def count_modes(images):
     hundreds, tens, ones = predict(_channels(images)).argmax(-1).reshape(3, -1)
     return modes_and_kl(100 * hundreds + 10 * tens + ones)
 
   samples, rows = run.samples('samples'), np.arange(run.settings.samples) % len(run.train['image'])
   if 'modes' not in run.cache:
-    run.cache['modes'] = found(run.train['image'][rows])
-  modes, kl = found(samples)
+    run.cache['modes'] = count_modes(run.train['image'][rows])
+  modes, kl = count_modes(samples)
   baseline_modes, baseline_kl = run.cache['modes']
   return {
     'eval/modes': modes,

@@ -8,11 +8,13 @@ from jaxtyping import Float, Int
 Features = Float[np.ndarray, 'n d']
 
 _BLOCK = 2**21  # distances held at once, 16 MiB
-_SAME = 2e-10  # of the squared norm: less apart than float32 features of one image, computed twice, can be
+# Squared distances up to this share of the squared norm count as 0: float32 features of one image, computed twice, can
+# differ by as much.
+_SAME = 2e-10
 
 
 def blocks(a: Features, b: Features) -> Iterator[tuple[slice, Float[np.ndarray, 'r m']]]:
-  """Squared distances from rows of `a` to all of `b`, with which rows they are. Equal features are at exactly 0."""
+  """Yields (rows of `a`, their squared distances to all rows of `b`). Those of equal features are exactly 0."""
   centre = np.mean(b, 0, dtype=np.float64)
   a, b = a - centre, b - centre
   norms_a, norms_b = (a**2).sum(1), (b**2).sum(1)
@@ -27,7 +29,7 @@ def blocks(a: Features, b: Features) -> Iterator[tuple[slice, Float[np.ndarray, 
 
 
 def nearest(a: Features, b: Features) -> tuple[Int[np.ndarray, ' n'], Float[np.ndarray, ' n']]:
-  """For every row of `a` which of `b` is nearest, and how far."""
+  """Returns (index, distance) of the row of `b` that is nearest to each row of `a`."""
   index, distance = np.empty(len(a), int), np.empty(len(a))
   for rows, squared in blocks(a, b):
     index[rows] = squared.argmin(1)
@@ -36,11 +38,12 @@ def nearest(a: Features, b: Features) -> tuple[Int[np.ndarray, ' n'], Float[np.n
 
 
 def radii(a: Features, k: int) -> Float[np.ndarray, ' n']:
-  """From every row to its k-th nearest other row. Raises ValueError where there are not more than k rows."""
+  """Returns the distance from every row to its k-th nearest other row. Raises ValueError for at most k rows."""
   return np.sqrt(squared_radii(a, k))
 
 
 def squared_radii(a: Features, k: int) -> Float[np.ndarray, ' n']:
+  """Returns the squares of `radii`."""
   if len(a) <= k:
     raise ValueError(f'{len(a)} images have no {k}-th nearest other')
   distance = np.empty(len(a))

@@ -1,4 +1,4 @@
-"""What compressed images take and lose, by the model; experiments.compress writes the bytes."""
+"""Rate, by the model's probabilities, and distortion of compressed images; experiments.compress writes real files."""
 
 import numpy as np
 

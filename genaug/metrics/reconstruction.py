@@ -1,4 +1,4 @@
-"""How close images come to what they were made from: PSNR, SSIM and LPIPS."""
+"""Similarity of images to those that they reconstruct: PSNR, SSIM and LPIPS."""
 
 import jax
 import jax.numpy as jnp
@@ -10,24 +10,25 @@ from genaug.metrics.diversity import lpips
 from genaug.models import imagenet, weights
 
 WINDOW, _SIGMA = 11, 1.5
-_COUNT = 1000  # images, at most, whose LPIPS is taken
+_COUNT = 1000  # most images whose LPIPS is computed
 
 Images = UInt8[np.ndarray, 'n h w c'] | Float[np.ndarray, 'n h w c']  # in [0, 255]
 
 
 def psnr(images: Images, references: Images) -> Float[np.ndarray, ' n']:
-  """Peak signal-to-noise ratio in dB of every image, by its mean squared error over pixels and channels.
+  """Computes the peak signal-to-noise ratio in dB per image, from the mean squared error over pixels and channels.
 
-  At most 58.9: an error is at least what rounding to whole levels has, as a mean of infinity would say nothing.
+  It is at most 58.9: the error is taken as at least that of rounding to whole levels, as one infinite value would make
+  a mean useless.
   """
   error = ((images.astype(np.float64) - references) ** 2).mean((1, 2, 3))
   return 10 * np.log10(255**2 / np.maximum(error, 1 / 12))
 
 
 def ssim(images: Images, references: Images) -> Float[np.ndarray, ' n']:
-  """Structural similarity of every image, the mean of its channels: Wang et al. 2004, section III.B.
+  """Computes the structural similarity per image, averaged over channels: Wang et al. 2004, section III.B.
 
-  Gaussian windows of 11x11 pixels and sigma 1.5 that lie in the image. Raises ValueError for smaller images.
+  Gaussian windows of 11x11 pixels and sigma 1.5, only those inside the image. Raises ValueError for smaller images.
   """
   if min(images.shape[1:3]) < WINDOW:
     raise ValueError(f'images of {images.shape[1]} x {images.shape[2]} pixels: SSIM has windows of 11 x 11')
@@ -52,7 +53,7 @@ def _ssim(a: Float[Array, 'n h w c'], b: Float[Array, 'n h w c']) -> Float[Array
     return x
 
   mean_a, mean_b = blur(a), blur(b)
-  # Means of squares less squares of means lose digits where both are large: take the pixels about mid-grey.
+  # A mean of squares minus a squared mean loses precision where both are large: centre the pixels at mid-grey.
   centred_a, centred_b = a - 128, b - 128
   var_a = blur(centred_a**2) - blur(centred_a) ** 2
   var_b = blur(centred_b**2) - blur(centred_b) ** 2
@@ -63,14 +64,14 @@ def _ssim(a: Float[Array, 'n h w c'], b: Float[Array, 'n h w c']) -> Float[Array
 
 
 def mean_lpips(images: Images, references: Images) -> float:
-  """Mean perceptual distance (AlexNet) of pairs, resized to 64x64."""
+  """Returns the mean LPIPS (AlexNet) of pairs of images, resized to 64x64."""
   resized = lambda x: imagenet.resized(jnp.asarray(x, jnp.float32))
-  found = [lpips(resized(a), resized(b)) for a, b in zip(_parts(images), _parts(references), strict=True)]
-  return float(np.concatenate(found).mean(dtype=np.float64))
+  values = [lpips(resized(a), resized(b)) for a, b in zip(_parts(images), _parts(references), strict=True)]
+  return float(np.concatenate(values).mean(dtype=np.float64))
 
 
 def _reconstruction(run: Evaluated) -> Scores:
-  """Of every test image; without SSIM where they are smaller than its window."""
+  """Scores the reconstructions of all test images; without SSIM if these are smaller than its window."""
   images, references = run.made_from_test('reconstructions'), run.test['image']
   scores = {'eval/psnr': float(np.mean(psnr(images, references)))}
   if min(images.shape[1:3]) >= WINDOW:

@@ -1,4 +1,4 @@
-"""Every metric that a config can name."""
+"""Every metric that a config can name in `eval.metrics`."""
 
 from genaug.metrics import Scores
 from genaug.metrics.cas import CAS
@@ -45,5 +45,5 @@ METRICS = {
 
 
 def describe(scores: Scores) -> str:
-  """Scores for people, a line a metric."""
+  """Returns scores as text for people, one line per metric."""
   return '\n  '.join(metric.text(scores) for metric in METRICS.values() if metric.key in scores)

@@ -1,4 +1,4 @@
-"""Whether images made from captions show what these say: is the nearest real image the one with that caption?"""
+"""Whether images generated from captions show what these say: is the nearest real image one with that caption?"""
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -11,28 +11,32 @@ _FEW = 5
 def retrieved(
   queries: Float[np.ndarray, 'n d'], images: Float[np.ndarray, 'm d'], same: Bool[np.ndarray, 'n m'], most: int
 ) -> float:
-  """Share of queries of which an image that is the same is among the `most` images of the largest cosine."""
+  """Returns the share of queries with a match among the `most` images of largest cosine similarity.
+
+  `same` says which images match which query.
+  """
   unit = lambda x: x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
   nearest = np.argsort(-unit(queries) @ unit(images).T, axis=1, kind='stable')[:, :most]
   return float(np.take_along_axis(same, nearest, axis=1).any(1).mean())
 
 
 def _retrieval(run: Evaluated) -> Scores:
-  """Of every test caption an image, sought among all test images by their features, less the mean of these.
+  """Generates an image for every test caption and searches for its nearest test images, by features less their mean.
 
-  Chance is that of an image drawn at random; the ceiling is what mirrored test images find.
+  Test images match if they have the same caption. Chance is the score of images drawn at random; the ceiling is that of
+  mirrored test images in place of generated ones.
   """
   images, captions = run.test['image'], run.test['caption']
-  number = np.unique(captions, axis=0, return_inverse=True)[1].reshape(-1)
-  same = number[:, None] == number
+  caption_id = np.unique(captions, axis=0, return_inverse=True)[1].reshape(-1)
+  same = caption_id[:, None] == caption_id
   real = features.of_test(run).astype(np.float64)
   if 'mirrored' not in run.cache:
     run.cache['mirrored'] = features.extract(run.settings, np.ascontiguousarray(images[:, :, ::-1]))
-  made = features.extract(run.settings, run.made_from_test('from_text'))
+  generated = features.extract(run.settings, run.made_from_test('from_text'))
   scores: Scores = {'eval/retrieval_chance': float(same.mean()), 'eval/retrieval_chance_5': float(_chance(same, _FEW))}
-  for name, found in (('', made), ('_ceiling', run.cache['mirrored'])):
+  for name, queries in (('', generated), ('_ceiling', run.cache['mirrored'])):
     for suffix, most in (('', 1), ('_5', _FEW)):
-      scores[f'eval/retrieval{name}{suffix}'] = retrieved(found - real.mean(0), real - real.mean(0), same, most)
+      scores[f'eval/retrieval{name}{suffix}'] = retrieved(queries - real.mean(0), real - real.mean(0), same, most)
   return scores | {
     'eval/retrieval_captions': len(captions),
     'eval/retrieval_split': run.split,
@@ -41,7 +45,7 @@ def _retrieval(run: Evaluated) -> Scores:
 
 
 def _chance(same: Bool[np.ndarray, 'n m'], most: int) -> float:
-  """That one of `most` images drawn without replacement is the same."""
+  """Returns the mean probability of a match among `most` images drawn without replacement."""
   hits, count = same.sum(1), same.shape[1]
   missed = np.ones(len(same))
   for i in range(min(most, count)):

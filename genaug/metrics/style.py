@@ -1,4 +1,4 @@
-"""How well a network stylises test images, by the losses that it is trained by."""
+"""The losses that a style transfer network is trained with, on test images."""
 
 import numpy as np
 

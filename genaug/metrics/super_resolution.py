@@ -1,6 +1,6 @@
-"""How close enlarged images come to the originals, beside cubic interpolation of the same inputs.
+"""Similarity of upscaled images to the originals, with cubic interpolation of the same inputs as baseline.
 
-As the literature of super-resolution counts: on luma and on RGB, without as many pixels at each border as the scale.
+As is usual for super-resolution: on luma and on RGB, with as many pixels cropped at each border as the scale.
 """
 
 import numpy as np
@@ -11,24 +11,27 @@ from genaug.metrics.diversity import lpips
 from genaug.metrics.reconstruction import WINDOW, mean_lpips, psnr, ssim
 from genaug.models import imagenet, weights
 
-_COUNT = 1000  # images, at most, whose LPIPS is taken
+_COUNT = 1000  # most images whose LPIPS is computed
 _RGB_TO_LUMA = np.array([65.481, 128.553, 24.966]) / 255
 
 Images = UInt8[np.ndarray, 'n h w c']
 
 
 def luma(images: Images) -> Float[np.ndarray, 'n h w 1']:
-  """Y of ITU-R BT.601 in 16..235, as MATLAB's rgb2ycbcr, not rounded; of grey images, these themselves."""
+  """Returns Y of ITU-R BT.601 in 16..235, as MATLAB's rgb2ycbcr but not rounded; grey images as they are."""
   return images.astype(np.float64) if images.shape[-1] == 1 else 16 + (images @ _RGB_TO_LUMA)[..., None]
 
 
 def cropped(images: Images, border: int) -> Images:
-  """Without so many pixels at each side."""
+  """Crops that many pixels at each side."""
   return images[:, border:-border, border:-border]
 
 
 def _lpips(images: Images, references: Images) -> float:
-  """Mean of pairs at their own size, which has what interpolation blurs; of small ones, enlarged to 64x64."""
+  """Returns the mean LPIPS of pairs at their own size, as resizing would remove the detail that interpolation blurs.
+
+  Images smaller than 64 pixels are enlarged to 64x64.
+  """
   if min(images.shape[1:3]) < imagenet.SIDE:
     return mean_lpips(images, references)
   parts = (np.array_split(x, -(-len(x) // 50)) for x in (images, references))
@@ -36,7 +39,7 @@ def _lpips(images: Images, references: Images) -> float:
 
 
 def scores_of(images: Images, references: Images) -> dict[str, float]:
-  """Means of PSNR in dB, SSIM (not of images smaller than its window) and LPIPS; _y is of luma, others of RGB."""
+  """Returns means of PSNR in dB, SSIM (unless images are smaller than its window) and LPIPS; _y is on luma."""
   pairs = {'': (images, references), '_y': (luma(images), luma(references))}
   scores = {f'psnr{on}': float(np.mean(psnr(*pair))) for on, pair in pairs.items()}
   if min(images.shape[1:3]) >= WINDOW:
@@ -45,15 +48,15 @@ def scores_of(images: Images, references: Images) -> dict[str, float]:
 
 
 def _super_resolution(run: Evaluated) -> Scores:
-  """Of every test image; without SSIM where they are smaller than its window."""
-  said = run.outputs()
-  scale, is_blind = int(said['scale'][0]), bool(said['blind'][0])
+  """Scores all test images, upscaled by the network and by cubic interpolation."""
+  outputs = run.outputs()
+  scale, is_blind = int(outputs['scale'][0]), bool(outputs['blind'][0])
   references = cropped(run.test['image'], scale)
-  of = lambda sampler: scores_of(cropped(run.made_from_test(sampler), scale), references)
+  score = lambda sampler: scores_of(cropped(run.made_from_test(sampler), scale), references)
   if 'bicubic' not in run.cache:
-    run.cache['bicubic'] = of('bicubic')
-  found = {'super': of('upscaled'), 'bicubic': run.cache['bicubic']}
-  scores = {f'eval/{name}_{score}': value for name, scores in found.items() for score, value in scores.items()}
+    run.cache['bicubic'] = score('bicubic')
+  methods = {'super': score('upscaled'), 'bicubic': run.cache['bicubic']}
+  scores = {f'eval/{name}_{key}': value for name, scores in methods.items() for key, value in scores.items()}
   return scores | {
     'eval/super_scale': scale,
     'eval/super_inputs': 'blindly degraded' if is_blind else 'bicubic',
@@ -63,17 +66,17 @@ def _super_resolution(run: Evaluated) -> Scores:
 
 
 def _text(scores: Scores) -> str:
-  def of(name):
+  def line(name):
     value = lambda score: scores[f'eval/{name}_{score}']
     similarity = f', SSIM {value("ssim_y"):.4f}' if f'eval/{name}_ssim_y' in scores else ''
     similarity_rgb = f', SSIM {value("ssim"):.4f}' if similarity else ''
-    of_all = f'(all channels {value("psnr"):.2f} dB{similarity_rgb})'
-    return f'{value("psnr_y"):.2f} dB{similarity} on Y {of_all}, LPIPS {value("lpips"):.3f}'
+    all_channels = f'(all channels {value("psnr"):.2f} dB{similarity_rgb})'
+    return f'{value("psnr_y"):.2f} dB{similarity} on Y {all_channels}, LPIPS {value("lpips"):.3f}'
 
   scale, count = scores['eval/super_scale'], scores['eval/super_images']
   return (
-    f'super-resolution x{scale} of {scores["eval/super_inputs"]} images: PSNR {of("super")}; cubic interpolation'
-    f' {of("bicubic")} [{count:,} images of {scores["eval/super_split"]}, {scale} pixels of each border left out;'
+    f'super-resolution x{scale} of {scores["eval/super_inputs"]} images: PSNR {line("super")}; cubic interpolation'
+    f' {line("bicubic")} [{count:,} images of {scores["eval/super_split"]}, {scale} pixels of each border left out;'
     f' kernel of Keys, a = -0.5, antialiased; LPIPS of {min(_COUNT, count):,}, alexnet]'
   )
 

@@ -1,4 +1,4 @@
-"""How near translations of test images come to their targets, beside the images themselves."""
+"""Distance of translated test images to their targets, with the untranslated images as baseline."""
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -13,17 +13,17 @@ Images = UInt8[np.ndarray, 'n h w c']
 
 
 def _translation(run: Evaluated) -> Scores:
-  """Of every test image. Where no target is of a test image, its distances from all of them only.
+  """Scores the translations of all test images; without paired targets only by FD and KID to all targets.
 
   The baseline, identity, is the image as it is: a translator that does nothing.
   """
   images, target = run.test['image'], run.test['target']
-  rows = np.arange(len(images)) if run.paired_test else _different(images)
+  rows = np.arange(len(images)) if run.paired_test else _distinct(images)
   if 'targets' not in run.cache:
-    run.cache['targets'] = features.extract(run.settings, target if run.paired_test else target[_different(target)])
+    run.cache['targets'] = features.extract(run.settings, target if run.paired_test else target[_distinct(target)])
     run.cache['identity'] = _to_targets(run, images, rows)
-  found = {'': _to_targets(run, run.made_from_test('translated'), rows), '_identity': run.cache['identity']}
-  scores = {f'eval/translation_{name}{of}': value for of, scores in found.items() for name, value in scores.items()}
+  methods = {'': _to_targets(run, run.made_from_test('translated'), rows), '_identity': run.cache['identity']}
+  scores = {f'eval/translation_{name}{end}': value for end, scores in methods.items() for name, value in scores.items()}
   return scores | {
     'eval/translations': len(rows),
     'eval/translation_split': run.split,
@@ -32,7 +32,7 @@ def _translation(run: Evaluated) -> Scores:
 
 
 def _to_targets(run: Evaluated, images: Images, rows: Int[np.ndarray, ' m']) -> dict[str, float]:
-  """How near images are to their targets, if these are known, and `rows` of them to all targets."""
+  """Returns L1, SSIM and LPIPS of images to their targets, if paired, and FD and KID of their `rows` to all targets."""
   target, scores = run.test['target'], {}
   if run.paired_test:
     scores['l1'] = float(np.abs(images.astype(np.float64) - target).mean() / 255)
@@ -43,8 +43,8 @@ def _to_targets(run: Evaluated, images: Images, rows: Int[np.ndarray, ' m']) -> 
   return scores | {'fd': frechet_distance(ours, targets), 'kid': kernel_distance(ours, targets)}
 
 
-def _different(images: Images) -> Int[np.ndarray, ' m']:
-  """Rows of the images that are no repetition of an earlier one: the shorter side of no pairs takes turns."""
+def _distinct(images: Images) -> Int[np.ndarray, ' m']:
+  """Returns the rows of images that do not repeat an earlier one: in unpaired data the smaller set is repeated."""
   return np.sort(np.unique(images.reshape(len(images), -1), axis=0, return_index=True)[1])
 
 
@@ -64,7 +64,7 @@ def _text(scores: Scores) -> str:
 
 def _check(config: ConfigDict) -> None:
   features.check(config)
-  weights.load('alexnet')  # of LPIPS
+  weights.load('alexnet')  # for LPIPS
 
 
 TRANSLATION = Metric(_translation, 'eval/translation_fd', 'min', 'translated', _text, _check)

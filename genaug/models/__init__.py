@@ -1,9 +1,10 @@
-"""Flax modules. No loss, no optimiser, no randomness beyond initialisation; `registry.NETWORKS` lists them.
+"""Networks as Flax modules, without losses and optimisers; `registry.NETWORKS` lists them.
 
-Decoders of VAEs ask a likelihood how many numbers a pixel it takes.
+After initialisation their only randomness is dropout, from keys that they are passed. Builders of VAEs ask the
+likelihood how many outputs per pixel the decoder must have.
 
-Modules with batch norm take `axis_name`, the mapped axis (of `pmap`, `shard_map` or `vmap`) that its statistics are
-averaged over; None, the default, runs anywhere.
+Modules with batch norm take `axis_name`, the mapped axis (of `pmap`, `shard_map` or `vmap`) over which batch
+statistics are averaged; None, the default, runs anywhere.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,29 +20,29 @@ ImageShape = tuple[int, int, int]  # (height, width, channels)
 
 
 class Spec(NamedTuple):
-  """What a network must know of its data."""
+  """Image shape, class count and vocabulary size that a network is built for."""
 
   image_shape: ImageShape
-  num_classes: int  # that it is conditioned on or predicts; 0: none
-  vocabulary: int = 0  # tokens of captions that it is conditioned on; 0: none
+  num_classes: int  # that the network is conditioned on or predicts; 0: none
+  vocabulary: int = 0  # caption tokens that it is conditioned on; 0: no captions
 
 
 class Network(NamedTuple):
-  """Modules that are trained together, by their role in a task."""
+  """Registry entry: modules that are trained together, each with its role in a task."""
 
   roles: tuple[str, ...]
   build: Callable[[ConfigDict, Spec, str | None], Mapping[str, nn.Module]]  # (config, spec, axis_name)
-  # (config.model, image shape), raises ValueError for images that it can't take.
+  # (config.model, image shape); raises ValueError for an image shape that the modules can't take.
   check: Callable[[ConfigDict, ImageShape], None] = lambda model, shape: None
 
 
 def sown_features(network: nn.Module, variables: PyTree, *args, **kwargs) -> Float[Array, 'b d']:
-  """What the network sows, its representation of images, when it is applied to the arguments."""
+  """Returns the representation that the network sows (Flax's `sow`) when it is applied to the arguments."""
   _, sown = network.apply(variables, *args, **kwargs, mutable=('batch_stats', 'intermediates'))
-  (found,) = jax.tree.leaves(sown['intermediates'])
-  return found
+  (features,) = jax.tree.leaves(sown['intermediates'])
+  return features
 
 
 def settings(config: ConfigDict, spec: Spec) -> dict[str, Any]:
-  """What the modules of every network take."""
+  """Returns the keyword arguments that all networks have in common."""
   return {'spec': spec, 'dtype': jnp.dtype(config.dtype)}

@@ -14,7 +14,7 @@ _he = nn.initializers.he_normal()
 
 
 class CNN(nn.Module):
-  """One strided convolution a halving, batch norm and ReLU, then a linear layer: a few ms a step on two cores."""
+  """A strided convolution, batch norm and ReLU per halving, then a linear layer: a few ms per step on two cores."""
 
   spec: Spec
   width: int = 32
@@ -33,9 +33,9 @@ class CNN(nn.Module):
 
 
 class ResNet(nn.Module):
-  """Three groups of basic blocks on 16, 32, 64 channels times `widen`, then the mean over pixels.
+  """Residual network: three groups of basic blocks with 16, 32, 64 channels times `widen`, then global average pooling.
 
-  `pre_activation=False`: ResNet of 6n + 2 layers (He et al. 2016a, section 4.2). `True`: wide ResNet of 6n + 4
+  `pre_activation=False`: ResNet with 6n + 2 layers (He et al. 2016a, section 4.2). `True`: wide ResNet with 6n + 4
   layers (Zagoruyko and Komodakis 2016, table 1).
   """
 
@@ -59,7 +59,7 @@ class ResNet(nn.Module):
         return skip + conv(channels, (3, 3))(h)
       h = nn.relu(norm()(conv(channels, (3, 3), stride)(x)))
       h = norm()(conv(channels, (3, 3))(h))
-      # Option A of the paper: a shorter path that has no parameters.
+      # The paper's option A: a shortcut without parameters.
       skip = jnp.pad(x[:, ::stride, ::stride], [(0, 0)] * 3 + [(0, channels - x.shape[-1])])
       return nn.relu(skip + h)
 

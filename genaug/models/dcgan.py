@@ -1,4 +1,7 @@
-"""DCGAN (Radford, Metz and Chintala 2016, arXiv:1511.06434, section 3) for square images of any `stages` side."""
+"""DCGAN (Radford, Metz and Chintala 2016, arXiv:1511.06434, section 3).
+
+For square images of any side that `layers.stages` takes.
+"""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -41,8 +44,8 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
   """Images in [-1, 1] -> one logit each. With classes, a projection head (Miyato and Koyama 2018, eq. 3).
 
-  Batch norm always uses the statistics of the batch it is given: a discriminator is never run at test time, so
-  its running statistics are not kept. Apply with mutable='batch_stats' and drop them.
+  Batch norm always uses the statistics of the batch it is given, also in evaluation, so its running statistics are not
+  kept. Apply with mutable='batch_stats' and drop them.
   """
 
   spec: Spec
@@ -74,8 +77,8 @@ class Discriminator(nn.Module):
 
 def _build(config, spec: Spec, axis_name: str | None):
   shared = settings(config, spec) | {'width': config.model.width, 'axis_name': axis_name}
-  own = {'batch_norm': config.model.d_norm == 'batch', 'minibatch_stddev': config.model.minibatch_stddev}
-  return {'generator': Generator(**shared), 'discriminator': Discriminator(**shared, **own)}
+  options = {'batch_norm': config.model.d_norm == 'batch', 'minibatch_stddev': config.model.minibatch_stddev}
+  return {'generator': Generator(**shared), 'discriminator': Discriminator(**shared, **options)}
 
 
 DCGAN = Network(('generator', 'discriminator'), _build, check_square)

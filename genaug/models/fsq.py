@@ -1,5 +1,5 @@
-"""Autoencoder whose latents are rounded to a few levels (FSQ, Mentzer et al. 2023, arXiv:2309.15505), and a causal
-transformer (Radford et al. 2019) over the codes that they make.
+"""Autoencoder with finite scalar quantisation (FSQ: latents rounded to a few levels, Mentzer et al. 2023,
+arXiv:2309.15505), and a causal transformer (Radford et al. 2019) as the prior over its codes.
 """
 
 import math
@@ -16,13 +16,13 @@ from genaug.models import Network, Spec, settings
 from genaug.models.layers import check_square
 from genaug.models.vae_layers import LogScale, Outputs, downwards, to_outputs, upwards, widths_up
 
-_SLACK = 1e-3  # by which the range is wider than the levels, so that the outermost ones are reached
+_SLACK = 1e-3  # fraction by which the range exceeds the levels, so that the outermost ones can be reached
 
 
 def bounded(z: Float[Array, '... d'], levels: Sequence[int]) -> Float[Array, '... d']:
-  """Any numbers as some between -(L // 2) and (L - 1) // 2, of which there are L whole ones: section 3.1.
+  """Squashes each latent to the range from -(L // 2) to (L - 1) // 2, which holds L integers: section 3.1.
 
-  An even number of levels has none more on one side. The shift that makes zero stay zero is an atanh; the paper's
+  An even L has one more integer below zero than above. The shift that maps zero to zero is an atanh; the paper's
   listing has a tan there.
   """
   count = jnp.asarray(levels, jnp.float32)
@@ -32,35 +32,36 @@ def bounded(z: Float[Array, '... d'], levels: Sequence[int]) -> Float[Array, '..
 
 
 def quantized(z: Float[Array, '... d'], levels: Sequence[int]) -> Float[Array, '... d']:
-  """Rounded to the levels, as numbers in [-1, 1]; gradients pass as if nothing was rounded."""
+  """Rounds latents to their levels, scaled to [-1, 1]; gradients pass straight through the rounding."""
   inside = bounded(z, levels)
   rounded = inside + jax.lax.stop_gradient(jnp.round(inside) - inside)
   return rounded / _half(levels)
 
 
 def codes_of(z: Float[Array, '... d'], levels: Sequence[int]) -> Int[Array, '...']:
-  """Numbers from 0 of what `quantized` returned."""
+  """Returns the code of each latent vector that `quantized` returned: its index in the codebook, from 0."""
   digits = jnp.round(z * _half(levels)).astype(jnp.int32) + _half(levels)
   return (digits * _place_values(levels)).sum(-1)
 
 
 def latents_of(codes: Int[Array, '...'], levels: Sequence[int]) -> Float[Array, '... d']:
-  """What `codes_of` gave these numbers for."""
+  """Returns the quantised latent vectors that have these codes: the inverse of `codes_of`."""
   digits = codes[..., None] // _place_values(levels) % jnp.asarray(levels)
   return (digits - _half(levels)) / _half(levels)
 
 
 def _half(levels: Sequence[int]) -> Int[Array, ' d']:
+  """Returns L // 2 for each latent: what the rounded values are scaled by, and the digit that stands for zero."""
   return jnp.asarray([count // 2 for count in levels])
 
 
 def _place_values(levels: Sequence[int]) -> Int[Array, ' d']:
-  """By which digits add up to a code."""
+  """Returns the weight of each latent's digit in a code: mixed radix, the first digit the least significant."""
   return jnp.asarray(np.cumprod([1, *levels[:-1]]))
 
 
 class Encoder(nn.Module):
-  """Images in [0, 1] -> a map of rounded latents, at the lowest resolution."""
+  """Images in [0, 1] -> a map of quantised latents at the lowest resolution."""
 
   spec: Spec
   levels: tuple[int, ...]
@@ -75,7 +76,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-  """A map of latents -> (what the likelihood takes, its log scale)."""
+  """A map of latents -> (parameters of the likelihood, its log scale if it has one)."""
 
   spec: Spec
   outputs: int
@@ -92,7 +93,7 @@ class Decoder(nn.Module):
 
 
 class Prior(nn.Module):
-  """Codes, one row an image -> logits of each, given those before it and the class."""
+  """Codes, one row per image -> logits of each code given those before it and the class; without keys no dropout."""
 
   spec: Spec
   codes: int
@@ -113,7 +114,7 @@ class Prior(nn.Module):
     x = x + self.param('position', embed, (codes.shape[1], self.width))
     for i in range(self.layers):
       h = nn.LayerNorm(dtype=self.dtype)(x)
-      # Without a bias: one of the keys would change nothing.
+      # Without a bias: a bias of the attention keys would have no effect.
       qkv = nn.Dense(3 * self.width, use_bias=False, dtype=self.dtype)(h).reshape(*x.shape[:2], 3, self.heads, -1)
       h = jax.nn.dot_product_attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], is_causal=True)
       x = x + self._dropped(nn.Dense(self.width, dtype=self.dtype)(h.reshape(x.shape)), keys, 2 * i)

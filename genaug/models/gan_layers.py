@@ -1,4 +1,4 @@
-"""What generators and discriminators share: widths, resampling, the statistic of a minibatch, the conditional logit."""
+"""Parts of generators and discriminators: widths, resampling, minibatch standard deviation, conditional logit."""
 
 import math
 
@@ -11,13 +11,13 @@ from genaug.models.layers import stages
 
 
 def widths(side: int, width: int, max_width: int) -> list[int]:
-  """Channels at every resolution from the image's to the lowest: doubled with every halving, up to `max_width`."""
+  """Returns the channels at each resolution, from the image's to the lowest: doubled per halving, up to `max_width`."""
   _, doublings = stages(side)
   return [min(width * 2**i, max_width) for i in range(doublings + 1)]
 
 
 def smooth_down(x: Float[Array, 'n h w c']) -> Float[Array, 'n h/2 w/2 c']:
-  """Every second pixel of the image filtered by [1, 2, 1] / 4 along both sides, black beyond them."""
+  """Filters with [1, 2, 1] / 4 along both axes, zero-padded, and keeps every second pixel."""
   for axis in (1, 2):
     size = x.shape[axis]
     padded = jnp.pad(x, [(1, 0) if i == axis else (0, 0) for i in range(4)])
@@ -27,7 +27,7 @@ def smooth_down(x: Float[Array, 'n h w c']) -> Float[Array, 'n h/2 w/2 c']:
 
 
 def smooth_up(x: Float[Array, 'n h w c']) -> Float[Array, 'n 2*h 2*w c']:
-  """Bilinear upsampling, black beyond the frame: four times the transpose of `smooth_down`."""
+  """Upsamples bilinearly, zero-padded: four times the transpose of `smooth_down`."""
   for axis in (1, 2):
     after = jnp.pad(lax.slice_in_dim(x, 1, None, 1, axis), [(0, 1) if i == axis else (0, 0) for i in range(4)])
     shape = [2 * size if i == axis else size for i, size in enumerate(x.shape)]
@@ -36,10 +36,10 @@ def smooth_up(x: Float[Array, 'n h w c']) -> Float[Array, 'n 2*h 2*w c']:
 
 
 def minibatch_stddev(x: Float[Array, 'n h w c']) -> Float[Array, 'n h w c+1']:
-  """Appends the standard deviation within groups of 4 neighbours in the batch, averaged over pixels and channels.
+  """Appends the standard deviation within groups of 4 consecutive examples, averaged over pixels and channels.
 
-  Karras et al. 2018 (arXiv:1710.10196), section 3. Groups never reach across devices, so that any number of devices
-  computes the same where each has a multiple of 4 images; of other batches groups are of 2 or of 1.
+  Karras et al. 2018 (arXiv:1710.10196), section 3. Groups never span devices, so the result does not depend on the
+  number of devices where each has a multiple of 4 images; for other batch sizes groups have 2 images or 1.
   """
   n, h, w, c = x.shape
   groups = x.reshape(-1, math.gcd(n, 4), h, w, c).astype(jnp.float32)
@@ -49,7 +49,7 @@ def minibatch_stddev(x: Float[Array, 'n h w c']) -> Float[Array, 'n h w c+1']:
 
 
 class Logit(nn.Module):
-  """Features -> one logit each; with classes, a projection (Miyato and Koyama 2018, arXiv:1802.05637, eq. 3)."""
+  """Features -> one logit each; with classes, a projection head (Miyato and Koyama 2018, arXiv:1802.05637, eq. 3)."""
 
   num_classes: int
 

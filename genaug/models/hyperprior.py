@@ -1,5 +1,6 @@
-"""Networks of lossy compression: an autoencoder, and one of the scales of its latents (Balle et al. 2018, the scale
-hyperprior, arXiv:1802.01436, section 3 and figure 4). Fully convolutional, for images of sides that 64 divides.
+"""Networks for lossy compression with a scale hyperprior (Balle et al. 2018, arXiv:1802.01436, section 3 and figure 4):
+an autoencoder of images, and one that codes the scales of its latents. Fully convolutional, for image sides that are
+multiples of 64.
 """
 
 import flax.linen as nn
@@ -11,20 +12,24 @@ from genaug.models import Network, Spec, settings
 from genaug.models.layers import Conv3x3, ConvDown, ConvUp
 
 MULTIPLE = 64
-"""Of pixels; sides are halved four times, and those of the scales twice more."""
+"""Image sides must be multiples of this: `Analysis` halves them four times, `HyperAnalysis` twice more."""
 
-_LEAST_SCALE = 0.11  # of a latent, as in the authors' code: below it rounding leaves nothing to learn from
+# Least standard deviation of a latent, as in the authors' code: below it rounding leaves nothing to learn from.
+_LEAST_SCALE = 0.11
 
 
 class _Normalization(nn.Module):
-  """x / sqrt(beta + gamma x^2) over channels, or times it: Balle et al. 2016 (GDN, arXiv:1511.06281), eq. 3."""
+  """Generalised divisive normalisation, x / sqrt(beta + gamma x^2) over channels; `inverse` multiplies by the root.
+
+  Balle et al. 2016 (GDN, arXiv:1511.06281), eq. 3.
+  """
 
   inverse: bool = False
 
   @nn.compact
   def __call__(self, x: Float[Array, 'b h w c']) -> Float[Array, 'b h w c']:
     channels = x.shape[-1]
-    inside = lambda value: jnp.log(jnp.expm1(value))  # of softplus
+    inside = lambda value: jnp.log(jnp.expm1(value))  # inverse of softplus
     beta = nn.softplus(self.param('beta', nn.initializers.constant(inside(1.0)), (channels,)))
     gamma = self.param('gamma', lambda key, shape: inside(0.1 * jnp.eye(*shape) + 1e-4), (channels, channels))
     x = x.astype(jnp.float32)
@@ -33,7 +38,7 @@ class _Normalization(nn.Module):
 
 
 class Analysis(nn.Module):
-  """Images in [0, 1] -> latents, a sixteenth of their sides."""
+  """Images in [0, 1] -> latents with sides a sixteenth as long."""
 
   width: int
   latents: int
@@ -48,7 +53,7 @@ class Analysis(nn.Module):
 
 
 class Synthesis(nn.Module):
-  """Latents -> images about [0, 1]."""
+  """Latents -> images in about [0, 1], not clipped."""
 
   channels: int
   width: int
@@ -62,7 +67,7 @@ class Synthesis(nn.Module):
 
 
 class HyperAnalysis(nn.Module):
-  """Latents -> what is sent of their scales, a quarter of their sides."""
+  """Latents -> hyper-latents, the side information about their scales, with sides a quarter as long."""
 
   width: int
   dtype: jnp.dtype = jnp.float32
@@ -75,7 +80,7 @@ class HyperAnalysis(nn.Module):
 
 
 class HyperSynthesis(nn.Module):
-  """What was sent -> the standard deviation of every latent."""
+  """Hyper-latents -> the standard deviation of every latent."""
 
   latents: int
   width: int
@@ -89,7 +94,10 @@ class HyperSynthesis(nn.Module):
 
 
 class Factorized(nn.Module):
-  """A logistic of its own mean and scale for every channel, -> log probability of each whole number."""
+  """Factorised prior of the hyper-latents: values -> log probability of the bin of width 1 about each.
+
+  Every channel has a logistic distribution with its own mean and scale.
+  """
 
   @nn.compact
   def __call__(self, z: Float[Array, 'b h w n']) -> Float[Array, 'b h w n']:
@@ -100,8 +108,11 @@ class Factorized(nn.Module):
 
 
 def log_mass_of_normal(y: Float[Array, '*b'], scale: Float[Array, '*b']) -> Float[Array, '*b']:
-  """log probability that a normal number about zero rounds to y; of any y in between, as if shifted."""
-  y = jnp.abs(y)  # on the side where the logarithms of both tails keep their digits
+  """Returns the log probability that a zero-mean normal with that standard deviation rounds to y.
+
+  For y that is not an integer, it is that of the bin of width 1 about y.
+  """
+  y = jnp.abs(y)  # on this side the logarithms of both tails keep their precision
   upper, lower = (jax.scipy.special.log_ndtr((half - y) / scale) for half in (0.5, -0.5))
   return upper + jnp.log(-jnp.expm1(lower - upper))
 

@@ -1,4 +1,4 @@
-"""AlexNet and VGG16 up to their last convolution, as LPIPS and the features of scores see images."""
+"""AlexNet and VGG16 up to their last convolution, as LPIPS and the metrics' features use them."""
 
 import flax.linen as nn
 import jax
@@ -9,9 +9,9 @@ from jaxtyping import Array, Float, PyTree
 from genaug.models import weights
 
 SIDE = 64
-"""Pixels to which images are resized."""
+"""Side in pixels of resized images."""
 
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet; those of LPIPS are the same
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet; LPIPS uses the same
 Taps = list[Float[Array, 'n h w c']]
 
 
@@ -21,7 +21,7 @@ def _conv(features: int, size: int, stride: int, padding: int, number: int) -> n
 
 
 class AlexNet(nn.Module):
-  """Krizhevsky 2014 (arXiv:1404.5997): normalised images of at least 31 pixels -> all five ReLUs."""
+  """AlexNet (Krizhevsky 2014, arXiv:1404.5997): normalised images of at least 31 pixels -> its five ReLU outputs."""
 
   @nn.compact
   def __call__(self, x: Float[Array, 'n h w 3']) -> Taps:
@@ -36,7 +36,7 @@ class AlexNet(nn.Module):
 
 
 class VGG16(nn.Module):
-  """Simonyan and Zisserman 2015 (arXiv:1409.1556): normalised images -> the last ReLU of each of five blocks."""
+  """VGG16 (Simonyan and Zisserman 2015, arXiv:1409.1556): normalised images -> last ReLU outputs of all five blocks."""
 
   @nn.compact
   def __call__(self, x: Float[Array, 'n h w 3']) -> Taps:
@@ -52,22 +52,22 @@ class VGG16(nn.Module):
 
 
 def resized(images: Float[Array, 'n h w c']) -> Float[Array, 'n 64 64 c']:
-  """Bilinear, antialiased where that shrinks."""
+  """Resizes images bilinearly to 64x64, antialiased where that shrinks them."""
   return jax.image.resize(images, (len(images), SIDE, SIDE, images.shape[-1]), 'bilinear')
 
 
 def rgb(images: Float[Array, 'n h w c']) -> Float[Array, 'n h w 3']:
-  """Grey repeated to three channels."""
+  """Repeats grey images to three channels; RGB images stay as they are."""
   return jnp.broadcast_to(images, (*images.shape[:3], 3))
 
 
 def variables(network: str) -> PyTree:
-  """Of 'alexnet' or 'vgg16', trained on ImageNet. Raises InputError."""
+  """Returns the variables of 'alexnet' or 'vgg16', trained on ImageNet. Raises InputError as `weights.load` does."""
   return {'params': weights.load(network)[_NETWORKS[network][1]]}
 
 
 def taps(network: str, variables: PyTree, images: Float[Array, 'n h w c']) -> Taps:
-  """Activations of images in [0, 255], grey or RGB, at their own size."""
+  """Returns the activations for images in [0, 255], grey or RGB, at their own size."""
   x = (rgb(images) / 255 - jnp.array(_MEAN)) / jnp.array(_STD)
   return _NETWORKS[network][0].apply(variables, x)
 

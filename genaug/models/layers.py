@@ -1,10 +1,10 @@
-"""The convolutions that models here are made of, fast on CPU, GPU and TPU.
+"""The convolutions that the networks are built from, fast on CPU, GPU and TPU.
 
 Two have 4x4 kernels and stride 2 and are each other's transpose: `conv_down` halves the sides, `conv_up` doubles them.
-XLA's CPU backend runs the transposed convolution as a dilated one, and its weight gradient ten times slower than need
-be, so on CPU going up is spelled as a matrix product (`_conv_up_matmul`) and every gradient in terms of the two ops.
-`conv3x3` keeps the sides and is Winograd's there where that is faster (experiments.bench layers). Parameters and
-results are those of the native ops.
+XLA's CPU backend runs the transposed convolution as a dilated one, with a weight gradient ten times slower than
+necessary. On CPU `conv_up` is therefore a matrix product (`_conv_up_matmul`), and gradients are expressed in terms
+of the two ops. `conv3x3` keeps the sides; on CPU it uses Winograd's algorithm where that is faster (experiments.bench
+layers). Parameters and results are those of the native ops.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def _conv3x3_native(x, kernel):
 
 
 def _conv_up_matmul(x, kernel):
-  """All 16 taps of every input pixel in one matrix product, then added up where they overlap."""
+  """Computes all 16 taps of every input pixel in one matrix product and sums them where they overlap."""
   n, h, w, c_in = x.shape
   c_out = kernel.shape[-1]
   taps = x.reshape(-1, c_in) @ kernel.transpose(2, 0, 1, 3).reshape(c_in, -1)
@@ -63,12 +63,12 @@ def _conv_up_matmul(x, kernel):
 
 
 def _transposed(kernel):
-  """The kernel with which `conv_up` is the transpose of `conv_down`, and the other way round."""
+  """Returns the kernel with which `conv_up` is the transpose of `conv_down` with this one, and vice versa."""
   return kernel[::-1, ::-1].transpose(0, 1, 3, 2)
 
 
 def _kernel_gradient(x, cotangent, shape):
-  """Of `conv_down` of x with a kernel of that shape."""
+  """Returns the gradient of `conv_down` of x with respect to its kernel, which has that shape."""
   kernel = jax.ShapeDtypeStruct(shape, x.dtype)
   (gradient,) = jax.linear_transpose(lambda k: _conv_down_native(x, k), kernel)(cotangent)
   return gradient
@@ -77,9 +77,9 @@ def _kernel_gradient(x, cotangent, shape):
 def _bilinear(
   name: str, run: Callable, native: Callable, transpose_x: Callable, transpose_kernel: Callable
 ) -> Primitive:
-  """A primitive for run(x, kernel) with these transposes, so that every derivative, of any order and mode, is fast.
+  """Makes a primitive for run(x, kernel) with these transposes, so that derivatives of any order and mode are fast.
 
-  A `custom_vjp` would do for reverse mode, but JAX refuses forward mode of it.
+  A `custom_vjp` would suffice for reverse mode, but JAX does not differentiate it in forward mode.
   """
   op = Primitive(name)
   op.def_impl(jax.jit(run))
@@ -96,7 +96,7 @@ def _bilinear(
 
   def batched(arguments, axes):
     (x, kernel), (x_axis, kernel_axis) = arguments, axes
-    if kernel_axis is not None:  # as many convolutions as there are kernels
+    if kernel_axis is not None:  # one convolution per kernel
       return jax.vmap(native, axes)(x, kernel), 0
     x = jnp.moveaxis(x, x_axis, 0)
     out = op.bind(x.reshape(-1, *x.shape[2:]), kernel)
@@ -132,29 +132,32 @@ _conv3x3_cpu = _bilinear(
 
 
 def conv_down(x: Float[Array, 'n h w c'], kernel: Float[Array, '4 4 c d']) -> Float[Array, 'n h/2 w/2 d']:
-  """4x4 convolution with stride 2 and one pixel of zero padding. Sides must be even."""
+  """Computes a 4x4 convolution with stride 2 and one pixel of zero padding. Sides must be even."""
   return _conv_down_cpu.bind(x, kernel) if _on_cpu(x, kernel) else _conv_down_native(x, kernel)
 
 
 def conv_up(x: Float[Array, 'n h w c'], kernel: Float[Array, '4 4 c d']) -> Float[Array, 'n 2*h 2*w d']:
-  """4x4 transposed convolution with stride 2, cropped to exactly twice the sides."""
+  """Computes a 4x4 transposed convolution with stride 2, cropped to exactly twice the sides."""
   return _conv_up_cpu.bind(x, kernel) if _on_cpu(x, kernel) else _conv_up_native(x, kernel)
 
 
 def conv3x3(x: Float[Array, 'n h w c'], kernel: Float[Array, '3 3 c/groups d']) -> Float[Array, 'n h w d']:
-  """3x3 convolution with one pixel of zero padding, in as many groups as the kernel's channels say."""
+  """Computes a 3x3 convolution with one pixel of zero padding; the kernel's shape implies the number of groups."""
   groups = x.shape[-1] // kernel.shape[2]
-  if groups > 1 and _on_cpu(x, kernel):  # XLA's gradients of a grouped convolution take 10 to 50 times as long there
+  if groups > 1 and _on_cpu(x, kernel):  # XLA's gradients of grouped convolutions are 10 to 50 times slower there
     pairs = zip(jnp.split(x, groups, axis=-1), jnp.split(kernel, groups, axis=-1), strict=True)
     return jnp.concatenate([conv3x3(*pair) for pair in pairs], axis=-1)
-  # Few pixels or channels are not worth the transforms; narrow floats would lose digits in them.
+  # With few pixels or channels the transforms don't pay; in floats of less than 32 bits they would lose precision.
   least = 7 if max(kernel.shape[2:]) >= 128 else 8
   suits = min(x.shape[1:3]) >= least and min(kernel.shape[2:]) >= 32 and x.dtype in (jnp.float32, jnp.float64)
   return _conv3x3_cpu.bind(x, kernel) if suits and _on_cpu(x, kernel) else _conv3x3_native(x, kernel)
 
 
 def _on_cpu(*arrays: Array) -> bool:
-  """Whether the primitives apply: not where `shard_map` tracks which values vary over devices, as they don't say."""
+  """Whether the CPU primitives apply.
+
+  They don't where `shard_map` tracks which values vary over devices, as they don't declare that of their results.
+  """
   kinds = [jax.typeof(array) for array in arrays]
   # jax 0.10.2 and later keep the axes in manual_axis_type, earlier ones in vma.
   axes = [
@@ -164,7 +167,7 @@ def _on_cpu(*arrays: Array) -> bool:
 
 
 def stages(side: int) -> tuple[int, int]:
-  """(base side, number of doublings) for an image side: halved until at most 7.
+  """Returns (base side, number of doublings) for an image side, which is halved until it is at most 7.
 
   28 -> (7, 2), 32 -> (4, 3), 64 -> (4, 4). Raises ValueError for a side that does not halve down to 4..7.
   """
@@ -177,7 +180,7 @@ def stages(side: int) -> tuple[int, int]:
 
 
 def check_square(model: ConfigDict, shape: ImageShape) -> None:
-  """Raises ValueError unless images of that shape are squares of a side that `stages` takes."""
+  """Raises ValueError unless images of that shape are square, with a side that `stages` takes."""
   del model
   height, width, _ = shape
   if height != width:
@@ -191,7 +194,7 @@ class _Convolution(nn.Module):
   kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
   dtype: jnp.dtype = jnp.float32
   groups = 1
-  side = 4  # of the kernel
+  side = 4  # kernel size
 
   @nn.compact
   def __call__(self, x):
@@ -203,39 +206,39 @@ class _Convolution(nn.Module):
 
 
 class ConvDown(_Convolution):
-  """Halves the sides: [n, h, w, c] -> [n, h/2, w/2, features]."""
+  """4x4 convolution that halves the sides: [n, h, w, c] -> [n, h/2, w/2, features]."""
 
   convolve = staticmethod(conv_down)
 
 
 class ConvUp(_Convolution):
-  """Doubles the sides: [n, h, w, c] -> [n, 2h, 2w, features]."""
+  """4x4 transposed convolution that doubles the sides: [n, h, w, c] -> [n, 2h, 2w, features]."""
 
   convolve = staticmethod(conv_up)
 
 
 class Conv3x3(_Convolution):
-  """Keeps the sides: [n, h, w, c] -> [n, h, w, features]."""
+  """3x3 convolution that keeps the sides: [n, h, w, c] -> [n, h, w, features]."""
 
-  groups: int = 1  # of channels, each convolved by itself
+  groups: int = 1  # of channels, each convolved separately
   side = 3
   convolve = staticmethod(conv3x3)
 
 
 def _shifts_added(kernel: Float[Array, '3 3 c d']) -> Float[Array, '4 4 c d']:
-  """The kernel convolved with 2 x 2 ones."""
+  """Returns the kernel convolved with a 2x2 kernel of ones."""
   return sum(jnp.pad(kernel, ((i, 1 - i), (j, 1 - j), (0, 0), (0, 0))) for i in (0, 1) for j in (0, 1))
 
 
 class ConvPool(_Convolution):
-  """3x3 convolution, then means of 2x2 pixels, as one strided convolution: [n, h, w, c] -> [n, h/2, w/2, features]."""
+  """3x3 convolution, then 2x2 average pooling, as one strided convolution: [n, h, w, c] -> [n, h/2, w/2, features]."""
 
   side = 3
   convolve = staticmethod(lambda x, kernel: conv_down(x, _shifts_added(kernel) / 4))
 
 
 class UpsampleConv(_Convolution):
-  """Every pixel four times, then 3x3 convolution, as one transposed one: [n, h, w, c] -> [n, 2h, 2w, features]."""
+  """Nearest 2x upsampling, then 3x3 convolution, as one transposed one: [n, h, w, c] -> [n, 2h, 2w, features]."""
 
   side = 3
   convolve = staticmethod(lambda x, kernel: conv_up(x, _shifts_added(kernel)))

@@ -1,4 +1,4 @@
-"""Batch norm as all networks here have it; group norm and instance norm, fast on CPU."""
+"""Batch norm with the settings that the networks share; group norm and instance norm, fast on CPU."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,14 +10,14 @@ from jaxtyping import Array, Float, Int
 
 
 def batch_norm(train: bool, dtype: jnp.dtype, axis_name: str | None) -> Callable[[], nn.BatchNorm]:
-  """Makes modules that, in training, use the statistics of the batch, also that of other devices on the axis."""
+  """Returns a constructor of modules that in training use batch statistics, averaged over the devices of the axis."""
   axis_name = axis_name if train else None
   settings = {'use_running_average': not train, 'momentum': 0.9, 'epsilon': 1e-5}
   return partial(nn.BatchNorm, dtype=dtype, axis_name=axis_name, **settings)
 
 
 class GroupNorm(nn.Module):
-  """Flax's, spelled as one scale and one shift for every channel of an image: half the time on CPU."""
+  """Flax's group norm, computed as one scale and one shift per channel of an image: half the time on CPU."""
 
   groups: int
   dtype: jnp.dtype = jnp.float32
@@ -30,9 +30,9 @@ class GroupNorm(nn.Module):
 
 
 class InstanceNorm(nn.Module):
-  """Every channel of every image by its own mean and variance: Ulyanov et al. 2016 (arXiv:1607.08022).
+  """Instance norm, every channel of every image by its own mean and variance: Ulyanov et al. 2016 (arXiv:1607.08022).
 
-  With `styles`, a scale and a shift for each of them: Dumoulin et al. 2017 (arXiv:1610.07629), eq. 5.
+  With `styles`, each style has its own scale and shift: Dumoulin et al. 2017 (arXiv:1610.07629), eq. 5.
   """
 
   styles: int = 0
@@ -49,12 +49,12 @@ class InstanceNorm(nn.Module):
 
 
 def _normalized(x, groups: int, scale, bias):
-  """Scale and bias are [c] or [b, c]."""
+  """Normalises each group of channels of each image, then applies scale and bias, which are [c] or [b, c]."""
   shape = (groups, x.shape[-1] // groups)
   scale, bias = (value.reshape(-1, *shape) for value in (scale, bias))
-  of_group = lambda x: x.mean((1, 2)).reshape(-1, *shape).mean(-1, keepdims=True)  # [b, groups, 1]
+  group_mean = lambda x: x.mean((1, 2)).reshape(-1, *shape).mean(-1, keepdims=True)  # [b, groups, 1]
   x = x.astype(jnp.float32)
-  mean, square = of_group(x), of_group(x**2)
+  mean, square = group_mean(x), group_mean(x**2)
   scale = scale * jax.lax.rsqrt(jnp.maximum(square - mean**2, 0) + 1e-5)
   scale, shift = (value.reshape(-1, 1, 1, x.shape[-1]) for value in (scale, bias - mean * scale))
   return x * scale + shift

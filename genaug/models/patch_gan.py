@@ -11,9 +11,10 @@ _init = nn.initializers.normal(0.02)
 
 
 class PatchDiscriminator(nn.Module):
-  """Images in [-1, 1] -> a logit for every patch.
+  """Images in [-1, 1] -> one logit per patch.
 
-  With `halvings` 1, 2, 3 patches are 12, 26, 54 pixels wide and 2, 4, 8 apart. Sides must be that often even.
+  With `halvings` of 1, 2, 3, patches are 12, 26, 54 pixels wide and 2, 4, 8 pixels apart. Image sides must be
+  divisible by two that many times.
   """
 
   width: int = 64
@@ -27,7 +28,7 @@ class PatchDiscriminator(nn.Module):
     for i in range(self.halvings + 1):
       features = self.width * 2 ** min(i, 3)
       normed = bool(i and self.norm)
-      # The norm takes a bias away: what rounding leaves of its gradient, Adam would make as large as any other.
+      # The norm cancels a bias: its gradient would be rounding error, which Adam would scale up like any other.
       conv = (ConvDown if i < self.halvings else Conv3x3)(features, use_bias=not normed, **options)
       x = InstanceNorm(dtype=self.dtype)(conv(x)) if normed else conv(x)
       x = nn.leaky_relu(x, 0.2)  # [b, h / 2^(i+1), w / 2^(i+1), features]

@@ -1,6 +1,7 @@
-"""R3GAN (Huang et al. 2024, arXiv:2501.05441, section 3 and appendix B) for square images of any `stages` side.
+"""R3GAN (Huang et al. 2024, arXiv:2501.05441, section 3 and appendix B).
 
-No normalisation in either network; made for the relativistic loss with R1 and R2.
+For square images of any side that `layers.stages` takes, times `stride`. Neither network has normalisation; both are
+made for the relativistic loss with R1 and R2.
 """
 
 import math
@@ -13,15 +14,18 @@ from genaug.models import ImageShape, Network, Spec, settings
 from genaug.models.gan_layers import Logit, minibatch_stddev, smooth_down, smooth_up, widths
 from genaug.models.layers import Conv3x3, ConvDown, ConvUp, check_square, stages
 
-_SLOPE = 0.2  # of the leaky ReLU
-_GROUP = 16  # channels of a group of the 3x3 convolution
-_EXPANSION = 2  # of the channels inside a block
+_SLOPE = 0.2  # negative slope of the leaky ReLU
+_GROUP = 16  # channels per group of the 3x3 convolution
+_EXPANSION = 2  # factor by which a block widens its channels inside
 
 _linear = nn.initializers.variance_scaling(1.0, 'fan_in', 'normal')
 
 
 class _Block(nn.Module):
-  """x + 1x1, grouped 3x3, 1x1 convolution, the last one zero at first; the others start smaller the more blocks."""
+  """Residual block: 1x1, grouped 3x3 and 1x1 convolution.
+
+  The last one starts at zero; the initial weights of the others are the smaller the more blocks the network has.
+  """
 
   blocks: int  # in the whole network
   dtype: jnp.dtype
@@ -39,7 +43,7 @@ class _Block(nn.Module):
 
 
 class Generator(nn.Module):
-  """z -> images about [-1, 1], not limited to it. With classes, a learned embedding of the label is appended to z."""
+  """z -> images in about [-1, 1], not clipped. With classes, a learned embedding of the label is appended to z."""
 
   spec: Spec
   width: int = 64
@@ -74,7 +78,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-  """Images -> one logit each."""
+  """Images -> one logit each; with classes, a projection head."""
 
   spec: Spec
   width: int = 64
@@ -103,10 +107,10 @@ class Discriminator(nn.Module):
 
 
 def _build(config, spec: Spec, axis_name: str | None):
-  del axis_name  # nothing is averaged over the batch
+  del axis_name  # no batch norm
   model = config.model
-  own = {name: model[name] for name in ('width', 'max_width', 'blocks', 'stride')}
-  shared = settings(config, spec) | own
+  sizes = {name: model[name] for name in ('width', 'max_width', 'blocks', 'stride')}
+  shared = settings(config, spec) | sizes
   return {
     'generator': Generator(**shared),
     'discriminator': Discriminator(**shared, minibatch_stddev=model.minibatch_stddev),

@@ -1,6 +1,7 @@
 """Residual generator and discriminator of SNGAN (Miyato et al. 2018, arXiv:1802.05957, tables 3 and 4) and BigGAN.
 
-For square images of any `stages` side. The discriminator has no batch norm; `model.d_norm` gives it spectral norm.
+For square images of any side that `layers.stages` takes. The discriminator has no batch norm; `model.d_norm` can give
+it spectral norm.
 """
 
 from functools import partial
@@ -17,7 +18,7 @@ _init = nn.initializers.xavier_uniform()
 
 
 class _BatchNorm(nn.Module):
-  """Batch norm; with classes, of a scale and a shift for each (Dumoulin et al. 2017, arXiv:1610.07629, eq. 5)."""
+  """Batch norm; with classes, a scale and a shift for each class (Dumoulin et al. 2017, arXiv:1610.07629, eq. 5)."""
 
   num_classes: int
   dtype: jnp.dtype
@@ -42,7 +43,7 @@ class _BatchNorm(nn.Module):
 
 
 class Generator(nn.Module):
-  """z -> images in [-1, 1]."""
+  """z -> images in [-1, 1]; with classes, batch norm has a scale and a shift for each class."""
 
   spec: Spec
   width: int = 64
@@ -58,19 +59,19 @@ class Generator(nn.Module):
     norm = partial(_BatchNorm, self.spec.num_classes, self.dtype, self.axis_name)
     options = {'kernel_init': _init, 'dtype': self.dtype}
     x = nn.Dense(base * base * lowest, **options)(z).reshape(-1, base, base, lowest)
-    unbiased = options | {'use_bias': False}  # batch norm follows, which takes any shift of a channel away again
+    unbiased = options | {'use_bias': False}  # the batch norm that follows would cancel a bias
     for features in reversed(upwards):
       h = nn.relu(norm()(x, label, train))
       h = nn.relu(norm()(UpsampleConv(features, **unbiased)(h), label, train))
       h = Conv3x3(features, **unbiased)(h)
-      # A 1x1 convolution and nearest upsampling commute; this way round it has a quarter of the pixels.
+      # A 1x1 convolution and nearest upsampling commute; in this order the convolution has a quarter of the pixels.
       x = h + nn.Dense(features, **unbiased)(x).repeat(2, 1).repeat(2, 2)  # [b, base * 2^i, ..., features]
     x = nn.relu(norm()(x, label, train))
     return jnp.tanh(Conv3x3(channels, **options)(x).astype(jnp.float32))
 
 
 class Discriminator(nn.Module):
-  """Images in [-1, 1] -> one logit each, of the sum over pixels."""
+  """Images in [-1, 1] -> one logit each, from features summed over pixels; with classes, a projection head."""
 
   spec: Spec
   width: int = 64

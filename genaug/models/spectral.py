@@ -1,6 +1,7 @@
 """Spectral normalisation (Miyato et al. 2018, arXiv:1802.05957) of all kernels and embeddings of a network.
 
-A function of the parameters: any network has it, and one power iteration a step serves all that is computed of it.
+It is a function of the parameters, so it works for any network, and one power iteration per step serves all forward
+passes of that step.
 """
 
 import jax
@@ -8,22 +9,26 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
 Vectors = dict[str, Float[Array, ' d']]
-"""For every matrix, by its path: the estimate of its first singular vector on the side of the outputs."""
+"""Path of each matrix in the parameters -> estimate of its first singular vector on the output side."""
 
 
 def init_vectors(key: Key[Array, ''], params: PyTree) -> Vectors:
+  """Draws random unit vectors for all matrices of the parameters."""
   sizes = {path: matrix.shape[-1] for path, matrix in _matrices(params).items()}
   keys = jax.random.split(key, len(sizes))
   return {path: _unit(jax.random.normal(k, (sizes[path],))) for k, path in zip(keys, sizes)}
 
 
 def power_iteration(params: PyTree, vectors: Vectors) -> Vectors:
-  """One step towards the singular vectors of these parameters: algorithm 1 of the paper."""
+  """Updates the vectors by one power iteration with these parameters: algorithm 1 of the paper."""
   return {path: _unit(_unit(matrix @ vectors[path]) @ matrix) for path, matrix in _matrices(params).items()}
 
 
 def normalized(params: PyTree, vectors: Vectors) -> PyTree:
-  """Matrices divided by their largest singular value as the vectors estimate it; gradients take these as constant."""
+  """Divides each matrix by the estimate of its largest singular value that the vectors give.
+
+  Gradients treat the vectors as constants.
+  """
 
   def divide(path, leaf):
     name = jax.tree_util.keystr(path)
@@ -37,6 +42,7 @@ def normalized(params: PyTree, vectors: Vectors) -> PyTree:
 
 
 def _matrices(params: PyTree) -> dict[str, Float[Array, 'i o']]:
+  """Returns all kernels and embeddings as matrices, by their paths."""
   leaves = jax.tree_util.tree_leaves_with_path(params)
   return {
     jax.tree_util.keystr(path): leaf.reshape(-1, leaf.shape[-1])

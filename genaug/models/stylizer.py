@@ -1,9 +1,9 @@
-"""Image transformation network of style transfer (Johnson et al. 2016, arXiv:1603.08155), one for several styles.
+"""Image transformation network for style transfer (Johnson et al. 2016, arXiv:1603.08155), one for several styles.
 
-The authors' supplement has a 9x9 convolution, two that halve, five residual blocks and the same upwards. Here pixels
-become channels instead of the first halving (space to depth), so that no layer works at full resolution. What the last
-one predicts is added to the image's logits and is small at first: the network starts near the image itself, as Gatys'
-optimisation does, and need not learn to draw its content first.
+The network of the authors' supplement has a 9x9 convolution, two convolutions of stride 2, five residual blocks and the
+mirror image of the convolutions. Here space to depth replaces the first halving, so that no layer works at full
+resolution. The output of the last layer is added to the image's logits and is small at first: the network starts near
+the image itself, as Gatys' optimisation does, and need not learn to draw the content first.
 """
 
 import flax.linen as nn
@@ -16,16 +16,16 @@ from genaug.models.norms import InstanceNorm
 from genaug.models.unet import depth_to_space, space_to_depth
 
 MULTIPLE = 4
-"""Of the sides of images."""
+"""Image sides must be multiples of this."""
 
 _PATCH = 2
-_BORDER = 8  # pixels of reflection, cropped in the end: zeros, which convolutions see beyond the frame, would show
-_LEAST = 0.02  # and, less than 1, the most of images: the logits of black and white are infinite
-_SMALLEST = 8  # pixels: the losses' last layer has an eighth of them
+_BORDER = 8  # pixels of reflection padding, cropped at the end: the zero padding of convolutions would be visible
+_LEAST = 0.02  # images are clipped this far from 0 and 1, where their logits are infinite
+_SMALLEST = 8  # side in pixels: the last layer of the losses has an eighth of it
 
 
 class _BatchNorm(nn.Module):
-  """Batch norm with a scale and a shift for each style, as `InstanceNorm` has them."""
+  """Batch norm with a scale and a shift for each style, like those of `InstanceNorm`."""
 
   styles: int
   dtype: jnp.dtype
@@ -42,7 +42,7 @@ class _BatchNorm(nn.Module):
 
 
 class Stylizer(nn.Module):
-  """Images in [0, 1] of any sides that are multiples of 4 -> the same in [0, 1] in a style each."""
+  """Images in [0, 1], with sides that are multiples of 4, and a style for each -> stylised images in [0, 1]."""
 
   spec: Spec
   styles: int
@@ -56,7 +56,7 @@ class Stylizer(nn.Module):
   def __call__(
     self, images: Float[Array, 'b h w c'], style: Int[Array, ' b'], train: bool = False
   ) -> Float[Array, 'b h w c']:
-    options = {'use_bias': False, 'dtype': self.dtype}  # a norm follows, which takes any shift of a channel away again
+    options = {'use_bias': False, 'dtype': self.dtype}  # the norm that follows would cancel a bias
 
     def norm(x):
       if self.norm == 'instance':
@@ -79,8 +79,8 @@ class Stylizer(nn.Module):
 
 def _build(config, spec: Spec, axis_name: str | None):
   model = config.model
-  own = {'width': model.width, 'blocks': model.blocks, 'norm': model.norm, 'axis_name': axis_name}
-  return {'stylizer': Stylizer(**settings(config, spec), **own, styles=len(config.style.images))}
+  options = {'width': model.width, 'blocks': model.blocks, 'norm': model.norm, 'axis_name': axis_name}
+  return {'stylizer': Stylizer(**settings(config, spec), **options, styles=len(config.style.images))}
 
 
 def _check(model, shape: ImageShape) -> None:

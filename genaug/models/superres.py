@@ -1,6 +1,6 @@
-"""Residual networks of super-resolution, after EDSR: Lim et al. 2017 (arXiv:1707.02921), section 3.
+"""Residual networks for super-resolution, after EDSR: Lim et al. 2017 (arXiv:1707.02921), section 3.
 
-Every convolution works at low resolution, the last one predicts all pixels of a finer grid at once (sub-pixel
+Every convolution works at low resolution; the last one predicts all pixels of the finer grid at once (sub-pixel
 convolution: Shi et al. 2016, arXiv:1609.05158). Fully convolutional: images may have any size.
 """
 
@@ -14,13 +14,16 @@ from genaug.models.layers import Conv3x3
 from genaug.models.patch_gan import PatchDiscriminator
 from genaug.models.unet import depth_to_space
 
-_HALVINGS = 2  # of the discriminator, which judges textures: patches of 26 pixels, 4 apart
+_HALVINGS = 2  # of the discriminator, which judges textures: patches are 26 pixels wide and 4 apart
 PATCH_MULTIPLE = 2**_HALVINGS
-"""Of pixels, of the sides of what the discriminator sees."""
+"""Sides of the patches that the discriminator sees must be multiples of this."""
 
 
 def cubic_upscaled(x: Float[Array, 'b h w c'], scale: int) -> Float[Array, 'b H W c']:
-  """By the kernel of Keys 1981 with a = -0.5, edges repeated: `augment.resize` with 'cubic' and 'edge', not clipped."""
+  """Upscales by the cubic kernel of Keys 1981 with a = -0.5, edges repeated.
+
+  The same as `augment.resize` with 'cubic' and 'edge', but not clipped.
+  """
   weights = _phases(scale)
 
   def along(x, axis):
@@ -34,7 +37,7 @@ def cubic_upscaled(x: Float[Array, 'b h w c'], scale: int) -> Float[Array, 'b H 
 
 
 def _phases(scale: int) -> list[list[float]]:
-  """Of each of `scale` pixels that one becomes: the weights of that pixel and of two on either side."""
+  """Returns, for each of the `scale` pixels that one becomes, the weights of that pixel and of two on either side."""
   centre = (np.arange(scale) + 0.5) / scale - 0.5
   x = np.abs(np.arange(-2, 3) - centre[:, None])
   near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
@@ -42,7 +45,7 @@ def _phases(scale: int) -> list[list[float]]:
 
 
 class Upscaler(nn.Module):
-  """Images in [0, 1] -> images of `scale` times their sides, about [0, 1]; at first `cubic_upscaled`."""
+  """Images in [0, 1] -> images with sides `scale` times as long, in about [0, 1]; at first `cubic_upscaled`."""
 
   channels: int
   scale: int = 2
@@ -63,7 +66,7 @@ class Upscaler(nn.Module):
 
 
 def reach(blocks: int) -> int:
-  """How many pixels away the farthest one lies that a pixel of an `Upscaler` of so many blocks depends on."""
+  """Returns how many input pixels each way an output pixel of an `Upscaler` with so many blocks depends on."""
   return 2 * blocks + 3
 
 

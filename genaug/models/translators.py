@@ -1,6 +1,6 @@
-"""From an image to an image of its size: the generators of pix2pix, CycleGAN and CUT, with their discriminators.
+"""Image-to-image networks: the generators of pix2pix, CycleGAN and CUT, with their discriminators.
 
-No layer works at full resolution: the first convolution has stride 2, or pixels become channels (space to depth).
+No layer works at full resolution: the first convolution has stride 2 or comes after space to depth.
 """
 
 import flax.linen as nn
@@ -15,13 +15,13 @@ from genaug.models.patch_gan import PatchDiscriminator
 from genaug.models.unet import depth_to_space, space_to_depth
 
 _init = nn.initializers.normal(0.02)
-_PROJECTED = 256  # numbers that describe a patch
+_PROJECTED = 256  # dimensions of the vector that describes a patch
 
 Taps = list[Float[Array, 'b h w c']]
 
 
 def halvings(side: int) -> int:
-  """How often an even side halves until it is at most 4, or odd."""
+  """Returns how many times a side can be halved until it is at most 4 or odd."""
   count = 0
   while side > 4 and side % 2 == 0:
     side, count = side // 2, count + 1
@@ -29,7 +29,7 @@ def halvings(side: int) -> int:
 
 
 class UNetTranslator(nn.Module):
-  """Images in [-1, 1] -> images in [-1, 1]: Isola et al. 2017 (arXiv:1611.07004), appendix 6.1.1, without dropout."""
+  """U-Net, images in [-1, 1] -> images in [-1, 1]: Isola et al. 2017 (arXiv:1611.07004), appendix 6.1.1, no dropout."""
 
   spec: Spec
   width: int = 64
@@ -40,7 +40,7 @@ class UNetTranslator(nn.Module):
     height, width, channels = self.spec.image_shape
     count = halvings(min(height, width))
     options = {'kernel_init': _init, 'dtype': self.dtype}
-    unbiased = options | {'use_bias': False}  # a norm follows, which takes any shift of a channel away again
+    unbiased = options | {'use_bias': False}  # the norm that follows would cancel a bias
     skips = []
     for i in range(count):
       x = ConvDown(self.width * 2 ** min(i, 3), **(unbiased if i else options))(nn.leaky_relu(x, 0.2) if i else x)
@@ -54,10 +54,10 @@ class UNetTranslator(nn.Module):
 
 
 class ResNetTranslator(nn.Module):
-  """Images in [-1, 1] -> (images in [-1, 1], what five layers of the encoder see): Zhu et al. 2017 (arXiv:1703.10593).
+  """ResNet, images in [-1, 1] -> (images in [-1, 1], taps): Zhu et al. 2017 (arXiv:1703.10593).
 
-  The taps are those of Park et al. 2020 (arXiv:2007.15651), appendix C.2: pixels, both convolutions that go down, the
-  first and the middle residual block.
+  The taps, activations of five layers, follow Park et al. 2020 (arXiv:2007.15651), appendix C.2: pixels, both
+  convolutions before the residual blocks, the first and the middle residual block (one tap where these are the same).
   """
 
   spec: Spec
@@ -68,7 +68,7 @@ class ResNetTranslator(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, 'b h w c']) -> tuple[Float[Array, 'b h w c'], Taps]:
     options = {'kernel_init': _init, 'dtype': self.dtype}
-    unbiased = options | {'use_bias': False}  # a norm follows, which takes any shift of a channel away again
+    unbiased = options | {'use_bias': False}  # the norm that follows would cancel a bias
     norm = lambda x: InstanceNorm(dtype=self.dtype)(x)
     taps = [space_to_depth(x, 2)]
     for conv, features in ((Conv3x3, self.width), (ConvDown, 2 * self.width)):
@@ -94,9 +94,10 @@ def rows_of(positions: Float[Array, 'b n'], pixels: int) -> Int[Array, 'b n']:
 
 
 class Projector(nn.Module):
-  """Taps at some pixels -> a vector of length 1 each: Park et al. 2020 (arXiv:2007.15651), section 3.
+  """Taps at some pixels -> a unit vector for each: Park et al. 2020 (arXiv:2007.15651), section 3.
 
-  `positions` are in [0, 1], as shares of a tap's pixels; of a tap with no more pixels than positions all are taken.
+  `positions` in [0, 1] are fractions of a tap's pixels in raster order. A tap with at most as many pixels as there are
+  positions uses all of them.
   """
 
   @nn.compact

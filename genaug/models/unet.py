@@ -1,7 +1,7 @@
-"""U-Net of diffusion and flow models, conditioned on time, class and the parameters of augmentation.
+"""U-Net for diffusion and flow models, conditioned on time, class, caption, image features and augmentation parameters.
 
 Blocks and modulation after Ho et al. 2020 (arXiv:2006.11239), appendix B, and Dhariwal and Nichol 2021
-(arXiv:2105.05233), section 3. Pixels become channels first (space to depth), so that no layer works at full resolution.
+(arXiv:2105.05233), section 3. It begins with space to depth, so that no layer works at full resolution.
 """
 
 import math
@@ -15,29 +15,29 @@ from genaug.models import ImageShape, Network, Spec, settings
 from genaug.models.layers import Conv3x3, ConvDown, ConvUp
 from genaug.models.norms import GroupNorm
 
-_FREQUENCIES = 16  # of the features of time
-_HEAD = 64  # channels of an attention head
+_FREQUENCIES = 16  # of the Fourier features of time
+_HEAD = 64  # channels per attention head
 
 
 def space_to_depth(x: Float[Array, 'b H W c'], patch: int) -> Float[Array, 'b h w d']:
-  """Every patch x patch pixels as the channels of one."""
+  """Turns every patch x patch block of pixels into the channels of one pixel."""
   b, h, w, c = x.shape
   x = x.reshape(b, h // patch, patch, w // patch, patch, c)
   return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // patch, w // patch, -1)
 
 
 def depth_to_space(x: Float[Array, 'b h w d'], patch: int) -> Float[Array, 'b H W c']:
-  """The inverse of `space_to_depth`."""
+  """Inverts `space_to_depth`."""
   b, h, w, d = x.shape
   x = x.reshape(b, h, w, patch, patch, d // patch**2)
   return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * patch, w * patch, -1)
 
 
 def levels(shape: ImageShape) -> tuple[int, int]:
-  """(patch, number of resolutions) for images of that shape: patches of 2 pixels, of 4 from a side of 48.
+  """Returns (patch, number of resolutions) for an image shape: patches of 2 pixels, for sides from 48 on of 4.
 
-  Their sides are halved once, and again while more than 8: 28 -> 14, 7; 64 -> 16, 8. Raises ValueError for images that
-  are not square or don't divide so.
+  The side in patches is halved once, and again while it is more than 8: 28 -> 14, 7; 64 -> 16, 8. Raises ValueError for
+  images that are not square or not divisible accordingly.
   """
   height, width, _ = shape
   patch = 2 if height < 48 else 4
@@ -51,21 +51,22 @@ def levels(shape: ImageShape) -> tuple[int, int]:
 
 
 def pool_tokens(tokens: Float[Array, 'b l d'], known: Bool[Array, 'b l']) -> Float[Array, 'b d']:
-  """Sum of a caption's tokens over the root of their number: as large as one token, however long the caption is.
+  """Returns the sum of a caption's tokens over the square root of their number; zero for an empty caption.
 
-  A mean of many would hardly be heeded beside the features of time. Of no token at all it is zero.
+  It is as large as one token, however long the caption; a mean of many would have little weight beside the features of
+  time.
   """
   known = known[..., None]
   return (tokens * known).sum(1) / jnp.sqrt(jnp.maximum(known.sum(1), 1))
 
 
 class UNet(nn.Module):
-  """(noisy images in about [-1, 1], time in [0, 1], label, augmentation) -> what is to be predicted, of their shape.
+  """(noisy images in about [-1, 1], time in [0, 1], label, ...) -> the network's prediction, of the images' shape.
 
   With classes, `label` may also be `spec.num_classes`, the null class of classifier-free guidance; with a vocabulary,
-  a caption may be all zeros. `augment` holds the parameters of non-leaky augmentation, n may be 0; zeros are as if
-  there were none. `keys`, one an image, are those of dropout; None is no dropout. `features` say what an image is to
-  look like, zeros nothing. The last convolution starts at zero.
+  a caption of zeros is empty. `augment` holds the n >= 0 parameters of non-leaky augmentation, zeros for images without
+  it. `keys`, one per image, are for dropout; None turns it off. `features` describe what an image should look like;
+  zeros leave that open. The last convolution starts at zero.
   """
 
   spec: Spec
@@ -88,7 +89,7 @@ class UNet(nn.Module):
     patch, count = levels(self.spec.image_shape)
     condition = nn.Dense(4 * self.width, name='time')(_time_features(t))
     if self.spec.num_classes:
-      # As large as the features of time; Flax's default is an eighth of that, and hardly heeded at first.
+      # As large as the features of time; Flax's default is an eighth of that, with little effect at first.
       init = nn.initializers.normal(1.0)
       condition += nn.Embed(self.spec.num_classes + 1, 4 * self.width, embedding_init=init, name='label')(label)
     if self.spec.vocabulary:
@@ -99,13 +100,13 @@ class UNet(nn.Module):
     if augment.shape[-1]:
       condition += nn.Dense(4 * self.width, use_bias=False, name='augment')(augment)
     condition = nn.silu(nn.Dense(4 * self.width, name='condition')(nn.silu(condition)))
-    made = 0
+    block_number = 0
 
     def block(x, features):
-      nonlocal made
-      made += 1
-      own = None if keys is None else jax.vmap(lambda key: jax.random.fold_in(key, made))(keys)
-      return _Block(features, self.dropout, self.dtype)(x, condition, own)
+      nonlocal block_number
+      block_number += 1
+      block_keys = None if keys is None else jax.vmap(lambda key: jax.random.fold_in(key, block_number))(keys)
+      return _Block(features, self.dropout, self.dtype)(x, condition, block_keys)
 
     widths = [self.width * 2**i for i in range(count)]
     x = Conv3x3(self.width, dtype=self.dtype, name='first')(space_to_depth(x, patch))
@@ -130,7 +131,7 @@ class UNet(nn.Module):
 
 
 class _Block(nn.Module):
-  """x + two 3x3 convolutions, modulated in between by the condition."""
+  """Residual block of two 3x3 convolutions, with scale and shift by the condition in between."""
 
   features: int
   dropout: float
@@ -152,7 +153,7 @@ class _Block(nn.Module):
 
 
 class _Attention(nn.Module):
-  """x + self-attention over its pixels (Vaswani et al. 2017, arXiv:1706.03762, section 3.2.2)."""
+  """Residual self-attention over pixels (Vaswani et al. 2017, arXiv:1706.03762, section 3.2.2)."""
 
   dtype: jnp.dtype
 
@@ -167,12 +168,12 @@ class _Attention(nn.Module):
 
 
 def _norm(x, dtype):
-  channels = x.shape[-1]  # at least 4 in a group: normalising one alone would lose what it says of the whole image
+  channels = x.shape[-1]  # at least 4 per group: a group of one channel would lose its mean over the image
   return GroupNorm(min(32, math.gcd(channels, max(1, channels // 4))), dtype=dtype)(x)
 
 
 def _time_features(t):
-  """Fourier features of half a period to 16 periods in [0, 1]."""
+  """Returns Fourier features of t at frequencies from half a period to 16 periods over [0, 1]."""
   angles = 2 * jnp.pi * t[:, None] * jnp.geomspace(0.5, 16, _FREQUENCIES)
   return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
 

@@ -1,8 +1,9 @@
 """Encoders and decoders of variational autoencoders.
 
-conv_vae, and resnet_vae with residual blocks: one vector of latents (Kingma and Welling 2014, arXiv:1312.6114).
+conv_vae, and resnet_vae with residual blocks: one latent vector (Kingma and Welling 2014, arXiv:1312.6114).
 ladder_vae: latents at several resolutions, drawn from the coarsest to the finest (Soenderby et al. 2016,
-arXiv:1602.02282), each posterior relative to its prior (Vahdat and Kautz 2020, NVAE, arXiv:2007.03898, section 3.2).
+arXiv:1602.02282), each posterior predicted relative to its prior (Vahdat and Kautz 2020, NVAE, arXiv:2007.03898,
+section 3.2).
 """
 
 import math
@@ -23,18 +24,18 @@ Label = Int[Array, ' b']
 
 
 class Normal(NamedTuple):
-  """A diagonal Gaussian of latents."""
+  """Diagonal Gaussian over latents."""
 
   mean: Z
   log_var: Z
 
   def at(self, noise: Z) -> Z:
-    """The latents that standard normal noise stands for."""
+    """Maps standard normal noise to latents: the mean plus the standard deviation times the noise."""
     return self.mean + jnp.exp(0.5 * self.log_var) * noise
 
 
 class Level(NamedTuple):
-  """Latents of one resolution; drawn from the posterior where there is one, else from the prior."""
+  """Latents of one resolution, drawn from the posterior if there is one, else from the prior."""
 
   z: Z
   prior: Normal
@@ -42,7 +43,7 @@ class Level(NamedTuple):
 
 
 class Encoder(nn.Module):
-  """Images in [0, 1] -> the posterior of z."""
+  """Images in [0, 1] and labels -> the posterior over z."""
 
   spec: Spec
   width: int = 32
@@ -57,13 +58,13 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-  """Noise and what the encoder found -> (outputs of which the likelihood is, its log scale, levels).
+  """Noise, labels and the encoder's output -> (parameters of the likelihood, its log scale if it has one, levels).
 
-  The noise, one array a level, stands for a draw from the posterior, or from the prior if there is no encoder.
+  The standard normal noise, one array per level, is mapped to latents by the posterior, or without one by the prior.
   """
 
   spec: Spec
-  outputs: int  # a pixel, see losses.likelihood
+  outputs: int  # numbers per pixel, see losses.likelihood
   width: int = 32
   blocks: int = 0
   z_dim: int = 32
@@ -84,7 +85,7 @@ class Decoder(nn.Module):
 
 
 class LadderEncoder(nn.Module):
-  """Images in [0, 1] -> (mean and log variance of the vector of latents, features of each resolution, finest first)."""
+  """Images in [0, 1] and labels -> (posterior over the latent vector, features at each resolution, finest first)."""
 
   spec: Spec
   width: int = 32
@@ -99,14 +100,14 @@ class LadderEncoder(nn.Module):
 
 
 class LadderDecoder(nn.Module):
-  """As `Decoder`, of a vector of latents and of maps of them at every resolution but the images' own."""
+  """Decoder of a latent vector and maps of latents at every resolution below the images' own; called like `Decoder`."""
 
   spec: Spec
   outputs: int
   width: int = 32
   blocks: int = 1
   z_dim: int = 32
-  map_channels: int = 4  # of the maps
+  map_channels: int = 4  # channels of the maps of latents
   has_scale: bool = False
   dtype: jnp.dtype = jnp.float32
 
@@ -122,23 +123,26 @@ class LadderDecoder(nn.Module):
     label: Label,
     posterior: tuple[Normal, tuple[Float[Array, 'b ...'], ...]] | None = None,
   ) -> tuple[Outputs, LogScale, tuple[Level, ...]]:
-    top, seen = posterior or (None, None)
+    top, maps = posterior or (None, None)
     levels = [_standard_level(noise[0], top)]
     x, widths = _from_vector(self, levels[0].z, label), widths_up(self)
     for i, features in enumerate(widths):
       x = upwards(self, x, widths[max(i - 1, 0) : i + 1])
       prior = _Normal(self.map_channels, self.dtype, name=f'prior_{i}')(x)
-      found = None
-      if seen:
-        relative = _Normal(self.map_channels, self.dtype, name=f'posterior_{i}')(jnp.concatenate([x, seen[-1 - i]], -1))
-        found = Normal(prior.at(relative.mean), prior.log_var + relative.log_var)
-      levels.append(_level(noise[1 + i], prior, found))  # [b, base * 2^i, ..., map_channels]
+      map_posterior = None
+      if maps:
+        relative = _Normal(self.map_channels, self.dtype, name=f'posterior_{i}')(jnp.concatenate([x, maps[-1 - i]], -1))
+        map_posterior = Normal(prior.at(relative.mean), prior.log_var + relative.log_var)
+      levels.append(_level(noise[1 + i], prior, map_posterior))  # [b, base * 2^i, ..., map_channels]
       x = x + nn.Dense(features, dtype=self.dtype)(levels[-1].z)
     return *to_outputs(self, residual(self, x)), tuple(levels)
 
 
 class _Normal(nn.Module):
-  """A map of standard normals at first; variances are squares of softplus, which can't explode."""
+  """Features -> a map of Gaussians, standard normal at first.
+
+  The standard deviation is a softplus, which can't explode as an exponential can.
+  """
 
   channels: int
   dtype: jnp.dtype
@@ -159,7 +163,7 @@ def _standard_level(noise: Z, posterior: Normal | None) -> Level:
 
 
 def _posterior(net, h, label: Label) -> Normal:
-  """Of the vector of latents."""
+  """Returns the posterior over the latent vector, from the lowest feature map and the label."""
   h = h.reshape(h.shape[0], -1)
   if net.spec.num_classes:
     h = jnp.concatenate([h, jax.nn.one_hot(label, net.spec.num_classes, dtype=h.dtype)], axis=-1)
@@ -168,6 +172,7 @@ def _posterior(net, h, label: Label) -> Normal:
 
 
 def _from_vector(net, z: Float[Array, 'b z'], label: Label) -> Float[Array, 'b base base n']:
+  """Returns the decoder's lowest feature map, from the latent vector and the label."""
   base, _ = stages(net.spec.image_shape[0])
   lowest = widths_up(net)[0]
   if net.spec.num_classes:
@@ -176,16 +181,16 @@ def _from_vector(net, z: Float[Array, 'b z'], label: Label) -> Float[Array, 'b b
   return nn.relu(nn.Dense(base * base * lowest, dtype=net.dtype)(h)).reshape(-1, base, base, lowest)
 
 
-def _builder(encoder: type[nn.Module], decoder: type[nn.Module], *own: str):
-  """Of networks that take these keys of config.model besides."""
+def _builder(encoder: type[nn.Module], decoder: type[nn.Module], *extra_keys: str):
+  """Returns the `build` of a `Network` whose modules also take these keys of config.model."""
 
   def build(config, spec: Spec, axis_name: str | None):
     del axis_name  # no batch norm
     model, likelihood = config.model, LIKELIHOODS[config.vae.likelihood]
     shared = settings(config, spec) | {'width': model.width, 'z_dim': model.z_dim}
-    shared |= {'blocks': model.blocks} if 'blocks' in own else {}
+    shared |= {'blocks': model.blocks} if 'blocks' in extra_keys else {}
     outputs = {'outputs': likelihood.outputs(spec.image_shape[-1]), 'has_scale': likelihood.has_scale}
-    maps = {'map_channels': model.map_channels} if 'map_channels' in own else {}
+    maps = {'map_channels': model.map_channels} if 'map_channels' in extra_keys else {}
     return {'encoder': encoder(**shared), 'decoder': decoder(**shared, **outputs, **maps)}
 
   return build

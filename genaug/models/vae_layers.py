@@ -1,4 +1,4 @@
-"""What the encoders and decoders of VAEs have in common; `net` is the module that they are part of."""
+"""Layers that encoders and decoders of VAEs and FSQ share; `net` is the module that calls them and has the settings."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,9 @@ LogScale = Float[Array, ' c'] | None
 
 
 def residual(net: nn.Module, x: Map) -> Map:
-  """Blocks of two 3x3 convolutions, the last of which starts at zero."""
+  """Applies `net.blocks` residual blocks of two 3x3 convolutions, the second of which starts at zero."""
   features = x.shape[-1]
-  # At least 4 channels in a group: of one alone nothing would be left that a bias could move.
+  # At least 4 channels per group: a group of one channel would cancel the bias of the convolution before it.
   norm = lambda: GroupNorm(math.gcd(features, max(1, features // 4)), dtype=net.dtype)
   for _ in range(net.blocks):
     h = Conv3x3(features, dtype=net.dtype)(nn.silu(norm()(x)))
@@ -27,7 +27,7 @@ def residual(net: nn.Module, x: Map) -> Map:
 
 
 def downwards(net: nn.Module, x: Float[Array, 'b h w c']) -> Iterator[Map]:
-  """Features at half the images' side, a quarter, ..."""
+  """Yields the encoder's features at half the side of the images, a quarter and so on."""
   _, doublings = stages(net.spec.image_shape[0])
   x = 2 * x - 1
   for i in range(doublings):
@@ -36,20 +36,20 @@ def downwards(net: nn.Module, x: Float[Array, 'b h w c']) -> Iterator[Map]:
 
 
 def upwards(net: nn.Module, x: Map, widths: Sequence[int]) -> Map:
-  """From the first of these widths to the last, doubling the sides in between."""
+  """Decodes from the first of these widths to the last: residual blocks at each, doubled sides in between."""
   for features in widths[1:]:
     x = nn.relu(ConvUp(features, dtype=net.dtype)(residual(net, x)))
   return residual(net, x)
 
 
 def widths_up(net: nn.Module) -> list[int]:
-  """Channels of every resolution below the images' own, the lowest one first."""
+  """Returns the channels at every resolution below the images' own, lowest first."""
   _, doublings = stages(net.spec.image_shape[0])
   return [net.width * 2**i for i in reversed(range(doublings))]
 
 
 def to_outputs(net: nn.Module, x: Map) -> tuple[Outputs, LogScale]:
-  """What the likelihood takes, at full resolution, and its log scale if it has one."""
+  """Returns the parameters of the likelihood at full resolution, and its log scale if it has one."""
   outputs = ConvUp(net.outputs, dtype=net.dtype)(x).astype(jnp.float32)  # [b, side, side, outputs]
   channels = net.spec.image_shape[-1]
   return outputs, net.param('log_scale', nn.initializers.constant(-2.0), (channels,)) if net.has_scale else None

