@@ -11,7 +11,7 @@ except importlib.metadata.PackageNotFoundError:  # a checkout that isn't install
 
 
 def __getattr__(name: str) -> ModuleType:
-  """`genaug.augment`, loaded on first use: `import genaug` alone loads no JAX."""
+  """Imports `genaug.augment` on first use, so that `import genaug` alone loads no JAX."""
   if name != 'augment':
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
   return importlib.import_module('genaug.augment')

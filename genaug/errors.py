@@ -1,4 +1,4 @@
-"""The two ways a run ends that are not the program's fault; programs print them without a traceback."""
+"""The two exceptions that end a run through no fault of the program; programs print them without a traceback."""
 
 
 class InputError(ValueError):

@@ -1,4 +1,4 @@
-"""What the keys of a config may be; check, error and remedy come from one declaration."""
+"""Allowed values of config keys: one declaration gives the check, the error message and the remedy."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -12,12 +12,12 @@ ABOVE_ZERO = 5e-324  # the smallest positive float
 
 
 class Number(NamedTuple):
-  """A finite number in [low, high]. With `schedule` also a pair of two, the first and the last step's."""
+  """A finite number in [low, high]. With `schedule` also a pair of them: the values at the first and the last step."""
 
   low: float = 0
   high: float = math.inf
   schedule: bool = False
-  optional: bool = False  # None is allowed: as another key says
+  optional: bool = False  # None is allowed and means the value of another key
 
   def problem(self, value: object) -> tuple[str, str] | None:
     if self.low == ABOVE_ZERO:
@@ -36,7 +36,7 @@ class Number(NamedTuple):
 
 
 class Choice(NamedTuple):
-  """One of some names."""
+  """One of the given names."""
 
   names: Collection[str]
 
@@ -45,7 +45,7 @@ class Choice(NamedTuple):
 
 
 class Subset(NamedTuple):
-  """A tuple of any of some names."""
+  """A tuple of any of the given names."""
 
   names: Collection[str]
 
@@ -55,10 +55,11 @@ class Subset(NamedTuple):
 
 
 Range = Number | Choice | Subset
+"""`problem(value)` returns None for an allowed value, otherwise (what is wrong, remedy)."""
 
 
 def get(config: ConfigDict, key: str) -> object:
-  """The value of a dotted key. Raises InputError where a config of another version has none."""
+  """Returns the value of a dotted key. Raises InputError if the config is of another version that lacks the key."""
   for part in key.split('.'):
     if part not in config:
       remedy = 'train anew, or use the code that wrote it (git_commit in environment.json)'
@@ -70,12 +71,12 @@ def get(config: ConfigDict, key: str) -> object:
 def check(config: ConfigDict, ranges: Mapping[str, Range]) -> None:
   """Raises InputError for the first key whose value is out of its range."""
   for key, allowed in ranges.items():
-    if found := allowed.problem(value := get(config, key)):
-      raise InputError(key, value, *found)
+    if mistake := allowed.problem(value := get(config, key)):
+      raise InputError(key, value, *mistake)
 
 
 def check_trained(config: ConfigDict, needed: Mapping[str, Collection[object]], problem: str) -> None:
-  """Raises InputError for the first key of a trained run whose value is none of those that a program needs."""
+  """Raises InputError, with `problem`, for the first key of a trained run whose value the program does not support."""
   for key, values in needed.items():
     if (value := get(config, key)) not in values:
       raise InputError(key, value, problem, f'train one with {key} = {" or ".join(map(str, values))}')

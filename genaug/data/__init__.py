@@ -1,1 +1,1 @@
-"""Data sets as uint8 arrays in memory; nothing here augments, nothing here needs TensorFlow to read."""
+"""Data sets as uint8 arrays in memory. Nothing here augments, and reading prepared data needs no TensorFlow."""

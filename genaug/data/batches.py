@@ -1,4 +1,4 @@
-"""Which images make a batch: a pure function of (seed, step), so that resuming and sharding cannot change it."""
+"""Batches as a pure function of (seed, step), so that resuming and sharding cannot change them; prefetching."""
 
 import functools
 import queue
@@ -18,9 +18,9 @@ def _epoch_order(seed: int, epoch: int, size: int) -> Int[np.ndarray, ' size']:
 
 
 def batch_indices(seed: int, step: int, batch_size: int, size: int) -> Int[np.ndarray, ' batch_size']:
-  """Rows of the split that step `step` (from 0) trains on.
+  """Returns the rows of the split that step `step` (counted from 0) trains on.
 
-  Every epoch is a new permutation and no remainder is dropped: a batch may end one epoch and begin the next.
+  Every epoch is a new permutation. No remainder is dropped: a batch may end one epoch and begin the next.
   """
   position = step * batch_size + np.arange(batch_size)
   epoch, row = np.divmod(position, size)
@@ -28,7 +28,7 @@ def batch_indices(seed: int, step: int, batch_size: int, size: int) -> Int[np.nd
 
 
 def prefetch(make: Callable[[int], T], steps: range, depth: int = 2) -> Iterator[T]:
-  """`make(step)` for every step, made in a thread up to `depth` ahead of its use. Its exceptions reach the reader."""
+  """Yields `make(step)` for every step; a thread fills a queue of `depth` results. Its exceptions are raised here."""
   ready: queue.Queue = queue.Queue(depth)
   closed = threading.Event()
 

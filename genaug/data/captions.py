@@ -1,4 +1,4 @@
-"""Captions as rows of numbers: of their words and, for rare words, of parts of them."""
+"""Tokenisation of captions: words and, in place of rare words, their trigrams."""
 
 import itertools
 import re
@@ -8,42 +8,42 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from jaxtyping import Int
 
-_RARE = 2  # training captions that a word must be in to have a number of its own
-_PART = '~'  # before a part, and in no word
-MOST = 48  # tokens of a caption; more are cut off
+_MIN_COUNT = 2  # training captions that must contain a word for it to be a token
+_PART = '~'  # prefix of trigrams: no word contains it, so a trigram never equals a word of three letters
+MOST = 48  # tokens per caption; further ones are cut off
 
 
 def words(caption: str) -> list[str]:
-  """Runs of letters and digits, in lower case."""
+  """Returns the words of a caption: runs of letters and digits, in lower case."""
   return re.findall(r'[^\W_]+', caption.lower())
 
 
 def vocabulary(captions: Sequence[str]) -> tuple[str, ...]:
-  """Words of at least two of the captions, and the parts of three letters that other words have."""
+  """Returns the tokens: words that at least two of the captions contain, then the trigrams of all other words."""
   count = Counter(word for caption in captions for word in set(words(caption)))
-  frequent = {word for word, number in count.items() if number >= _RARE}
+  frequent = {word for word, number in count.items() if number >= _MIN_COUNT}
   parts = {part for word in count.keys() - frequent for part in _parts(word)}
   return (*sorted(frequent), *sorted(parts))
 
 
 def encode(captions: Sequence[str], vocabulary: Sequence[str]) -> Int[np.ndarray, 'n 48']:
-  """Numbers from 1 of the tokens that the vocabulary has, filled up with 0."""
+  """Returns the token ids of each caption, from 1 and padded with 0; tokens not in the vocabulary are left out."""
   number, known = {token: i + 1 for i, token in enumerate(vocabulary)}, _words_of(vocabulary)
   rows = np.zeros((len(captions), MOST), np.int32)
   for row, caption in zip(rows, captions):
-    found = [number[token] for token in _tokens(caption, known) if token in number][:MOST]
-    row[: len(found)] = found
+    ids = [number[token] for token in _tokens(caption, known) if token in number][:MOST]
+    row[: len(ids)] = ids
   return rows
 
 
 def unseen(caption: str, vocabulary: Sequence[str]) -> list[str]:
-  """Words that were in no training caption as they are; what is known of their parts is still used."""
+  """Returns the words that are not tokens: fewer than two training captions have them. Known trigrams still count."""
   known = _words_of(vocabulary)
   return [word for word in words(caption) if word not in known]
 
 
 def _words_of(vocabulary: Sequence[str]) -> set[str]:
-  """Those before the first part: three letters may be a word or a part of one."""
+  """Returns the words of a vocabulary, which precede its first trigram."""
   return set(itertools.takewhile(lambda token: not token.startswith(_PART), vocabulary))
 
 
@@ -52,6 +52,6 @@ def _tokens(caption: str, known: Collection[str]) -> list[str]:
 
 
 def _parts(word: str) -> list[str]:
-  """Of three letters, with marks where it begins and ends."""
+  """Returns the trigrams of a word, with marks where it begins and ends."""
   marked = f'<{word}>'
   return [_PART + marked[i : i + 3] for i in range(len(marked) - 2)]

@@ -1,4 +1,4 @@
-"""Data sets in memory: both splits as arrays, and what their numbers mean."""
+"""Data sets in memory: training and test split as arrays, names of the classes, and tokens of captions."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from jaxtyping import UInt8
 
 from genaug.data import subsets
 
-_SHOWN = 20  # classes that a line lists
+_SHOWN = 20  # classes that a summary lists
 
 
 class Split(NamedTuple):
-  """uint8 'image' [n, h, w, c] and int32 'label' [n]; some have more.
+  """Arrays of one split: uint8 'image' [n, h, w, c], int32 'label' [n], and in some data sets more.
 
-  uint8 'target' [n, h, w, c] of pairs, uint8 'mask' [n, h, w, 1], int32 'caption' [n, l] as of `captions.encode`, uint8
-  'unlabelled' [n, r, h, w, c] of `with_unlabelled`.
+  These are uint8 'target' [n, h, w, c] of pairs, uint8 'mask' [n, h, w, 1], int32 'caption' [n, l] from
+  `captions.encode`, and uint8 'unlabelled' [n, r, h, w, c] from `with_unlabelled`.
   """
 
   arrays: dict[str, np.ndarray]
@@ -26,16 +26,16 @@ class Split(NamedTuple):
 
 
 def copies(train: Split, test: Split) -> subsets.Rows:
-  """Rows of the test images that are among the training images, to the pixel."""
+  """Returns the rows of test images that are, pixel for pixel, among the training images."""
   digest = lambda image: hashlib.blake2b(image, digest_size=16).digest()
   seen = {digest(image) for image in train.arrays['image']}
   return np.array([i for i, image in enumerate(test.arrays['image']) if digest(image) in seen], int)
 
 
 def with_unlabelled(labelled: Split, images: UInt8[np.ndarray, 'n h w c'], ratio: int, seed: int) -> Split:
-  """As many of the unlabelled images in every row; an epoch is one of all images.
+  """Returns a split with one labelled and `ratio` unlabelled images per row, so that an epoch covers all images.
 
-  Every labelled one is in as many rows as any other; to fill these, some unlabelled ones are there once more.
+  All labelled images are in equally many rows. To fill these rows, some unlabelled images are repeated.
   """
   known = len(labelled.arrays['label'])
   count = known * -(-len(images) // (known * ratio))
@@ -45,7 +45,7 @@ def with_unlabelled(labelled: Split, images: UInt8[np.ndarray, 'n h w c'], ratio
 
 
 def mix(real: Split, generated: Split, share: float) -> Split:
-  """Both, the scarcer one repeated as a whole, so that about `share` of the images are generated."""
+  """Returns both splits, the scarcer one repeated as a whole, so that about `share` of the images are generated."""
   if share == 1:
     return generated
   have, want = len(generated.arrays['label']) / len(real.arrays['label']), share / (1 - share)
@@ -55,14 +55,14 @@ def mix(real: Split, generated: Split, share: float) -> Split:
 
 
 class Dataset(NamedTuple):
-  """Both splits in memory, and what the numbers in 'label' mean."""
+  """Training and test split in memory, and the names of the classes that 'label' numbers."""
 
   name: str
   train: Split
   test: Split
   class_names: tuple[str, ...]
-  prepared: str = ''  # where its records are, below the data_dir
-  paired_test: bool = True  # whether the target of a test image shows the same
+  prepared: str = ''  # folder of its records, relative to data_dir
+  paired_test: bool = True  # whether a test image and its target show the same thing
   vocabulary: tuple[str, ...] = ()  # tokens of training captions, which 'caption' numbers from 1
 
   @property
@@ -75,7 +75,7 @@ class Dataset(NamedTuple):
 
   @property
   def summary(self) -> str:
-    """How many images there are, of which classes."""
+    """Numbers of training and test images, in total and per class, in one line."""
     train = self.train.arrays
     rows = np.unique(train['image'], axis=0, return_index=True)[1] if 'unlabelled' in train else np.s_[:]
     labels = train['label'][rows], self.test.arrays['label']
@@ -90,7 +90,7 @@ class Dataset(NamedTuple):
     return f'{self.name}: {trained} + {tested} test images ({", ".join(each[:_SHOWN])}{more})'
 
   def of_classes(self, names: Sequence[str]) -> 'Dataset':
-    """Their images alone, numbered in the order of `names`."""
+    """Returns only the images of the named classes, with labels in the order of `names`."""
     number = np.full(self.num_classes, -1, np.int32)
     for new, name in enumerate(names):
       number[self.class_names.index(name)] = new

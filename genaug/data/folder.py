@@ -1,4 +1,4 @@
-"""What lies in a folder of images: which files are images and of which class, which are masks, what is left out."""
+"""Contents of an image folder: which files are images and of which class, which are masks, which are left out."""
 
 import functools
 import hashlib
@@ -15,12 +15,12 @@ from genaug.errors import InputError
 MASK = '_mask'  # NAME_mask.png is the mask of the NAME.jpg beside it
 COPY = re.compile(r'(.+)_aug\d{3,}')  # stem of an augmented copy
 SPLITS = {'train': 'train', 'test': 'test', 'val': 'validation', 'valid': 'validation', 'validation': 'validation'}
-NOT_AN_IMAGE, IS_A_MASK = 'not an image by its name', 'a mask'  # why a file is left out that need not be missed
+NOT_AN_IMAGE, IS_A_MASK = 'not an image by its name', 'a mask'  # harmless reasons for leaving a file out
 MASKS = (IS_A_MASK, 'a mask without an image')
-_SHOWN = 100  # files that a message lists, each in a line
+_SHOWN = 100  # files that a message lists, one per line
 
 Path = pathlib.Path
-Skipped = dict[Path, str]  # files and why they are left out, as the end of a sentence about them
+Skipped = dict[Path, str]  # file -> why it is left out, worded to follow its name in a sentence
 Classes = dict[str, list[Path]]
 
 
@@ -33,14 +33,14 @@ class Item(NamedTuple):
 
 
 class Contents(NamedTuple):
-  """Of a folder and all below it, hidden files left out: every file is in one of the two."""
+  """Files in a folder and below, except hidden ones: each is either the image of an item or skipped."""
 
   items: list[Item]  # sorted
   skipped: Skipped
 
 
 class Found(NamedTuple):
-  """Image files by split and class. '' is the one split of a folder that has none; 'all' the class of one without."""
+  """Image files by split and class. Without splits, '' is the only split; without classes, 'all' is the only class."""
 
   splits: dict[str, Classes]
   skipped: Skipped
@@ -51,12 +51,13 @@ class Found(NamedTuple):
 
 
 def contents(root: Path, masks: Path | None = None, key: str = 'input') -> Contents:
-  """All images below a folder, with their masks.
+  """Finds all images in a folder and below, with their masks.
 
-  Masks are masks/NAME.png for every image or, without `masks`, those of some: NAME_mask.png (or .jpg, ...) beside
-  NAME.jpg, or NAME.png in a folder masks beside NAME.jpg or beside a folder of it. Where there are such, a NAME_mask
-  of no image is left out as well.
-  Raises InputError, naming `key`, for a folder without images, and for images that `masks` has no mask of.
+  With `masks`, every image must have a mask masks/NAME.png. Without, only some may have one: NAME_mask.png (or .jpg,
+  ...) beside NAME.jpg, or a file of either name in a folder `masks` beside NAME.jpg, or masks/FOLDER/NAME.png beside
+  FOLDER/NAME.jpg; a folder `masks` may also lie beside a folder `images`. If there are any, a NAME_mask that belongs to
+  no image is left out as well.
+  Raises InputError for a folder without images, naming `key`, and for images without a mask in `masks`.
   """
   layout = f'--{key}=FOLDER, with images in it or in one sub-folder per class'
   if not root.is_dir():
@@ -80,9 +81,9 @@ def contents(root: Path, masks: Path | None = None, key: str = 'input') -> Conte
 
 
 def find_images(root: Path) -> Found:
-  """Image files of root/CLASS and of folders in it, or of root alone; or of these in root/train, root/test, root/val.
+  """Finds the images of root/CLASS and its sub-folders, or of root; or of either in root/train, root/test, root/val.
 
-  The folders of splits are as they are given: `test`, or val where there is no other, is the test split.
+  The folders of splits are used as given. Without a folder `test`, `val` is the test split.
   """
   items, skipped = contents(root, key='config.data.folder')
   images = [item.image for item in items]
@@ -102,33 +103,34 @@ def find_images(root: Path) -> Found:
 
 
 def original(path: Path, content: bytes) -> bytes:
-  """Digest of what a file of that content shows, wherever it lies.
+  """Returns a digest of what a file of that content shows, independent of where the file lies.
 
-  For a copy that `experiments.augment_folder` has made, of the original beside it, or else of the original's name.
+  For a copy made by `experiments.augment_folder` it is the digest of the original's content if that lies beside the
+  copy, otherwise of the original's name.
   """
   if copied := COPY.fullmatch(path.stem):
     if beside := _by_stem(path.parent, path.parent.stat().st_mtime_ns).get(copied[1]):
       content = beside.read_bytes()
-    elif made := next((folder for folder in path.parents[:3] if (folder / 'augment.json').is_file()), None):
-      content = os.fsencode(path.with_name(copied[1]).relative_to(made))
+    elif output_root := next((folder for folder in path.parents[:3] if (folder / 'augment.json').is_file()), None):
+      content = os.fsencode(path.with_name(copied[1]).relative_to(output_root))
   return hashlib.sha256(content).digest()
 
 
 @functools.lru_cache(maxsize=64)
 def _by_stem(directory: Path, changed_at: int) -> dict[str, Path]:
-  """Its image files, the first of each stem; listed once, not for every copy, until the folder changes."""
+  """Returns the first image file of each stem; cached until the folder changes, so as not to list it for every copy."""
   del changed_at
   files = sorted(path for path in directory.iterdir() if path.suffix.lower() in EXTENSIONS)
   return {path.stem: path for path in reversed(files)}
 
 
 def missed(skipped: Skipped) -> Skipped:
-  """Of the files that are left out, those which may be images that somebody misses."""
+  """Returns those of the files left out that may be images after all, which the user might miss."""
   return {path: why for path, why in skipped.items() if why not in (NOT_AN_IMAGE, IS_A_MASK)}
 
 
 def summary(skipped: Skipped, root: Path) -> str:
-  """How many files for each reason, with an example."""
+  """Returns how many files are left out for each reason, with an example, in parentheses; '' for none."""
   counts = Counter(skipped.values())
   example = {why: _below(path, root) for path, why in sorted(skipped.items(), reverse=True)}
   listed = '; '.join(f'{n} {why}, such as {example[why]}' for why, n in counts.most_common())
@@ -136,7 +138,7 @@ def summary(skipped: Skipped, root: Path) -> str:
 
 
 def listed(files: Skipped, root: Path) -> str:
-  """The files with what is wrong with them, a line each."""
+  """Returns the files with the reasons why they are left out, one per line."""
   shown = [f'{_below(path, root)} {why}' for path, why in list(files.items())[:_SHOWN]]
   return '\n  '.join(['', *shown, *[f'and {len(files) - _SHOWN} more'] * (len(files) > _SHOWN)])
 
@@ -146,18 +148,18 @@ def _below(path: Path, root: Path) -> str:
 
 
 def some(names: Sequence[str], most: int = 5) -> str:
-  """The first of the names, and how many more there are."""
+  """Returns the first `most` of the names, and how many more there are."""
   return ', '.join(map(printable, names[:most])) + f' and {len(names) - most} more' * (len(names) > most)
 
 
 def printable(path: Path | str) -> str:
-  """Bytes that are no UTF-8 and control characters escaped."""
+  """Returns a path with bytes that are not UTF-8, and characters that cannot be printed, escaped."""
   text = os.fsencode(path).decode(errors='backslashreplace')
   return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)
 
 
 def _walk(root: Path) -> tuple[list[Path], Skipped]:
-  """Sorted images, and the rest; links are followed, but every real folder is read once, so that loops end."""
+  """Returns images, sorted, and all other files. Links are followed, but each real folder once, so that loops end."""
   images, skipped, seen = [], {}, set()
 
   def unreadable(error: OSError) -> None:
@@ -173,19 +175,19 @@ def _walk(root: Path) -> tuple[list[Path], Skipped]:
     for path in (Path(folder, name) for name in names if not name.startswith('.')):
       if path.suffix.lower() not in EXTENSIONS:
         skipped[path] = NOT_AN_IMAGE
-      elif problem := _no_file(path):
+      elif problem := _file_problem(path):
         skipped[path] = problem
       else:
         images.append(path)
   return sorted(images), skipped
 
 
-def _no_file(path: Path) -> str:
+def _file_problem(path: Path) -> str:
   try:
     if not path.exists():
       return 'a link to nowhere'
     return '' if path.is_file() else 'not a file'
-  except OSError as error:  # a folder that may be listed and not entered
+  except OSError as error:  # a folder that may be listed but not entered
     return f'cannot be read ({error.strerror})'
 
 

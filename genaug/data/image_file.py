@@ -1,4 +1,4 @@
-"""One image file: read as 8-bit sRGB, upright, whatever it holds; written whole or not at all."""
+"""Reads an image file, whatever its format, as upright 8-bit sRGB; writes one atomically."""
 
 import contextlib
 import functools
@@ -15,18 +15,18 @@ from PIL import ExifTags, Image, ImageCms, ImageFile
 
 from genaug.errors import InputError
 
-Image.preinit()  # first, as formats are tried in the order in which they became known
+Image.preinit()  # first, as Pillow tries formats in the order in which they were registered
 Image.init()
-_NO_PHOTOGRAPHS = {'BUFR', 'EPS', 'GRIB', 'HDF5', 'MPEG', 'PDF', 'WMF'}  # containers and vectors, of other programs
+_NO_PHOTOGRAPHS = {'BUFR', 'EPS', 'GRIB', 'HDF5', 'MPEG', 'PDF', 'WMF'}  # containers and vectors for other programs
 EXTENSIONS = {e for e, kind in Image.registered_extensions().items() if kind in Image.OPEN.keys() - _NO_PHOTOGRAPHS}
-"""Of the files that the installed Pillow decodes, in lower case."""
+"""Extensions of the files that the installed Pillow decodes, in lower case."""
 
-MODES = {'L': 1, 'LA': 2, 'RGB': 3, 'RGBA': 4}  # Pillow's, of images as they are read: 8 bits a channel
+MODES = {'L': 1, 'LA': 2, 'RGB': 3, 'RGBA': 4}  # Pillow mode of an image as it is read, 8 bits per channel -> channels
 BITS = (1, 8, 10, 12, 14, 16)
-"""Of a grey value in a file with more than 8: white is 2**bits - 1. 1 is for floats between 0 and 1."""
+"""Possible bit depths of grey values stored with more than 8 bits: white is 2**bits - 1. 1: floats from 0 to 1."""
 
 _DRAFT = 2  # a JPEG is decoded at no less than this many times the size that it is resized to
-_DARK = 64  # below it, 16-bit colours hold 14 bits at most
+_DARK = 64  # if the upper bytes of 16-bit colours are all below it, they use 14 bits at most
 
 _UPRIGHT = {
   2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -36,17 +36,17 @@ _UPRIGHT = {
   6: Image.Transpose.ROTATE_270,
   7: Image.Transpose.TRANSVERSE,
   8: Image.Transpose.ROTATE_90,
-}  # by EXIF's orientation
+}  # EXIF orientation -> what turns the image upright
 
 File = pathlib.Path | io.BytesIO
 
 
 class UnreadableError(ValueError):
-  """Why a file gives no image, as the end of a sentence about it."""
+  """A file that cannot be read as an image. The message is worded to follow the file's name in a sentence."""
 
 
 class Picture(NamedTuple):
-  """An image or a mask, and what it takes to write it as it was."""
+  """Pixels of an image or a mask, with the mode and palette that it takes to write them as they were."""
 
   pixels: UInt8[np.ndarray, 'h w c'] | Integer[np.ndarray, 'h w 1']
   mode: str
@@ -54,7 +54,7 @@ class Picture(NamedTuple):
 
 
 class Header(NamedTuple):
-  """What is known of an image before it is decoded: its size, upright, and its mode, a key of MODES."""
+  """Properties of an image known before it is decoded: its size when upright, and its mode, a key of MODES."""
 
   height: int
   width: int
@@ -63,35 +63,35 @@ class Header(NamedTuple):
 
 
 def read_header(file: File) -> Header:
-  """Raises UnreadableError where there is none."""
+  """Returns the header of an image file. Raises UnreadableError if it has none."""
   with _opened(file) as image:
-    turned = _orientation(image) in (5, 6, 7, 8)  # by a quarter
+    turned = _orientation(image) in (5, 6, 7, 8)  # by 90 degrees
     width, height = image.size[::-1] if turned else image.size
     return Header(height, width, _mode(image), _is_deep(image))
 
 
 def brightest(file: File) -> float:
-  """The largest value of an image that `is_deep`; 0 for any other. Raises UnreadableError for what is no grey value."""
+  """Returns the largest value of a deep grey image, 0 for any other. Raises UnreadableError for invalid grey values."""
   with _opened(file) as image:
     return float(_deep_values(image).max()) if _is_deep(image) else 0.0
 
 
 def check_bits(bits: int) -> None:
-  """Raises InputError for what `data.bits` can't be."""
+  """Raises InputError for an invalid value of `data.bits`."""
   if bits not in (0, *BITS):
     remedy = f'one of {", ".join(map(str, BITS))}, or 0: as many as the brightest value needs'
     raise InputError('data.bits', bits, 'images do not have that many', remedy)
 
 
 def bits_of(peak: float) -> int:
-  """How many bits images have, of which the brightest value is `peak`: 12 for 3,871, as of many microscopes."""
+  """Returns the bit depth of images whose brightest value is `peak`: 12 for 3,871, as many microscopes give."""
   return next(bits for bits in BITS if peak <= 2**bits - 1)
 
 
 def read_image(file: File, bits: int = 0) -> Picture:
-  """Grey or RGB, with the opacity as last channel where there is any; `bits` is what deep grey values have, 0 is 16.
+  """Returns a grey or RGB image, with opacity, if it has any, as the last channel.
 
-  Raises UnreadableError where it does not decode.
+  `bits` is the bit depth of deep grey values; 0 is 16. Raises UnreadableError if the file does not decode.
   """
   with _opened(file) as image:
     image = _decode(image, bits)
@@ -99,7 +99,7 @@ def read_image(file: File, bits: int = 0) -> Picture:
 
 
 def read_unchanged(file: File) -> UInt8[np.ndarray, 'h w c']:
-  """Pixels of an image of 8 bits a channel. Raises UnreadableError where reading it would change or leave out any."""
+  """Returns the pixels of an image. Raises UnreadableError if that would drop bits or frames, or convert a profile."""
   with _opened(file) as image:
     if _is_deep(image) or any(';16' in str(part) for part in image.tile):
       raise UnreadableError('has more than 8 bits a channel')
@@ -114,14 +114,14 @@ def read_unchanged(file: File) -> UInt8[np.ndarray, 'h w c']:
 def read_square(
   file: File, size: int, channels: int, bits: int | None = 0, resize: bool = True
 ) -> UInt8[np.ndarray, 'size size channels'] | float:
-  """The central square of an image, on white where it is transparent, antialiased (bicubic) to `size`.
+  """Returns the central square of an image, on white where it is transparent, resized to `size` (antialiased bicubic).
 
-  Without `resize`, the `size` pixels in the middle as they are; a smaller image is unreadable.
+  Without `resize`, returns the central `size` x `size` pixels as they are; a smaller image is unreadable.
 
-  `bits` is what deep grey values have, 0 is 16; None: of deep images the brightest value comes instead.
+  `bits` is the bit depth of deep grey values; 0 is 16. With None, a deep image gives its brightest value instead.
 
   A far larger JPEG is decoded at a half, a quarter or an eighth of its size, still twice `size` or more: pixels differ
-  by 0.3 of 255 on average. Raises UnreadableError where it does not decode.
+  by 0.3 of 255 on average. Raises UnreadableError if the file does not decode.
   """
   with _opened(file) as image:
     if bits is None and _is_deep(image):
@@ -142,7 +142,7 @@ def read_square(
 
 
 def read_mask(path: pathlib.Path) -> Picture:
-  """Labels: grey values, indices of a palette, or colours as 0xRRGGBB. Raises UnreadableError for any other file."""
+  """Returns labels: grey values, palette indices, or colours as 0xRRGGBB. Raises UnreadableError for any other file."""
   with _opened(path) as image:
     mode = 'L' if image.mode == '1' else image.mode
     palette = image.getpalette('RGB') if mode == 'P' else None
@@ -158,7 +158,7 @@ def read_mask(path: pathlib.Path) -> Picture:
 
 
 def on_white(image: Image.Image) -> Image.Image:
-  """L or RGB, without the opacity of LA or RGBA."""
+  """Composites an image with transparency onto white, as L or RGB; returns any other as it is."""
   if not image.has_transparency_data:
     return image
   rgba = image.convert('RGBA')
@@ -166,13 +166,13 @@ def on_white(image: Image.Image) -> Image.Image:
 
 
 def opaque(picture: Picture) -> Picture:
-  """The picture on white."""
+  """Returns the picture composited onto white, without opacity."""
   image = on_white(_to_pillow(picture))
   return Picture(np.asarray(image).reshape(*picture.pixels.shape[:2], MODES[image.mode]), image.mode)
 
 
 def write(path: pathlib.Path, picture: Picture) -> None:
-  """PNG or JPEG by the path's suffix, whole or not at all. JPEG has quality 95; without opacity, it is on white."""
+  """Writes PNG or JPEG, by the path's suffix, atomically. JPEG has quality 95 and no opacity: it is put on white."""
   path.parent.mkdir(parents=True, exist_ok=True)
   partial = path.with_name(partial_name(path.name))
   try:
@@ -186,13 +186,13 @@ def write(path: pathlib.Path, picture: Picture) -> None:
 
 
 def partial_name(name: str) -> str:
-  """Of a file that is being written."""
+  """Returns the name that a file has while it is being written."""
   return f'.{name}.partial'
 
 
 @contextlib.contextmanager
 def truncated_files(allowed: bool) -> Iterator[None]:
-  """Whether files that end too early are read as far as they go, the rest grey, in the whole process."""
+  """Sets, for the whole process, whether truncated files are read as far as they go, the rest grey, or refused."""
   before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, allowed
   try:
     yield
@@ -201,7 +201,7 @@ def truncated_files(allowed: bool) -> Iterator[None]:
 
 
 def _decode(image: Image.Image, bits: int) -> Image.Image:
-  """An opened image as one of MODES, upright."""
+  """Decodes an opened image to one of MODES, upright."""
   mode, tile = _mode(image), str(image.tile)
   image.load()
   orientation = _orientation(image)
@@ -231,7 +231,7 @@ def _scaled(image: Image.Image, bits: int) -> Image.Image:
 
 
 def _to_srgb(image: Image.Image, mode: str) -> Image.Image:
-  """The image in that mode; colours by its profile, where it has one that can be used."""
+  """Converts an image to `mode`, and its colours to sRGB if it has a usable profile."""
   opaque, profile = image, image.info.get('icc_profile')
   if profile and (mode.endswith('A') or image.mode == 'P'):
     opaque = image.convert(mode.removesuffix('A'))
@@ -245,7 +245,7 @@ def _to_srgb(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:
-  return image if image.mode == mode else image.convert(mode)  # which would copy it
+  return image if image.mode == mode else image.convert(mode)  # convert() would copy it
 
 
 @functools.lru_cache(16)
@@ -254,7 +254,7 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     if ImageCms.getProfileDescription(source).startswith('sRGB'):
       return None
-    # Grey profiles end in RGB: there is no grey one to convert to.
+    # Grey becomes RGB as well: there is no grey profile of sRGB to convert to.
     return ImageCms.buildTransform(source, ImageCms.createProfile('sRGB'), mode, 'RGB')
   except (ImageCms.PyCMSError, OSError) as error:
     warnings.warn(f'a colour profile cannot be used ({error}): its images are taken as sRGB', stacklevel=2)
@@ -264,7 +264,7 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 def _orientation(image: Image.Image) -> int | None:
   try:
     return image.getexif().get(ExifTags.Base.Orientation)
-  except Exception:  # damaged EXIF of a whole image; Pillow raises whatever its parser meets
+  except Exception:  # damaged EXIF of a sound image; Pillow raises whatever its parser meets
     return None
 
 
@@ -282,7 +282,7 @@ def _to_pillow(picture: Picture) -> Image.Image:
   if pixels.shape[-1] > 1:
     return Image.fromarray(pixels)
   plane = pixels[..., 0]
-  if mode == 'RGB':  # the colours of a mask
+  if mode == 'RGB':  # a mask whose labels are colours
     return Image.fromarray(np.stack([plane >> 16, plane >> 8 & 255, plane & 255], -1).astype(np.uint8))
   image = Image.fromarray(plane.astype(np.uint16 if mode == 'I;16' else np.uint8))
   if mode == 'P':
@@ -292,7 +292,7 @@ def _to_pillow(picture: Picture) -> Image.Image:
 
 @contextlib.contextmanager
 def _opened(file: File) -> Iterator[Image.Image]:
-  """Raises UnreadableError for all that goes wrong with it while it is open."""
+  """Opens an image; raises UnreadableError for whatever goes wrong while it is open."""
   try:
     with Image.open(file) as image:
       yield image
@@ -306,7 +306,7 @@ def _problem(error: Exception) -> str:
   if isinstance(error, Image.DecompressionBombError):
     most = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
     return f'has more than the {most:.0f} megapixels that Pillow opens: save it smaller'
-  if isinstance(error, OSError) and error.strerror:  # of the system, not of a decoder
+  if isinstance(error, OSError) and error.strerror:  # the operating system's error, not a decoder's
     return f'cannot be read ({error.strerror})'
   cut = isinstance(error, OSError) and 'truncated' in str(error)
   remedy = '; --config.data.load_truncated=True reads as far as it goes' if cut else ''

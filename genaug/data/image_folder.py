@@ -1,4 +1,4 @@
-"""Your own images as a data set: one folder a class, split by each file's content or by folders train and test."""
+"""Your own images as a data set: one folder per class, split by each file's content or by folders train and test."""
 
 import dataclasses
 import hashlib
@@ -19,7 +19,7 @@ from genaug.data import folder, image_file, subsets
 from genaug.data.builders import Examples, dataset_info, encode, progress
 from genaug.errors import InputError
 
-# One more than there are cores, as one waits for the disk; yet more only wait for Python's lock.
+# One more than there are cores, as one thread waits for the disk; further ones only wait for the interpreter lock.
 _WORKERS = (os.cpu_count() or 1) + 1
 
 
@@ -30,24 +30,24 @@ class _File(NamedTuple):
 
 
 class _Decoded(NamedTuple):
-  """What is known of a file whose pixels lie in the spool."""
+  """Result of decoding a file; its pixels are in the spool file."""
 
-  original: bytes = b''
-  pixels: bytes = b''  # their digest
+  original: bytes = b''  # digest, see `folder.original`
+  pixels: bytes = b''  # digest of the pixels
   deep: bool = False  # grey of more than 8 bits, of which only the brightest value is known yet
   peak: float = 0.0
-  problem: str = ''  # why there are no pixels
+  problem: str = ''  # why there are no pixels, or empty
 
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-  """How files of one's own become images, as `data` of a config says. Raises InputError for what that can't be."""
+  """Settings that turn your own files into images, part of `data` of a config. Raises InputError for invalid values."""
 
   image_size: int  # pixels
   channels: int  # 1 or 3
-  test_fraction: float  # inside (0, 1), where no folders say which images are to test on
+  test_fraction: float  # inside (0, 1); used unless folders define the test split
   load_truncated: bool = False
-  bits: int = 0  # of grey images of more than 8; 0: as many as the brightest of them needs
+  bits: int = 0  # bit depth of grey images with more than 8; 0: as many as the brightest of them needs
 
   def __post_init__(self):
     if self.image_size < 1:
@@ -69,7 +69,7 @@ class Reading:
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class ImageFolderConfig(tfds.core.BuilderConfig):
-  """What to read and how to fit it; make it with `image_folder_config`, which also names it."""
+  """TFDS builder config: which files to read, and how. Create it with `image_folder_config`, which also names it."""
 
   folder: pathlib.Path
   found: folder.Found
@@ -79,7 +79,7 @@ class ImageFolderConfig(tfds.core.BuilderConfig):
 
 
 class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """Your own images, one folder a class, cropped to the central square and resized."""
+  """Your own images, one folder per class, cropped to the central square and resized."""
 
   VERSION = tfds.core.Version('3.0.0')
   notes: tuple[str, ...] = ()  # what to tell the user, once it is prepared
@@ -89,7 +89,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     return dataset_info(self, self.builder_config.reading.shape, label)
 
   def _download_and_prepare(self, *args, **settings) -> None:
-    # Decoded images wait in a file, as thousands of them may be more than the memory that there is.
+    # Decoded images wait in a spool file, as thousands of them may not fit into memory.
     with tempfile.TemporaryFile(dir=self.data_path) as self._spool:
       super()._download_and_prepare(*args, **settings)
 
@@ -101,7 +101,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       for name, paths in classes.items()
       for path in paths
     ]
-    # All of them before the first record: a broken file must not cost the hours before it.
+    # Decode all files before writing the first record: a broken file must not waste the hours before it.
     decoded, notes = self._decode(files)
     broken = {file.path: one.problem for file, one in zip(files, decoded) if one.problem}
     if broken and (not c.skip_broken or len(broken) == len(files)):
@@ -125,7 +125,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       notes.append(f'left out{folder.listed(broken, c.folder)}')
     if found.skipped:
       notes.append(f'left out{folder.summary(found.skipped, c.folder)}')
-    notes += _of_the_same([files[i].path for i in rows], identities, sides, c.folder, own_split='' in found.splits)
+    notes += _duplicate_notes([files[i].path for i in rows], identities, sides, c.folder, own_split='' in found.splits)
     self.notes = tuple(notes)
     return {
       split: self._generate_examples([(i, files[i]) for i, side in zip(rows, sides) if side == split])
@@ -141,7 +141,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       yield key, {'image': encode(image), 'label': file.label}
 
   def _decode(self, files: list[_File]) -> tuple[list[_Decoded], list[str]]:
-    """Writes the pixels of every file to its place in the spool; returns what else is known, and notes."""
+    """Writes the pixels of every file to its place in the spool file; returns what else is known, and notes."""
     reading = self.builder_config.reading
     with image_file.truncated_files(reading.load_truncated), ThreadPoolExecutor(_WORKERS) as pool:
       work = pool.map(lambda i: self._decode_one(files[i].path, i, reading.bits), range(len(files)))
@@ -150,7 +150,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       peak = max((decoded[i].peak for i in deep), default=0)
       if not deep:
         return decoded, []
-      # One scale for all: how bright they are beside each other is kept.
+      # One scale for all images keeps their relative brightness.
       bits = image_file.bits_of(peak)
       again = pool.map(lambda i: self._decode_one(files[i].path, i, bits), deep)
       for i, one in zip(deep, progress(again, total=len(deep), desc='scaling')):
@@ -178,7 +178,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 def image_folder_config(
   root: str, reading: Reading, skip_broken: bool = False, resize: bool = True
 ) -> ImageFolderConfig:
-  """Config whose name hashes the settings and every file's name, size and time: changes are prepared anew."""
+  """Returns a config whose name hashes settings and files (path, size, modification time), to prepare changes anew."""
   path = folder_of(root)
   settings = {
     'image_size': reading.image_size,
@@ -198,30 +198,30 @@ def image_folder_config(
 
 
 def folder_of(root: str) -> pathlib.Path:
-  """The folder that `data.folder` names. Raises InputError where it names none."""
+  """Returns the absolute path of `data.folder`. Raises InputError if it is empty."""
   if not root:
     raise InputError('data.folder', root, 'names no folder', '--config.data.folder=PATH')
   return pathlib.Path(root).expanduser().resolve()
 
 
 def _identities(decoded: list[_Decoded]) -> list[bytes]:
-  """Of the image that each shows: one for files of the same pixels, such as a PNG and a TIFF, and copies of either."""
-  found = [one.original for one in decoded]
+  """Returns a digest per file, equal for files of equal pixels, such as a PNG and a TIFF, and augmented copies."""
+  identities = [one.original for one in decoded]
   while True:
     least: dict[bytes, bytes] = {}
-    for one, identity in zip(decoded, found):
+    for one, identity in zip(decoded, identities):
       for shared in (one.pixels, one.original):
         least[shared] = min(identity, least.get(shared, identity))
-    closer = [min(least[one.pixels], least[one.original]) for one in decoded]
-    if closer == found:
-      return found
-    found = closer
+    merged = [min(least[one.pixels], least[one.original]) for one in decoded]
+    if merged == identities:
+      return identities
+    identities = merged
 
 
-def _of_the_same(
+def _duplicate_notes(
   paths: list[pathlib.Path], identities: list[bytes], sides: np.ndarray, root: pathlib.Path, own_split: bool
 ) -> list[str]:
-  """What to say of files that show the same image."""
+  """Returns notes for the user about files that show the same image."""
   groups: dict[bytes, list[int]] = {}
   for i, digest in enumerate(identities):
     groups.setdefault(digest, []).append(i)

@@ -18,14 +18,14 @@ from genaug.data import folder, image_file, image_folder, subsets
 from genaug.data.builders import Examples, dataset_info, encode, progress
 from genaug.errors import InputError
 
-_TOPS = ('trainA', 'trainB', 'testA', 'testB')  # of Isola et al. 2017 (pix2pix) and Zhu et al. 2017 (CycleGAN)
+_TOPS = ('trainA', 'trainB', 'testA', 'testB')  # as in Isola et al. 2017 (pix2pix) and Zhu et al. 2017 (CycleGAN)
 _WORKERS = (os.cpu_count() or 1) + 1
 
 Path = pathlib.Path
 
 
 class Found(NamedTuple):
-  """Files of one split: of image i and target i the same thing if paired, otherwise of anything."""
+  """Files of one split. If paired, image i and target i show the same thing; otherwise they are unrelated."""
 
   images: list[Path]
   targets: list[Path]
@@ -33,7 +33,7 @@ class Found(NamedTuple):
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class ImagePairsConfig(tfds.core.BuilderConfig):
-  """What to read; make it with `image_pairs_config`, which also names it."""
+  """TFDS builder config: which files to read, and how. Create it with `image_pairs_config`, which also names it."""
 
   splits: dict[str, Found]
   paired: bool
@@ -41,7 +41,7 @@ class ImagePairsConfig(tfds.core.BuilderConfig):
 
 
 class ImagePairs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """Your own pairs, both cropped to the central square and resized."""
+  """Your own pairs of image and target, both cropped to the central square and resized."""
 
   VERSION = tfds.core.Version('1.0.0')
 
@@ -60,7 +60,7 @@ class ImagePairs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     if '' in splits:
       splits = _split(splits[''], pixels, c.reading.test_fraction, c.paired)
     return {
-      name: self._generate_examples([(pixels[a], pixels[b]) for a, b in _in_turns(found)])
+      name: self._generate_examples([(pixels[a], pixels[b]) for a, b in _cycled(found)])
       for name, found in splits.items()
     }
 
@@ -70,12 +70,12 @@ class ImagePairs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def image_pairs_config(root: str, target_root: str, paired: bool, reading: image_folder.Reading) -> ImagePairsConfig:
-  """Config whose name hashes the settings and every file's name, size and time: changes are prepared anew.
+  """Returns a config whose name hashes settings and files (path, size, modification time), to prepare changes anew.
 
-  Raises InputError for what are no pairs.
+  Raises InputError for folders that are missing or empty and, if `paired`, for files without a partner.
   """
   path, target = image_folder.folder_of(root), target_root and Path(target_root).expanduser().resolve()
-  splits = {'': _found(path, target, paired)} if target else _of_one_folder(path, paired)
+  splits = {'': _match_folders(path, target, paired)} if target else _from_one_folder(path, paired)
   settings = {'paired': paired, **settings_of(reading)}
   files = [(name, [[stat(file) for file in files] for files in found]) for name, found in splits.items()]
   digest = hashlib.sha256(json.dumps([settings, files]).encode()).hexdigest()[:12]
@@ -84,21 +84,21 @@ def image_pairs_config(root: str, target_root: str, paired: bool, reading: image
 
 
 def settings_of(reading: image_folder.Reading) -> dict[str, float]:
-  """What names what was prepared: of `load_truncated` and `bits` only what is not the default."""
+  """Returns the settings that a config's name hashes; of `load_truncated` and `bits` only what is not the default."""
   later = {'load_truncated': reading.load_truncated, 'bits': reading.bits}
   settings = {name: getattr(reading, name) for name in ('image_size', 'channels', 'test_fraction')}
   return settings | {name: value for name, value in later.items() if value}
 
 
 def decode(paths: Iterable[Path], reading: image_folder.Reading) -> dict[Path, UInt8[np.ndarray, 'h w c']]:
-  """The central squares of images, in the order of their paths.
+  """Returns the central squares of images by path, sorted.
 
-  All deep grey images have one scale: `reading.bits`, or as many as the brightest of them needs. Raises InputError with
-  all that do not decode.
+  All deep grey images share one scale: `reading.bits`, or as many bits as the brightest of them needs. Raises
+  InputError with a list of all files that do not decode.
   """
   files, broken = sorted(paths), {}
 
-  def of_all(function: Callable[[Path], Any], done: str) -> list:
+  def map_files(function: Callable[[Path], Any], description: str) -> list:
     def attempt(path: Path) -> Any:
       try:
         return function(path)
@@ -106,13 +106,13 @@ def decode(paths: Iterable[Path], reading: image_folder.Reading) -> dict[Path, U
         broken[path] = str(error)
         return None
 
-    return list(progress(pool.map(attempt, files), total=len(files), desc=done))
+    return list(progress(pool.map(attempt, files), total=len(files), desc=description))
 
   with image_file.truncated_files(reading.load_truncated), ThreadPoolExecutor(_WORKERS) as pool:
-    peak = max((peak for peak in of_all(image_file.brightest, 'looking') if peak), default=0)
+    peak = max((peak for peak in map_files(image_file.brightest, 'looking') if peak), default=0)
     bits = reading.bits or (image_file.bits_of(peak) if peak else 0)
     size, channels = reading.image_size, reading.channels
-    pixels = of_all(lambda path: image_file.read_square(path, size, channels, bits), 'decoding')
+    pixels = map_files(lambda path: image_file.read_square(path, size, channels, bits), 'decoding')
   if broken:
     root = Path(os.path.commonpath([path.parent for path in files]))
     problem = f'{len(broken)} of {len(files)} files:{folder.listed(dict(sorted(broken.items())), root)}'
@@ -121,7 +121,7 @@ def decode(paths: Iterable[Path], reading: image_folder.Reading) -> dict[Path, U
 
 
 def unpaired(count: int, seed: int) -> subsets.Rows:
-  """Rows of targets that belong to other images: a random permutation in which none is at its place."""
+  """Returns rows of targets that belong to other images: a random permutation, for count > 1 without fixed points."""
   order = np.random.default_rng((seed, 1)).permutation(count)
   rows = np.empty(count, int)
   rows[order] = np.roll(order, 1)  # one cycle through all of them
@@ -129,34 +129,34 @@ def unpaired(count: int, seed: int) -> subsets.Rows:
 
 
 def stat(path: Path) -> tuple[str, int, int]:
-  """Name, size and time, by which a changed file is known."""
+  """Returns path, size and modification time, by which a changed file is recognised."""
   status = path.stat()
   return os.fsencode(path).hex(), status.st_size, status.st_mtime_ns
 
 
-def _of_one_folder(root: Path, paired: bool) -> dict[str, Found]:
+def _from_one_folder(root: Path, paired: bool) -> dict[str, Found]:
   missing = [name for name in _TOPS if not (root / name).is_dir()]
   if missing:
     problem = f'has no folder {missing[0]}'
     remedy = 'folders trainA, trainB, testA, testB in it, or --config.data.target_folder=PATH for the targets'
     raise InputError('data.folder', str(root), problem, remedy)
-  return {split: _found(root / f'{split}A', root / f'{split}B', paired) for split in ('train', 'test')}
+  return {split: _match_folders(root / f'{split}A', root / f'{split}B', paired) for split in ('train', 'test')}
 
 
-def _found(images: Path, targets: Path, paired: bool) -> Found:
-  found = [_named(root, key, paired) for root, key in ((images, 'data.folder'), (targets, 'data.target_folder'))]
+def _match_folders(images: Path, targets: Path, paired: bool) -> Found:
+  sides = [_by_name(root, key, paired) for root, key in ((images, 'data.folder'), (targets, 'data.target_folder'))]
   if not paired:
-    return Found(*([side[name] for name in sorted(side)] for side in found))
-  if alone := sorted(found[0].keys() ^ found[1].keys()):
-    shown = folder.some([f'{name} (in {(images if name in found[0] else targets).name})' for name in alone])
-    problem = f'{len(found[0])} images and {len(found[1])} targets; on one side only: {shown}'
+    return Found(*([side[name] for name in sorted(side)] for side in sides))
+  if unmatched := sorted(sides[0].keys() ^ sides[1].keys()):
+    shown = folder.some([f'{name} (in {(images if name in sides[0] else targets).name})' for name in unmatched])
+    problem = f'{len(sides[0])} images and {len(sides[1])} targets; on one side only: {shown}'
     remedy = 'files of a pair have one name, but for .png or .jpg; --config.data.paired=False for images of no pairs'
     raise InputError('data.target_folder', str(targets), problem, remedy)
-  return Found(*([side[name] for name in sorted(found[0])] for side in found))
+  return Found(*([side[name] for name in sorted(sides[0])] for side in sides))
 
 
-def _named(root: Path, key: str, paired: bool) -> dict[str, Path]:
-  """Images of a folder by name, without suffix if they belong to those of another folder."""
+def _by_name(root: Path, key: str, paired: bool) -> dict[str, Path]:
+  """Returns the images of a folder by relative path, if `paired` without suffix. Raises InputError for equal names."""
   paths = [item.image for item in folder.contents(root, key=f'config.{key}').items]
   name_of = lambda path: (path.with_suffix('') if paired else path).relative_to(root).as_posix()
   named = {name_of(path): path for path in paths}
@@ -167,7 +167,7 @@ def _named(root: Path, key: str, paired: bool) -> dict[str, Path]:
 
 
 def _check_sizes(pairs) -> None:
-  """Raises InputError where a pair's files differ in size: cropped square they would not show the same."""
+  """Raises InputError if a pair's files differ in size, as their central squares would not show the same thing."""
   for image, target in pairs:
     sizes = [(header.width, header.height) for header in map(image_file.read_header, (image, target))]
     if sizes[0] != sizes[1]:
@@ -177,7 +177,7 @@ def _check_sizes(pairs) -> None:
 
 
 def _split(found: Found, pixels: dict[Path, np.ndarray], fraction: float, paired: bool) -> dict[str, Found]:
-  """Test rows by the content of their images; of a pair both go where its image goes."""
+  """Splits files into train and test by the content of each; the target of a pair goes where its image goes."""
   tests = [subsets.test_rows([pixels[path] for path in found.images], fraction)]
   tests.append(tests[0] if paired else subsets.test_rows([pixels[path] for path in found.targets], fraction))
   sides = {'train': [~test for test in tests], 'test': tests}
@@ -187,7 +187,7 @@ def _split(found: Found, pixels: dict[Path, np.ndarray], fraction: float, paired
   }
 
 
-def _in_turns(found: Found) -> list[tuple[Path, Path]]:
-  """As many as the longer side has; the shorter one begins again."""
+def _cycled(found: Found) -> list[tuple[Path, Path]]:
+  """Returns one (image, target) for each file of the longer side; the shorter side is cycled through."""
   count = max(map(len, found))
   return [(found.images[i % len(found.images)], found.targets[i % len(found.targets)]) for i in range(count)]

@@ -1,4 +1,4 @@
-"""What a run was trained on, as its workdir keeps it: class names, and number and digest of their images."""
+"""Record of a run's data, kept in its workdir: class names, and number and digest of the images of each."""
 
 import hashlib
 from typing import NamedTuple
@@ -11,19 +11,19 @@ _SHOWN = 6  # differences that a message lists
 
 
 class Differences(NamedTuple):
-  """Between a record and the data at hand, in words. Other class names change what every label means."""
+  """Differences between a record and the present data, in words. Those in class names change what every label means."""
 
   names: list[str]
   images: list[str]
 
   def __str__(self) -> str:
-    found = [*self.names, *self.images]
-    more = [f'and {len(found) - _SHOWN} more'] * (len(found) > _SHOWN)
-    return '; '.join(found[:_SHOWN] + more)
+    texts = [*self.names, *self.images]
+    more = [f'and {len(texts) - _SHOWN} more'] * (len(texts) > _SHOWN)
+    return '; '.join(texts[:_SHOWN] + more)
 
 
 def describe(dataset: Dataset) -> dict:
-  """JSON; digests are of pixels in their order, which decides the batches."""
+  """Returns the record of a data set, for JSON. Digests depend on the order of images, which decides the batches."""
   return {
     'name': dataset.name,
     'image_shape': list(dataset.image_shape),
@@ -47,31 +47,31 @@ def _describe_split(split: Split, class_names: tuple[str, ...]) -> dict:
   return {'digest': whole.hexdigest()[:16], 'classes': classes}
 
 
-def differences(there: dict, dataset: Dataset) -> Differences:
-  """Of the data at hand from a record."""
+def differences(recorded: dict, dataset: Dataset) -> Differences:
+  """Returns how the present data differ from a record."""
   now = describe(dataset)
-  old, new = there['class_names'], now['class_names']
+  old, new = recorded['class_names'], now['class_names']
   names = [f'class {name!r} is gone' for name in old if name not in new]
   names += [f'class {name!r} is new' for name in new if name not in old]
   if not names and old != new:
     names.append('its classes are in another order')
   images = []
-  if there['image_shape'] != now['image_shape']:
-    images.append(f'images are {now["image_shape"]}, were {there["image_shape"]}')
+  if recorded['image_shape'] != now['image_shape']:
+    images.append(f'images are {now["image_shape"]}, were {recorded["image_shape"]}')
   for split in ('train', 'test'):
     for name in (name for name in old if name in new):
-      before, after = there[split]['classes'][name], now[split]['classes'][name]
+      before, after = recorded[split]['classes'][name], now[split]['classes'][name]
       if before['images'] != after['images']:
         images.append(f'{split}: class {name!r} has {after["images"]} images, had {before["images"]}')
       elif before != after:
         images.append(f'{split}: other images in class {name!r}, or in another order, {after["images"]} as before')
-    if not names and not images and there[split]['digest'] != now[split]['digest']:
+    if not names and not images and recorded[split]['digest'] != now[split]['digest']:
       images.append(f'{split}: the same images in another order')
   return Differences(names, images)
 
 
-def placeholder(there: dict) -> Dataset:
-  """A data set of the recorded shape and classes without an image: enough to build the networks."""
-  empty = Split({'image': np.zeros((0, *there['image_shape']), np.uint8), 'label': np.zeros(0, np.int32)})
-  vocabulary = tuple(there.get('vocabulary', ()))  # runs of older versions have recorded none
-  return Dataset(there['name'], empty, empty, tuple(there['class_names']), vocabulary=vocabulary)
+def placeholder(recorded: dict) -> Dataset:
+  """Returns a data set of the recorded shape and classes without any image: enough to build the networks."""
+  empty = Split({'image': np.zeros((0, *recorded['image_shape']), np.uint8), 'label': np.zeros(0, np.int32)})
+  vocabulary = tuple(recorded.get('vocabulary', ()))  # runs of older versions have recorded none
+  return Dataset(recorded['name'], empty, empty, tuple(recorded['class_names']), vocabulary=vocabulary)

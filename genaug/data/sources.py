@@ -57,13 +57,13 @@ BUILDERS: dict[str, Callable[[ml_collections.ConfigDict, pathlib.Path], tfds.cor
 }
 
 OWN = ('image_folder', 'image_pairs', 'image_captions')
-"""Data sets of files of one's own, in `data.folder`."""
+"""Data sets that read your own files, in `data.folder`."""
 
 RAW_BYTES = tfds.decode.DeserializeMethod.RAW_BYTES
-MODES = {1: 'L', 3: 'RGB', 4: 'RGBA'}  # Pillow's, by number of channels
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
-NOTES = 'notes.json'  # beside the records: what there is to say of the files they come from
-CHUNK = 256  # records a thread reads and decodes at a time; one by one costs 80 us each
+MODES = {1: 'L', 3: 'RGB', 4: 'RGBA'}  # number of channels -> Pillow mode
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
+NOTES = 'notes.json'  # beside the records: what the user should know of their source files
+CHUNK = 256  # records that a thread reads and decodes at a time; one by one they cost 80 us each
 
 
 def load(
@@ -73,19 +73,20 @@ def load(
   log: Callable[[str], None] = print,
   prepared: str = '',
 ) -> Dataset:
-  """The data set `config.name`, prepared under `data_dir` on first use.
+  """Loads the data set `config.name`, which is prepared under `data_dir` on first use.
 
-  `prepared` is what an earlier call has returned: it is read where a folder of images is gone.
+  `prepared` is the `Dataset.prepared` of an earlier call: these records are read if your own files are gone.
 
-  Keys of `config`: name (a key of BUILDERS or any TFDS name[/config]), train_split, test_split (TFDS split
-  names, slices such as 'train[:80%]' too), per_class, subset_seed, validation and fold (see `subsets.choose`); for
-  image_folder also folder, image_size, channels, test_fraction, skip_broken, load_truncated, bits. With `validation`
-  the images held out are the test split, with test_split '' the training images are: either way the real one is not
-  read. A data set without class labels gets zeros and the one class name 'all'. Files that have to be fetched by hand
-  are looked for in data_dir/downloads.
+  Keys of `config`: name (a key of BUILDERS or any TFDS name[/config]), train_split, test_split (TFDS split names, also
+  slices such as 'train[:80%]'), per_class, subset_seed, validation and fold (see `subsets.choose`), unlabelled, paired;
+  for those in OWN also folder, image_size, channels, test_fraction, load_truncated, bits; for image_folder skip_broken
+  and resize, for image_pairs target_folder, for image_captions captions. With `validation` the held-out images become
+  the test split, with test_split '' the training images do: either way the real test split is not read. A data set
+  without class labels gets label 0 and the one class name 'all'. Files that have to be fetched by hand are looked for
+  in data_dir/downloads.
 
   Raises:
-    InputError: unknown name or split, files missing or damaged, images absent or of unequal sizes, too few.
+    InputError: unknown name or split, missing or damaged files, images that are absent, too few or of unequal sizes.
   """
   data_dir = pathlib.Path(data_dir).expanduser().absolute()
   builder = _prepare(config, data_dir, log, prepared)
@@ -119,24 +120,24 @@ def load(
   vocabulary: tuple[str, ...] = ()
   if 'caption' in train.arrays:
     vocabulary = captions.vocabulary(train.arrays['caption'])
-    train, test = (_numbered(split, vocabulary) for split in (train, test))
+    train, test = (_encode_captions(split, vocabulary) for split in (train, test))
   if train.arrays['image'].shape[1:] != test.arrays['image'].shape[1:]:
     raise _unequal(config.name, train.arrays['image'][0], test.arrays['image'][0])
   where = builder.data_path.relative_to(data_dir) if builder.data_path.is_relative_to(data_dir) else ''
-  paired_test = paired or config.name != 'image_pairs'  # pairs of a data set that has them are kept to score by
+  paired_test = paired or config.name != 'image_pairs'  # data sets made of pairs keep their test pairs, for scores
   return Dataset(config.name, train, test, _class_names(features), str(where), paired_test, vocabulary)
 
 
 def expected(
   config: ml_collections.ConfigDict, data_dir: str | pathlib.Path, prepared: str = ''
 ) -> tuple[tuple[int | None, ...], tuple[str, ...]]:
-  """(image shape, class names) of what `load` will find, known before a pixel is read; a side may be None."""
+  """Returns the (image shape, class names) that `load` will find, before a pixel is read; a side may be None."""
   builder = _make_builder(config, pathlib.Path(data_dir).expanduser().absolute(), prepared)
   features = _check_features(config.name, builder)
   return features['image'].shape, _class_names(features)
 
 
-def _numbered(split: Split, vocabulary: tuple[str, ...]) -> Split:
+def _encode_captions(split: Split, vocabulary: tuple[str, ...]) -> Split:
   return Split({**split.arrays, 'caption': captions.encode(split.arrays['caption'], vocabulary)})
 
 
@@ -146,12 +147,12 @@ def _class_names(features: dict[str, object]) -> tuple[str, ...]:
 
 
 def is_prepared(config: ml_collections.ConfigDict, data_dir: str | pathlib.Path) -> bool:
-  """Whether `load` would find it ready on disk."""
+  """Whether the data set is already prepared on disk."""
   return _is_prepared(_make_builder(config, pathlib.Path(data_dir).expanduser().absolute()))
 
 
 def remove(name: str, data_dir: pathlib.Path) -> str:
-  """Deletes what is prepared of a data set of BUILDERS, of every version; returns what that was, for people."""
+  """Deletes all prepared copies of a data set of BUILDERS; returns a message. Raises InputError if there are none."""
   directory = data_dir / name
   if name not in BUILDERS or not directory.is_dir():
     raise InputError('data.name', name, f'nothing of it is prepared in {data_dir}', f'one of {", ".join(BUILDERS)}')
@@ -170,14 +171,14 @@ def _prepare(
     return builder
   downloads = data_dir / 'downloads'
   downloads.mkdir(parents=True, exist_ok=True)
-  # TFDS writes beside its target and renames at the end, so a killed run leaves nothing that reads as whole;
-  # the lock (freed by the system however its holder ends) keeps two processes of one job from doing it twice.
+  # TFDS writes beside its target and renames at the end, so that a killed run leaves nothing that looks complete. The
+  # lock (freed by the system however its holder ends) keeps two processes of one job from preparing it twice.
   with open(data_dir / f'.{config.name.replace("/", "-")}.lock', 'w') as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
-    if builder.data_path.exists():  # another process has been faster
+    if builder.data_path.exists():  # another process was faster
       builder = _make_builder(config, data_dir)
     if not _is_prepared(builder):
-      if builder.data_path.exists():  # TFDS renames only finished folders to this name: somebody else's copy
+      if builder.data_path.exists():  # not by TFDS, which renames only finished folders to this name
         problem, remedy = 'holds an incomplete copy of a data set', 'delete that folder'
         raise InputError('data_dir', str(builder.data_path), problem, remedy)
       log(f'preparing {config.name} in {data_dir}')
@@ -206,7 +207,7 @@ def _download_and_prepare(name: str, builder: tfds.core.DatasetBuilder, download
   except ImportError as e:
     raise _cannot_prepare(name, e) from e
   except (AssertionError, OSError, tfds.download.DownloadError) as e:
-    if (cause := e.__cause__ or e) and getattr(cause, 'errno', None) in _NO_ROOM:
+    if (cause := e.__cause__ or e) and getattr(cause, 'errno', None) in _UNWRITABLE:
       remedy = 'make room, or name another --data_dir; the same command then begins anew'
       raise InputError('data_dir', str(builder.data_path), f'cannot be written: {cause.strerror}', remedy) from e
     remedy = f'check the network; files that TFDS cannot fetch itself go into {downloads}'
@@ -350,7 +351,7 @@ def _quiet(bars: bool = False) -> Iterator[None]:
 
 
 def _hide_gpus_from_tensorflow() -> None:
-  # Only if TFDS pulled it in: TensorFlow would reserve the memory that JAX wants.
+  # If TFDS has imported TensorFlow, it would reserve the GPU memory that JAX needs.
   if tensorflow := sys.modules.get('tensorflow'):
     with contextlib.suppress(RuntimeError):  # already initialised by the caller
       tensorflow.config.set_visible_devices([], 'GPU')

@@ -1,4 +1,4 @@
-"""Which rows of a data set are trained on and which are held out."""
+"""Selection of the rows of a data set that are trained on and of those that are held out."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,11 +14,10 @@ Rows = Int[np.ndarray, ' n']
 def choose(
   label: Int[np.ndarray, ' n'], per_class: int, seed: int, validation: int = 0, fold: int = 0
 ) -> tuple[Rows, Rows]:
-  """(rows to train on, rows held out) of `per_class` images of each class (0: all), drawn by the seed.
+  """Draws `per_class` images of each class (0: all) by the seed; returns (rows to train on, rows held out).
 
-  Fold f holds out the f-th `validation` of them, so that a choice made by cross-validation sees nothing beyond the
-  few. The images of a smaller `per_class` are among those of a larger one. Raises ValueError for a class that is too
-  small.
+  Fold f holds out the f-th `validation` images of these per class, so that cross-validation sees no image beyond the
+  few. The images of a smaller `per_class` are among those of a larger one. Raises ValueError if a class is too small.
   """
   chosen, held_out = [], []
   for value in np.unique(label):
@@ -35,7 +34,7 @@ def choose(
 
 
 def stratified_test(labels: Int[np.ndarray, ' n'], fraction: float) -> Bool[np.ndarray, ' n']:
-  """Which rows are test rows: `fraction` of each class, at least one, but never a class's last image."""
+  """Returns a mask of test rows: `fraction` of each class, at least one image, but never all of a class."""
   test = np.zeros(len(labels), bool)
   for label in np.unique(labels):
     rows = np.flatnonzero(labels == label)
@@ -48,10 +47,10 @@ def stratified_test(labels: Int[np.ndarray, ' n'], fraction: float) -> Bool[np.n
 def split_by_identity(
   identities: Sequence[bytes], labels: Int[np.ndarray, ' n'], fraction: float
 ) -> Bool[np.ndarray, ' n']:
-  """Which rows are test rows: about `fraction` of each class, each row by its own identity, not by its neighbours.
+  """Returns a mask of test rows: about `fraction` of each class, where a hash of its identity alone decides on a row.
 
-  Adding or removing a row moves no other across, and rows of one identity stay together. Only where a class would have
-  no test row, or nothing but test rows, is the identity nearest to the other side moved there.
+  Adding or removing a row moves no other row across, and rows of one identity stay together. Only if a class would have
+  no test row, or nothing but test rows, the identity nearest to the threshold is moved across.
   """
   share = np.array([int.from_bytes(hashlib.sha256(identity).digest()[:8]) for identity in identities]) / 2.0**64
   test = share < fraction
@@ -68,9 +67,9 @@ def split_by_identity(
 
 
 def test_rows(images: Sequence[np.ndarray], fraction: float) -> Bool[np.ndarray, ' n']:
-  """Which of the images of one class are test images, about `fraction` of them, by their content.
+  """Returns a mask of test images among those of one class: about `fraction` of them, chosen by their content.
 
-  Raises InputError where no two differ.
+  Raises InputError if no two images differ.
   """
   identities = [hashlib.sha256(np.ascontiguousarray(image)).digest() for image in images]
   test = split_by_identity(identities, np.zeros(len(images), int), fraction)

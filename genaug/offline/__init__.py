@@ -1,1 +1,1 @@
-"""Augmentation outside training: copies of a folder of images on disk, and sheets that show what a config does."""
+"""Work outside training: augmented copies, contact sheets, and compression, restoration, ... by trained networks."""

@@ -1,4 +1,4 @@
-"""Augmentation offline, of a folder of images on disk: the work of experiments.augment_folder."""
+"""Offline augmentation of a folder of images on disk, for experiments.augment_folder."""
 
 import contextlib
 import hashlib
@@ -26,13 +26,13 @@ from genaug.training import checks, workdir
 from genaug.training.logs import say
 
 RECORD, LOCK = 'augment.json', '.lock'
-BATCH_PIXELS = 2**21  # computed at once: 32 images of 256 x 256
-MANY_SIZES = 20
-LONGEST_NAME = 255  # bytes, of most file systems
+BATCH_PIXELS = 2**21  # pixels per batch: 32 images of 256 x 256
+MANY_SIZES = 20  # image sizes; more of them cause a warning, as each is compiled
+LONGEST_NAME = 255  # bytes of a file name, on most file systems
 
 
 class Job(NamedTuple):
-  """Paths are absolute."""
+  """Input, settings and output of an augmented folder; paths are absolute."""
 
   augment: ConfigDict
   input: pathlib.Path
@@ -46,12 +46,12 @@ class Job(NamedTuple):
 
   @property
   def output_masks(self) -> pathlib.Path | None:
-    """Where masks go that are not written beside the images."""
+    """Folder for the masks of copies if `masks` is given; None: they are written beside the images."""
     return self.masks and self.output.with_name(f'{self.output.name}_masks')
 
   @property
   def record(self) -> dict:
-    """What decides which copies there are and how they look."""
+    """Everything but their number that decides what the copies are; kept in augment.json."""
     return {
       'config': {'augment': captions.effective(self.augment)},
       'seed': self.seed,
@@ -64,7 +64,7 @@ class Job(NamedTuple):
 
 
 class Copy(NamedTuple):
-  """An augmented image to write, and its mask where the image has one."""
+  """An augmented copy to write: paths of its image and, if the original has a mask, of its mask."""
 
   item: folder.Item
   number: int
@@ -76,22 +76,23 @@ class Copy(NamedTuple):
 
 
 class Result(NamedTuple):
-  """Of a command."""
+  """Outcome of `run`: numbers of copies, and what was left out."""
 
   written: int
-  there: int  # copies that were there before
+  there: int  # copies that existed before
   skipped: folder.Skipped  # files of the input that have no copies
 
 
 Picture = image_file.Picture
-Loaded = tuple[Copy, Picture, Picture | None]  # with its image's and mask's pixels, before or after
+Loaded = tuple[Copy, Picture, Picture | None]  # with the pixels of image and mask, before or after augmentation
 Groups = dict[reading.Layout, list[Copy]]
 
 
 def run(job: Job) -> Result:
-  """Writes what is missing.
+  """Writes the copies that are missing.
 
-  Raises InputError, before anything is computed, for what can't be done or would touch what is not its own.
+  Raises InputError, before anything is computed, for an invalid job and for an output that overlaps the input or is of
+  another command; later only if the output cannot be written.
   """
   _check_operations(job.augment)
   _check_places(job)
@@ -109,11 +110,11 @@ def run(job: Job) -> Result:
     for layout, copies in groups.items():
       checks.check_augment(job.augment, layout.image_shape, copies[0].item.name)
     with _claimed(job):
-      written, there = _write_all(groups, skipped, job, pool)
-  return Result(written, there, skipped)
+      written, existing = _write_all(groups, skipped, job, pool)
+  return Result(written, existing, skipped)
 
 
-# What is to be done, and whether it may be
+# Checks and planning
 
 
 def _check_operations(augment: ConfigDict) -> None:
@@ -159,15 +160,15 @@ def _stem(item: folder.Item) -> str:
 
 @contextlib.contextmanager
 def _claimed(job: Job) -> Iterator[None]:
-  """This process has the output to itself. Raises InputError if another command made it, or is making it."""
-  path, here = job.output / RECORD, str(job.output)
+  """Claims the output for this process. Raises InputError if another command made it, or is making it."""
+  path, output = job.output / RECORD, str(job.output)
   if path.exists():
     try:
-      there = json.loads(path.read_text())
+      recorded = json.loads(path.read_text())
     except (OSError, ValueError) as error:
       raise InputError('output', str(path), f'cannot be read: {error}', 'name a new --output') from None
-    there.pop('environment', None)
-    workdir.refuse_another(job.output, there, job.record, 'output')
+    recorded.pop('environment', None)
+    workdir.refuse_another(job.output, recorded, job.record, 'output')
   for place in () if path.exists() else filter(None, (job.output, job.output_masks)):
     if place.exists() and (not place.is_dir() or any(p.name != LOCK for p in place.iterdir())):
       problem = f'exists, and has no {RECORD} that says what it is'
@@ -179,47 +180,47 @@ def _claimed(job: Job) -> Iterator[None]:
         workdir.write_json(path, job.record | {'environment': workdir.environment()})
       yield
   except OSError as error:  # such as a full disk
-    raise InputError('output', here, f'cannot be written: {error}', 'the same command then goes on') from None
+    raise InputError('output', output, f'cannot be written: {error}', 'the same command then goes on') from None
 
 
-# The work
+# Computing and writing
 
 
 def _write_all(groups: Groups, skipped: folder.Skipped, job: Job, pool: Executor) -> tuple[int, int]:
-  """Makes all copies that are not there. Returns how many that were, and how many were there."""
+  """Writes all copies that are missing. Returns how many it wrote, and how many existed before."""
   if len(groups) > MANY_SIZES:
     say(f'{len(groups)} different sizes, each of which takes seconds to compile: resize the images to fewer')
   total, written = sum(map(len, groups.values())), 0
   missing = {layout: [copy for copy in copies if not copy.is_there()] for layout, copies in groups.items()}
-  there = total - sum(map(len, missing.values()))
+  existing = total - sum(map(len, missing.values()))
   interval = 1.0 if sys.stderr.isatty() else 30.0
-  with tqdm(total=total, initial=there, unit=' images', mininterval=interval, maxinterval=interval) as bar:
+  with tqdm(total=total, initial=existing, unit=' images', mininterval=interval, maxinterval=interval) as bar:
     for layout, copies in missing.items():
-      # The same for all that a command makes, however often it is stopped.
+      # Depends on all copies, not only the missing ones, so that a stopped command goes on with the same batch size.
       size = min(len(groups[layout]), max(1, BATCH_PIXELS // (layout.height * layout.width)))
       for number in _write(_make_step(job, layout), copies, size, skipped, job.bits, pool):
         written += number
         bar.update(number)
-  return written, there
+  return written, existing
 
 
 def _write(
   step: Callable, copies: list[Copy], size: int, skipped: folder.Skipped, bits: int, pool: Executor
 ) -> Iterator[int]:
-  """Copies of one layout in batches of `size`; yields how many are written. Reads ahead and writes behind."""
+  """Augments copies of one layout in batches of `size`; yields how many were written. Reads ahead and writes behind."""
   chunks = [copies[start : start + size] for start in range(0, len(copies), size)]
   writing = []
   load = lambda i: _load(chunks[i], skipped, bits, pool)
   with contextlib.closing(batches.prefetch(load, range(len(chunks)))) as loaded:
     for rows in loaded:
-      made = _compute(step, rows, size) if rows else []
-      yield sum(done.result() for done in writing)
-      writing = [pool.submit(_save, *row) for row in made]
-  yield sum(done.result() for done in writing)
+      augmented = _compute(step, rows, size) if rows else []
+      yield sum(future.result() for future in writing)
+      writing = [pool.submit(_save, *row) for row in augmented]
+  yield sum(future.result() for future in writing)
 
 
 def _load(copies: list[Copy], skipped: folder.Skipped, bits: int, pool: Executor) -> list[Loaded]:
-  """Every image once, however many copies there are of it; those that can't be read are left out."""
+  """Reads the originals of copies, each only once. Unreadable ones are left out and added to `skipped`."""
 
   def read(item: folder.Item) -> tuple | None:
     try:
@@ -235,7 +236,7 @@ def _load(copies: list[Copy], skipped: folder.Skipped, bits: int, pool: Executor
 
 
 def _make_step(job: Job, layout: reading.Layout) -> Callable:
-  """(identities, images, masks) -> (images, masks)."""
+  """Returns the compiled function (identities, images, masks) -> augmented (images, masks)."""
   channels = layout.image_shape[-1]
   pipeline = Pipeline.from_config(job.augment, targets=TARGETS | {'opacity': Target('mask')})
 
@@ -264,13 +265,13 @@ def _compute(step: Callable, rows: list[Loaded], size: int) -> list[Loaded]:
 
 
 def _identity(copy: Copy) -> UInt32[np.ndarray, '3']:
-  """Of the image's name and the copy's number, and of nothing else."""
+  """Returns three words that seed the draws of a copy, from the image's name and the copy's number only."""
   digest = hashlib.sha256(os.fsencode(copy.item.name)).digest()
   return np.array([*np.frombuffer(digest[:8], '<u4'), copy.number], np.uint32)
 
 
 def _save(copy: Copy, image: Picture, mask: Picture | None) -> int:
-  # The mask first: an image that is there has its mask.
+  # The mask first, so that an image that exists has its mask.
   for path, picture in ((copy.mask, mask), (copy.image, image)):
     if path and not path.exists():
       image_file.write(path, picture)

@@ -1,4 +1,4 @@
-"""What preview and augment_folder ask of `augment` of a config: what it turns on, whether it suits, what it draws."""
+"""Properties of a config's `augment` for preview and augment_folder: its operations and settings, captioned draws."""
 
 import json
 from collections.abc import Iterator
@@ -17,34 +17,34 @@ from genaug.training import checks
 
 Example = dict[str, Any]  # as in genaug.augment.targets, of NumPy arrays
 
-SMALL = 4  # values: what an operation draws more of can't be read in a caption
-DEGREES = {'angle', 'degrees', 'shear_x', 'shear_y'}
+SMALL = 4  # values of a parameter; more of them would make a caption unreadable and are left out
+DEGREES = {'angle', 'degrees', 'shear_x', 'shear_y'}  # parameters with this unit
 
 
 def turned_on(augment: ConfigDict) -> list[str]:
-  """The operations that may happen, in order. Raises InputError."""
+  """Returns the operations that may happen, in order. Raises InputError for an invalid `augment`."""
   return list(checks.check_augment(augment).operations)
 
 
 def effective(augment: ConfigDict) -> dict:
-  """All of `augment` that makes a difference: what is off does not."""
+  """Returns the part of `augment` that has an effect: without operations that are off and empty choices."""
   on = turned_on(augment)
   differs = lambda name, value: name in on if name in OPS else value or name not in ('one_of', 'some_of')
   return {name: value for name, value in json.loads(augment.to_json()).items() if differs(name, value)}
 
 
 def mixes(augment: ConfigDict) -> list[str]:
-  """Those of them that need a second image."""
+  """Returns those operations that may happen and mix an image with a second one."""
   return [name for name in turned_on(augment) if OPS[name].stage == 'mix']
 
 
 def loses_annotations(augment: ConfigDict) -> bool:
-  """Whether boxes and keypoints can't follow."""
+  """Whether an operation may happen that boxes and keypoints cannot follow."""
   return any(not OPS[name].keeps_annotations for name in turned_on(augment))
 
 
 def settings(augment: ConfigDict) -> str:
-  """'hflip p 0.5 · rotate p 1, degrees 30' and so on, all that makes a difference."""
+  """Returns all settings that have an effect as text: 'hflip p 0.5 · rotate p 1, degrees 30' and so on."""
   chosen = effective(augment)
   entries = [f'{name} {_named(chosen[name])}'.strip() for name in OPS if name in chosen]
   return ' · '.join([*entries, _named({k: v for k, v in chosen.items() if k not in OPS})]) if entries else ''
@@ -58,9 +58,10 @@ def _named(values: dict) -> str:
 def draws(
   augment: ConfigDict, examples: list[Example], seed: int, number: int
 ) -> Iterator[tuple[int, Example, list[str]]]:
-  """(row, example, caption) of so many draws a row, one after the other; rows of equal shapes mix with each other.
+  """Yields (row, example, caption) for `number` draws per row, a row being the index of an example.
 
-  Images of uint8 come and go. Raises InputError where the augmentation does not suit what comes with an image.
+  Examples of equal shapes are mixed with each other. Images are uint8 before and after. Raises InputError if the
+  augmentation does not suit what comes with an image.
   """
   pipeline = checks.check_augment(augment)
   alike: dict[tuple, list[int]] = {}
@@ -69,7 +70,7 @@ def draws(
   root = jax.random.key(seed)
   for rows in alike.values():
     batch = {name: np.stack([examples[row][name] for row in rows]) for name in examples[rows[0]]}
-    batch['image'] = batch['image'].astype(np.float32) / 255  # mixing takes floats, and labels: here one a row
+    batch['image'] = batch['image'].astype(np.float32) / 255  # mixing takes floats, and labels: here one per row
     batch['label'] = np.eye(len(rows), dtype=np.float32)
     for column in range(number):
       keys = jnp.stack([jax.random.fold_in(jax.random.fold_in(root, row), column) for row in rows])
@@ -93,7 +94,7 @@ def draws(
 
 
 def describe(draw: dict[str, OpParams]) -> list[str]:
-  """'rotate 12.3°' and the like, for all that happens."""
+  """Returns a text such as 'rotate 12.3°' for every operation that happens."""
   return [f'{name} {_arguments(name, draw[name].values)}'.strip() for name in OPS if name in draw and draw[name].on]
 
 

@@ -1,4 +1,4 @@
-"""What compresses with a run of each task."""
+"""The codec of each task whose runs can compress images."""
 
 import pathlib
 from collections.abc import Callable
@@ -13,7 +13,7 @@ CODECS = {'vae': lossless.Codec, 'hyperprior': lossy.Codec}
 def of_run(
   workdir: pathlib.Path, data_dir: pathlib.Path, checkpoint: str, log: Callable[[str], None] = print
 ) -> lossless.Codec | lossy.Codec:
-  """Raises InputError for a run that compresses nothing."""
+  """Returns the codec of a trained run. Raises InputError if its task has none."""
   experiment, state = trained(workdir, data_dir, checkpoint, log, images=False)
   if experiment.config.task not in CODECS:
     raise InputError('task', experiment.config.task, 'no run that compresses', f'one of {", ".join(CODECS)}')

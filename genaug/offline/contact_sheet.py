@@ -1,4 +1,4 @@
-"""A sheet of pictures in rows: mask, boxes and keypoints drawn on, a caption beneath each."""
+"""Contact sheets: rows of pictures with mask, boxes and keypoints drawn on them, and a caption beneath each."""
 
 import textwrap
 from typing import NamedTuple
@@ -12,28 +12,28 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from PIL import Image
 
-COLUMN, GAP, LINE, MARGIN = 1.75, 0.1, 0.125, 0.15  # inches: a picture's longer side, between them, a line of text
-DPI, FONT, WIDTH = 110, 7, 30  # WIDTH: letters in a line of a caption
-MAX_LINES = 16  # of a caption
-INK, PALE, PAPER = '#1c1c1e', '#78787d', '#eeeef0'  # not white: pictures on white have an edge, too
+COLUMN, GAP, LINE, MARGIN = 1.75, 0.1, 0.125, 0.15  # inches: a picture's longer side, gap, text line, margin
+DPI, FONT, WIDTH = 110, 7, 30  # WIDTH: characters in a line of a caption
+MAX_LINES = 16  # per caption
+INK, PALE, PAPER = '#1c1c1e', '#78787d', '#eeeef0'  # not white, so that pictures on white show their edge
 BOX, POINT = '#ffcc00', '#ff2d78'
 LABELS = ['#007aff', '#ff9500', '#34c759', '#af52de', '#00c7be', '#ff3b30', '#a2845e']
 TINT = 0.22  # opacity of a label's colour over what the mask covers
-LARGEST = 512  # pixels, of images that are read for a sheet
-MANY_LABELS = 64  # masks of more values than this say how much of a thing is there, not which
+LARGEST = 512  # pixels a side, of images that are read for a sheet
+MANY_LABELS = 64  # masks of more values than this are taken for coverage (soft masks), not for labels
 
 Example = dict[str, np.ndarray]  # as in genaug.augment.targets, image of uint8
 
 
 class Cell(NamedTuple):
-  """A picture and what is written beneath it, entry by entry."""
+  """A picture and the entries of the caption beneath it."""
 
-  example: dict[str, np.ndarray]  # as in genaug.augment.pipeline, image of uint8
+  example: dict[str, np.ndarray]  # as in genaug.augment.targets, image of uint8
   caption: list[str]
 
 
 def render(title: list[str], heads: list[str], rows: list[list[Cell]]) -> UInt8[np.ndarray, 'h w 3']:
-  """The title, a head for every column, and the rows, all of as many cells as there are heads."""
+  """Renders the title, one head per column, and the rows, each with as many cells as there are heads."""
   titles = [line for entry in title for line in textwrap.wrap(entry, int(len(heads) * WIDTH * 1.1))]
   captions = [[_lines(cell.caption) for cell in row] for row in rows]
   pictures = [COLUMN * max(min(1, h / w) for h, w in (cell.example['image'].shape[:2] for cell in row)) for row in rows]
@@ -60,7 +60,7 @@ def render(title: list[str], heads: list[str], rows: list[list[Cell]]) -> UInt8[
 
 
 def draw(axes: Axes, example: dict[str, np.ndarray]) -> None:
-  """The example with what belongs to it; small pictures are enlarged without smoothing."""
+  """Draws an image with its mask, boxes and keypoints; small images are enlarged without smoothing."""
   pixels = example['image']
   h, w, c = pixels.shape
   place = {'extent': (0, w, h, 0), 'interpolation': 'nearest' if max(h, w) < COLUMN * DPI else 'antialiased'}
@@ -78,7 +78,7 @@ def draw(axes: Axes, example: dict[str, np.ndarray]) -> None:
   for x0, y0, x1, y1 in np.clip(_visible(example, 'boxes', 4), 0, (w, h, w, h)):
     axes.add_patch(patches.Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=BOX, lw=2, path_effects=edge))
   axes.scatter(*_visible(example, 'keypoints', 2).T, s=25, c=POINT, edgecolors=INK, zorder=3)
-  axes.set(xlim=(0, w), ylim=(h, 0))  # not what an outline or a point at the edge would need
+  axes.set(xlim=(0, w), ylim=(h, 0))  # the image only, though an outline or a point at the edge would need more
 
 
 def _visible(example: dict[str, np.ndarray], name: str, size: int) -> Num[np.ndarray, 'n size']:
@@ -87,13 +87,13 @@ def _visible(example: dict[str, np.ndarray], name: str, size: int) -> Num[np.nda
 
 
 def _lines(caption: list[str]) -> list[str]:
-  """Every entry begins a line; the lines that it goes on with are set in."""
+  """Wraps a caption to at most MAX_LINES lines; every entry begins a line, and its further lines are indented."""
   lines = [line for entry in caption for line in textwrap.wrap(entry, WIDTH, subsequent_indent='  ')]
   return lines if len(lines) <= MAX_LINES else [*lines[: MAX_LINES - 1], f'… {len(lines) - MAX_LINES + 1} lines more']
 
 
 def reduced(example: Example) -> Example:
-  """The example, made smaller if it is more than LARGEST pixels wide or high."""
+  """Returns the example; if wider or higher than LARGEST pixels, its image and mask alone, made smaller."""
   h, w, c = example['image'].shape
   scale = LARGEST / max(h, w)
   if scale >= 1:
@@ -106,7 +106,10 @@ def reduced(example: Example) -> Example:
 
 
 def annotated(examples: list[Example], boxes: bool) -> list[Example]:
-  """Masks of coverage turned into one label, and the box about each mask that has none."""
+  """Returns examples with masks of coverage thresholded to one label.
+
+  With `boxes`, each mask that has no box gets its bounding box; without, boxes and keypoints are removed.
+  """
   masks = [example['mask'] for example in examples if 'mask' in example]
   coverage = masks and len(np.unique(np.concatenate([mask.ravel() for mask in masks]))) > MANY_LABELS
   annotated = []

@@ -1,4 +1,4 @@
-"""Files of compressed images: a header that says what they were made with, checksums, and the coder's words."""
+"""File format of compressed images: a header that says what they were made with, checksums, and the coder's words."""
 
 import hashlib
 import importlib.metadata
@@ -24,39 +24,41 @@ except ImportError:
   raise InputError('package', 'constriction', 'not installed', 'pip install "genaug[compress]"') from None
 
 _MAGIC = b'genaug1\n'
-_LARGEST_HEADER = 1 << 26  # bytes, unpacked; a file that names more than that is none of ours
+_LARGEST_HEADER = 1 << 26  # bytes, unpacked; a file with a larger one is not ours
 
-_LARGEST_SIDE = 1 << 16
+_LARGEST_SIDE = 1 << 16  # pixels
 
 Image = UInt8[np.ndarray, 'h w c']
 Progress = Callable[[Sequence[int]], Iterable[int]]
 
 
 class Compressed(NamedTuple):
-  content: bytes  # of a file
-  bound_bits: float  # of the images by the model
-  initial_bits: int  # to begin with, which the content includes
+  """A compressed file, and what its size is made of."""
+
+  content: bytes  # of the file
+  bound_bits: float  # what the images cost by the model
+  initial_bits: int  # random ones that bits-back coding starts from; the content includes them
   header_bytes: int
 
 
 def digest(config: ConfigDict, sections: Sequence[str], params: PyTree) -> str:
-  """Of all that decides which distributions the networks give."""
+  """Returns a digest of all that decides which distributions the networks give."""
   settings = [config.dtype, *(config[name].to_dict() for name in sections)]
-  found = hashlib.sha256(json.dumps(settings).encode())
+  sha = hashlib.sha256(json.dumps(settings).encode())
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-    found.update(str(path).encode() + np.ascontiguousarray(leaf).tobytes())
-  return found.hexdigest()[:32]
+    sha.update(str(path).encode() + np.ascontiguousarray(leaf).tobytes())
+  return sha.hexdigest()[:32]
 
 
 def checksum(images: Sequence[Image]) -> int:
-  found = 0
+  crc = 0
   for image in images:
-    found = zlib.crc32(np.ascontiguousarray(image), found)
-  return found
+    crc = zlib.crc32(np.ascontiguousarray(image), crc)
+  return crc
 
 
 def pack(header: Mapping[str, Any], payload: bytes) -> tuple[bytes, int]:
-  """(content of a file, bytes of it that are header)."""
+  """Returns (content of a file, number of its bytes that are header)."""
   text = json.dumps({**header, **_platform()}).encode()
   if len(text) > _LARGEST_HEADER:
     problem = f'names and sizes take {len(text) >> 20} MiB, and at most {_LARGEST_HEADER >> 20} are read'
@@ -67,7 +69,7 @@ def pack(header: Mapping[str, Any], payload: bytes) -> tuple[bytes, int]:
 
 
 def unpack(content: bytes, model: str) -> tuple[dict[str, Any], bytes]:
-  """(header, payload) of a file that `pack` made, of this model on this kind of machine. Raises InputError."""
+  """Returns (header, payload) of a file. Raises InputError unless `pack` made it, by this model on this platform."""
   damaged = InputError('input', 'file', 'damaged: it was cut or changed', 'compress the images again')
   if content[: len(_MAGIC)] != _MAGIC:
     raise InputError('input', 'file', 'not a file of experiments.compress, or of another version', 'name one of it')
@@ -100,7 +102,7 @@ def unpack(content: bytes, model: str) -> tuple[dict[str, Any], bytes]:
 
 
 def _is_header(header: Any) -> bool:
-  """Whether it has all that a header has, of the types that they have."""
+  """Whether a header has all its fields, of the right types."""
   texts, numbers = ('model', *_platform()), ('pixels',)
   if not isinstance(header, dict) or not {*texts, *numbers, 'shapes', 'names'} <= header.keys():
     return False
@@ -123,7 +125,7 @@ def _is_side(side: Any) -> bool:
 
 
 def coder_of(payload: bytes) -> stream.stack.AnsCoder:
-  """Raises InputError for words that no coder left behind."""
+  """Returns a coder that holds the payload. Raises InputError for words that no coder left behind."""
   try:
     return stream.stack.AnsCoder(np.frombuffer(payload, '<u4').astype(np.uint32))
   except ValueError:
@@ -131,12 +133,12 @@ def coder_of(payload: bytes) -> stream.stack.AnsCoder:
 
 
 def on_cpu(params: PyTree) -> PyTree:
-  """Where programs compute the same every time: on a GPU the fastest algorithm of the day may be another one."""
+  """Moves parameters to the CPU, which computes the same every time; a GPU may choose another algorithm each time."""
   return jax.device_put(jax.device_get(params), jax.devices('cpu')[0])
 
 
 def check_pixels(images: Sequence[Image], header: Mapping[str, Any]) -> None:
-  """Raises InputError where what was decoded is not what was encoded."""
+  """Raises InputError if the decoded images are not those that were encoded."""
   if checksum(images) != header['pixels']:
     problem = 'what was decoded is not what was encoded: this machine computes other numbers than that one'
     raise InputError('input', 'pixels', problem, f'decompress on a machine like that one ({header["machine"]})')
@@ -153,7 +155,7 @@ def _platform() -> dict[str, str]:
 
 
 def write(path: pathlib.Path, content: bytes) -> None:
-  """Whole or not at all."""
+  """Writes a file atomically. Raises InputError if it cannot be written."""
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     workdir.write_whole(path, content)

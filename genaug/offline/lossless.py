@@ -1,12 +1,11 @@
-"""Lossless compression by a trained VAE: bits back coding on asymmetric numeral systems, whole files.
+"""Lossless compression of images into one file by a trained VAE: bits-back coding with asymmetric numeral systems.
 
 Townsend et al. 2019 (BB-ANS, arXiv:1901.04866), section 2; the coder is that of the package constriction. Latents are
 drawn from the posterior with bits of what was coded before, so that an image costs about its negative ELBO. They lie on
-a grid, whose step is the same for posterior and prior and costs nothing.
+a grid; as its step is the same for posterior and prior, it costs nothing.
 
-Both directions compute the distributions with one compiled program, for as many images at a time, on the same kind of
-machine: what the decoder computes is then what the encoder computed, to the bit. That it was is checked after decoding,
-by a checksum of all pixels.
+Encoder and decoder compute the distributions with one compiled program, for as many images at a time, on the same kind
+of machine, so that both get the same numbers to the bit. A checksum of all pixels verifies this after decoding.
 """
 
 import functools
@@ -27,8 +26,8 @@ from genaug.offline.container import Compressed, Progress, stream
 from genaug.tasks.vae import model
 
 _BATCH = 16  # images whose latents are coded together
-_STEP, _MOST = 2.0**-8, 2047.0  # of the grid of latents, in which they lie between -8 and 8
-_SMALLEST = 0.5  # standard deviation, in its steps
+_STEP, _MOST = 2.0**-8, 2047.0  # step of the latents' grid, and its last point in steps: latents lie between -8 and 8
+_SMALLEST = 0.5  # standard deviation of a posterior, in steps of the grid
 AnsCoder = stream.stack.AnsCoder
 _GRID = stream.model.QuantizedGaussian(-int(_MOST) - 1, int(_MOST))
 _PIXEL = stream.model.Categorical(perfect=False)
@@ -39,17 +38,17 @@ _NEEDED = {
   'vae.likelihood': [name for name, likelihood in LIKELIHOODS.items() if likelihood.levels],
   'vae.prior': ('normal',),
 }
-_FIRST_WORDS = 1 << 16  # random ones to begin with, of 32 bits; the file has as many as the first images needed
+_FIRST_WORDS = 1 << 16  # random ones of 32 bits to start from; the file has as many as the first batch needed
 
 Images = UInt8[np.ndarray, 'n h w c']
 Normals = tuple[Float[np.ndarray, ' n'], Float[np.ndarray, ' n']]  # means and standard deviations
 
 
 class Codec:
-  """Of one trained VAE with one vector of latents and a likelihood of 256 levels, not told classes."""
+  """Codec of one trained VAE: unconditional, with one vector of latents and a likelihood of 256 levels."""
 
   def __init__(self, config: ConfigDict, spec: Spec, state: PyTree):
-    """Raises InputError where the model is another."""
+    """Raises InputError for any other model."""
     ranges.check_trained(config, _NEEDED, 'no run that compresses: that takes one vector of latents and 256 levels')
     self.input_shape, self._latents = spec.image_shape, config.model.z_dim
     self._params = container.on_cpu(state.params)
@@ -68,7 +67,7 @@ class Codec:
 
     @functools.partial(jax.jit, static_argnums=2)
     def levels(outputs, images, channel):
-      """Probabilities of a channel's levels, given those before it."""
+      """Returns the probabilities of a channel's levels, given the channels before it."""
       return jnp.exp(likelihood.levels(images.astype(jnp.float32) / 255, *outputs, channel))
 
     self._posterior, self._outputs, self._levels = posterior, outputs, levels
@@ -76,7 +75,7 @@ class Codec:
   def compress(
     self, images: Sequence[container.Image], names: Sequence[str] = (), progress: Progress = iter
   ) -> Compressed:
-    """Keeps the names with the images. Raises InputError for images of another shape than the model's."""
+    """Compresses images, stored with their names. Raises InputError for images of another shape than the model's."""
     for image in images:
       if image.shape != self.input_shape or image.dtype != np.uint8:
         problem = f'an image of {image.dtype}, {_text(image.shape)}'
@@ -87,7 +86,7 @@ class Codec:
     words = _random_words(_FIRST_WORDS)
     coder = AnsCoder(words, True)
     coder.decode(_GRID, *self._normals(images[:_BATCH]))
-    count = len(words) - coder.num_words() + 3  # the head of the coder holds two of them, its end is marked by one
+    count = len(words) - coder.num_words() + 3  # two are in the head of the coder, one marks its end
     coder, bound = AnsCoder(words[-count:], True), 0.0
     for start in progress(range(0, len(images), _BATCH)):
       bound += self._push(coder, images[start : start + _BATCH])
@@ -101,9 +100,9 @@ class Codec:
     return Compressed(content, bound, 32 * count, size)
 
   def decompress(self, content: bytes, progress: Progress = iter) -> tuple[Images, list[str]]:
-    """The images and names that `compress` was given.
+    """Returns the images and names that `compress` was given.
 
-    Raises InputError for what it did not write, or wrote with another model or for another kind of machine.
+    Raises InputError for content that it did not write, or wrote with another model or on another kind of machine.
     """
     header, payload = container.unpack(content, self._digest)
     coder = container.coder_of(payload)
@@ -114,7 +113,7 @@ class Codec:
     return images, header['names']
 
   def _normals(self, images: Images) -> Normals:
-    """Posterior of every latent, in steps of the grid."""
+    """Returns the posterior of every latent, in steps of the grid."""
     mean, std = self._posterior(self._params, _padded(images, self.input_shape))
     count = len(images)
     return (
@@ -123,16 +122,16 @@ class Codec:
     )
 
   def _probabilities(self, z: Int[np.ndarray, ' n'], channel: int, known: Images) -> Float[np.ndarray, 'm 256']:
-    """Of the levels of a channel of every pixel, given the channels before it."""
+    """Returns the probabilities of a channel's levels, for every pixel, given latents and the channels before it."""
     latents = np.zeros((_BATCH, self._latents), np.float32)
     latents[: len(known)] = z.reshape(len(known), -1) * _STEP
     before = known.copy()
     before[..., channel:] = 0
-    found = self._levels(self._outputs(self._params, latents), _padded(before, self.input_shape), channel)
-    return np.asarray(found[: len(known)]).reshape(-1, 256)
+    probabilities = self._levels(self._outputs(self._params, latents), _padded(before, self.input_shape), channel)
+    return np.asarray(probabilities[: len(known)]).reshape(-1, 256)
 
   def _push(self, coder: AnsCoder, images: Images) -> float:
-    """Codes a batch; returns the bits that the model says it is worth."""
+    """Encodes a batch; returns what it costs by the model, in bits."""
     posterior, bits = self._normals(images), 0.0
     z = coder.decode(_GRID, *posterior)
     for channel in reversed(range(self.input_shape[-1])):
@@ -156,7 +155,7 @@ class Codec:
 
 
 def _padded(images: Images, shape: tuple[int, ...]) -> Images:
-  """As many as are computed together."""
+  """Fills up a batch with black images."""
   return np.concatenate([images, np.zeros((_BATCH - len(images), *shape), np.uint8)])
 
 
@@ -165,7 +164,7 @@ def _prior(count: int) -> Normals:
 
 
 def _log2_density(z: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-  """But for a constant."""
+  """Returns the log2 density of normal distributions, up to a constant."""
   return (-0.5 * ((z - mean) / std) ** 2 - np.log(std)) / np.log(2)
 
 

@@ -1,8 +1,8 @@
-"""Lossy compression by a trained hyperprior network: images of any size, in files of real bytes.
+"""Lossy compression of images of any size into actual files, by a trained hyperprior network.
 
-Rounded latents are coded by the package constriction, each under a normal distribution whose standard deviation is one
-of a few: what was sent of the scales chooses it. So that a number which comes out differently in its last bits chooses
-the same, all is computed as in `lossless`: by one program, an image at a time, on the same kind of machine.
+Rounded latents are coded by the package constriction, each under a normal distribution about zero whose standard
+deviation is one of 64, which the hyper-latents choose. As a difference in the last bits could choose another one,
+everything is computed as in `lossless`: by one program, one image at a time, on the same kind of machine.
 """
 
 import functools
@@ -21,15 +21,15 @@ from genaug.models.registry import NETWORKS
 from genaug.offline import container
 from genaug.offline.container import Compressed, Progress, stream
 
-_MOST = 255  # of a rounded latent, up or down
-_SCALES = np.exp(np.linspace(np.log(0.11), np.log(256.0), 64))
+_MOST = 255  # largest magnitude of a rounded latent
+_SCALES = np.exp(np.linspace(np.log(0.11), np.log(256.0), 64))  # standard deviations that a latent may have
 _LATENT = stream.model.QuantizedGaussian(-_MOST, _MOST)
 
 Image = UInt8[np.ndarray, 'h w c']
 
 
 class Codec:
-  """Of one trained network; images come back changed, at the rate that it was trained for."""
+  """Codec of one trained network; images come back changed, at the rate that it was trained for."""
 
   def __init__(self, config: ConfigDict, spec: Spec, state: PyTree):
     self.input_shape = (None, None, spec.image_shape[-1])
@@ -53,7 +53,7 @@ class Codec:
     self._prior = np.exp(np.asarray(run('prior', values[None, None])[0, 0], np.float64)).T.copy()  # [width, values]
 
   def compress(self, images: Sequence[Image], names: Sequence[str] = (), progress: Progress = iter) -> Compressed:
-    """Raises InputError for images of other channels than the model's."""
+    """Compresses images, stored with their names. Raises InputError for images of other channels than the model's."""
     for image in images:
       if image.shape[-1] != self.input_shape[-1] or image.dtype != np.uint8:
         problem = f'an image of {image.shape[-1]} channels of {image.dtype}'
@@ -62,9 +62,9 @@ class Codec:
         )
     coder, bound, decoded = stream.stack.AnsCoder(), 0.0, []
     for i in progress(range(len(images))):
-      bits, seen = self._push(coder, images[i])
+      bits, reconstruction = self._push(coder, images[i])
       bound += bits
-      decoded.append(seen)
+      decoded.append(reconstruction)
     header = {
       'shapes': [image.shape[:2] for image in images],
       'names': list(names),
@@ -75,7 +75,7 @@ class Codec:
     return Compressed(content, bound, 0, size)
 
   def decompress(self, content: bytes, progress: Progress = iter) -> tuple[list[Image], list[str]]:
-    """What the images became, and their names. Raises InputError as `container.unpack` does."""
+    """Returns the reconstructed images and their names. Raises InputError as `unpack` and `check_pixels` do."""
     header, payload = container.unpack(content, self._digest)
     coder = container.coder_of(payload)
     images = [self._pop(coder, tuple(header['shapes'][i])) for i in progress(range(len(header['shapes']))[::-1])][::-1]
@@ -83,7 +83,7 @@ class Codec:
     return images, header['names']
 
   def _push(self, coder, image: Image) -> tuple[float, Image]:
-    """(bits by the model, what the image becomes)."""
+    """Encodes an image; returns (what it costs by the model in bits, its reconstruction)."""
     height, width, _ = image.shape
     padding = ((0, -height % MULTIPLE), (0, -width % MULTIPLE), (0, 0))
     y, z = self._analysed(np.pad(image, padding, 'edge').astype(np.float32) / 255)
@@ -93,8 +93,8 @@ class Codec:
     coder.encode_reverse(symbols, _LATENT, np.zeros(len(symbols)), scales)
     for channel in reversed(range(len(codes))):
       coder.encode_reverse(codes[channel], stream.model.Categorical(self._prior[channel], perfect=False))
-    of_scales = np.log2(np.maximum(np.take_along_axis(self._prior, codes, axis=1), 1e-30)).sum()
-    return float(-of_scales - _log2_mass(symbols, scales)), np.asarray(self._synthesised(y), np.uint8)[:height, :width]
+    log2_codes = np.log2(np.maximum(np.take_along_axis(self._prior, codes, axis=1), 1e-30)).sum()
+    return float(-log2_codes - _log2_mass(symbols, scales)), np.asarray(self._synthesised(y), np.uint8)[:height, :width]
 
   def _pop(self, coder, size: tuple[int, int]) -> Image:
     height, width = size
@@ -110,13 +110,13 @@ class Codec:
     return np.asarray(self._synthesised(y), np.uint8)[:height, :width]
 
   def _scales(self, z: Float[np.ndarray, '1 h w n']) -> Float[np.ndarray, ' m']:
-    """Of the latents, the nearest of a few."""
-    found = np.log(np.asarray(self._scales_of(z), np.float64).ravel())
+    """Returns the standard deviation of every latent, the nearest of _SCALES."""
+    log_scales = np.log(np.asarray(self._scales_of(z), np.float64).ravel())
     step = np.log(_SCALES[1] / _SCALES[0])
-    return _SCALES[np.clip(np.round((found - np.log(_SCALES[0])) / step).astype(int), 0, len(_SCALES) - 1)]
+    return _SCALES[np.clip(np.round((log_scales - np.log(_SCALES[0])) / step).astype(int), 0, len(_SCALES) - 1)]
 
 
 def _log2_mass(symbols: Int[np.ndarray, ' m'], scales: Float[np.ndarray, ' m']) -> float:
-  """log2 of the probability of all latents."""
+  """Returns log2 of the probability of all latents together."""
   nats = log_mass_of_normal(symbols.astype(np.float32), scales.astype(np.float32))
   return float(np.asarray(nats, np.float64).sum() / np.log(2))

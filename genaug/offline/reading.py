@@ -1,4 +1,4 @@
-"""What the programs read of a folder of images: how each is laid out, on one scale of brightness."""
+"""Reads folders of images for the programs: their layouts, and pixels on one scale of brightness."""
 
 import sys
 from collections import Counter
@@ -17,7 +17,7 @@ from genaug.training.logs import say
 
 
 class Layout(NamedTuple):
-  """What images must have in common to share a batch."""
+  """Properties that images must have in common to share a batch."""
 
   height: int
   width: int
@@ -26,27 +26,28 @@ class Layout(NamedTuple):
 
   @property
   def image_shape(self) -> tuple[int, int, int]:
-    """[h, w, c], opacity left out."""
+    """(height, width, channels), without opacity."""
     return self.height, self.width, image_file.MODES[self.mode.removesuffix('A')]
 
 
 def layouts(
   items: list[folder.Item], skipped: folder.Skipped, bits: int, pool: Executor
 ) -> tuple[dict[folder.Item, Layout], int]:
-  """Of all items that have a readable header, in their order; the others are added to `skipped`.
+  """Returns the layout of every item with a readable header, in order; the others are added to `skipped`.
 
-  Also how many bits grey values have where they have more than 8: `bits`, or as many as the brightest of all needs.
+  Also returns the bit depth of deep grey images: `bits`, or if that is 0 as many as the brightest of all needs.
   """
-  found = _looked_at(items, skipped, _layout, pool)
-  return {item: layout for item, (layout, _) in found.items()}, _bits((peak for _, peak in found.values()), bits)
+  results = _map_readable(items, skipped, _layout, pool)
+  return {item: layout for item, (layout, _) in results.items()}, _bits((peak for _, peak in results.values()), bits)
 
 
 def examples(
   items: list[folder.Item], skipped: folder.Skipped, number: int, bits: int
 ) -> dict[str, contact_sheet.Example]:
-  """So many of the items, evenly over the list, by name: on white, of at most `contact_sheet.LARGEST` pixels a side.
+  """Reads `number` of the items, spread evenly over the list; returns them by name.
 
-  Unreadable ones are added to `skipped`, and others take their places.
+  Images are on white and have at most `contact_sheet.LARGEST` pixels a side. Unreadable items are added to `skipped`,
+  and others take their places.
   """
   bits = common_bits(items, skipped, bits)
   readable = [item for item in items if item.image not in skipped]
@@ -65,26 +66,26 @@ def examples(
   return dict(sorted(chosen.items()))
 
 
-def _looked_at(items: list[folder.Item], skipped: folder.Skipped, look: Callable, pool: Executor) -> dict:
+def _map_readable(items: list[folder.Item], skipped: folder.Skipped, function: Callable, pool: Executor) -> dict:
   def try_to(item: folder.Item) -> object:
     try:
-      return look(item)
+      return function(item)
     except image_file.UnreadableError as error:
       return error
 
-  found = {}
-  for item, one in zip(items, builders.progress(pool.map(try_to, items), total=len(items), desc='looking')):
-    if isinstance(one, image_file.UnreadableError):
-      skipped[item.image] = str(one)
+  results = {}
+  for item, result in zip(items, builders.progress(pool.map(try_to, items), total=len(items), desc='looking')):
+    if isinstance(result, image_file.UnreadableError):
+      skipped[item.image] = str(result)
     else:
-      found[item] = one
-  return found
+      results[item] = result
+  return results
 
 
 def common_bits(items: list[folder.Item], skipped: folder.Skipped, bits: int) -> int:
-  """That deep grey images have: `bits`, or as many as the brightest of all needs; the unreadable are `skipped`."""
+  """Returns the bit depth of deep grey images: `bits`, or for 0 what the brightest needs; extends `skipped`."""
   with ThreadPoolExecutor() as pool:
-    peaks = _looked_at(items, skipped, lambda item: image_file.brightest(item.image), pool)
+    peaks = _map_readable(items, skipped, lambda item: image_file.brightest(item.image), pool)
   return _bits(peaks.values(), bits)
 
 
@@ -111,10 +112,10 @@ def _layout(item: folder.Item) -> tuple[Layout, float]:
 def exact_images(
   root: folder.Path, shape: tuple[int | None, int | None, int | None], key: str = 'input'
 ) -> tuple[list[UInt8[np.ndarray, 'h w c']], list[str]]:
-  """All images of a folder, as they are, and their names in it, as PNG files.
+  """Reads all images of a folder unchanged; returns them and their relative names, with suffix .png.
 
-  What is None may be any. Raises InputError, naming `key`, with a list, where one is of another shape: whatever
-  is changed to fit would be lost.
+  None in `shape` allows any size. Raises InputError, naming `key`, with a list of the images that are of another shape,
+  or that `image_file.read_unchanged` refuses: what is changed to fit would be lost.
   """
   paths, wrong = _paths_of(root, key)
   text = lambda shape: ' x '.join('any' if side is None else str(side) for side in shape)
@@ -131,9 +132,10 @@ def exact_images(
 
 
 def images_of_channels(root: folder.Path, channels: int) -> tuple[list[folder.Path], list[str]]:
-  """All images of a folder, or one file, and their names in it, as PNG files; opacity is one channel more.
+  """Returns the paths of all images of a folder, or of one file, and their relative names, with suffix .png.
 
-  Raises InputError, with a list, where one has other channels, or reading it would change or leave out any.
+  Raises InputError, with a list, for images that have neither `channels` nor one more (opacity), and for those that
+  `image_file.read_unchanged` refuses.
   """
   alone = _is_file(root)
   paths, wrong = ([root], {}) if alone else _paths_of(root)
@@ -148,7 +150,7 @@ def images_of_channels(root: folder.Path, channels: int) -> tuple[list[folder.Pa
 
 
 def _paths_of(root: folder.Path, key: str = 'input') -> tuple[list[folder.Path], folder.Skipped]:
-  """All images of a folder, masks like any other, and what may be images that somebody misses."""
+  """Returns all images of a folder, masks among them, and the skipped files that may be images (`folder.missed`)."""
   items, skipped = folder.contents(root, key=key)
   masks = [path for path, why in skipped.items() if why in folder.MASKS]
   paths = sorted({*(item.image for item in items), *masks})
@@ -158,7 +160,7 @@ def _paths_of(root: folder.Path, key: str = 'input') -> tuple[list[folder.Path],
 def _png_names(
   root: folder.Path, paths: list[folder.Path], wrong: folder.Skipped, wanted: str, key: str = 'input'
 ) -> list[str]:
-  """Raises InputError where any path is `wrong`, or two have one name."""
+  """Returns relative names with suffix .png. Raises InputError if any path is in `wrong`, or two have one name."""
   top = root if root.is_dir() else root.parent
   names = [str(PurePosixPath(path.relative_to(top).as_posix()).with_suffix('.png')) for path in paths]
   counts = Counter(names)
@@ -172,36 +174,36 @@ def _png_names(
 
 
 def _is_file(root: folder.Path) -> bool:
-  """Or a folder. Raises InputError where there is neither."""
+  """Whether `root` is a file, not a folder. Raises InputError if there is neither."""
   if not root.exists():
     raise InputError('input', str(root), 'no such file or folder', 'an image, or a folder of images')
   return root.is_file()
 
 
 def items_of(root: folder.Path) -> folder.Contents:
-  """An image file, or all those of a folder. Raises InputError where two would get one name as PNG files."""
+  """Returns an image file, or all those of a folder. Raises InputError if two would get one name as PNG files."""
   if _is_file(root):
     return folder.Contents([folder.Item(root.name, root, None)], {})
-  found = folder.contents(root)
-  counts = Counter(map(output_name, found.items))
-  if same := [item.name for item in found.items if counts[output_name(item)] > 1]:
+  contents = folder.contents(root)
+  counts = Counter(map(output_name, contents.items))
+  if same := [item.name for item in contents.items if counts[output_name(item)] > 1]:
     problem = f'{folder.printable(same[0])} and {folder.printable(same[1])} would get one name'
     raise InputError('input', str(root), problem, 'rename one of them')
-  return found
+  return contents
 
 
 def output_name(item: folder.Item) -> str:
-  """Of an image as a PNG file."""
+  """Returns the relative name of an image as a PNG file."""
   return str(PurePosixPath(item.name).with_suffix('.png'))
 
 
 def squares(
   root: folder.Path, shape: tuple[int, int, int], bits: int = 0
 ) -> tuple[UInt8[np.ndarray, 'n h w c'], list[str], folder.Skipped]:
-  """All images of a folder, or one file, cropped to the central square and resized, as for training.
+  """Reads all images of a folder, or one file, cropped to the central square and resized, as for training.
 
-  `bits` is what deep grey values have, 0 is as many as the brightest of all needs. Also names as PNG files, and the
-  files that are left out. Raises InputError where none can be read, and where two would become one file.
+  Also returns their names as PNG files, and the files left out. `bits` is the bit depth of deep grey values; 0 is as
+  many as the brightest of all needs. Raises InputError if none can be read, or two would become one file.
   """
   items, skipped = items_of(root)
   images, names = [], []
@@ -220,7 +222,7 @@ def squares(
 
 
 def say_skipped(skipped: folder.Skipped, root: folder.Path) -> int:
-  """Lists what is left out; returns the exit status: 1 where it may be images that somebody misses."""
+  """Prints which files are left out; returns the exit status: 1 if some of them may be images."""
   missed = folder.missed(skipped)
   if harmless := {path: why for path, why in skipped.items() if path not in missed}:
     print(f'left out{folder.summary(harmless, root)}')

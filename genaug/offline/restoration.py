@@ -1,8 +1,8 @@
-"""Images from damaged ones, by a trained VAE: denoising, inpainting, deblurring, enlarging.
+"""Restoration of damaged images by a trained VAE: denoising, inpainting, deblurring, super-resolution.
 
-First the most probable latents given what was observed (Bora et al. 2017, arXiv:1703.03208), found by Adam
-from where the encoder puts it; then the most probable pixels given both, weighed by the decoder's Gaussian and that of
-the noise, so that what the decoder can't draw is not lost. Damage is a linear operation of `genaug.augment`.
+Adam first finds the most probable latents given the observation (Bora et al. 2017, arXiv:1703.03208), starting from
+the encoder's posterior mean. Then come the most probable pixels given both, weighed by the decoder's Gaussian and that
+of the noise, so that what the decoder can't draw is not lost. Damage is a linear operation of `genaug.augment`.
 """
 
 import functools
@@ -30,23 +30,23 @@ _NEEDED = {
 KINDS = ('noise', 'missing', 'blur', 'small')
 
 _BATCH = 64  # images that are restored together
-_LR = 0.05  # of Adam, falling to zero as a cosine
-_ITERATIONS = 50  # of the conjugate gradients that find the pixels
-_LEAST_NOISE = 1 / 255  # standard deviation that is counted on: files have 256 levels
+_LR = 0.05  # learning rate of Adam, with cosine decay to zero
+_ITERATIONS = 50  # of conjugate gradients, which find the pixels
+_LEAST_NOISE = 1 / 255  # standard deviation assumed at least: files have 256 levels
 
 Images = Float[Array, 'b h w c']
 
 
 class Damage(NamedTuple):
-  """What happened to images in [0, 1], besides normal noise."""
+  """Damage to images in [0, 1], and the standard deviation of the Gaussian noise added to the damaged images."""
 
   apply: Callable[[Images], Images]
-  undo: Callable[[Images], Images]  # roughly, for the encoder: of the model's size again
-  noise: float  # its standard deviation
+  undo: Callable[[Images], Images]  # roughly, for the encoder: back to the model's image size
+  noise: float
 
 
 def damage(kind: str, spec: Spec, noise: float = 0.0, blur: float = 0.0, scale: int = 1) -> Damage:
-  """Of a kind of KINDS. Raises InputError where `blur` or `scale` are not what it takes."""
+  """Returns the damage of a kind of KINDS. Raises InputError if `noise`, `blur` or `scale` do not suit it."""
   height, width, _ = spec.image_shape
   blurs, shrinks = kind == 'blur', kind == 'small'
   if kind not in KINDS:
@@ -67,32 +67,32 @@ def damage(kind: str, spec: Spec, noise: float = 0.0, blur: float = 0.0, scale: 
 
 
 class Restorer:
-  """Of one trained VAE that is not told classes, of Gaussian likelihood."""
+  """Restoration by one trained VAE: unconditional, with Gaussian likelihood."""
 
   def __init__(self, config: ConfigDict, spec: Spec, state: PyTree, damage: Damage, steps: int = 200):
-    """Raises InputError where the model is another."""
+    """Raises InputError for any other model."""
     ranges.check_trained(config, _NEEDED, 'no run that restores: that takes a Gaussian VAE that is not told classes')
     self._params, self._steps = state.params, steps
     vae = model(config, spec)
     label, noise_var = jnp.zeros(_BATCH, jnp.int32), max(damage.noise, _LEAST_NOISE) ** 2
     optimizer = optax.adam(optax.cosine_decay_schedule(_LR, steps))
 
-    def drawn(params, z) -> tuple[Images, Float[Array, ' c']]:
-      """Mean and variance of the pixels."""
+    def decoded(params, z) -> tuple[Images, Float[Array, ' c']]:
+      """Returns the mean of the pixels, and their variance in each channel."""
       outputs, log_scale, _ = vae.decode(params, z, label)
       return jax.nn.sigmoid(outputs), jnp.exp(2 * log_scale)
 
     @jax.jit
     def begin(params, observed, seen):
-      """Latents where the encoder puts what was observed, its gaps filled with the mean."""
+      """Returns the encoder's posterior mean, for the observation with gaps filled by its mean, and Adam's state."""
       mean = (observed * seen).sum((1, 2), keepdims=True) / jnp.maximum(seen.sum((1, 2), keepdims=True), 1)
       encoded = vae.encode(params, damage.undo(jnp.where(seen > 0, observed, mean)), label)
       z = posterior_of_noise(vae.decode(params, jnp.zeros((_BATCH, vae.latents)), label, encoded)[-1]).mean
       return z, optimizer.init(z)
 
     def energy(z, params, observed, seen):
-      """-log p(observed | z) - log p(z), but for a constant and for what damage does to the variance of pixels."""
-      pixels, pixel_var = drawn(params, z)
+      """Returns -log p(observed | z) - log p(z) up to a constant, without what damage does to the pixels' variance."""
+      pixels, pixel_var = decoded(params, z)
       errors = (observed - damage.apply(pixels)) ** 2 / (pixel_var + noise_var) * seen
       return 0.5 * errors.sum() + 0.5 * (z**2).sum()
 
@@ -103,8 +103,8 @@ class Restorer:
 
     @jax.jit
     def finish(params, z, observed, seen):
-      pixels, pixel_var = drawn(params, z)
-      # Enlarging and shrinking clip to [0, 1]: linear is what they do to grey.
+      pixels, pixel_var = decoded(params, z)
+      # Resizing clips to [0, 1]; around grey it does not, and is linear.
       _, damaged = jax.linearize(damage.apply, jnp.full_like(pixels, 0.5))
       transposed = jax.linear_transpose(damaged, pixels)
 
@@ -112,15 +112,15 @@ class Restorer:
         return x / pixel_var + transposed(damaged(x) * seen / noise_var)[0]
 
       right = transposed((observed - damaged(pixels)) * seen / noise_var)[0]
-      found, _ = jax.scipy.sparse.linalg.cg(precision, right, maxiter=_ITERATIONS)
-      return jnp.clip(pixels + found, 0, 1)
+      correction, _ = jax.scipy.sparse.linalg.cg(precision, right, maxiter=_ITERATIONS)
+      return jnp.clip(pixels + correction, 0, 1)
 
     self._begin, self._step, self._finish = begin, step, finish
 
   def __call__(
     self, observed: Float[np.ndarray, 'n h w c'], seen: Float[np.ndarray, 'n h w 1'] | None = None, progress=iter
   ) -> Float[np.ndarray, 'n H W c']:
-    """Images in [0, 1]; `seen` is 0 where nothing was observed."""
+    """Restores images in [0, 1]; `seen` is 0 where nothing was observed, otherwise 1, and None is 1 everywhere."""
     seen = np.ones((*observed.shape[:3], 1), np.float32) if seen is None else seen
     restored = []
     for first in progress(range(0, len(observed), _BATCH)):

@@ -1,4 +1,4 @@
-"""Images of any size in the styles of a trained network, and Gatys' slow way to the same losses as a reference."""
+"""Style transfer to images of any size: a trained network and, as reference, Gatys' slow optimisation of its losses."""
 
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -19,14 +19,14 @@ from genaug.models.stylizer import MULTIPLE
 from genaug.offline import reading
 from genaug.tasks import style
 
-_LR = 0.02  # of Adam, for pixels in [0, 1]
+_LR = 0.02  # learning rate of Adam, for pixels in [0, 1]
 
 
 class Stylist:
-  """Of one trained network."""
+  """Style transfer by one trained network."""
 
   def __init__(self, config: ConfigDict, spec: Spec, state: PyTree):
-    """Raises InputError where the run is of another task."""
+    """Raises InputError for a run of another task."""
     if config.task != 'style':
       raise InputError('task', config.task, 'has no styles', 'a run of configs/style_own_images.py')
     self.names, self._channels = style.names(config), spec.image_shape[-1]
@@ -35,7 +35,7 @@ class Stylist:
     self._apply = jax.jit(network.apply)
 
   def numbers(self, chosen: Sequence[str]) -> list[int]:
-    """Of styles by name or number, from 0; all of them for none. Raises InputError."""
+    """Returns the numbers, from 0, of styles given by name or number; of all if none is given. Raises InputError."""
     known = {str(i): i for i in range(len(self.names))} | {name: i for i, name in enumerate(self.names)}
     if unknown := [name for name in chosen if name not in known]:
       listed = ', '.join(f'{name} ({i})' for i, name in enumerate(self.names))
@@ -43,36 +43,36 @@ class Stylist:
     return list(dict.fromkeys(known[name] for name in chosen or self.names))
 
   def __call__(self, pixels: UInt8[np.ndarray, 'h w c'], number: int) -> UInt8[np.ndarray, 'h w d']:
-    """The image in a style; what it has of opacity stays. Every size is compiled once."""
+    """Returns the image in a style, with its opacity unchanged. Each size, rounded up to MULTIPLE, is compiled once."""
     height, width, channels = pixels.shape
     opacity = pixels[..., channels - 1 :] if channels in (2, 4) else pixels[..., :0]
-    image = _of_channels(pixels[..., : channels - opacity.shape[-1]], self._channels)
+    image = _with_channels(pixels[..., : channels - opacity.shape[-1]], self._channels)
     sides = ((0, -height % MULTIPLE), (0, -width % MULTIPLE), (0, 0))
     batch = np.pad(image, sides, 'reflect')[None] / np.float32(255)
-    made = np.asarray(self._apply(self._variables, batch, np.array([number])))[0, :height, :width]
-    return np.concatenate([np.round(made * 255).astype(np.uint8), opacity], axis=-1)
+    stylised = np.asarray(self._apply(self._variables, batch, np.array([number])))[0, :height, :width]
+    return np.concatenate([np.round(stylised * 255).astype(np.uint8), opacity], axis=-1)
 
 
-def _of_channels(image: UInt8[np.ndarray, 'h w c'], channels: int) -> UInt8[np.ndarray, 'h w d']:
+def _with_channels(image: UInt8[np.ndarray, 'h w c'], channels: int) -> UInt8[np.ndarray, 'h w d']:
   if image.shape[-1] == channels:
     return image
   return image.repeat(3, axis=-1) if channels == 3 else np.asarray(Image.fromarray(image).convert('L'))[..., None]
 
 
 def write(
-  stylist: Stylist, found: folder.Contents, numbers: Sequence[int], output: pathlib.Path, bits: int = 0
+  stylist: Stylist, contents: folder.Contents, numbers: Sequence[int], output: pathlib.Path, bits: int = 0
 ) -> Iterator[folder.Item]:
-  """Stylises all items; yields each that is done. Those that can't be read are added to `found.skipped`.
+  """Stylises all items; yields each that is done. Unreadable ones are added to `contents.skipped`.
 
-  `bits` is what deep grey values have, 0 is as many as the brightest of all needs. Writes OUTPUT/NAME.png or, of
-  several styles, OUTPUT/STYLE/NAME.png.
+  `bits` is the bit depth of deep grey values; 0 is as many as the brightest of all needs. Writes OUTPUT/NAME.png or,
+  for several styles, OUTPUT/STYLE/NAME.png.
   """
-  bits = reading.common_bits(found.items, found.skipped, bits)
-  for item in [item for item in found.items if item.image not in found.skipped]:
+  bits = reading.common_bits(contents.items, contents.skipped, bits)
+  for item in [item for item in contents.items if item.image not in contents.skipped]:
     try:
       picture = image_file.read_image(item.image, bits)
     except image_file.UnreadableError as error:
-      found.skipped[item.image] = str(error)
+      contents.skipped[item.image] = str(error)
       continue
     for number in numbers:
       pixels = stylist(picture.pixels, number)
@@ -83,10 +83,10 @@ def write(
 
 
 class Painter:
-  """Gatys et al. 2016 (CVPR, section 2.3), but by Adam where they use L-BFGS, and from the content, not from noise."""
+  """Style transfer of Gatys et al. 2016 (CVPR, section 2.3), but with Adam, not L-BFGS, from content, not noise."""
 
   def __init__(self, settings: ConfigDict):
-    """By the losses that config.style weighs."""
+    """`settings` is config.style, which weighs the losses."""
     self._optimizer = optax.adam(_LR)
 
     def step(images, opt, content, grams):
@@ -99,7 +99,7 @@ class Painter:
   def __call__(
     self, images: Float[Array, 'b h w c'], grams: style.Grams, steps: int
   ) -> Iterator[Float[Array, 'b h w c']]:
-    """Images in [0, 1] after each of so many steps on their pixels; `grams` has a matrix for each image."""
+    """Yields images in [0, 1] after each of `steps` updates of their pixels; `grams` has matrices for each image."""
     content, opt = self._content(images), self._optimizer.init(images)
     for _ in range(steps):
       images, opt = self._step(images, opt, content, grams)

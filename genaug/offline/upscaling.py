@@ -1,4 +1,4 @@
-"""Images of any size enlarged by a trained network of super-resolution, whole or tile by tile."""
+"""Super-resolution of images of any size by a trained network, whole or tile by tile."""
 
 from collections.abc import Iterator
 
@@ -14,10 +14,10 @@ from genaug.models.superres import cubic_upscaled, reach
 
 
 class Upscaler:
-  """Of one trained model."""
+  """Super-resolution by one trained model."""
 
   def __init__(self, config: ConfigDict, spec: Spec, state: PyTree, tile: int = 0):
-    """Tiles are of so many pixels of the input, 0 is none: the image as a whole, which takes memory with its size.
+    """`tile` is the side of tiles in pixels of the input; 0: the image as a whole, which takes memory with its size.
 
     Raises InputError for a run of another task.
     """
@@ -32,7 +32,7 @@ class Upscaler:
     self._cubic = jax.jit(lambda x: cubic_upscaled(x[None], self._scale)[0])
 
   def __call__(self, image: UInt8[np.ndarray, 'h w c']) -> UInt8[np.ndarray, 'H W c']:
-    """With the model's channels, or one more, the opacity, which cubic interpolation enlarges."""
+    """Enlarges an image of the model's channels, or one more: opacity, which is enlarged by cubic interpolation."""
     x = image.astype(np.float32) / 255
     parts = [self.upscaled(x[..., : self._channels])]
     if image.shape[-1] > self._channels:
@@ -40,22 +40,23 @@ class Upscaler:
     return np.round(np.clip(np.concatenate(parts, axis=-1), 0, 1) * 255).astype(np.uint8)
 
   def upscaled(self, x: Float[np.ndarray, 'h w c']) -> Float[np.ndarray, 'H W c']:
-    """Of an image in [0, 1], not clipped. Tiles overlap by all that a pixel depends on: the result is that of none."""
+    """Enlarges an image in [0, 1], without clipping. Tiles overlap by the receptive field, so they change no result."""
     height, width, channels = x.shape
     scale, out = self._scale, np.empty((self._scale * height, self._scale * width, channels), np.float32)
     for top, bottom, first, tall in _tiles(height, self._tile, self._margin):
       for left, right, start, wide in _tiles(width, self._tile, self._margin):
-        made = np.asarray(self._apply(self._params, x[first : first + tall, start : start + wide]))
+        enlarged = np.asarray(self._apply(self._params, x[first : first + tall, start : start + wide]))
         rows = slice(scale * (top - first), scale * (bottom - first))
         columns = slice(scale * (left - start), scale * (right - start))
-        out[scale * top : scale * bottom, scale * left : scale * right] = made[rows, columns]
+        out[scale * top : scale * bottom, scale * left : scale * right] = enlarged[rows, columns]
     return out
 
 
 def _tiles(side: int, tile: int, margin: int) -> Iterator[tuple[int, int, int, int]]:
-  """(begin, end, first pixel seen, number of pixels seen) of every tile along a side.
+  """Yields (begin, end, first pixel seen, number of pixels seen) of every tile along a side.
 
-  All see the same number, so that the network is compiled once: at the ends of the image more than they need.
+  All see the same number of pixels, so that the network is compiled once; at the ends of the image they see more than
+  they need.
   """
   seen = min(side, tile + 2 * margin) if tile else side
   for begin in range(0, side, tile or side):
