@@ -69,7 +69,7 @@ def _numbered(vocabulary):
 
   for text in _TEXT.value:
     if unseen := captions.unseen(text, vocabulary):
-      print(f'never trained on, so known by parts of words at most: {", ".join(unseen)}')
+      print(f'in fewer than two training captions, so known by parts of words at most: {", ".join(unseen)}')
   texts = [_TEXT.value[i % len(_TEXT.value)] for i in range(_COUNT.value)]
   return captions.encode(texts, vocabulary)
 

@@ -133,9 +133,10 @@ def test_what_reading_would_change_is_refused_and_masks_are_images(tmp_path):
   frames = [Image.new('L', (8, 8), grey) for grey in (0, 255)]
   frames[0].save(tmp_path / 'moves.gif', save_all=True, append_images=frames[1:])
   Image.fromarray(np.full((8, 8), 4000, np.uint16)).save(tmp_path / 'deep.png')
+  Image.new('CMYK', (8, 8)).save(tmp_path / 'ink.tiff')
   with pytest.raises(InputError) as refused:
     reading.exact_images(tmp_path, (8, 8, 1))
-  for line in ('moves.gif has 2 frames', 'deep.png has more than 8 bits'):
+  for line in ('moves.gif has 2 frames', 'deep.png has more than 8 bits', 'ink.tiff has colours of mode CMYK'):
     assert line in str(refused.value)
   for path in tmp_path.iterdir():
     path.unlink()

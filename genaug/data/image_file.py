@@ -26,6 +26,7 @@ BITS = (1, 8, 10, 12, 14, 16)
 """Possible bit depths of grey values stored with more than 8 bits: white is 2**bits - 1. 1: floats from 0 to 1."""
 
 _DRAFT = 2  # a JPEG is decoded at no less than this many times the size that it is resized to
+_OTHER_COLOURS = ('CMYK', 'HSV', 'LAB', 'YCbCr')  # Pillow modes whose conversion to RGB rounds
 _DARK = 64  # if the upper bytes of 16-bit colours are all below it, they use 14 bits at most
 
 _UPRIGHT = {
@@ -99,12 +100,14 @@ def read_image(file: File, bits: int = 0) -> Picture:
 
 
 def read_unchanged(file: File) -> UInt8[np.ndarray, 'h w c']:
-  """Returns the pixels of an image. Raises UnreadableError if that would drop bits or frames, or convert a profile."""
+  """Returns the pixels of an image. Raises UnreadableError if that would drop bits or frames, or convert colours."""
   with _opened(file) as image:
     if _is_deep(image) or any(';16' in str(part) for part in image.tile):
       raise UnreadableError('has more than 8 bits a channel')
     if (frames := getattr(image, 'n_frames', 1)) > 1:
       raise UnreadableError(f'has {frames} frames')
+    if image.mode in _OTHER_COLOURS:
+      raise UnreadableError(f'has colours of mode {image.mode}, not grey or RGB')
     profile, mode = image.info.get('icc_profile'), _mode(image)
     if profile and _transform(profile, mode.removesuffix('A')):
       raise UnreadableError('has colours of another profile than sRGB')
