@@ -1,1 +1,1 @@
-"""Tables of many trained models: what is compared, in stages that are computed once."""
+"""Studies of many trained models: tables, in stages that are computed once, and sweeps."""

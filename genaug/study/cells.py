@@ -1,7 +1,7 @@
-"""Makes headline tables on Ray: learning rates, then cells side by side, then whole tables of finished stages.
+"""Headline tables on Ray: learning rates first, then cells in parallel, then whole tables from the finished stages.
 
-All nodes see the store and the data sets at the same paths. What a lost node had finished is in the store; its cell is
-made again elsewhere, from there on.
+All nodes must see the store and the data sets at the same paths. Stages that a lost node had finished are in the store;
+its cell is resumed from them on another node.
 """
 
 import pathlib
@@ -19,16 +19,16 @@ from genaug.study.store import Store
 
 
 class Settings(NamedTuple):
-  """What a `Table` is made from, on any node."""
+  """Arguments from which any node can build a `Table`."""
 
   config: ConfigDict
   data: ConfigDict
   data_dir: pathlib.Path
-  directory: pathlib.Path  # of the store, and of what is compiled
+  directory: pathlib.Path  # of the store and the compilation cache
   cores: float
 
 
-_tables: dict[str, Table] = {}  # the last one of this process: of the next cell it has the images and the programs
+_tables: dict[str, Table] = {}  # the last table of this process: the next cell reuses its images and programs
 
 
 def _table(settings: Settings) -> Table:
@@ -46,18 +46,18 @@ def _learning_rate(settings: Settings, per_class: int) -> dict[str, Any]:
 
 
 def _cell(settings: Settings, cell: Cell, chosen: dict[str, Any]) -> tuple[str, float]:
-  """(host, seconds)."""
+  """Makes a cell and returns (host, seconds)."""
   started = time.perf_counter()
   _table(settings).make(cell, chosen)
   return socket.gethostname(), time.perf_counter() - started
 
 
-def _whole(settings: Settings) -> dict[str, Any]:
+def _whole_table(settings: Settings) -> dict[str, Any]:
   return _table(settings).run(save=lambda _: None)
 
 
 def count(tables: dict[str, Table]) -> int:
-  """Of the tasks that `run` calls `ended` for."""
+  """Returns the number of tasks that `run` reports to `ended`."""
   return sum(len(table.per_class) + len(table.cells) + 1 for table in tables.values())
 
 
@@ -68,41 +68,41 @@ def run(
   retries: int,
   ended: Callable[[str], None],
 ) -> dict[str, dict[str, Any]]:
-  """The result of every table; `ended` is told of every task. Needs `cluster.connect`.
+  """Returns the result of every table; every task is reported to `ended`. Needs `cluster.connect`.
 
-  A task is tried `retries` times more if its node or process is lost. What fails in spite of that is tried once more,
-  and shown if need be, by the task that makes the whole table.
+  A task is retried up to `retries` times if its node or process is lost. What still fails is tried once more by the
+  task that makes the whole table, which shows it if it fails again.
   """
   options = {'num_cpus': request['CPU'], 'num_gpus': request['GPU'], 'max_retries': retries}
   start = lambda function, name, *more: ray.remote(function).options(**options).remote(settings[name], *more)
-  waiting = {start(_learning_rate, name, k): (name, k) for name, table in tables.items() for k in table.per_class}
-  left = {name: len(table.cells) for name, table in tables.items()}
+  pending = {start(_learning_rate, name, k): (name, k) for name, table in tables.items() for k in table.per_class}
+  cells_left = {name: len(table.cells) for name, table in tables.items()}
   results: dict[str, dict[str, Any]] = {}
-  while waiting:
-    (ref,), _ = ray.wait(list(waiting))
-    name, task = waiting.pop(ref)
+  while pending:
+    (ref,), _ = ray.wait(list(pending))
+    name, task = pending.pop(ref)
     if task is None:
       results[name] = ray.get(ref)
       ended(f'{name}: whole')
     elif isinstance(task, Cell):
-      ended(f'{name}, k = {task.per_class}, seed {task.seed}: {_said(ref)}')
-      left[name] -= 1
+      ended(f'{name}, k = {task.per_class}, seed {task.seed}: {_outcome(ref)}')
+      cells_left[name] -= 1
     else:
       cells = [cell for cell in tables[name].cells if cell.per_class == task]
       try:
         chosen = ray.get(ref)
       except ray.exceptions.RayError as error:
         ended(f'{name}, k = {task}: {_failed(error)}')
-        left[name] -= len(cells)
+        cells_left[name] -= len(cells)
       else:
         ended(f'{name}, k = {task}: learning rate {chosen["lr"]:g}')
-        waiting |= {start(_cell, name, cell, chosen): (name, cell) for cell in cells}
-    if not left[name] and name not in results and name not in {other for other, _ in waiting.values()}:
-      waiting[start(_whole, name)] = name, None
+        pending |= {start(_cell, name, cell, chosen): (name, cell) for cell in cells}
+    if not cells_left[name] and name not in results and name not in {other for other, _ in pending.values()}:
+      pending[start(_whole_table, name)] = name, None
   return results
 
 
-def _said(ref: ray.ObjectRef) -> str:
+def _outcome(ref: ray.ObjectRef) -> str:
   try:
     host, seconds = ray.get(ref)
   except ray.exceptions.RayError as error:

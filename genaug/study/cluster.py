@@ -1,4 +1,4 @@
-"""Ray: on a cluster, or on this machine for as long as a program runs; what a task gets of it."""
+"""Ray, on a cluster or on this machine for as long as a program runs, and the resources of its tasks."""
 
 import importlib
 import os
@@ -22,21 +22,21 @@ _ENVIRONMENT = {  # read when Ray is imported
   'TUNE_DISABLE_SIGINT_HANDLER': '1',
 }
 _LOCAL = {
-  'RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER': '0',  # what makes Ray listen on loopback only
+  'RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER': '0',  # makes Ray listen on loopback only
   'RAY_AUTH_MODE': 'token',
-  'RAY_AUTH_TOKEN': secrets.token_hex(32),  # else Ray leaves one in the home directory
+  'RAY_AUTH_TOKEN': secrets.token_hex(32),  # otherwise Ray leaves a token in the home directory
 }
 
 
 def prepare(address: str | None, modules: Sequence[str] = ('ray',)) -> None:
-  """Before anything imports Ray: its environment. Raises InputError where one of the modules is not installed."""
+  """Sets Ray's environment, before anything imports Ray. Raises InputError if one of the modules is not installed."""
   os.environ |= _ENVIRONMENT if address else _ENVIRONMENT | _LOCAL
   try:
     for name in modules:
       importlib.import_module(name)
   except ImportError as error:
     raise InputError('python', sys.executable, str(error), "pip install 'genaug[sweep]'") from None
-  jax.config.update('jax_platforms', 'cpu')  # of this process; accelerators are for the tasks
+  jax.config.update('jax_platforms', 'cpu')  # for this process; accelerators are for the tasks
 
 
 def connect(address: str | None) -> None:
@@ -62,22 +62,22 @@ def connect(address: str | None) -> None:
 
 
 def _cores() -> int:
-  """That this process may run on; macOS can't say."""
+  """Returns how many cores this process may run on; on macOS, which can't tell, how many there are."""
   return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def check_resources(wanted: dict[str, float]) -> None:
-  """Raises InputError unless each, by its config key, is a number of at least 0, or -1."""
+  """Raises InputError unless every value, given by its config key, is at least 0, or -1."""
   for name, value in wanted.items():
     if value < 0 and value != -1:
       raise InputError(name, value, 'out of range', 'a number of at least 0, or -1')
 
 
 def resources(wanted: dict[str, float]) -> dict[str, float]:
-  """What a task gets, of cores and GPUs as asked for under two config keys, in that order. Needs `connect`.
+  """Returns the cores and GPUs of a task, from what two config keys ask for, in that order. Needs `connect`.
 
-  -1 is one GPU, where there are any, and its share of the cores of the smallest node. Raises InputError for more than
-  any node has, which would be waited for without end.
+  -1 is one GPU, where there are any, and its share of the cores, of the smallest node. Raises InputError for more than
+  any node has, for which Ray would wait forever.
   """
   import ray
 
@@ -93,7 +93,7 @@ def resources(wanted: dict[str, float]) -> dict[str, float]:
 
 
 def set_up_worker(cores: float, compiled: pathlib.Path) -> None:
-  """A process of Ray's, before XLA's CPU backend starts; programs are kept under `compiled`."""
+  """Sets up a Ray process, before XLA's CPU backend starts; compiled programs are cached under `compiled`."""
   os.environ['NPROC'] = str(max(1, int(cores)))  # threads of that backend
   keep_freed_memory()
   if not jax.config.jax_compilation_cache_dir:

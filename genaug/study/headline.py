@@ -1,8 +1,8 @@
-"""The headline table: what augmented and generated images do for a classifier of few images.
+"""The headline table: how augmented and generated images affect a classifier that is trained on few images.
 
-For every k and seed, k images a class are chosen; generators are trained on them alone, sampled, and their samples
+For every k and seed, k images per class are chosen; generators are trained on them alone, sampled, and their samples
 filtered; classifiers are trained on real, augmented and generated images, for equally many steps, and tested on real
-ones. Rows that are `unlabelled` see all other training images besides, without labels, in as many steps as they like.
+ones. Rows with `unlabelled` also see all other training images, without labels, and have their own number of steps.
 Every stage is kept in a `Store`.
 """
 
@@ -31,7 +31,7 @@ from genaug.training.experiment import Experiment, assemble, steps_per_call
 
 
 class Cell(NamedTuple):
-  """One k and one seed, which chooses images, initialisation, order and augmentation alike."""
+  """One k (images per class) and one seed, which decides images, initialisation, order and augmentation alike."""
 
   per_class: int
   seed: int
@@ -40,9 +40,9 @@ class Cell(NamedTuple):
 class Table:
   """All cells of one data set.
 
-  `config` is that of configs/headline.py, `data` the `data` of an experiment. Raises InputError, before anything is
-  trained, where they don't suit each other. Nothing but `_test` sees a test image; nothing but rows that are
-  `unlabelled` an image of the training split that is not among the k of its cell, and these no label of it.
+  `config` is that of configs/headline.py, `data` is the section `data` of an experiment's config. Raises InputError,
+  before anything is trained, if they don't suit each other. Only `_test` evaluates on test images. Only rows with
+  `unlabelled` are trained on images beyond the k per class of their cell, and without the labels of these.
   """
 
   def __init__(
@@ -58,9 +58,9 @@ class Table:
     self._config, self._data_dir = config, data_dir
     self._data = data.copy_and_resolve_references()
     if jax.default_backend() == 'cpu':
-      self._data.device_mib = 0  # images that come with every step have one shape for all k: compiled once
+      self._data.device_mib = 0  # streamed batches have the same shape for all k, so steps are compiled once
     self._log = log
-    pool = self._of_enough(sources.load(_only(data, data.train_split), data_dir, log=log))
+    pool = self._with_large_classes(sources.load(_one_split(data, data.train_split), data_dir, log=log))
     smallest = int(np.bincount(pool.train.arrays['label']).min())
     self.per_class = [k for k in config.per_class if k <= smallest] or [smallest]
     if len(self.per_class) < len(config.per_class):
@@ -99,8 +99,8 @@ class Table:
         key = f'generators.{name}.model.conditional'
         raise InputError(key, False, problem, f'--config.{key}=True')
 
-  def _of_enough(self, pool: Dataset) -> Dataset:
-    """The classes that can be split into folds. Raises InputError where some can't, unless they may be left out."""
+  def _with_large_classes(self, pool: Dataset) -> Dataset:
+    """Returns the classes that can be split into folds. Raises InputError for others, unless they may be left out."""
     least = max(2, self._config.folds)
     counts = np.bincount(pool.train.arrays['label'], minlength=pool.num_classes)
     small = {name: int(n) for name, n in zip(pool.class_names, counts) if n < least}
@@ -123,38 +123,38 @@ class Table:
 
   @property
   def work(self) -> int:
-    """The total of what `advance` is called with."""
+    """Total of the values that `advance` is called with."""
     trainings = self.trainings()
     counts = {name: count for name, (_, count) in trainings.items()}
     if 'none' in self._config.order:
-      counts['none'] += len(self._shots)  # trained to filter, and found trained as a row
+      counts['none'] += len(self._shots)  # trained as the filter, and found in the store as a row
     cost = lambda one: TASKS[one.task].cost * one.train.steps
     return sum(counts[name] * cost(experiment.config) for name, (experiment, _) in trainings.items())
 
   def trainings(self) -> dict[str, tuple[Experiment, int]]:
-    """{name: (experiment, how many of it)} of all that is trained."""
+    """Returns {name: (experiment, number of trainings)} for all that is trained."""
     config, cells = self._config, len(self._shots)
     tried = len(self.per_class) * len(config.lr) * config.folds * (len(config.lr) > 1)
-    counts = dict.fromkeys(('none', *config.order), cells)  # `none` filters, whether it is a row or not
+    counts = dict.fromkeys(('none', *config.order), cells)  # `none` is the filter, whether it is a row or not
     counts |= {name: counts.get(name, 0) + tried for name in ('none', 'classic')}
-    found = {name: (self._classifier(name), self._images(name, self.cells[0]), n) for name, n in counts.items() if n}
-    found |= {f'{name}, generator': (self._generator(name), self._example, cells) for name in self._generators}
+    trained = {name: (self._classifier(name), self._images(name, self.cells[0]), n) for name, n in counts.items() if n}
+    trained |= {f'{name}, generator': (self._generator(name), self._example, cells) for name in self._generators}
     return {
       name: (assemble(one, images), count)
-      for name, (one, images, count) in found.items()
+      for name, (one, images, count) in trained.items()
       if not isinstance(images, Failure)
     }
 
   def run(self, save: Callable[[dict], None]) -> dict:
-    """The result so far goes to `save` after every row; the last one is returned."""
+    """Computes and returns the result; passes the result so far to `save` after every row."""
     result = {'images': self.sizes(), 'per_class': {}}
     for k in self.per_class:
       chosen = self.learning_rate(k)
       rows: dict[str, dict] = {}
       result['per_class'][str(k)] = chosen
       self._log(f'{self._data.name}, k = {k}: learning rate {chosen["lr"]:g}')
-      for row, found in self._rows(self._cells(k), chosen):
-        rows[row] = found
+      for row, result_of_row in self._rows(self._cells(k), chosen):
+        rows[row] = result_of_row
         self._log(
           f'{self._data.name}, k = {k}, {self._config.rows[row].title}: {summaries.text(rows[row], self._score)}'
         )
@@ -163,14 +163,14 @@ class Table:
     return result
 
   def make(self, cell: Cell, chosen: dict[str, Any]) -> None:
-    """All stages of one cell, into the store; `chosen` is of `learning_rate`."""
+    """Computes all stages of one cell into the store; `chosen` is the result of `learning_rate`."""
     for _ in self._rows([cell], chosen):
       pass
 
   # ---------------------------------------------------------------- rows
 
   def _rows(self, cells: list[Cell], chosen: dict[str, Any]) -> Iterator[tuple[str, dict]]:
-    """Every row of these cells."""
+    """Yields (name, result) of every row, over these cells."""
     jobs = [Job(cell.seed, self._shots[cell]) for cell in cells]
     filters = self._stages.train('none', self._tuned('none', chosen), jobs)
     states = {name: self._stages.train(name, self._generator(name), jobs) for name in self._generators}
@@ -186,8 +186,8 @@ class Table:
     settings = self._config.rows[row]
     jobs: list[Job | Failure] = []
     for number, cell in enumerate(cells):
-      more = generated[settings.generator, settings.authentic][number] if settings.generator else None
-      images = more if isinstance(more, Failure) else self._images(row, cell, more)
+      added = generated[settings.generator, settings.authentic][number] if settings.generator else None
+      images = added if isinstance(added, Failure) else self._images(row, cell, added)
       jobs.append(images if isinstance(images, Failure) else Job(cell.seed, images))
     trained = self._stages.train(row, self._tuned(row, chosen), jobs)
     runs = []
@@ -197,7 +197,7 @@ class Table:
     return {'title': settings.title, 'runs': runs}
 
   def _images(self, row: str, cell: Cell, generated: Split | None = None) -> Dataset | Failure:
-    """What a row is trained on."""
+    """Returns what a row is trained on, or a Failure if too few unlabelled images are left."""
     shots, ratio = self._shots[cell], self._classifier(row).data.get('unlabelled', 0)
     train = mix(shots.train, generated, self._config.rows[row].share) if generated else shots.train
     if ratio:
@@ -215,17 +215,20 @@ class Table:
     return config
 
   def learning_rate(self, k: int) -> dict[str, Any]:
-    """The best mean accuracy of rows `none` and `classic`, by cross-validation in the images of the tuning split."""
+    """Chooses the learning rate with the best mean accuracy of rows `none` and `classic` in cross-validation.
+
+    The folds are those of the images that `tuning_seed` draws.
+    """
     if len(self._config.lr) == 1:
       return {'lr': self._config.lr[0]}
     scores = {}
     for lr in self._config.lr:
-      found = []
+      fold_scores = []
       for row in ('none', 'classic'):
         jobs = [Job(self._config.tuning_seed, fold) for fold in self._folds[k]]
         for fold, one in zip(self._folds[k], self._stages.train(row, self._tuned(row, {'lr': lr}), jobs)):
-          found.append(0.0 if isinstance(one, Failure) else self._validated(one, fold.test))
-      scores[lr] = float(np.mean(found))
+          fold_scores.append(0.0 if isinstance(one, Failure) else self._validated(one, fold.test))
+      scores[lr] = float(np.mean(fold_scores))
     return {'lr': max(scores, key=scores.get), f'{self._score}_by_lr': {f'{lr:g}': mean for lr, mean in scores.items()}}
 
   def _validated(self, trained: Trained, fold: Split) -> float:
@@ -239,13 +242,14 @@ class Table:
     generators: list[Trained | Failure],
     filters: list[Trained | Failure],
   ) -> list[Split | Failure]:
-    """Of every cell, the generated images of top confidence to the filter, a classifier of the cell's real ones.
+    """Returns for every cell the generated images of which its filter is most confident.
 
-    If `authentic`, of those that are no copies.
+    The filter is a classifier trained on the real images of the cell. If `authentic`, copies of training images are
+    removed before.
     """
     config, task = self._generator(name), self._config.classifier.task
 
-    def made(cell: Cell, generator: Trained, classifier: Trained) -> Split:
+    def make_split(cell: Cell, generator: Trained, classifier: Trained) -> Split:
       images = self._stages.sampled(config, generator, self._config.candidates, cell.seed)
       if authentic:
         images = self._stages.authentic(config.eval, images, self._shots[cell].train)
@@ -254,7 +258,7 @@ class Table:
     splits: list[Split | Failure] = []
     for inputs in zip(cells, generators, filters):
       failure = next((one for one in inputs if isinstance(one, Failure)), None)
-      splits.append(failure or self._stages.twice(name, lambda inputs=inputs: made(*inputs)))
+      splits.append(failure or self._stages.twice(name, lambda inputs=inputs: make_split(*inputs)))
     return splits
 
   # ---------------------------------------------------------------- images and configs
@@ -264,7 +268,7 @@ class Table:
 
   @cached_property
   def _test_images(self) -> Images:
-    test = sources.load(_only(self._data, self._data.test_split), self._data_dir, log=self._log)
+    test = sources.load(_one_split(self._data, self._data.test_split), self._data_dir, log=self._log)
     split = test.of_classes(self._class_names).train
     if self._data.name == 'image_folder':
       unlabelled = any(self._config.rows[row].unlabelled for row in self._config.order)
@@ -277,7 +281,10 @@ class Table:
     return Images(fingerprint(split.arrays), split)
 
   def sizes(self) -> dict[str, Any]:
-    """Of the images, with the test split, which is read here. Raises InputError where it holds training images."""
+    """Returns the image shape, the class names and the number of test images.
+
+    Reads the test split. Raises InputError if it holds training images.
+    """
     arrays = self._test_images.split.arrays
     return {'shape': list(arrays['image'].shape[1:]), 'classes': list(self._class_names), 'test': len(arrays['label'])}
 
@@ -297,7 +304,7 @@ class Table:
 
 
 def _check(config: ConfigDict) -> None:
-  """Raises InputError for the first of the study's own keys, and of its rows, that can't be."""
+  """Raises InputError for the first invalid key of the study itself or of its rows."""
   counts = {name: Number(1) for name in ('seeds', 'candidates')}
   ranges.check(config, counts | {'kept': Number(ABOVE_ZERO, 1)})
   for key, allowed in {'per_class': Number(1), 'lr': Number(ABOVE_ZERO)}.items():
@@ -321,14 +328,14 @@ def _check(config: ConfigDict) -> None:
       features.check(config.generators[row.generator])
 
 
-def _only(data: ConfigDict, split: str) -> ConfigDict:
+def _one_split(data: ConfigDict, split: str) -> ConfigDict:
   data = data.copy_and_resolve_references()
   data.update({'train_split': split, 'test_split': '', 'per_class': 0, 'validation': 0})
   return data
 
 
 def _choose(pool: Dataset, cell: Cell, folds: int = 0, fold: int = 0) -> Dataset:
-  """A data set of nothing but the cell's images; a fold of them, if asked for, is its test split."""
+  """Returns a data set of the cell's images alone; if `folds` is not 0, one fold of them is its test split."""
   validation = max(1, cell.per_class // folds) if folds else 0
   rows, held_out = subsets.choose(pool.train.arrays['label'], cell.per_class, cell.seed, validation, fold)
   train = pool.train.take(rows)

@@ -1,4 +1,4 @@
-"""One config trained with a seed of its own, and what its log says in the end."""
+"""Runs of one config with different seeds, and the mean and interval of their scores."""
 
 import json
 import pathlib
@@ -17,10 +17,10 @@ from genaug.training.logs import logged
 def train(
   config: ConfigDict, seed: int, directory: pathlib.Path, data_dir: pathlib.Path, log: Callable[[str], None]
 ) -> dict[str, Any] | None:
-  """Scores at the end, `seconds` that it took, `picture` of its samples, and `curve`: lines of earlier evaluations.
+  """Trains and returns the final scores, `seconds`, `picture`, and `curve`, the log lines of earlier evaluations.
 
-  The seed also draws other images, where `data.per_class` says how many. Goes on from what `directory`
-  holds. `seconds` is None of a run that was interrupted; all is None if this one was.
+  `picture` is the path of its last grid of images. If `data.per_class` is set, the seed also draws the images. Resumes
+  from what `directory` holds: `seconds` is None if an earlier run was interrupted. Returns None if this one was.
   """
   start = time.perf_counter()
   config = config.copy_and_resolve_references()
@@ -39,6 +39,6 @@ def train(
 
 
 def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
-  """Mean and interval of every score."""
+  """Returns mean and interval of every score."""
   names = [name for name, value in runs[0].items() if name.startswith('eval/') and not isinstance(value, str)]
   return {name: mean_interval([run[name] for run in runs]) for name in names}

@@ -1,6 +1,6 @@
-"""The stages of a table: trained states, generated images and those of them that are kept, scores; each made once.
+"""The stages of a table, each computed once: trained states, generated images, those of them that are kept, scores.
 
-What a `Store` has is read from there. What fails, fails twice before it is a `Failure`, and everything else goes on.
+What is in the `Store` is read from there. A stage that fails twice becomes a `Failure`, and everything else goes on.
 """
 
 import json
@@ -22,19 +22,19 @@ from genaug.training.fit import Fit
 
 
 class Trained(NamedTuple):
-  program: str  # that made it: the settings of its config
-  key: str  # of its state in the store
+  program: str  # JSON of the config settings that it was trained with
+  key: str  # key of its state in the store
 
 
 class Job(NamedTuple):
-  """A config to be trained with a seed on some images."""
+  """One training of a config: its seed and its images."""
 
   seed: int
   dataset: Dataset
 
 
 class Images(NamedTuple):
-  key: str  # of their stage in the store, or their fingerprint
+  key: str  # key of their stage in the store, or their fingerprint
   split: Split
 
 
@@ -42,9 +42,11 @@ Failure = str
 
 
 class Stages:
-  """`example` has the classes and the shape of all that is trained on; `scored` has an experiment of every scored task.
+  """All stages of a table, read from a store or computed into it.
 
-  Up to `at_once` states are trained together, `advance(work)` is told of progress, `log(line)` of failures.
+  `example` is a data set with the classes and the image shape of all that is trained on; `scored` has an experiment for
+  every task whose states are scored. Up to `at_once` states are trained together. `advance(work)` is called with
+  progress, `log(line)` with failures.
   """
 
   def __init__(
@@ -64,21 +66,21 @@ class Stages:
     self._samplers: dict[str, Evaluator] = {}
 
   def twice(self, name: str, make: Callable[[], Any]) -> Any:
-    """What is made, at the second attempt if need be, or the Failure of that."""
+    """Returns make(), at the second attempt if the first raises, or the Failure of the second."""
     for outcome in ('once more', 'failed'):
       try:
         return make()
       except Exception as error:  # of any kind: a failed cell is shown and the table goes on
-        failure = _said(error)
+        failure = _describe_error(error)
         self._log(f'{name}, {outcome}: {failure}')
     return failure
 
   def train(self, name: str, config: ConfigDict, jobs: Sequence[Job | Failure]) -> list[Trained | Failure]:
-    """Of every job a state; what came as a Failure stays one."""
+    """Returns the trained state of every job; a Failure among the jobs is passed through."""
     todo = {i: job for i, job in enumerate(jobs) if isinstance(job, Job)}
     experiments = {i: _seeded(config, job) for i, job in todo.items()}
     code = code_of(config, experiments[next(iter(todo))].spec) if todo else ()
-    keys = {i: self._store.key('trained', code, **_depends(experiment)) for i, experiment in experiments.items()}
+    keys = {i: self._store.key('trained', code, **_dependencies(experiment)) for i, experiment in experiments.items()}
     program = json.dumps(_settings(config))
     if program not in self._fits:
       self._fits[program] = Fit(assemble(config, self._example), self._at_once)
@@ -91,26 +93,26 @@ class Stages:
     ]
 
   def _fit(self, name: str, fit: Fit, missing: dict[str, Experiment]) -> dict[str, Failure]:
-    """Trains and keeps what is missing, by its keys; what comes back has failed."""
+    """Trains the missing experiments and stores their states by key; returns the failed ones."""
     failed, keys = {}, list(missing)
 
-    def attempt(some: list[str]) -> None:
-      cost = TASKS[missing[some[0]].config.task].cost
-      states = fit([missing[key] for key in some], lambda steps: self._advance(steps * cost))
-      for key, state in zip(some, states):
+    def attempt(chunk: list[str]) -> None:
+      cost = TASKS[missing[chunk[0]].config.task].cost
+      states = fit([missing[key] for key in chunk], lambda steps: self._advance(steps * cost))
+      for key, state in zip(chunk, states):
         self._store.write(key, _without_optimiser(state))
 
     for first in range(0, len(keys), fit.at_once):
-      some = keys[first : first + fit.at_once]
+      chunk = keys[first : first + fit.at_once]
       try:
-        attempt(some)
-      except Exception as error:  # as in `twice`, but those that were trained together one by one
-        self._log(f'{name}, once more: {_said(error)}')
-        for key in some:
+        attempt(chunk)
+      except Exception as error:  # as in `twice`, but those that were trained together are retried one by one
+        self._log(f'{name}, once more: {_describe_error(error)}')
+        for key in chunk:
           try:
             attempt([key])
-          except Exception as again:
-            failed[key] = _said(again)
+          except Exception as second_error:
+            failed[key] = _describe_error(second_error)
             self._log(f'{name}, failed: {failed[key]}')
     return failed
 
@@ -118,7 +120,7 @@ class Stages:
     return self._store.read(trained.key, _without_optimiser(self._fits[trained.program].template))
 
   def sampled(self, config: ConfigDict, generator: Trained, count: int, seed: int) -> Images:
-    """Images of a generator with this config, `count` of each class."""
+    """Returns images of a generator with this config, `count` of each class."""
     classes = self._example.num_classes
     code = code_of(config, assemble(config, self._example).spec)
     key = self._store.key('sampled', code, generator=generator.key, count=count * classes, seed=seed)
@@ -132,9 +134,10 @@ class Stages:
     return Images(key, Split({'image': self._store.read(key)['image'], 'label': label}))
 
   def authentic(self, settings: ConfigDict, images: Images, train: Split) -> Images:
-    """Equally many of every class that AuthPct counts as no copies of training images.
+    """Returns the images that AuthPct does not count as copies of training images, equally many of every class.
 
-    `settings` are `eval` of a config, which say by what features. Raises ValueError where all of a class are copies.
+    `settings` is the section `eval` of a config, which names the features to compare by. Raises ValueError if all
+    images of a class are copies.
     """
     modules, real = {features.__name__, memorisation.__name__}, train.arrays['image']
     compared = [settings.features, settings.inception_weights]
@@ -147,7 +150,7 @@ class Stages:
     return Images(f'authentic, {key}', images.split.take(rows))
 
   def confident(self, task: str, images: Images, classifier: Trained, kept: float) -> Images:
-    """Of every class the share `kept` of the images: those of which the classifier is most confident."""
+    """Returns the share `kept` of every class's images, those of which the classifier is most confident."""
     key = self._store.key('filtered', self._codes[task], sampled=images.key, classifier=classifier.key, kept=kept)
     if key not in self._store:
       label = images.split.arrays['label']
@@ -156,11 +159,11 @@ class Stages:
     return Images(key, images.split.take(self._store.read(key)['row']))
 
   def validated(self, task: str, trained: Trained, images: Split) -> dict[str, float]:
-    """Scores that are not kept."""
+    """Returns the scores of the state, which are not stored."""
     return self._evaluators[task](self._state(trained), images)
 
   def tested(self, task: str, trained: Trained, images: Images) -> dict[str, float]:
-    """Scores of the state, without those of single classes."""
+    """Returns the scores of the state, which are stored, without those of single classes."""
     key = self._store.key('tested', self._codes[task], trained=trained.key, images=images.key)
     if key not in self._store:
       self._store.write(key, self.validated(task, trained, images.split))
@@ -169,14 +172,14 @@ class Stages:
 
 
 def top_confidence(confidence: Float[Array, ' n'], label: Int[Array, ' n'], kept: float) -> Int[np.ndarray, ' m']:
-  """Rows of the share of every class that has the highest confidence, in order."""
+  """Returns the rows of the share `kept` of every class that has the highest confidence, in ascending order."""
   rows = [np.flatnonzero(label == value) for value in np.unique(label)]
   best = [some[np.argsort(-confidence[some], kind='stable')[: max(1, round(len(some) * kept))]] for some in rows]
   return np.sort(np.concatenate(best))
 
 
 def authentic_rows(margin: Float[np.ndarray, ' n'], label: Int[np.ndarray, ' n']) -> Int[np.ndarray, ' m']:
-  """The first rows of every class whose margin is positive, as many as there are of the class with the fewest.
+  """Returns the first rows of every class with a positive margin, as many as the class with the fewest has.
 
   Raises ValueError where a class has none.
   """
@@ -187,7 +190,7 @@ def authentic_rows(margin: Float[np.ndarray, ' n'], label: Int[np.ndarray, ' n']
   return np.sort(np.concatenate([some[:count] for some in rows]))
 
 
-def _said(error: Exception) -> Failure:
+def _describe_error(error: Exception) -> Failure:
   return f'{type(error).__name__}: {" ".join(str(error).split())}'
 
 
@@ -198,15 +201,15 @@ def _seeded(config: ConfigDict, job: Job) -> Experiment:
 
 
 def _settings(config: ConfigDict) -> dict[str, Any]:
-  """What of a config is in a trained state: `data` is there as images, `eval` and `sweep` not at all."""
+  """Returns the part of a config that a trained state depends on: `data` enters as images, `eval` and `sweep` don't."""
   return {key: value for key, value in config.to_dict().items() if key not in ('data', 'eval', 'sweep')}
 
 
-def _depends(experiment: Experiment) -> dict[str, Any]:
+def _dependencies(experiment: Experiment) -> dict[str, Any]:
   images = fingerprint(experiment.dataset.train.arrays)
   return {'config': _settings(experiment.config), 'spec': experiment.spec, 'images': images}
 
 
 def _without_optimiser(state: PyTree) -> PyTree:
-  """Nothing goes on from here, and the optimiser's moments are most of a state."""
+  """Drops the optimiser's moments, which are most of a state: training never goes on from here."""
   return state.replace(opt={})

@@ -1,4 +1,4 @@
-"""Finished stages on disk, each under the hash of all it depends on, so that a second run does only what changed."""
+"""Finished stages on disk, each under a hash of all it depends on, so that a second run computes only what changed."""
 
 import ast
 import functools
@@ -27,17 +27,18 @@ _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy')
 
 
 class Store:
-  """Stages as msgpack files (arrays and numbers, no code), beside each a JSON file that says what it depends on."""
+  """Stages as msgpack files (arrays and numbers, no code), each beside a JSON file that says what it depends on."""
 
   def __init__(self, directory: pathlib.Path):
     self._directory = directory
 
   def key(self, kind: str, modules: Iterable[str], **depends: Any) -> str:
-    """Name of the stage of that kind that depends on packages, backend and `depends`, keys of other stages among them.
+    """Returns the name of the stage of that kind with these dependencies, and writes its JSON file.
 
-    Of the code it depends on these modules and all of ours that they import (see `code_of`).
+    It depends on packages, backend, `depends`, which may be keys of other stages, and the code of these modules and all
+    genaug modules that they import (see `code_of`).
     """
-    everything = {'kind': kind, 'depends': depends, 'code': _digest(frozenset(modules)), **_surroundings()}
+    everything = {'kind': kind, 'depends': depends, 'code': _digest(frozenset(modules)), **_platform()}
     digest = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:24]
     key = f'{kind}-{digest}'
     if not (self._directory / f'{key}.json').exists():
@@ -48,12 +49,12 @@ class Store:
     return self._path(key).exists()
 
   def read(self, key: str, template: PyTree | None = None) -> Any:
-    """What was written under that key, in the structure of the template, if one is given."""
+    """Returns what was written under that key, in the structure of the template, if one is given."""
     content = self._path(key).read_bytes()
     return flax.serialization.from_bytes(template, content) if template else flax.serialization.msgpack_restore(content)
 
   def write(self, key: str, tree: PyTree) -> None:
-    """Whole or not at all."""
+    """Writes a stage atomically."""
     workdir.write_whole(self._path(key), flax.serialization.to_bytes(jax.device_get(tree)))
 
   def _path(self, key: str) -> pathlib.Path:
@@ -61,7 +62,7 @@ class Store:
 
 
 def fingerprint(arrays: dict[str, np.ndarray]) -> str:
-  """Of contents, dtypes and shapes."""
+  """Returns a hash of names, contents, dtypes and shapes."""
   digest = hashlib.sha256()
   for name, array in sorted(arrays.items()):
     digest.update(f'{name} {array.dtype} {array.shape} '.encode() + np.ascontiguousarray(array).tobytes())
@@ -69,7 +70,7 @@ def fingerprint(arrays: dict[str, np.ndarray]) -> str:
 
 
 def code_of(config: ConfigDict, spec: Spec) -> set[str]:
-  """The modules that a config's training, sampling and scores begin with: its task's, its networks', its metrics'."""
+  """Returns the modules that a config's training, sampling and scores start from, with task, networks and metrics."""
   entries = [TASKS[config.task].build, *(METRICS[name].compute for name in config.eval.metrics)]
   networks = NETWORKS[config.model.network].build(config, spec, None).values()
   return {
@@ -81,7 +82,7 @@ def code_of(config: ConfigDict, spec: Spec) -> set[str]:
 
 
 @functools.cache
-def _surroundings() -> dict[str, Any]:
+def _platform() -> dict[str, Any]:
   return {
     'packages': {name: importlib.metadata.version(name) for name in _PACKAGES},
     'devices': [jax.default_backend(), jax.device_count()],
@@ -90,10 +91,10 @@ def _surroundings() -> dict[str, Any]:
 
 @functools.cache
 def _digest(modules: frozenset[str]) -> str:
-  """Of the source of the modules and of all modules of ours that they import, comments and docstrings left out.
+  """Returns a hash of the modules' source and that of all genaug modules they import, without comments and docstrings.
 
-  The registries of tasks, networks and metrics are not followed: of those it is the entries in use that matter, so
-  that a new model leaves the finished stages of others as they are.
+  The registries of tasks, networks and metrics are not followed: only their entries in use matter, so that a new model
+  leaves the finished stages of others valid.
   """
   waiting, found = list(modules), {}
   while waiting:
@@ -108,7 +109,7 @@ def _digest(modules: frozenset[str]) -> str:
 
 
 def _path_of(module: str) -> pathlib.Path | None:
-  """The file of a module of ours; None for what is none."""
+  """Returns the file of a genaug module; None for anything else."""
   package, *rest = module.split('.')
   if package != 'genaug':
     return None
@@ -118,7 +119,7 @@ def _path_of(module: str) -> pathlib.Path | None:
 
 @functools.cache
 def _parsed(source: str) -> tuple[str, list[str]]:
-  """A module without comments and docstrings, and the names that it imports."""
+  """Returns the syntax tree of a module without comments and docstrings, as text, and the names that it imports."""
   tree, imported = ast.parse(source), []
   for node in ast.walk(tree):
     if isinstance(node, ast.Import):

@@ -12,7 +12,10 @@ from genaug.study.sweeps import Record
 
 
 def save(record: Record, directory: pathlib.Path) -> list[pathlib.Path]:
-  """parallel_coordinates.png and importances.png; nothing before two trials have a score."""
+  """Writes parallel_coordinates.png and importances.png and returns their paths.
+
+  Writes nothing before two trials have a score.
+  """
   if len(record.ranked()) < 2:
     return []
   directory.mkdir(exist_ok=True)
@@ -20,8 +23,8 @@ def save(record: Record, directory: pathlib.Path) -> list[pathlib.Path]:
   paths = []
   for draw in (parallel_coordinates, importances):
     with warnings.catch_warnings(), plt.rc_context({'font.size': 9}):
-      warnings.simplefilter('ignore', ExperimentalWarning)  # optuna.visualization.matplotlib is one
-      warnings.simplefilter('ignore', UserWarning)  # of few trials, whose number the title gives
+      warnings.simplefilter('ignore', ExperimentalWarning)  # optuna.visualization.matplotlib is experimental
+      warnings.simplefilter('ignore', UserWarning)  # about few trials, whose number the title gives
       axes = draw(record)
     paths.append(directory / f'{draw.__name__}.png')
     axes.figure.savefig(paths[-1], dpi=120, bbox_inches='tight')
@@ -30,7 +33,7 @@ def save(record: Record, directory: pathlib.Path) -> list[pathlib.Path]:
 
 
 def parallel_coordinates(record: Record) -> Axes:
-  """The best trial is bold, trials that were stopped are thin; colour and first axis are the score."""
+  """Draws every trial as a line: the best one bold, stopped ones thin; colour and first axis are the score."""
   axes = plots.plot_parallel_coordinate(record.study(), target_name=record.sweep.objective)
   keys = {key for trial in record.ranked() for key in trial['overrides']} & record.sweep.space.keys()
   names = [key.removeprefix('augment.') for key in sorted(keys)]
@@ -45,7 +48,7 @@ def parallel_coordinates(record: Record) -> Axes:
 
 
 def importances(record: Record) -> Axes:
-  """PED-ANOVA (Watanabe et al. 2023), Optuna's default: what tells the better trials from all of them."""
+  """Draws which keys tell the better trials from all, by PED-ANOVA (Watanabe et al. 2023), Optuna's default."""
   axes = plots.plot_param_importances(record.study(), target_name=record.sweep.objective)
   axes.set_title(f'{len(record.ranked())} trials')
   return axes

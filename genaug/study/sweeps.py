@@ -1,4 +1,4 @@
-"""What a sweep's trials are and what came of them; nothing here knows how they are run."""
+"""The trials of a sweep and their results; nothing here knows how trials are run."""
 
 import hashlib
 import json
@@ -20,15 +20,15 @@ from genaug.training.experiment import best_metric, prepare
 Overrides = dict[str, object]
 GetSweep = Callable[[optuna.Trial], Overrides | None]
 
-_SAMPLES = 100  # of a space, to know its dimensions and to find what a config refuses
-_HELD_OUT = 40  # images of each class, where all are used
-_TRACED = 3  # of them, that are checked as if to be trained; that takes tenths of a second
+_SAMPLES = 100  # draws from a search space, to learn its dimensions and find settings that a config refuses
+_HELD_OUT = 40  # validation images of each class, where data.per_class is not set
+_TRACED = 3  # samples whose augmentation is traced in the check, which takes tenths of a second
 DONE = ('finished', 'stopped', 'diverged')
-"""Ways a trial ends that another attempt would not change: all folds, cut short by the scheduler, not finite."""
+"""Statuses that another attempt would not change: all folds done, cut short by the scheduler, not finite."""
 
 
 class Sweep(NamedTuple):
-  """What every trial shares."""
+  """What all trials share."""
 
   config: ConfigDict
   folds: int
@@ -39,13 +39,13 @@ class Sweep(NamedTuple):
 
 
 def define(config: ConfigDict, folds: int, get_sweep: GetSweep, data_dir: pathlib.Path, log: Callable) -> Sweep:
-  """Reads the data, splits it into folds and tries the search space. Raises InputError."""
+  """Reads the data, splits them into folds and checks samples of the search space. Raises InputError."""
   objective, mode = best_metric(config)
   if objective is None:
     raise InputError('eval.metrics', (), 'a sweep needs a score', '--config.eval.metrics="(\'accuracy\',)" or another')
   config = config.copy_and_resolve_references().unlock()
-  del config['sweep']  # the same sweep, whatever its trials get
-  config.data.test_split = ''  # never read: what is chosen by its score would be a score of the choice
+  del config['sweep']  # the resources of trials do not change the sweep
+  config.data.test_split = ''  # never read: a test score would be biased if it had chosen the settings
   if config.data.folder:
     config.data.folder = str(pathlib.Path(config.data.folder).absolute())
   if not config.data.validation:
@@ -66,7 +66,7 @@ def define(config: ConfigDict, folds: int, get_sweep: GetSweep, data_dir: pathli
 
 
 def fold_config(config: ConfigDict, overrides: Mapping[str, object], fold: int) -> ConfigDict:
-  """What one fold of a trial trains. Raises InputError for a key that is none."""
+  """Returns the config of one fold of a trial. Raises InputError for an override that can't be set."""
   config = config.copy_and_resolve_references()
   known = flatten_dict(config.to_dict(), sep='.')
   for key, value in overrides.items():
@@ -85,7 +85,7 @@ def fold_config(config: ConfigDict, overrides: Mapping[str, object], fold: int) 
 
 
 def _switched_off(config: ConfigDict) -> ConfigDict:
-  """Without operations to trace; their strengths are checked all the same."""
+  """Returns the config with its augmentation off, so that nothing is traced; strengths are checked all the same."""
   config = config.copy_and_resolve_references()
   for settings in config.augment.values():
     if isinstance(settings, ConfigDict) and 0 < settings.p <= 1:
@@ -94,14 +94,14 @@ def _switched_off(config: ConfigDict) -> ConfigDict:
 
 
 def identity(overrides: Overrides) -> str:
-  """Names a trial's directory: the same overrides find what an earlier attempt has left."""
+  """Returns the name of a trial's directory, so that the same overrides find what an earlier attempt has left."""
   return hashlib.sha256(json.dumps(overrides, sort_keys=True).encode()).hexdigest()[:10]
 
 
 def score(sweep: Sweep, overrides: Overrides, fold: int, directory: pathlib.Path, data_dir: pathlib.Path) -> float:
-  """Trains one fold, or on from its checkpoint, or reads what it scored. NaN if it diverges.
+  """Returns the score of one fold, which is trained, resumed or, if it has finished, read. NaN if it diverges.
 
-  What remains of a finished fold are its scores, log and pictures; checkpoints of hundreds of folds fill a disk.
+  A finished fold keeps its scores, log and pictures, not its checkpoints: those of hundreds of folds fill a disk.
   """
   directory = directory / 'trials' / identity(overrides) / f'fold{fold}'
   summary = directory / 'summary.json'
@@ -122,7 +122,7 @@ class Record:
   """sweep.json: every trial with its overrides, status, scores; rewritten whenever one of them changes."""
 
   def __init__(self, directory: pathlib.Path, sweep: Sweep):
-    """Goes on with what is there. Raises InputError with the differing keys where that is another sweep."""
+    """Goes on with an existing file. Raises InputError with the differing keys if that is of another sweep."""
     self.sweep, self._path = sweep, directory / 'sweep.json'
     head = {
       'config': json.loads(sweep.config.to_json()),
@@ -133,9 +133,9 @@ class Record:
     self._constant = {'environment': workdir.environment(), **head}
     self.trials: dict[str, dict] = {}
     if self._path.exists():
-      there = json.loads(self._path.read_text())
-      workdir.refuse_another(directory, {name: there[name] for name in head}, head)
-      self.trials = {trial['id']: trial | {'overrides': _with_tuples(trial['overrides'])} for trial in there['trials']}
+      saved = json.loads(self._path.read_text())
+      workdir.refuse_another(directory, {name: saved[name] for name in head}, head)
+      self.trials = {trial['id']: trial | {'overrides': _with_tuples(trial['overrides'])} for trial in saved['trials']}
 
   def update(self, overrides: Overrides, **changes: object) -> None:
     name = identity(overrides)
@@ -153,7 +153,7 @@ class Record:
     return [trial for trial in self.trials.values() if trial['status'] in statuses]
 
   def ranked(self) -> list[dict]:
-    """Trials of all folds, best first; then those that were stopped."""
+    """Returns the trials that finished all folds, best first, then those that were stopped."""
     sign = -1 if self.sweep.mode == 'max' else 1
     done = self.with_status('finished', 'stopped')
     return sorted(done, key=lambda trial: (trial['status'] != 'finished', sign * trial['mean']))
@@ -166,7 +166,7 @@ class Record:
     return found
 
   def study(self, storage: optuna.storages.BaseStorage | None = None) -> optuna.Study:
-    """What Optuna learns from: the trials that have ended with a score."""
+    """Returns the study that Optuna learns from: the trials that have ended with a score."""
     direction = {'max': 'maximize', 'min': 'minimize'}[self.sweep.mode]
     study = optuna.create_study(direction=direction, storage=storage, study_name='sweep')
     space = self.distributions()
@@ -178,7 +178,7 @@ class Record:
 
 
 def read(path: pathlib.Path) -> dict:
-  """A sweep.json that has a best trial. Raises InputError."""
+  """Reads a sweep.json that has a best trial. Raises InputError for any other file."""
   try:
     record = json.loads(path.read_text())
     best = record['best']
@@ -191,24 +191,24 @@ def read(path: pathlib.Path) -> dict:
 
 
 def running_means(scores: Sequence[float]) -> list[float]:
-  """The score reported to the scheduler after each fold."""
+  """Returns the scores that are reported to the scheduler after each fold."""
   return [math.fsum(scores[:count]) / count for count in range(1, len(scores) + 1)]
 
 
 def flags(overrides: Overrides) -> str:
-  """To be pasted behind `experiments.train --config ...`."""
+  """Returns the overrides as flags, to be pasted behind `experiments.train --config ...`."""
   return ' '.join(shlex.quote(f'--config.{key}={value}') for key, value in sorted(overrides.items()))
 
 
 def _with_tuples(value):
-  """What was JSON, with tuples where it has lists: choices of a distribution, and so values of a trial, are tuples."""
+  """Converts lists of parsed JSON to tuples, as choices of a distribution, and so values of a trial, are tuples."""
   if isinstance(value, dict):
     return {key: _with_tuples(item) for key, item in value.items()}
   return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def table(record: Record, rows: int = 10) -> str:
-  """The best trials, the best first."""
+  """Returns the best trials as text, the best first."""
   keys = sorted({key for trial in record.trials.values() for key in trial['overrides'] if key in record.sweep.space})
   lines = [('', record.sweep.objective, 'folds', *(key.removeprefix('augment.') for key in keys))]
   for place, trial in enumerate(record.ranked()[:rows], 1):

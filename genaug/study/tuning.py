@@ -1,4 +1,4 @@
-"""Runs a sweep on Ray Tune: Optuna suggests, ASHA stops, a trial trains its folds one after another."""
+"""Sweeps on Ray Tune: Optuna suggests trials, ASHA stops them early, each trains its folds one after another."""
 
 import logging
 import math
@@ -21,7 +21,10 @@ _SCORE = 'mean_score'
 
 
 class Trial(tune.Trainable):
-  """One iteration is one fold. A class, because Tune runs functions in a thread, where no signal can be caught."""
+  """A trial, of which one iteration is one fold.
+
+  It is a class, because Tune runs functions in a thread, where no signal can be caught.
+  """
 
   def setup(self, config: dict, sweep: sweeps.Sweep, directory: pathlib.Path, data_dir: pathlib.Path, cores: float):
     cluster.set_up_worker(cores, pathlib.Path(self.logdir, 'compiled'))  # folds differ in data, not in program
@@ -29,7 +32,7 @@ class Trial(tune.Trainable):
     self.reset_config(config)
 
   def reset_config(self, new_config: dict) -> bool:
-    """The next trial in this process, which has imported everything already."""
+    """Begins the next trial in this process, which has imported everything already."""
     self._overrides, self._scores = new_config, []
     jax.clear_caches()
     return True
@@ -43,7 +46,7 @@ class Trial(tune.Trainable):
 
 
 class _Recorder(tune.Callback):
-  """Tells the record what happens, and the terminal when a trial ends."""
+  """Callback that updates the record, and calls `ended` when a trial ends."""
 
   def __init__(self, record: sweeps.Record, ended: Callable[[dict], None]):
     self._record, self._ended = record, ended
@@ -70,7 +73,7 @@ class _Recorder(tune.Callback):
 
 
 def _scheduler(record: sweeps.Record) -> ASHAScheduler:
-  """ASHA that knows how the trials of earlier attempts stood after each fold; Tune itself forgets."""
+  """Returns an ASHA scheduler that knows earlier attempts' scores after each fold, which Tune itself forgets."""
   folds = record.sweep.folds
   scheduler = ASHAScheduler(metric=_SCORE, mode=record.sweep.mode, max_t=folds, grace_period=1, reduction_factor=2)
   for trial in record.with_status('finished', 'stopped'):
@@ -92,10 +95,10 @@ def run(
   seed: int,
   ended: Callable[[dict], None],
 ) -> None:
-  """Runs what is missing of so many trials; what an earlier attempt has begun comes first. Needs `cluster.connect`."""
+  """Runs trials until there are `trials`; those that an earlier attempt began come first. Needs `cluster.connect`."""
   logging.getLogger('ray.tune').setLevel('CRITICAL')  # the record has the errors
   done = record.with_status(*sweeps.DONE)
-  # Another stream on every attempt: the same one would suggest again what it has suggested before.
+  # A different stream on every attempt: the same one would repeat its earlier suggestions.
   stream = int(np.random.SeedSequence((seed, len(record.trials))).generate_state(1)[0])
   storage, sampler = optuna.storages.InMemoryStorage(), optuna.samplers.TPESampler(seed=stream)
   study = record.study(storage)
@@ -122,7 +125,7 @@ def run(
     run_config=tune.RunConfig(
       name=scratch.name,
       storage_path=str(directory),
-      checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # trials keep their own
+      checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # trials keep checkpoints of their own
       failure_config=tune.FailureConfig(max_failures=retries),
       callbacks=[_Recorder(record, ended)],
       stop={'training_iteration': record.sweep.folds},

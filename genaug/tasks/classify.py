@@ -24,7 +24,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return first_state(optimizer, params, stats)
 
   def augmented(batch: Batch, keys: Keys) -> Batch:
-    """Images in [0, 1], augmented and mixed, and soft labels."""
+    """Returns the batch with augmented and mixed images in [0, 1] and with soft labels."""
     return pipeline(keys, dict(batch) | {'label': jax.nn.one_hot(batch['label'], spec.num_classes)})
 
   def train_step(state, batch, keys):
@@ -46,14 +46,14 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return state.replace(step=state.step + 1, params=params, stats={'classifier': stats}, opt=opt), metrics
 
   def eval_step(state, batch, keys):
-    """Probabilities [b, classes] of unaugmented images."""
+    """Returns class probabilities [b, classes] of unaugmented images."""
     del keys
     variables = {'params': state.params['classifier'], 'batch_stats': state.stats['classifier']}
     images = batch['image'].astype(jnp.float32) / 255
     return {'probabilities': jax.nn.softmax(network.apply(variables, 2 * images - 1, train=False))}
 
   def inputs(state, batch, keys):
-    """What the network is trained on; other draws at every step."""
+    """Returns images augmented as in training; the draws differ at every step."""
     return augmented(batch, jax.vmap(lambda key: jax.random.fold_in(key, state.step))(keys))['image']
 
   return Task(init, train_step, eval_step, {'inputs': Sampler(inputs, source='image', split='train')})

@@ -1,22 +1,22 @@
-"""What the log of a run says is going wrong, in words, with what to try: history -> {condition: sentence}."""
+"""Diagnoses of a run from its log: history -> {condition: sentence that says what is wrong and what to try}."""
 
 from genaug.tasks import History
 
-_LINES = 10  # of the log, for which a condition must hold
-_FIRST_STEPS = 1000  # in which a discriminator is often ahead for a while, and a generator's samples hardly differ
+_LINES = 10  # log lines that a diagnosis needs
+_FIRST_STEPS = 1000  # early on the discriminator is often ahead for a while, and the samples hardly differ
 
 
 def _values(history: History, name: str) -> list[float]:
-  """All that was logged under that name, oldest first."""
+  """Returns all values logged under a name, oldest first."""
   return [float(line[name]) for line in history if name in line]
 
 
 def diagnose_gan(history: History) -> dict[str, str]:
-  """Reads d_accuracy, r_t, gradient norms and losses, the held-out images taken for real, the samples' diversity."""
+  """Diagnoses a GAN from d_accuracy, r_t, losses, gradient norms, eval/taken_for_real and the diversity of samples."""
   found = {}
   trained = bool(history) and history[-1]['step'] >= _FIRST_STEPS
   accuracy, d_loss = (_values(history, f'train/{name}')[-_LINES:] for name in ('d_accuracy', 'd_loss'))
-  # A Wasserstein critic may tell all right, and its loss is then below zero.
+  # A Wasserstein critic may well tell all images right; its loss is then negative.
   if trained and len(accuracy) == _LINES and min(accuracy) > 0.998 and min(d_loss) >= 0:
     found['discriminator won'] = (
       f'the discriminator has won: it has told {min(accuracy):.1%} or more of all images right for {_LINES} lines of '

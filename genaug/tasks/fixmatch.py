@@ -1,7 +1,7 @@
-"""Classification of few labelled and many unlabelled images: FixMatch (Sohn et al. 2020, arXiv:2001.07685).
+"""Classification from few labelled and many unlabelled images: FixMatch (Sohn et al. 2020, arXiv:2001.07685).
 
-What the network is sure of in a weakly augmented image, by `config.augment`, is the label of the same image strongly
-augmented, by `config.strong`.
+A confident prediction for a weakly augmented image (`config.augment`) is the pseudo-label of the same image under
+strong augmentation (`config.strong`).
 """
 
 import jax
@@ -29,7 +29,7 @@ from genaug.tasks.updates import (
 
 
 def pseudo_labels(logits: Float[Array, 'n k'], threshold: float) -> tuple[Int[Array, ' n'], Float[Array, ' n']]:
-  """(the likeliest class, 1 where its probability is at least `threshold`): eq. 4, from which no gradient comes."""
+  """Returns (most probable class, 1 if its probability is at least `threshold`, else 0), without gradient: eq. 4."""
   probabilities = jax.lax.stop_gradient(jax.nn.softmax(logits))
   return probabilities.argmax(-1), (probabilities.max(-1) >= threshold).astype(jnp.float32)
 
@@ -50,7 +50,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return first_state(optimizer, params, stats, {'params': params, 'stats': stats})
 
   def of_all(pipeline: Pipeline, keys: Keys, images: Float[Array, 'b r h w c']) -> Float[Array, 'b r h w c']:
-    """Every one of an example's unlabelled images by a draw of its own."""
+    """Augments all r unlabelled images of each example, every image with a draw of its own."""
     count = images.shape[1]
     own = jax.vmap(lambda key: jax.random.split(key, count))(keys).reshape(-1)
     moved = pipeline(own, {'image': images.reshape(-1, *images.shape[2:])})['image']
@@ -69,7 +69,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       labelled, unlabelled = len(part['label']), part['weak'].size // part['image'][0].size
       images = [part['image'], *(part[name].reshape(-1, *spec.image_shape) for name in ('weak', 'strong'))]
       variables = {'params': params, 'batch_stats': state.stats['classifier']}
-      # One pass over all: batch norm then sees the same mixture at every step.
+      # One forward pass over all images, so that batch norm sees the same mixture at every step.
       logits, updated = network.apply(variables, 2 * jnp.concatenate(images) - 1, train=True, mutable='batch_stats')
       known, of_weak, of_strong = jnp.split(logits, (labelled, labelled + unlabelled))
       label, sure = pseudo_labels(of_weak, settings.threshold)
@@ -91,14 +91,14 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return state.replace(step=state.step + 1, params=params, stats=stats, ema=ema, opt=opt), metrics
 
   def eval_step(state, batch, keys):
-    """Probabilities [b, classes] of unaugmented images, by the averaged network."""
+    """Returns class probabilities [b, classes] of unaugmented images by the averaged (EMA) network."""
     del keys
     variables = {'params': state.ema['params']['classifier'], 'batch_stats': state.ema['stats']['classifier']}
     images = batch['image'].astype(jnp.float32) / 255
     return {'probabilities': jax.nn.softmax(network.apply(variables, 2 * images - 1, train=False))}
 
   def inputs(pipeline):
-    """What the network is trained on; other draws at every step."""
+    """Returns the sampler of images augmented by `pipeline`; the draws differ at every step."""
 
     def sample(state, batch, keys):
       own = jax.vmap(lambda key: jax.random.fold_in(key, state.step))(keys)

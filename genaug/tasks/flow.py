@@ -1,8 +1,9 @@
-"""Flow matching: a network learns where noise flows to, an ODE solver follows (Lipman et al. 2023).
+"""Flow matching: a network learns the flow from noise to images, an ODE solver follows it (Lipman et al. 2023).
 
-With classes, captions or features of images, a share of them is dropped in training, for classifier-free guidance (Ho
-and Salimans 2022, arXiv:2207.12598). Operations of `flow.augment` are non-leaky: the network is conditioned on their
-parameters, which are zeros when it samples (see `augment.encoding`). Those of `config.augment` leak into samples.
+If the network is conditioned on classes, captions or image features, a share of these is dropped in training, for
+classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598). Operations in `flow.augment` are non-leaky: the
+network is conditioned on their parameters, which are zeros in sampling (see `augment.encoding`). Those in
+`config.augment` leak into samples.
 """
 
 import functools
@@ -34,29 +35,32 @@ from genaug.tasks.updates import (
 )
 
 _FEATURES = 256
-_TIMES = 4  # at which the loss of a held-out image is taken
-_PROBED_AT = 0.9  # time at which features are taken, where noise is a tenth
+_TIMES = 4  # number of times t at which the loss of a held-out image is averaged
+_PROBED_AT = 0.9  # time t at which features are taken: the noise has weight 0.1
 
 
 class Condition(NamedTuple):
-  """What the network is told of images beside noise and time: arguments of `UNet`."""
+  """What the network is conditioned on besides noisy images and time, as keyword arguments of `UNet`."""
 
   label: Int[Array, ' b']
   augment: Float[Array, 'b n']
-  keys: Key[Array, ' b'] | None  # of dropout; None is no dropout
+  keys: Key[Array, ' b'] | None  # of dropout; None: no dropout
   caption: Int[Array, 'b l']
   features: Float[Array, 'b f'] | None
 
 
 def look(images: Float[Array, 'b h w c']) -> Float[Array, 'b 256']:
-  """What an image of [0, 1] shows, but not where: AlexNet's last ReLU, averaged over pixels, of mean square 1."""
+  """Returns AlexNet features of images in [0, 1], which say what they show, but not where.
+
+  These are the activations of the last ReLU, averaged over pixels and scaled to a mean square of 1.
+  """
   taps = imagenet.taps('alexnet', imagenet.variables('alexnet'), 255 * imagenet.resized(images))
   features = taps[-1].mean((1, 2))
   return features * jax.lax.rsqrt((features**2).mean(-1, keepdims=True) + 1e-8)
 
 
 def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = False) -> Task:
-  """With `of_images` the network is told the `look` of an image."""
+  """Builds the task; with `of_images` the network is conditioned on the `look` of an image."""
   conditioned = spec.num_classes or spec.vocabulary or of_images
   if config.flow.guidance != 1 and not (conditioned and config.flow.label_dropout):
     problem = 'needs a network that is trained with labels or captions and without'
@@ -67,21 +71,21 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
   pipeline, non_leaky = Pipeline.from_config(config.augment), _non_leaky(config)
 
   def augmented(keys, images) -> tuple[Float[Array, 'b h w c'], Float[Array, 'b n']]:
-    """Images in [0, 1] under the operations of `flow.augment`, and their parameters."""
+    """Returns images in [0, 1] after the operations in `flow.augment`, and the encoded parameters of these."""
     if not non_leaky.operations:
       return images, jnp.zeros((len(images), 0))
     params = non_leaky.sample(keys, {'image': images})
     return non_leaky.apply(params, {'image': images})['image'], encode(params, non_leaky.operations)
 
-  @functools.cache  # tracing the pipeline for it takes longer than all else here
+  @functools.cache  # cached, as tracing the pipeline takes longer than all else here
   def encoded() -> int:
-    """How many numbers say how an image was augmented."""
+    """Returns the length of the vector that encodes how an image was augmented."""
     one = jnp.zeros((1, *spec.image_shape))
     _, augment = jax.eval_shape(augmented, jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1)), one)
     return augment.shape[-1]
 
   def null_condition(count: int) -> Condition:
-    """The null class, no augmentation, no dropout, an empty caption and features of zeros."""
+    """Returns the null condition: the null class, no augmentation, no dropout, an empty caption, features of zeros."""
     return Condition(
       label=jnp.full(count, spec.num_classes),  # the null class
       augment=jnp.zeros((count, encoded())),
@@ -91,7 +95,7 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
     )
 
   def condition_of(batch, images) -> Condition:
-    """Of a batch that is not augmented; `images`, in [0, 1], matter with `of_images` alone."""
+    """Returns the condition of a batch, without augmentation; `images`, in [0, 1], are used only with `of_images`."""
     condition = null_condition(len(batch['label']))._replace(label=batch['label'])
     if spec.vocabulary:
       condition = condition._replace(caption=batch['caption'])
@@ -134,7 +138,7 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
     return state.replace(step=state.step + 1, params=params, opt=opt, ema=ema), metrics
 
   def eval_step(state, batch, keys):
-    """Loss of the averaged network on unaugmented images, at times and with noise that are the same for every state."""
+    """Returns the averaged (EMA) network's loss on unaugmented images, at times and with noise common to all states."""
     images = batch['image'].astype(jnp.float32) / 255
     condition = condition_of(batch, images)
 
@@ -145,7 +149,7 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
     return {'flow_loss': jax.lax.map(lambda i_t: at(*i_t), (jnp.arange(_TIMES), stratified_times(_TIMES))).mean(0)}
 
   def probed(state, batch, keys):
-    """What the averaged network makes of slightly noisy images at its lowest resolution, averaged over positions.
+    """Returns the averaged (EMA) network's features of slightly noisy images: lowest resolution, mean over positions.
 
     Xiang et al. 2023, "Denoising Diffusion Autoencoders are Unified Self-supervised Learners", arXiv:2303.09769.
     """
@@ -155,9 +159,9 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
     return {'features': sown_features(network, variables, x, t, **null._asdict())}
 
   def generator(params, by_batch: bool):
-    """generate(state, batch, noise) of the network with these parameters of the state, images in [0, 1].
+    """Returns generate(state, batch, noise), which makes images in [0, 1] with the parameters `params(state)`.
 
-    Of the classes that the batch names and, if `by_batch`, of its captions or like its images.
+    They are conditioned on the batch's classes and, if `by_batch`, also on its captions or on the look of its images.
     """
 
     def generate(state, batch, noise):
@@ -192,7 +196,10 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
 
 
 def _non_leaky(config) -> Pipeline:
-  """The operations of `flow.augment`, each with `flow.augment_p` and its parameters of `config.augment`."""
+  """Returns a pipeline of the operations in `flow.augment`, each with probability `flow.augment_p`.
+
+  Their parameters are those in `config.augment`.
+  """
   settings = config.augment.to_dict() | {'one_of': (), 'some_of': ()}
   for name in OPS:
     settings[name] |= {'p': config.flow.augment_p if name in config.flow.augment else 0.0}

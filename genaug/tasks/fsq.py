@@ -1,7 +1,7 @@
-"""Autoencoder of rounded latents (FSQ) and a causal transformer over their codes, trained at once.
+"""Autoencoder with finite scalar quantisation (FSQ) and a causal transformer over its codes, trained jointly.
 
-The transformer learns from codes that the encoder has at that step, and moves none of it. Both together bound log p(x):
-log p(x | codes of x) + log p(codes of x), as other codes could make x too.
+The transformer learns from the codes that the encoder produces at that step, and sends no gradient to the encoder.
+log p(x | codes of x) + log p(codes of x) is a lower bound on log p(x), as other codes could produce x too.
 """
 
 import math
@@ -56,7 +56,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return jnp.take_along_axis(jax.nn.log_softmax(logits), codes[..., None], axis=-1).sum((1, 2))
 
   def terms(params, x, label, keys=None) -> tuple[PerExample, PerExample, Int[Array, 'b n']]:
-    """(log p(x | codes), log p(codes), codes), in nats."""
+    """Returns (log p(x | codes), log p(codes), codes), in nats."""
     z = tokenizer.apply({'params': params['tokenizer']}, x)
     codes = codes_of(jax.lax.stop_gradient(z), levels).reshape(len(x), -1)
     return likelihood.log_prob(x, *decode(params, z)), log_prob_of_codes(params, codes, label, keys), codes
@@ -84,7 +84,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return likelihood.observe(keys, batch['image'].astype(jnp.float32) / 255)
 
   def eval_step(state, batch, keys):
-    """The bound of unaugmented images and its parts, per example, in nats and bits a dimension."""
+    """Returns codes of unaugmented images, the bound and its terms, per example, in nats and bits per dimension."""
     log_likelihood, log_prior, codes = terms(state.params, observed(keys, batch), batch['label'])
     elbo, dims = log_likelihood + log_prior, math.prod(spec.image_shape)
     return {
@@ -103,7 +103,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return jax.vmap(lambda key: jax.random.normal(key, (count, math.prod(levels))))(keys)
 
   def generate(state, batch, noise):
-    """Code after code, each where logit and Gumbel noise are largest; less noise chooses more probable codes."""
+    """Draws code after code as the argmax of logits plus Gumbel noise; scaling `noise` down favours probable codes."""
     gumbel = gumbel_of(noise)
 
     def add(i, codes):

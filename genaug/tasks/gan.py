@@ -1,4 +1,4 @@
-"""Generative adversarial training: one generator forward pass feeds both players."""
+"""Generative adversarial networks: one forward pass of the generator serves the updates of both players."""
 
 import functools
 
@@ -32,7 +32,7 @@ from genaug.tasks.updates import (
 )
 
 _ROLES = ('generator', 'discriminator')
-_LECAM_DECAY = 0.99  # of the averages of logits
+_LECAM_DECAY = 0.99  # of the moving averages of logits
 
 PRIORS = {
   'normal': jax.random.normal,
@@ -50,13 +50,13 @@ D_AUGMENT = {
 def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   networks = NETWORKS[config.model.network].build(config, spec, axis_name)
   generator, discriminator = (networks[role] for role in _ROLES)
-  unmapped = NETWORKS[config.model.network].build(config, spec, None)['discriminator']  # for `eval_step`
+  unmapped = NETWORKS[config.model.network].build(config, spec, None)['discriminator']  # for evaluation
   optimizer = optimizers(config, _ROLES, every={'generator': config.gan.d_steps})
   pipeline = Pipeline.from_config(config.augment)
   adversarial_loss = ADVERSARIAL_LOSSES[config.gan.loss]
   penalties = {name: penalty for name, penalty in PENALTIES.items() if config.gan[name]}
   slices = config.train.accumulate
-  # What is computed at every so many steps only, and its metrics, which in between keep their last values.
+  # Parts computed only every so many steps, and their metrics, which keep their last values in between.
   intervals = {'penalties': config.gan.penalty_every if penalties else 1, 'generator': config.gan.d_steps}
   intervals = {name: interval for name, interval in intervals.items() if interval > 1}
   metrics_of = {'penalties': tuple(penalties), 'generator': ('g_loss', 'g_grad_norm')}
@@ -77,7 +77,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       extra['lecam'] = {'real': jnp.zeros(()), 'fake': jnp.zeros(())}
     if intervals:
       extra['metrics'] = {name: {metric: jnp.zeros(()) for metric in metrics_of[name]} for name in intervals}
-    return first_state(optimizer, params, stats, {'generator': g}, extra)  # the controller is at rest without ADA
+    return first_state(optimizer, params, stats, {'generator': g}, extra)  # without ADA the controller never changes
 
   def latents(keys: Keys) -> Float[Array, 'b z']:
     return jax.vmap(lambda key: PRIORS[config.gan.z_prior](key, (config.model.z_dim,)))(keys)
@@ -86,14 +86,14 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return {'params': state.params['generator'], 'batch_stats': state.stats['generator']}
 
   def discriminate(network, params, vectors, images, keys, label, p):
-    """Logits of images in [-1, 1], real and generated ones augmented alike."""
+    """Returns logits of images in [-1, 1], real or generated, after `gan.d_augment`."""
     d_augment = D_AUGMENT[config.gan.d_augment]
     images = jax.vmap(lambda key, image: d_augment(config, key, image, p))(keys, images)
     params = spectral.normalized(params, vectors)
     return network.apply({'params': params}, images, label, mutable='batch_stats')[0]
 
   def at_interval(name, state, due, compute, otherwise):
-    """compute() at the steps at which that is due, else otherwise(). `due` says which; None: the step itself does."""
+    """Returns compute() at steps at which part `name` is due, else otherwise(). If `due` is None, the step decides."""
     if name not in intervals:
       return compute()
     if due is not None:
@@ -101,19 +101,19 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return jax.lax.cond(state.step % intervals[name] == 0, compute, otherwise)
 
   def generate(params, state, inputs):
-    """(images in [-1, 1], statistics of batch norm) of all slices."""
+    """Returns (images in [-1, 1], batch-norm statistics) for all slices."""
 
     def of_slice(part):
       variables = {'params': params, 'batch_stats': state.stats['generator']}
       images, updated = generator.apply(variables, part['z'], part['label'], train=True, mutable='batch_stats')
       return updated.get('batch_stats', {}), images
 
-    # A slice's intermediates are computed again for its backward pass, not kept through the discriminator's update.
+    # A slice's activations are recomputed in its backward pass, not kept through the discriminator's update.
     stats, images = over_slices(jax.checkpoint(of_slice) if slices > 1 else of_slice, inputs, slices)
     return images, stats
 
   def update_discriminator(state, examples, logits, due):
-    """(params, opt, metrics)."""
+    """Returns (params, opt, metrics) after one step of the discriminator."""
 
     def weight(name):
       return at_step(config.gan[name], config, state.step)
@@ -154,7 +154,10 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return params, opt, metrics | {'d_grad_norm': optax.tree.norm(grads)}
 
   def update_generator(params, opt, examples, logits, pull_back):
-    """(params, opt, metrics); `pull_back` takes gradients of images to those of the generator that made them."""
+    """Returns (params, opt, metrics) after one step of the generator.
+
+    `pull_back` maps gradients of the images to those of the parameters that made them.
+    """
 
     def objective(images, part):
       keys, label = part['keys'], part['label']
@@ -180,7 +183,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return extra
 
   def train_step(state, batch, keys, due=None):
-    """One update of the discriminator by all slices of the batch, then one of the generator against the new one."""
+    """Updates the discriminator on all slices of the batch, then the generator against the updated discriminator."""
     streams = split_keys(keys, ('augment', 'latent', 'real', 'fake', 'generated', 'penalty'))
     real = 2 * pipeline(streams['augment'], batch)['image'] - 1
     inputs = {'z': latents(streams['latent']), 'label': batch['label']}
@@ -217,7 +220,10 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return generator.apply(variables, z, batch['label'], train=False)
 
   def eval_step(state, batch, keys):
-    """Whether the discriminator takes a test image, augmented as in training, for real: 1, 0, 1/2 if it can't tell."""
+    """Returns whether the discriminator takes a test image for real: 1, 0, or 1/2 if it can't tell.
+
+    The image is augmented by `gan.d_augment`, as in training.
+    """
     streams = split_keys(keys, ('latent', 'real', 'fake'))
     images = {
       'real': 2 * batch['image'].astype(jnp.float32) / 255 - 1,
@@ -231,13 +237,13 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return {'taken_for_real': 0.5 + 0.5 * adversarial_loss.real_sign(real, fake)}
 
   def probed(state, batch, keys):
-    """What the discriminator's logit of unaugmented images is linear in."""
+    """Returns the discriminator's features of unaugmented images, in which its logit is linear."""
     images = 2 * batch['image'].astype(jnp.float32) / 255 - 1
     params = spectral.normalized(state.params['discriminator'], state.stats.get('discriminator', {}))
     return {'features': sown_features(unmapped, {'params': params}, images, batch['label'])}
 
   def sampler(variables):
-    """Images in [0, 1] of the generator with these variables of the state, batch norm in inference mode."""
+    """Returns the sampler of images in [0, 1] by a generator with `variables(state)`, batch norm in inference mode."""
     return from_noise(latents, lambda state, batch, z: jnp.clip((generated(variables(state), batch, z) + 1) / 2, 0, 1))
 
   samplers = {'samples': sampler(lambda state: state.ema['generator']), 'samples_raw': sampler(raw_generator)}

@@ -1,6 +1,6 @@
-"""Lossy compression: an autoencoder trained for few bits and little distortion at once (Balle et al. 2018).
+"""Lossy compression: an autoencoder trained jointly for few bits and little distortion (Balle et al. 2018).
 
-Rounding is uniform noise in training and rounding elsewhere: Balle et al. 2017 (arXiv:1611.01704), section 3.
+Uniform noise replaces rounding in training only: Balle et al. 2017 (arXiv:1611.01704), section 3.
 """
 
 import jax
@@ -47,11 +47,11 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     add('prior', z)
     return first_state(optimizer, params)
 
-  def coded(params, images, rounded) -> tuple[Float[Array, 'b h w c'], PerExample]:
-    """(what images become, bits a pixel); `rounded(role, x)` is what stands for rounding."""
+  def coded(params, images, quantise) -> tuple[Float[Array, 'b h w c'], PerExample]:
+    """Returns (decoded images, bits per pixel); `quantise(name, x)` rounds the latents 'y' or 'z', or adds noise."""
     y = run('analysis', params, padded(images))
-    z = rounded('z', run('hyper_analysis', params, y))
-    scale, y = run('hyper_synthesis', params, z), rounded('y', y)
+    z = quantise('z', run('hyper_analysis', params, y))
+    scale, y = run('hyper_synthesis', params, z), quantise('y', y)
     nats = -log_mass_of_normal(y, scale).sum((1, 2, 3)) - run('prior', params, z).sum((1, 2, 3))
     return run('synthesis', params, y)[:, :height, :width], nats / jnp.log(2.0) / (height * width)
 
@@ -80,7 +80,10 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return jnp.clip(decoded, 0, 1), bits
 
   def eval_step(state, batch, keys):
-    """Of rounded latents: bits a pixel by the model, and what remains of unaugmented images."""
+    """Returns the model's bits per pixel, the squared error and their weighted sum, for unaugmented images.
+
+    Latents are rounded. Errors are in grey levels of 0 to 255, after rounding the decoded images to these.
+    """
     del keys
     decoded, bits = decoded_of(state, batch)
     error = ((jnp.round(decoded * 255) - batch['image']) ** 2).mean((1, 2, 3))

@@ -1,8 +1,9 @@
 """Style transfer by a network: the content of an image in the style of another (Johnson et al. 2016, arXiv:1603.08155).
 
-One network knows several styles, each by its own scales and shifts (Dumoulin et al. 2017, arXiv:1610.07629). Content
-and style are compared by VGG16: content at relu2_2, style at the last ReLU of the first four blocks (Johnson et al.,
-section 4.1). The Gram matrices of the styles are part of the state, so a trained run does not need their files.
+One network learns several styles, each with its own scales and shifts of the normalisation layers (Dumoulin et al.
+2017, arXiv:1610.07629). Content and style are compared by activations of VGG16: content at relu2_2, style at the last
+ReLU of the first four blocks (Johnson et al., section 4.1). The Gram matrices of the styles are part of the state, so
+a trained run does not need the style images.
 """
 
 import math
@@ -25,37 +26,37 @@ from genaug.ranges import Choice, Number
 from genaug.tasks import Definition, Keys, Sampler, Task
 from genaug.tasks.updates import apply_gradients, first_state, gradients, optimizers, ranges_of, split_keys
 
-LAYERS = ('relu1_2', 'relu2_2', 'relu3_3', 'relu4_3')  # of VGG16, that styles are compared at
+LAYERS = ('relu1_2', 'relu2_2', 'relu3_3', 'relu4_3')  # of VGG16, at which styles are compared
 _CONTENT = LAYERS.index('relu2_2')
 
 Images = Float[Array, 'b h w c']
-Grams = dict[str, Float[Array, 'n c c']]  # of each of LAYERS
+Grams = dict[str, Float[Array, 'n c c']]  # layer of LAYERS -> Gram matrices
 
 
 def names(config: ConfigDict) -> tuple[str, ...]:
-  """Of the styles: their files', without suffix."""
+  """Returns the names of the styles: file names without suffix."""
   return tuple(pathlib.PurePath(path).stem for path in config.style.images)
 
 
 def activations(images: Images) -> Taps:
-  """Of images in [0, 1] at all of LAYERS."""
+  """Returns the activations of images in [0, 1] at all of LAYERS."""
   return imagenet.taps('vgg16', imagenet.variables('vgg16'), 255 * images)[: len(LAYERS)]
 
 
 def content_of(images: Images) -> Float[Array, 'b i j d']:
-  """What of images in [0, 1] a style is not to change."""
+  """Returns the content of images in [0, 1], which a style should not change: activations at relu2_2."""
   return activations(images)[_CONTENT]
 
 
 def losses(
   settings: ConfigDict, images: Images, content: Float[Array, 'b i j d'], grams: Grams
 ) -> dict[str, Float[Array, ' b']]:
-  """Of images in [0, 1] that are to have this content and these Gram matrices; `settings` is config.style.
+  """Returns the losses of images in [0, 1] against target content and Gram matrices; `settings` is config.style.
 
   `style_total` is the weighted sum of the others.
   """
   taps = activations(images)
-  found = {
+  terms = {
     'content_loss': feature_distance(taps[_CONTENT], content),
     'style_loss': style_distance(taps, [grams[layer] for layer in LAYERS]),
     'tv_loss': total_variation(images),
@@ -65,11 +66,11 @@ def losses(
     'style_loss': settings.style_weight,
     'tv_loss': settings.tv_weight,
   }
-  return found | {'style_total': sum(weights_of[name] * loss for name, loss in found.items())}
+  return terms | {'style_total': sum(weights_of[name] * loss for name, loss in terms.items())}
 
 
 def of_styles(grams: Grams, style: Int[Array, ' b']) -> Grams:
-  """Gram matrices of one style for each image."""
+  """Returns the Gram matrices of each image's style."""
   return {layer: matrices[style] for layer, matrices in grams.items()}
 
 
@@ -82,7 +83,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     one, style = jnp.zeros((1, *spec.image_shape)), jnp.zeros(1, jnp.int32)
     variables = network.init(key, one, style)
     params, stats = variables['params'], variables.get('batch_stats', {})
-    # Files are read when the state is computed, not when only its shapes are asked for.
+    # Files are read when the state is computed, not when only its shapes are needed (`jax.eval_shape`).
     shape = (count, *_shape(config, spec.image_shape))
     images = jax.pure_callback(
       lambda: np.stack([_read(path, shape[1:]) for path in config.style.images]),
@@ -93,7 +94,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return first_state(optimizer, {'stylizer': params}, {'stylizer': stats}, extra={'grams': grams})
 
   def drawn(keys: Keys) -> Int[Array, ' b']:
-    """A style for each example."""
+    """Draws a style for each example."""
     return jax.vmap(lambda key: jax.random.randint(key, (), 0, count))(keys)
 
   def train_step(state, batch, keys):
@@ -102,9 +103,9 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
 
     def objective(params, part):
       variables = {'params': params, 'batch_stats': state.stats['stylizer']}
-      made, updated = network.apply(variables, part['images'], part['style'], train=True, mutable='batch_stats')
-      found = losses(config.style, made, content_of(part['images']), of_styles(state.extra['grams'], part['style']))
-      means = {name: loss.mean() for name, loss in found.items()}
+      outputs, updated = network.apply(variables, part['images'], part['style'], train=True, mutable='batch_stats')
+      terms = losses(config.style, outputs, content_of(part['images']), of_styles(state.extra['grams'], part['style']))
+      means = {name: loss.mean() for name, loss in terms.items()}
       loss = means.pop('style_total')
       return loss, ({'loss': loss, **means}, updated.get('batch_stats', {}))
 
@@ -120,15 +121,15 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return network.apply({'params': state.params['stylizer'], 'batch_stats': state.stats['stylizer']}, images, style)
 
   def eval_step(state, batch, keys):
-    """Of unaugmented images, each in a style that its key draws."""
+    """Returns the losses of unaugmented images, each in a style drawn by its key."""
     images, style = batch['image'].astype(jnp.float32) / 255, drawn(keys)
-    found = losses(
+    terms = losses(
       config.style, stylized(state, images, style), content_of(images), of_styles(state.extra['grams'], style)
     )
-    return {name: found[name] for name in ('content_loss', 'style_loss', 'style_total')}
+    return {name: terms[name] for name in ('content_loss', 'style_loss', 'style_total')}
 
   def sample(state, batch, keys):
-    """Styles take turns, so that a few images show all."""
+    """Returns stylised images, cycling through the styles so that a few images show all of them."""
     del keys
     images = batch['image'].astype(jnp.float32) / 255
     return stylized(state, images, jnp.arange(len(images)) % count)
@@ -140,14 +141,17 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
 
 
 def _shape(config: ConfigDict, image_shape: ImageShape) -> ImageShape:
-  """Of style images."""
+  """Returns the shape that style images are resized to."""
   height, width, channels = image_shape
-  side = max(8, math.ceil(max(height, width) * config.style.scale))  # pixels that all layers have one
+  side = max(8, math.ceil(max(height, width) * config.style.scale))  # pixels, so that every layer keeps at least one
   return side, side, channels
 
 
 def _read(path: str, shape: ImageShape) -> UInt8[np.ndarray, 'h w c']:
-  """The central square of an image, upright and on white, antialiased to that shape. Raises InputError."""
+  """Reads the central square of an image, resized to `shape` with antialiasing. Raises InputError.
+
+  The image is turned upright by its EXIF orientation and composited on white.
+  """
   try:
     with Image.open(path) as opened:
       image = ImageOps.exif_transpose(opened).convert('RGBA')
@@ -164,8 +168,8 @@ def _check_files(config: ConfigDict) -> None:
   if isinstance(paths, str) or not paths or not all(isinstance(path, str) for path in paths):
     remedy = '--config.style.images="(\'wave.jpg\',)", with a comma behind each'
     raise InputError('style.images', paths, 'not paths of image files, of which it takes one or more', remedy)
-  found = names(config)
-  if twice := [name for name in found if found.count(name) > 1]:
+  styles = names(config)
+  if twice := [name for name in styles if styles.count(name) > 1]:
     raise InputError('style.images', paths, f'two styles would be called {twice[0]}', 'rename one of the files')
   for path in paths:
     _read(path, (8, 8, 3))

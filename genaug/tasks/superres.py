@@ -1,7 +1,8 @@
-"""Super-resolution: images are made small in the training step, and a network learns to enlarge them.
+"""Super-resolution: images are downscaled in the training step, and a network learns to upscale them.
 
-By L1 alone, for the least error (Lim et al. 2017, EDSR, arXiv:1707.02921), or with features of VGG16 and an adversarial
-loss besides, for textures (Ledig et al. 2017, SRGAN, arXiv:1609.04802; Wang et al. 2018, ESRGAN, arXiv:1809.00219).
+It is trained by L1 alone, for the least error (Lim et al. 2017, EDSR, arXiv:1707.02921), or also by VGG16 features and
+an adversarial loss, for textures (Ledig et al. 2017, SRGAN, arXiv:1609.04802; Wang et al. 2018, ESRGAN,
+arXiv:1809.00219).
 """
 
 import jax
@@ -28,7 +29,7 @@ from genaug.tasks.updates import (
   split_keys,
 )
 
-_TAP = 1  # relu2_2, which Johnson et al. 2016 (arXiv:1603.08155), section 4.2, upscale by
+_TAP = 1  # relu2_2, as for super-resolution in Johnson et al. 2016 (arXiv:1603.08155), section 4.2
 _LEVELS = 255
 
 Image = Float[Array, 'h w c']
@@ -36,21 +37,21 @@ Small = Float[Array, 'h/s w/s c']
 
 
 def rounded(image: Image) -> Image:
-  """To the levels of a file of 8 bits."""
+  """Rounds to the levels of an 8-bit file."""
   return jnp.round(image * _LEVELS) / _LEVELS
 
 
 def bicubic(image: Image, scale: int) -> Small:
-  """As MATLAB's imresize(image, 1 / scale) of 8 bits: first the rows, rounded, then the columns."""
+  """Downscales as MATLAB's imresize(image, 1 / scale) on 8 bits: first the height, then the width, each rounded."""
   h, w, _ = image.shape
   how = {'interpolation': 'cubic', 'border': 'edge'}
   return rounded(augment.resize(rounded(augment.resize(image, h // scale, w, **how)), h // scale, w // scale, **how))
 
 
 def blind(config, key: Key[Array, ''], image: Image, scale: int) -> Small:
-  """Blurred, made small, noisy, compressed, each to its own degree.
+  """Blurs, downscales, adds noise and compresses, each with a random strength.
 
-  Wang et al. 2021 (Real-ESRGAN, arXiv:2107.10833), section 3.1: the classical model, once.
+  The classical degradation model of Wang et al. 2021 (Real-ESRGAN, arXiv:2107.10833), section 3.1, applied once.
   """
   blur, noise, jpeg = jax.random.split(key, 3)
   image = augment.random_gaussian_blur(blur, image, tuple(config.superres.blur))
@@ -77,10 +78,10 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
 
   def init(key):
     keys = jax.random.split(key, len(roles))
-    seen = {'upscaler': (side[0] // scale, side[1] // scale), 'discriminator': side}
+    input_sides = {'upscaler': (side[0] // scale, side[1] // scale), 'discriminator': side}
     params = {
-      role: networks[role].init(own, jnp.zeros((1, *seen[role], spec.image_shape[-1])))['params']
-      for role, own in zip(roles, keys)
+      role: networks[role].init(role_key, jnp.zeros((1, *input_sides[role], spec.image_shape[-1])))['params']
+      for role, role_key in zip(roles, keys)
     }
     return first_state(optimizer, params, averaged={'upscaler': params['upscaler']})
 
@@ -101,7 +102,10 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return error, {'l1': error}
 
   def objective(params, part):
-    """Of both networks at once: gradients of the discriminator's loss reach it alone, and those of others not it."""
+    """Returns (sum of both networks' losses, metrics).
+
+    The gradient of the discriminator's loss reaches the discriminator alone, those of all others the upscaler alone.
+    """
     images, upscaled = part['images'], upscale(params['upscaler'], part['small'])
     metrics = {'l1': jnp.abs(upscaled - images).mean()}
     loss, d_loss = settings.l1 * metrics['l1'], 0.0
@@ -116,36 +120,36 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return loss + d_loss, metrics
 
   def examples_of(batch, keys):
-    """Patches at random, augmented, and what they are when made small."""
+    """Returns random patches of augmented images, and these patches downscaled."""
     streams = split_keys(keys, ('augment', 'crop', 'degrade'))
     images = pipeline(streams['augment'], batch)['image']
     images = jax.vmap(lambda key, image: augment.random_crop(key, image, *side))(streams['crop'], images)
     return {'images': images, 'small': degraded(streams['degrade'], images)}
 
   def updated(state, examples, objective, names):
-    """Parameters and optimiser after a step of the networks `names`, and metrics."""
+    """Returns (params, opt, metrics) after one step of the networks `names`."""
     grads, metrics = gradients(objective, state.params, examples, config.train.accumulate, axis_name)
     metrics['grad_norm'] = optax.tree.norm(grads['upscaler'])
     return *apply_gradients(optimizer, {name: grads[name] for name in names}, state.opt, state.params), metrics
 
   def train_step(state, batch, keys, due=None):
-    """`due` says whether L1 is still alone; None: the step itself does."""
+    """Takes a step by L1 alone or by all losses, as `due` says; if it is None, `state.step` decides."""
     examples = examples_of(batch, keys)
 
-    def by_all():
+    def step_by_all():
       return updated(state, examples, objective, roles)
 
-    def by_l1():
+    def step_by_l1():
       params, opt, metrics = updated(state, examples, l1_objective, ('upscaler',))
-      of_all = jax.eval_shape(by_all)[-1]  # both have the same metrics: those without a value are 0
-      return params, opt, {name: jnp.zeros(()) for name in of_all} | metrics
+      all_metrics = jax.eval_shape(step_by_all)[-1]  # both steps have the same metrics; those not computed here are 0
+      return params, opt, {name: jnp.zeros(()) for name in all_metrics} | metrics
 
     if not begins_alone:
-      params, opt, metrics = by_all()
+      params, opt, metrics = step_by_all()
     elif due is not None:
-      params, opt, metrics = by_all() if 'all' in due.names else by_l1()
+      params, opt, metrics = step_by_all() if 'all' in due.names else step_by_l1()
     else:
-      params, opt, metrics = jax.lax.cond(state.step >= settings.l1_steps, by_all, by_l1)
+      params, opt, metrics = jax.lax.cond(state.step >= settings.l1_steps, step_by_all, step_by_l1)
     ema = moving_average(state.ema, {'upscaler': params['upscaler']}, settings.ema, state.step)
     return state.replace(step=state.step + 1, params=params, opt=opt, ema=ema), metrics
 
@@ -153,7 +157,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return degraded(keys, batch['image'].astype(jnp.float32) / _LEVELS)
 
   def eval_step(state, batch, keys):
-    """What a metric must know of how test images are made small."""
+    """Returns how test images are downscaled, for metrics: the scale, and 1 if the degradation is blind."""
     del state
     constant = lambda value: jnp.full(len(keys), value, jnp.float32)
     return {'scale': constant(scale), 'blind': constant(settings.degradation == 'blind')}
@@ -169,7 +173,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
 
 
 def _patch(config, spec: Spec) -> tuple[int, int]:
-  """Height and width of what is seen of an image. Raises InputError."""
+  """Returns the height and width of training patches. Raises InputError if the images don't allow them."""
   height, width, _ = spec.image_shape
   patch, whole = config.superres.patch, f'images of {height} x {width} pixels'
   if patch > min(height, width):

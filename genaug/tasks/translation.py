@@ -1,7 +1,8 @@
-"""From images of one kind to images of another: pix2pix of pairs, CycleGAN and CUT of images that are no pairs.
+"""Image-to-image translation: pix2pix with pairs, CycleGAN and CUT without.
 
-Both players move at once, by one gradient of the sum of their losses (`losses.adversarial.two_players`). Without pairs
-`target` is of another example than `image`, and no loss compares the two.
+Generator and discriminator are updated at once, by one gradient of the sum of their losses
+(`losses.adversarial.two_players`). Without pairs, `target` belongs to another example than `image`, and no loss
+compares the two.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,7 +38,7 @@ Terms = dict[str, PerExample]
 
 
 class Parts(NamedTuple):
-  """What the losses of a method are made of."""
+  """Config and functions that the losses of a method are computed with."""
 
   config: object
   run: Callable[..., PyTree]  # (role, params, *inputs)
@@ -46,16 +47,19 @@ class Parts(NamedTuple):
 
 
 class Method(NamedTuple):
-  """What distinguishes a task from the others here."""
+  """What distinguishes pix2pix, CUT and CycleGAN from each other."""
 
   roles: tuple[str, ...]
   losses: Callable[[Parts, PyTree, Images, Images, Key[Array, ' b']], tuple[PerExample, Terms]]
-  translators: Mapping[str, tuple[str, str]]  # sampler -> (role, the entry that it translates)
-  ranges: Mapping[str, Number]  # of its own keys
+  translators: Mapping[str, tuple[str, str]]  # sampler -> (role, batch entry that it translates)
+  ranges: Mapping[str, Number]  # allowed values of its own config keys
 
 
 def _pix2pix(parts: Parts, params, image: Images, target: Images, keys) -> tuple[PerExample, Terms]:
-  """Isola et al. 2017 (arXiv:1611.07004), eq. 4: the discriminator sees the image beside its translation."""
+  """Returns the loss of Isola et al. 2017 (arXiv:1611.07004), eq. 4, and its terms.
+
+  The discriminator sees the image beside its translation.
+  """
   del keys
   fake = parts.translate('translator', params, image)
   d_loss, g_loss, terms = parts.players('discriminator', params, (image,), target, fake)
@@ -64,15 +68,18 @@ def _pix2pix(parts: Parts, params, image: Images, target: Images, keys) -> tuple
 
 
 def _cut(parts: Parts, params, image: Images, target: Images, keys) -> tuple[PerExample, Terms]:
-  """Park et al. 2020 (CUT, arXiv:2007.15651), eq. 5: patches of a translation are those of the image they lie at."""
+  """Returns the loss of Park et al. 2020 (CUT, arXiv:2007.15651), eq. 5, and its terms.
+
+  Each patch of a translation must be recognised as that of the image at the same position.
+  """
   settings = parts.config.translation
 
   def contrast(image):
     positions = patch_positions(keys, settings.patches)
     translated, taps = parts.run('translator', params, image)
     queries = parts.run('projector', params, parts.run('translator', params, translated)[1], positions)
-    found = parts.run('projector', params, taps, positions)
-    return translated, sum(map(patch_nce, queries, found)) / len(found)
+    nce_keys = parts.run('projector', params, taps, positions)
+    return translated, sum(map(patch_nce, queries, nce_keys)) / len(nce_keys)
 
   fake, nce = contrast(image)
   _, identity = contrast(target)
@@ -82,18 +89,19 @@ def _cut(parts: Parts, params, image: Images, target: Images, keys) -> tuple[Per
 
 
 def patch_positions(keys: Key[Array, ' b'], count: int) -> Float[Array, 'b n']:
-  """In [0, 1], of the pixels in order: one in each of as many equal parts.
+  """Draws positions in [0, 1] along the flattened pixels, one in each of `count` equal intervals.
 
-  A patch that is drawn twice would be told from itself.
+  Independent draws could repeat a patch, which would then be a negative of itself.
   """
   uniform = jax.vmap(lambda key: jax.random.uniform(key, (count,)))(keys)
   return (jnp.arange(count) + uniform) / count
 
 
 def _cyclegan(parts: Parts, params, image: Images, target: Images, keys) -> tuple[PerExample, Terms]:
-  """Zhu et al. 2017 (CycleGAN, arXiv:1703.10593), eq. 3, and the identity loss of section 5.2.
+  """Returns the loss of Zhu et al. 2017 (CycleGAN, arXiv:1703.10593), eq. 3, and its terms.
 
-  Discriminators see the translations of the step itself, not a history of 50 earlier ones as theirs do.
+  It includes the identity loss of section 5.2. The discriminators see only the translations of this step; the authors
+  also show them a history of 50 earlier ones.
   """
   del keys
   settings = parts.config.translation
@@ -146,8 +154,8 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return networks[role].apply({'params': params[role]}, *inputs)
 
   def translate(role, params, image) -> Images:
-    made = run(role, params, image)
-    return made[0] if isinstance(made, tuple) else made
+    output = run(role, params, image)
+    return output[0] if isinstance(output, tuple) else output
 
   def init(key):
     keys = dict(zip(roles, jax.random.split(key, len(roles))))
@@ -168,16 +176,19 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
 
     def objective(params, part):
       def players(role, params, seen, real, fake):
-        """Of images beside those in `seen`; all that a discriminator sees of an example is augmented alike."""
+        """Returns both losses and terms of a discriminator that sees `real` and `fake` beside the images in `seen`.
 
-        def critic(own, images):
+        All that it sees of an example is augmented alike.
+        """
+
+        def critic(critic_params, images):
           augmented = [
             jax.vmap(lambda key, x: random_diff_augment(key, x, policy))(part['keys']['discriminator'], x)
             if policy
             else x
             for x in (*seen, images)
           ]
-          return networks[role].apply({'params': own}, jnp.concatenate(augmented, axis=-1))
+          return networks[role].apply({'params': critic_params}, jnp.concatenate(augmented, axis=-1))
 
         return two_players(adversarial_loss, critic, params[role], real, fake)
 
@@ -200,7 +211,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     truth = {'image': 'target', 'target': 'image'}[source] if config.data.paired else ''
     return Sampler(sample, source=source, truth=truth)
 
-  return Task(init, train_step, None, {name: sampler(*found) for name, found in translators.items()})
+  return Task(init, train_step, None, {name: sampler(role, source) for name, (role, source) in translators.items()})
 
 
 def _check(config) -> None:

@@ -1,4 +1,4 @@
-"""Gradients over slices and devices, optimisers and averages: what the steps of all tasks are made of."""
+"""Building blocks of all training steps: gradients over slices and devices, optimisers, moving averages."""
 
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
@@ -14,20 +14,20 @@ from genaug.tasks import TrainState
 
 
 def split_keys(keys: Key[Array, ' b'], names: tuple[str, ...]) -> dict[str, Key[Array, ' b']]:
-  """One independent stream of per-example keys for each name."""
+  """Returns an independent stream of per-example keys for each name."""
   return {name: jax.vmap(lambda k: jax.random.fold_in(k, i))(keys) for i, name in enumerate(names)}  # noqa: B023
 
 
 def over_slices(
   step: Callable[[PyTree], tuple[PyTree, PyTree]], examples: PyTree, slices: int
 ) -> tuple[PyTree, PyTree]:
-  """step(examples) -> (means, rows), but computed for one slice of the examples after another.
+  """Returns step(examples), a pair (means, rows), computed for `slices` slices of the examples one after another.
 
-  Means are averaged over the slices, rows come back in the order of the examples.
+  Means are averaged over the slices; rows, one per example, come back in the order of the examples.
   """
   if slices == 1:
     return step(examples)
-  # Strided slices, not runs of examples: a slice then is the same on any number of devices.
+  # Strided slices, not contiguous ones: a slice then holds the same examples on any number of devices.
   parts = jax.tree.map(lambda x: x.reshape(-1, slices, *x.shape[1:]).swapaxes(0, 1), examples)
   means, _ = jax.eval_shape(step, jax.tree.map(lambda x: x[0], parts))
 
@@ -36,7 +36,7 @@ def over_slices(
     return jax.tree.map(jnp.add, sums, means), rows
 
   zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), means)
-  # Convolutions lose their threaded kernels in a loop on CPU, and unrolled there is none.
+  # On CPU, convolutions in a loop lose their threaded kernels, so the scan is unrolled.
   sums, rows = jax.lax.scan(add, zeros, parts, unroll=jax.default_backend() == 'cpu')
   rows = jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:]), rows)
   return jax.tree.map(lambda x: x / slices, sums), rows
@@ -45,17 +45,18 @@ def over_slices(
 def gradients(
   objective: Callable, params: PyTree, examples: PyTree, slices: int, axis_name: str | None
 ) -> tuple[PyTree, PyTree]:
-  """(gradients, aux) of objective(params, examples) -> (loss, aux), a mean over examples, averaged over devices.
+  """Returns (gradients, aux) of objective(params, examples) -> (loss, aux), averaged over devices.
 
-  Slices are computed one after another and averaged, the running statistics of batch norm in `aux` included. Batch
-  norm normalises each slice, of all devices, by its own statistics: there the result is not that of the whole batch.
+  The objective is a mean over examples. Slices are computed one after another and averaged, including batch norm's
+  running statistics in `aux`. Batch norm normalises each slice, across devices, by that slice's statistics, so with it
+  the result is not that of the whole batch.
   """
   means, _ = over_slices(lambda part: (jax.grad(objective, has_aux=True)(params, part), ()), examples, slices)
   return average(means, axis_name)
 
 
 def average(tree: PyTree, axis_name: str | None) -> PyTree:
-  """Mean over devices: of gradients, so that all take one step; of metrics, so that all report one figure."""
+  """Averages over devices: gradients, so that all take the same step; metrics, so that all report the same value."""
   return jax.lax.pmean(tree, axis_name) if axis_name else tree
 
 
@@ -76,11 +77,11 @@ RANGES = {
   'optim.warmup_steps': Number(),
   **{f'optim.{name}': allowed for name, allowed in _HYPERPARAMETERS.items()},
 }
-"""Of the keys of `config.optim`."""
+"""Allowed values of the keys of `config.optim`."""
 
 
 def ranges_of(networks: Iterable[str]) -> dict[str, Number]:
-  """Of the keys that say otherwise for one network: `optim.NETWORK.lr` and so on, None where they don't."""
+  """Returns the allowed values of overrides for single networks, `optim.NETWORK.lr` and so on; None is no override."""
   return {
     f'optim.{network}.{name}': allowed._replace(optional=True)
     for network in networks
@@ -91,7 +92,10 @@ def ranges_of(networks: Iterable[str]) -> dict[str, Number]:
 def schedule(
   value: float | tuple[float, float], shape: str, steps: int
 ) -> float | Callable[[Int[ScalarLike, '']], Float[Array, '']]:
-  """A number as it is; a pair as a function of the step, from the first to the second, reached after `steps`."""
+  """Returns a number as it is, and a pair as a function of the step.
+
+  The function goes from the first to the second number, which it reaches after `steps`.
+  """
   if not isinstance(value, tuple | list):
     return value
   first, last = value
@@ -102,12 +106,12 @@ def schedule(
 
 
 def schedule_steps(config: ConfigDict) -> int:
-  """Steps from the beginning of `optim.schedule`, warm-up included, to its end."""
+  """Returns the length of `optim.schedule` in steps, warm-up included."""
   return config.optim.schedule_steps or config.train.steps
 
 
 def at_step(value: float | tuple[float, float], config: ConfigDict, step: Int[Array, '']) -> ScalarLike:
-  """What a setting that may be a pair is at one step of the run."""
+  """Returns the value at one step of the run of a setting that may be a pair."""
   found = schedule(value, config.optim.schedule, schedule_steps(config))
   return found(step) if callable(found) else found
 
@@ -118,10 +122,10 @@ def optimizers(
   every: Mapping[str, int] = MappingProxyType({}),
   first: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, optax.GradientTransformation]:
-  """AdamW of every network, as `config.optim` says and, where it says otherwise for one, `config.optim.NETWORK`.
+  """Returns an AdamW optimiser per network, by `config.optim` and the overrides in `config.optim.NETWORK`.
 
-  Schedules are of the steps of the run, also of a network that is updated at `every` so many of them, or from the
-  `first` of its steps on.
+  Schedules count the steps of the run, even for a network that is updated only every `every[network]` steps or only
+  from step `first[network]` on.
   """
   return {
     name: _optimizer(config, config.optim.get(name) or {}, every.get(name, 1), first.get(name, 0)) for name in networks
@@ -145,12 +149,15 @@ def _optimizer(config: ConfigDict, own, every: int, first: int) -> optax.Gradien
 
 
 def _of_step(value: float | optax.Schedule, every: int, first: int) -> float | optax.Schedule:
-  """A schedule of the updates, which is what Optax counts."""
+  """Converts a schedule over steps of the run to one over updates, which Optax counts; returns a number as it is."""
   return (lambda update: value(first + every * update)) if callable(value) else value
 
 
 def _learning_rate(lr, shape: str, steps: int, warmup: int):
-  """From 0 up in `warmup` steps, then down to 0, or from the first to the second of a pair."""
+  """Returns a learning rate that rises from 0 in `warmup` steps, then follows `shape`.
+
+  A single number stays constant or falls to 0; a pair goes from the first to the second.
+  """
   first, last = lr if isinstance(lr, tuple | list) else (lr, lr if shape == 'constant' else 0.0)
   if shape == 'cosine' and not last:
     main = optax.cosine_decay_schedule(first, steps - warmup)
@@ -166,7 +173,7 @@ def first_state(
   averaged: dict[str, PyTree] | None = None,
   extra: dict[str, PyTree] | None = None,
 ) -> TrainState:
-  """Of step 0; `averaged` is copied, as two leaves of a state that is donated must not share one buffer."""
+  """Returns the state at step 0. `averaged` is copied, as two leaves of a donated state must not share a buffer."""
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,
@@ -183,7 +190,7 @@ def apply_gradients(
   opt: dict[str, PyTree],
   params: dict[str, PyTree],
 ) -> tuple[dict[str, PyTree], dict[str, PyTree]]:
-  """(params, opt) after one step of the networks that `grads` names; others stay as they are."""
+  """Returns (params, opt) after one optimiser step of the networks named in `grads`; the others stay as they are."""
   params, opt = dict(params), dict(opt)
   for name, gradient in grads.items():
     updates, opt[name] = optimizers[name].update(gradient, opt[name], params[name])
@@ -192,6 +199,9 @@ def apply_gradients(
 
 
 def moving_average(average: PyTree, new: PyTree, decay: ScalarLike, step: Int[Array, '']) -> PyTree:
-  """Exponential moving average; early on, where it would mostly remember the initialisation, of shorter memory."""
+  """Returns the exponential moving average after `step`.
+
+  Early on, when it would mostly remember the initialisation, the decay is lower.
+  """
   decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
   return optax.incremental_update(new, average, 1 - decay)

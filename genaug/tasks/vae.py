@@ -23,11 +23,11 @@ from genaug.tasks import Definition, OnDemand, Sampler, Task, from_noise
 from genaug.tasks.updates import apply_gradients, average, first_state, gradients, optimizers, ranges_of, split_keys
 
 _ROLES = ('encoder', 'decoder')
-_REFINING_STEPS, _REFINING_LR = 50, 0.02  # of Adam on what the encoder says of an image
-_CHUNK = 10  # draws at a time where there are thousands; decoded one after another, they take no more memory
+_REFINING_STEPS, _REFINING_LR = 50, 0.02  # of Adam on the encoder's output for an image
+_CHUNK = 10  # draws per iteration, of thousands in all; they are decoded one after another, to save memory
 
 Label = Int[Array, ' b']
-Noise = Float[Array, 'b z']  # of all levels, the coarsest first
+Noise = Float[Array, 'b z']  # of all levels concatenated, the coarsest first
 PerExample = Float[Array, ' b']
 
 
@@ -35,12 +35,12 @@ class Model(NamedTuple):
   """Encoder, decoder and prior, as functions of their parameters."""
 
   init: Callable[[Key[Array, '']], dict[str, PyTree]]
-  encode: Callable[[PyTree, Float[Array, 'b h w c'], Label], PyTree]  # what the decoder is told of images
+  encode: Callable[[PyTree, Float[Array, 'b h w c'], Label], PyTree]  # returns the argument `encoded` of `decode`
   decode: Callable[..., tuple]  # (params, noise, label, encoded=None) -> (outputs, log scale, levels)
   log_prior: Callable[[PyTree, tuple[Level, ...]], PerExample]
-  from_prior: Callable[[PyTree, Noise], Noise]  # what `decode` makes a generated image of
-  sizes: list[int]  # latents of each level, the coarsest first
-  noise: int  # numbers that `from_prior` takes
+  from_prior: Callable[[PyTree, Noise], Noise]  # standard normal -> draw from the prior, for `decode`
+  sizes: list[int]  # number of latents of each level, the coarsest first
+  noise: int  # size of the noise that `from_prior` takes
 
   @property
   def latents(self) -> int:
@@ -78,7 +78,7 @@ def model(config: ConfigDict, spec: Spec, axis_name: str | None = None) -> Model
     return outputs, log_scale, levels
 
   def posteriors(params) -> Normal:
-    """Components of the VampPrior: posteriors of pseudo-inputs, which are learned."""
+    """Returns the components of the VampPrior: posteriors of pseudo-inputs, which are learned."""
     pseudo_inputs = jax.nn.sigmoid(params['prior']['pseudo_inputs'])
     return encode(params, pseudo_inputs, jnp.zeros(components, jnp.int32))
 
@@ -87,12 +87,12 @@ def model(config: ConfigDict, spec: Spec, axis_name: str | None = None) -> Model
       return sum(_per_example(normal_log_density(level.z, *level.prior)) for level in levels)
     mean, log_var = posteriors(params)
     each = normal_log_density(levels[0].z[:, None], mean, log_var).sum(-1)  # [b, components]
-    return importance_weighted(each.T)  # the logarithm of their mean
+    return importance_weighted(each.T)  # the log of the mean density
 
   def from_prior(params, noise):
     if not components:
       return noise
-    chosen = noise[:, :components].argmax(-1)  # one as probable as another
+    chosen = noise[:, :components].argmax(-1)  # all components are equally probable
     return Normal(*(part[chosen] for part in posteriors(params))).at(noise[:, components:])
 
   return Model(init, encode, decode, log_prior, from_prior, sizes, sum(sizes) + components)
@@ -103,7 +103,7 @@ def _per_example(x: Float[Array, 'b ...']) -> PerExample:
 
 
 def posterior_of_noise(levels: tuple[Level, ...]) -> Normal:
-  """Of all levels in one row, each relative to its prior given the latents of coarser levels."""
+  """Returns the posterior of all levels concatenated, each standardised by its prior given the coarser levels."""
 
   def relative(level):
     mean = (level.posterior.mean - level.prior.mean) * jnp.exp(-0.5 * level.prior.log_var)
@@ -133,7 +133,10 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return sum(_per_example(normal_log_density(level.z, *level.posterior)) for level in levels)
 
   def elbo_terms(params, x, label, noise, encoded) -> dict[str, Array]:
-    """Of one draw: log_likelihood and kl, in nats, whose difference is the ELBO; kl and means of every latent."""
+    """Returns the terms of the ELBO of one draw, log_likelihood - kl, in nats.
+
+    Also the KL and posterior mean of every latent, standardised by the prior, and the latents of the coarsest level.
+    """
     outputs, log_scale, levels = vae.decode(params, noise, label, encoded)
     relative = posterior_of_noise(levels)
     by_latent = kl_to_standard_normal(*relative)
@@ -161,13 +164,17 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     fixed = jax.lax.stop_gradient(posterior)
 
     def of_draw(z):
-      decoded = vae.decode(params, z, label)  # with a standard normal prior latents are the noise
+      decoded = vae.decode(params, z, label)  # with a standard normal prior, noise and latents are the same
       return log_joint(params, x, label, decoded) - normal_log_density(z, *fixed).sum(-1)
 
     return doubly_reparameterized(jax.vmap(of_draw), posterior.at(noise))
 
   def objective(params, part, beta):
-    """(loss, figures): by `samples` draws the negative ELBO, with its weights, or the importance-weighted bound."""
+    """Returns (loss, metrics).
+
+    For one draw the loss is the negative ELBO, with `beta` and free bits. For more it is the negative
+    importance-weighted bound or, for doubly reparameterised gradients, its surrogate.
+    """
     x, label, keys = part['x'], part['label'], part['keys']
     if settings.samples == 1:
       terms = elbo_terms(params, x, label, normal(keys, vae.latents), vae.encode(params, x, label))
@@ -183,7 +190,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       bound, surrogate = doubly(params, x, label, noise)
     else:
       bound = surrogate = importance_weighted(log_weights(params, x, label, noise))
-    # The loss that is shown is the bound's; what is differentiated need be none.
+    # The logged loss is the negative bound; the surrogate, which is differentiated, need not be a bound.
     return -surrogate.mean(), {'loss': -bound.mean(), 'bound_nats': bound.mean()}
 
   def train_step(state, batch, keys):
@@ -207,7 +214,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return likelihood.observe(keys, batch['image'].astype(jnp.float32) / 255)
 
   def many_draws(state, batch, keys) -> dict[str, PerExample]:
-    """The importance-weighted bound of `eval_samples` draws, some at a time."""
+    """Returns the importance-weighted bound of `eval_samples` draws, computed in chunks."""
     streams = split_keys(keys, ('observe', 'draws'))
     one_by_one = lambda function: lambda noise: jax.lax.map(function, noise)
     x, label = observed(streams['observe'], batch), batch['label']
@@ -222,9 +229,10 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return {'nats': total - math.log(chunks * _CHUNK), 'draws': jnp.full(len(x), chunks * _CHUNK)}
 
   def amortisation(state, batch, keys) -> dict[str, PerExample]:
-    """ELBOs by what the encoder says of each image, and by that after steps along the gradient of the image's ELBO.
+    """Returns each image's ELBO by the encoder's posterior, and after gradient steps on that posterior for the image.
 
-    Kim et al. 2018 (arXiv:1802.02550), section 3: what is left out of a bound as one encoder serves all images.
+    The difference is what the bound loses because one encoder serves all images: Kim et al. 2018 (arXiv:1802.02550),
+    section 3.
     """
     streams = split_keys(keys, ('observe', 'steps', 'draws'))
     x, label = observed(streams['observe'], batch), batch['label']
@@ -247,7 +255,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return {'encoder_nats': of_draws(first), 'refined_nats': of_draws(refined), 'steps': steps}
 
   def eval_step(state, batch, keys):
-    """The ELBO of one draw, of unaugmented images, and its parts, per example, in nats and bits a dimension."""
+    """Returns the one-draw ELBO of unaugmented images and its terms, per example, in nats and bits per dimension."""
     streams = split_keys(keys, ('observe', 'posterior'))
     x, label = observed(streams['observe'], batch), batch['label']
     encoded = vae.encode(state.params, x, label)
@@ -263,11 +271,11 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     }
 
   def generate(state, batch, noise):
-    """Mean images."""
+    """Returns the likelihood's mean images for noise from the prior."""
     return likelihood.mean(vae.decode(state.params, vae.from_prior(state.params, noise), batch['label'])[0])
 
   def fit(outputs) -> mixture.Mixture:
-    """Of the coarsest latents of training images: Ghosh et al. 2020 (arXiv:1903.12436), section 4."""
+    """Fits a mixture to the coarsest latents of training images: Ghosh et al. 2020 (arXiv:1903.12436), section 4."""
     return mixture.fit(outputs['latents'])
 
   def of_mixture(state, batch, noise):
@@ -276,7 +284,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return likelihood.mean(vae.decode(state.params, noise, batch['label'])[0])
 
   def reconstruct(state, batch, keys):
-    """Mean images decoded from the posterior means of uint8 images, observed as in training."""
+    """Returns mean images decoded from the posterior means of uint8 images, which are observed as in training."""
     x, label = observed(keys, batch), batch['label']
     encoded = vae.encode(state.params, x, label)
     return likelihood.mean(vae.decode(state.params, jnp.zeros((len(x), vae.latents)), label, encoded)[0])
@@ -297,7 +305,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
 
 
 def _check(config) -> None:
-  """Raises InputError for settings that exclude each other."""
+  """Raises InputError for incompatible settings."""
   vae, ladder = config.vae, config.model.network == 'ladder_vae'
   several = vae.samples > 1
   if vae.free_bits and config.train.accumulate > 1:

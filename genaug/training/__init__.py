@@ -1,1 +1,1 @@
-"""From a config to a trained model in a workdir: the loop, its checks, checkpoints, metrics and pictures."""
+"""Training of a model from a config into a workdir: the loop, its checks, checkpoints, metrics and pictures."""

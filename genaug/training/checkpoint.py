@@ -14,12 +14,15 @@ from genaug.errors import InputError
 
 
 class Checkpoints:
-  """Only one process of a job owns one; it saves arrays fetched to the host, so any number of devices can resume."""
+  """The checkpoints of a workdir, owned by one process of a job.
+
+  Arrays are fetched to the host before they are saved, so that any number of devices can resume.
+  """
 
   def __init__(self, workdir: pathlib.Path, kept: int, metric: str | None, mode: str, read_only: bool = False):
-    """Keeps the newest `kept` and the one with the best `metric` ('min' or 'max' is better).
+    """Keeps the newest `kept` checkpoints and the one with the best `metric` (`mode`: 'min' or 'max' is better).
 
-    A read-only one changes nothing on disk, so it may look into the workdir of a run that is going on.
+    With `read_only` nothing on disk is changed, so that the workdir of a run in progress can be read.
     """
     self._workdir, self._read_only = workdir.absolute(), read_only
     self._metric = metric
@@ -36,7 +39,7 @@ class Checkpoints:
       self._workdir / 'checkpoints',
       options=ocp.CheckpointManagerOptions(
         preservation_policy=preservation_policy.AnyPreservationPolicy(keep),
-        best_fn=score,  # what makes orbax write the metric down
+        best_fn=score,  # without it orbax does not write the metric
         best_mode=mode,
         multiprocessing_options=ocp.options.MultiprocessingOptions(
           primary_host=process, active_processes={process}, barrier_sync_key_prefix=f'process{process}'
@@ -48,26 +51,26 @@ class Checkpoints:
     )
 
   def save(self, step: int, state: PyTree, scores: Mapping[str, float] | None = None) -> None:
-    """Returns once the state is copied; the files are written while training goes on."""
+    """Saves the state, once per step. Returns when it is copied; the files are written while training goes on."""
     if step in self._manager.all_steps():
       return
     metrics = {self._metric: scores[self._metric]} if scores and self._metric in scores else None
     self._manager.save(step, args=ocp.args.StandardSave(jax.device_get(state)), metrics=metrics)
 
   def steps(self) -> list[int]:
-    """Steps there are checkpoints of, in order."""
+    """Returns the steps that have a checkpoint, in ascending order."""
     return sorted(self._manager.all_steps())
 
   def best(self) -> int | None:
-    """Step of the best checkpoint, if any was evaluated. Waits for what is being written."""
+    """Returns the step of the best checkpoint, or None if none was evaluated. Waits for pending writes."""
     self._manager.wait_until_finished()
     return self._manager.best_step() if self._metric else None
 
   def restore(self, state: PyTree, warn: Callable[[str], None], step: int | None = None) -> PyTree | None:
-    """The checkpoint of `step`, or the newest that can be read, or None if there is none; `state` gives the shapes.
+    """Returns the checkpoint of `step`, or the newest readable one, or None if there is none; `state` gives the shapes.
 
-    Newer ones that cannot be read are reported through `warn` and moved to broken_checkpoints/. If none can be read
-    nothing is moved and InputError is raised.
+    Newer ones that cannot be read are reported through `warn` and, unless `read_only`, moved to broken_checkpoints/. If
+    none can be read, nothing is moved and InputError is raised.
     """
     template = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), state)
     steps = [step] if step is not None else self.steps()[::-1]
@@ -90,7 +93,7 @@ class Checkpoints:
     return None
 
   def _check_leaves(self, step: int, expected: PyTree, restored: PyTree) -> None:
-    """Raises InputError for a leaf of another shape or dtype, which orbax restores without a word."""
+    """Raises InputError for a leaf of another shape or dtype, which orbax restores silently."""
     pairs = zip(jax.tree_util.tree_leaves_with_path(expected), jax.tree.leaves(restored), strict=True)
     for (path, leaf), found in pairs:
       if (leaf.shape, leaf.dtype) != (found.shape, found.dtype):
@@ -111,10 +114,10 @@ class Checkpoints:
     return target
 
   def wait(self) -> None:
-    """For what is being written; raises what went wrong with it."""
+    """Waits for pending writes; raises their errors."""
     self._manager.wait_until_finished()
 
   def close(self) -> None:
-    """Waits for what is being written."""
+    """Waits for pending writes and closes the manager."""
     self.wait()
     self._manager.close()

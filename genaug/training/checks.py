@@ -1,4 +1,4 @@
-"""Says what is wrong with a config before anything is computed."""
+"""Checks of a config against its task, its data and the devices, before anything is computed."""
 
 from ml_collections import ConfigDict
 
@@ -15,7 +15,7 @@ from genaug.ranges import Choice, Number
 from genaug.tasks import updates
 from genaug.tasks.registry import TASKS
 
-_RANGES = {  # of the keys of every run; tasks declare those of their own
+_RANGES = {  # allowed values of the keys of every run; tasks declare those of their own keys
   'task': Choice(TASKS),
   'dtype': Choice(('float32', 'bfloat16')),
   'seed': Number(0, 2**31 - 1),
@@ -49,7 +49,7 @@ def reads_labels(config: ConfigDict) -> bool:
 
 
 def check_config(config: ConfigDict) -> None:
-  """Everything that can be said without the data. Raises InputError."""
+  """Raises InputError for whatever is wrong with a config that can be told without the data."""
   ranges.check(config, _RANGES)
   task = TASKS[config.task]
   ranges.check(config, task.ranges)
@@ -94,12 +94,12 @@ def check_config(config: ConfigDict) -> None:
 
 
 def metrics_of(task: str) -> list[str]:
-  """Names of the metrics whose inputs it provides."""
+  """Returns the names of the metrics whose inputs the task provides."""
   return [name for name, metric in METRICS.items() if metric.needs in TASKS[task].provides]
 
 
 def check_model(config: ConfigDict, image_shape: ImageShape, classes: int) -> None:
-  """Whether the model and the augmentation fit images of that shape, of so many classes. Raises InputError."""
+  """Raises InputError unless the model and the augmentation fit images of this shape and this number of classes."""
   height, _, channels = image_shape
   own = config.data.name in sources.OWN
   try:
@@ -126,7 +126,10 @@ def check_model(config: ConfigDict, image_shape: ImageShape, classes: int) -> No
 
 
 def check_data(config: ConfigDict, dataset: Dataset) -> None:
-  """Whether there are images, and the model and the augmentation fit them. Raises InputError."""
+  """Raises InputError unless there are enough images, with all batch entries that the task reads.
+
+  The model and the augmentation must fit them.
+  """
   for key, split in (('data.train_split', dataset.train), ('data.test_split', dataset.test)):
     count = len(split.arrays['label'])
     if count < 2:
@@ -146,9 +149,9 @@ def check_data(config: ConfigDict, dataset: Dataset) -> None:
 
 
 def check_augment(augment: ConfigDict, image_shape: ImageShape | None = None, name: str = '') -> Pipeline:
-  """The pipeline of `c.augment`, which suits images of that shape, if one is given, such as the one of that name.
+  """Returns the pipeline of `c.augment`. Raises InputError if it is invalid or does not suit images of the given shape.
 
-  Raises InputError.
+  `name` says in the message what has that shape.
   """
   try:
     pipeline = Pipeline.from_config(augment)
@@ -172,7 +175,10 @@ def _mixes(augment: ConfigDict) -> list[str]:
 
 
 def check_devices(config: ConfigDict, devices: int, steps_per_call: int) -> None:
-  """Whether batch and intervals divide as the machine needs. Raises InputError."""
+  """Raises InputError unless the batch divides evenly into devices, slices and groups for mixing.
+
+  All intervals must be multiples of `steps_per_call`.
+  """
   mixes, share = _mixes(config.augment), config.train.batch_size // devices
   if mixes and devices > 1 and share % GROUP:
     raise InputError(

@@ -1,4 +1,4 @@
-"""What an experiment would do: its config, its sizes, and what XLA says one step costs."""
+"""Descriptions of what an experiment would do: its config, its sizes, and the cost of one step according to XLA."""
 
 import time
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from genaug.training.checks import check_augment
 from genaug.training.experiment import Experiment
 from genaug.training.loop import make_batches, make_step
 
-_CALLS = 4  # to warm up, and as many to be timed
-_CALLS_DUE = 8  # where not all steps compute the same: two of the discriminator's, penalties at every 4th
+_CALLS = 4  # calls to warm up, and as many that are timed
+_CALLS_DUE = 8  # the same where steps differ, as with gan.d_steps = 2 and gan.penalty_every = 4
 
 
 def _count(tree: PyTree) -> int:
@@ -26,19 +26,19 @@ def _mib(size: float) -> str:
 
 
 class Cost(NamedTuple):
-  """Of a step, on all devices together."""
+  """Cost of a step, on all devices together."""
 
   gflop: float
   seconds: float
-  mib: float  # of arguments, data on the device among them, results and temporaries
+  mib: float  # memory of arguments, including data on the device, results and temporaries
 
 
 def step_cost(experiment: Experiment) -> Cost:
-  """Compiles the step and runs a few."""
+  """Returns the cost of a step, which it compiles and runs a few times."""
   device_data, batch = make_batches(experiment)
   state, step, steps = experiment.init(), make_step(experiment), experiment.steps_per_call
   compiled = step.lower(state, device_data, batch(0)).compile()
-  # Not all steps compute the same where some things are due at some of them alone: each is compiled when it comes.
+  # Steps differ where parts are due only at some of them; each kind of step is compiled when it first comes.
   differ = bool(experiment.task.due and steps == 1)
   run = step if differ else compiled
 
@@ -51,7 +51,10 @@ def step_cost(experiment: Experiment) -> Cost:
 
 
 def cost_of(compiled: jax.stages.Compiled, call: Callable[[int], None], calls: int = _CALLS) -> Cost:
-  """Of what was compiled, and seconds of `call(number)`: the mean of some calls behind as many to warm up."""
+  """Returns the cost of a compiled program.
+
+  The seconds are the mean of `calls` calls of `call(number)`, after as many to warm up.
+  """
   for number in range(calls):
     call(number)
   started = time.perf_counter()
@@ -59,16 +62,16 @@ def cost_of(compiled: jax.stages.Compiled, call: Callable[[int], None], calls: i
     call(number)
   seconds = (time.perf_counter() - started) / calls
   memory, devices = compiled.memory_analysis(), jax.device_count()
-  held = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+  total = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
   return Cost(
     gflop=compiled.cost_analysis()['flops'] * devices / 1e9,
     seconds=seconds,
-    mib=(held - memory.alias_size_in_bytes) * devices / 2**20,
+    mib=(total - memory.alias_size_in_bytes) * devices / 2**20,
   )
 
 
 def describe(experiment: Experiment) -> str:
-  """Compiles the step, runs nothing."""
+  """Returns a description of an experiment. Compiles the step, but does not run it."""
   config, dataset = experiment.config, experiment.dataset
   state = jax.eval_shape(experiment.init)
   device_data, batch = make_batches(experiment)
@@ -112,9 +115,10 @@ def describe(experiment: Experiment) -> str:
 
 
 def describe_all(trainings: dict[str, tuple[Experiment, int]]) -> str:
-  """How long these would take one after another, {name: (experiment, how many)}; runs a few steps of every network.
+  """Returns how long trainings {name: (experiment, count)} would take one after another, as text.
 
-  Those of one task and network are taken for as fast as the first of them.
+  Runs a few steps of every kind. Trainings of the same task, model settings and batch size are one kind: they are taken
+  to be as fast as the first of them.
   """
   costs: dict[tuple, Cost] = {}
   lines, minutes = [], 0.0
@@ -124,8 +128,8 @@ def describe_all(trainings: dict[str, tuple[Experiment, int]]) -> str:
     if kind not in costs:
       costs[kind] = step_cost(experiment)
     cost = costs[kind]
-    own = count * config.train.steps * cost.seconds / 60
-    lines.append(f'  {name}: {count} x {config.train.steps:,} steps of {cost.gflop:,.2f} GFLOP, {own:,.1f} minutes')
-    minutes += own
+    needed = count * config.train.steps * cost.seconds / 60
+    lines.append(f'  {name}: {count} x {config.train.steps:,} steps of {cost.gflop:,.2f} GFLOP, {needed:,.1f} minutes')
+    minutes += needed
   lines.append(f'  in all {minutes / 60:.1f} hours, without compilation and scores; dry run: nothing was trained')
   return '\n'.join(lines)

@@ -1,4 +1,4 @@
-"""What a trained state makes of data: scores, samples, outputs of single images, pictures for a snapshot."""
+"""Evaluation of trained states: scores, samples, outputs for single images, pictures for a snapshot."""
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,18 +17,18 @@ from genaug.tasks import Sampler, from_noise
 from genaug.training import figures
 from genaug.training.experiment import Experiment
 
-_SNAPSHOT = 64  # images in a grid at most; where each is shown beneath its source, half of them
+_SNAPSHOT = 64  # images in a grid at most; half as many where each is shown beneath its source
 _WALKS, _WALK_STEPS = 8, 9
 _FITTED, _FITTED_SNAPSHOT = 5000, 1000  # training images, at most, that a sampler is fitted to
 
 
 class Evaluator:
-  """Compiles once, keeps what metrics know of the real images, and scores as many states as it is given."""
+  """Scorer of any number of states, which compiles once and caches what metrics compute of the real images."""
 
   def __init__(
     self, experiment: Experiment, truncation: float = 1.0, progress: Callable[[range], Iterable[int]] = iter
   ):
-    """Noise that images are made from is scaled by `truncation`; `progress` shows how many batches are done."""
+    """Scales the noise that images are made from by `truncation`; `progress` shows how many batches are done."""
     self._progress = progress
     self._config, self._dataset, self._spec = experiment.config, experiment.dataset, experiment.spec
     self._task, self._keys = experiment.task, experiment.keys
@@ -39,7 +39,7 @@ class Evaluator:
     self._cache: dict = {}
 
   def __call__(self, state: PyTree, split: Split | None = None) -> Scores:
-    """All of `eval.metrics`, on the test split or on other images of the data set's classes."""
+    """Returns the scores of all `eval.metrics`, on the test split or on other images of the data set's classes."""
     state = jax.device_put(jax.device_get(state), jax.local_devices()[0])
     test, count = split or self._dataset.test, self._config.eval.samples
     training = functools.cache(lambda: self._some_training_images(len(test.arrays['label'])))
@@ -75,9 +75,9 @@ class Evaluator:
     sampler: str | None = None,
     labels: Int[np.ndarray, ' n'] | None = None,
   ) -> Iterator[UInt8[np.ndarray, 'b h w c']]:
-    """Batches of images of a sampler, by default the first that makes them from noise, `count` in all.
+    """Yields batches of images from a sampler, by default the first that makes them from noise, `count` in all.
 
-    The images that they are made from take turns, and so do `labels`: by default every class once.
+    It cycles through the images that they are made from, and through `labels`, by default every class once.
     """
     name = sampler or next(name for name, found in self._task.samplers.items() if not found.source)
     key, size = self._keys.eval if key is None else key, min(self._config.eval.batch_size, count)
@@ -90,16 +90,16 @@ class Evaluator:
 
   @property
   def _labels(self) -> Int[np.ndarray, ' n'] | None:
-    """Labels of the samples that are scored: those of the training images in a fixed random order, as `eval.labels`.
+    """Labels of the scored samples: the training images' in a fixed random order, or None for every class in turn.
 
-    A distance to unbalanced images would count balanced classes as an error of the generator.
+    `eval.labels` chooses: against unbalanced images, a distance would count balanced classes as the generator's error.
     """
     label = self._dataset.train.arrays['label']
     training = self._config.eval.labels == 'training' and self._spec.num_classes
     return np.random.default_rng(0).permutation(label) if training else None
 
   def _batch(self, sampler: str, index: np.ndarray, labels: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    """What a sampler reads: labels in turn and, where it makes images from others, those of its split in turn."""
+    """Returns a sampler's batch: labels in turn or, if it has a source, the examples of its split in turn."""
     found = self._task.samplers[sampler]
     if not found.source:
       return {'label': self._turns(labels, index)}
@@ -107,12 +107,12 @@ class Evaluator:
     return {name: array[index % len(array)] for name, array in arrays.items()}
 
   def _fitted(self, sampler: str, state: PyTree, most: int = _FITTED) -> dict[str, PyTree]:
-    """What a sampler needs to know of training images."""
+    """Returns the batch entry `fitted`, if a sampler needs it, fitted to at most `most` training images."""
     fit = self._task.samplers[sampler].fit
     return {} if fit is None else {'fitted': fit(self.outputs(state, self._some_training_images(most)))}
 
   def _turns(self, labels: np.ndarray | None, index: np.ndarray) -> Int[np.ndarray, ' b']:
-    """Labels of samples of these numbers; without any, every class in turn."""
+    """Returns the labels of samples by their index: `labels` in turn or, if None, every class in turn."""
     labels = np.arange(max(self._spec.num_classes, 1)) if labels is None else labels
     return labels[index % len(labels)].astype(np.int32)
 
@@ -121,7 +121,7 @@ class Evaluator:
     return train.take(np.random.default_rng(0).permutation(len(train.arrays['label']))[:most])
 
   def outputs(self, state: PyTree, split: Split) -> dict[str, Float[np.ndarray, 'n ...']]:
-    """What the task's `eval_step` says of every image."""
+    """Returns the outputs of the task's `eval_step` for every image."""
     return self._of_images(self._eval_step, state, split)
 
   def _on_demand_of(self, state: PyTree, split: Split, name: str) -> dict[str, Float[np.ndarray, 'n ...']]:
@@ -131,13 +131,13 @@ class Evaluator:
   def _of_images(
     self, function: Callable[..., PyTree], state: PyTree, split: Split, key: Key[Array, ''] | None = None
   ) -> PyTree:
-    """function(state, batch, keys) of every image."""
+    """Returns function(state, batch, keys) for every image, computed in batches."""
     key = self._keys.eval if key is None else key
     arrays, count = split.arrays, len(split.arrays['label'])
     size = min(self._config.eval.batch_size, count)
     parts = []
     for first in self._progress(range(0, count, size)):
-      rows = np.arange(first, first + size) % count  # the last batch is filled up, and the filling not counted
+      rows = np.arange(first, first + size) % count  # the last batch is padded, and the padding dropped
       batch = {name: array[rows] for name, array in arrays.items()}
       found = function(state, batch, _keys_of(key, rows))
       parts.append(jax.tree.map(lambda value: np.asarray(value)[: count - first], found))  # noqa: B023
@@ -146,16 +146,16 @@ class Evaluator:
   def made_from(
     self, state: PyTree, sampler: str, key: Key[Array, ''] | None = None, **arrays: np.ndarray
   ) -> UInt8[np.ndarray, 'n h w c']:
-    """What a sampler makes of examples that hold these arrays [n, ...]."""
+    """Returns the images that a sampler makes from examples with these arrays [n, ...] as entries."""
     count = len(next(iter(arrays.values())))
     split = Split({'label': np.zeros(count, np.int32)} | arrays)
     sample = functools.partial(self._sample, sampler)
     return _to_uint8(self._of_images(sample, jax.device_get(state), split, key))
 
   def snapshot(self, state: PyTree) -> tuple[dict[str, UInt8[np.ndarray, 'H W c']], dict[str, float]]:
-    """(pictures, diversity): a grid of every sampler's images, of the same keys each time, beneath any sources.
+    """Returns (pictures, diversity). Pictures are a grid per sampler, by the same keys each time, beneath any sources.
 
-    The diversity of images made from noise is that of as many real ones times diversity/SAMPLER.
+    diversity/SAMPLER is the mean distance between images made from noise, relative to that between as many real ones.
     """
     state = jax.device_get(state)
     grids, diversity = {}, {}
@@ -180,10 +180,10 @@ class Evaluator:
   def walks(
     self, state: PyTree, key: Key[Array, ''], sampler: str, labels: Int[np.ndarray, ' n'] | None = None
   ) -> Float[np.ndarray, 'walks steps h w c']:
-    """Images in [0, 1] of noise on the great circle from each of eight draws to the next and back to the first.
+    """Returns images in [0, 1] of noise interpolated from each of eight draws to the next, from the last to the first.
 
-    Spherical, as in White 2016 (arXiv:1609.04468), section 2: halfway along a line noise is shorter than it ever is.
-    A walk keeps to the class of its first draw.
+    The interpolation is spherical, as in White 2016 (arXiv:1609.04468), section 2, because halfway along a straight
+    line the norm is smaller than that of noise ever is. A walk keeps the class of its first draw.
     """
     made, index = self._samplers[sampler], np.arange(_WALKS)
     noise = np.asarray(made.noise(_keys_of(key, index)))
@@ -194,10 +194,10 @@ class Evaluator:
     return images.reshape(_WALKS, _WALK_STEPS, *images.shape[1:])
 
   def traversals(self, state: PyTree, sampler: str) -> Float[np.ndarray, 'latents steps h w c']:
-    """Images in [0, 1] of latents that are all at the prior's mean but one, which goes from -2.5 to 2.5.
+    """Returns images in [0, 1] of one latent that goes from -2.5 to 2.5, while all others stay at the prior's mean.
 
-    That is in turn each of the eight whose posterior means vary most over training images. Raises InputError for a
-    sampler whose noise is not that of the latents.
+    It is in turn each of the eight latents whose posterior means vary most over training images. Raises InputError for
+    a sampler whose noise is not that of the latents.
     """
     size = jax.eval_shape(self._task.samplers[sampler].noise, _keys_of(self._keys.snapshot, np.arange(1))).shape[-1]
     means = self.posterior_means(state, self._some_training_images(_FITTED))
@@ -212,11 +212,11 @@ class Evaluator:
     return images.reshape(*noise.shape[:2], *images.shape[1:])
 
   def posterior_means(self, state: PyTree, split: Split | None = None) -> Float[np.ndarray, 'n z']:
-    """Of the test images, or others, by a task that has latents."""
+    """Returns the posterior means of the test images, or others, for a task that has latents."""
     return self.outputs(state, split or self._dataset.test)['posterior_means']
 
   def nearest(self, images: UInt8[np.ndarray, 'n h w c']) -> UInt8[np.ndarray, 'H W c']:
-    """A grid of the first images, each above the training image that is nearest by `eval.features`."""
+    """Returns a grid of the first images, each above the training image that is nearest by `eval.features`."""
     shown, train = images[: _SNAPSHOT // 2], self._dataset.train.arrays['image']
     index, _ = neighbours.nearest(*(features.extract(self._config.eval, x) for x in (shown, train)))
     return figures.grid(figures.beside(shown / np.float32(255), train[index] / np.float32(255)))
@@ -233,21 +233,21 @@ def _to_uint8(images: Float[Array, 'b h w c']) -> UInt8[np.ndarray, 'b h w c']:
 
 
 def truncated(sampler: Sampler, truncation: float) -> Sampler:
-  """Of noise that is scaled; samplers that make images from others stay as they are."""
+  """Returns the sampler with its noise scaled; a sampler that makes images from others is returned as it is."""
   if truncation == 1 or sampler.noise is None:
     return sampler
   return from_noise(lambda keys: truncation * sampler.noise(keys), sampler.generate, sampler.fit)
 
 
 def columns(classes: int) -> int:
-  """Of a grid of images whose classes take turns: one for each, where these are 4 to 16, else 8."""
+  """Returns the columns of a grid of images whose classes take turns: one per class if there are 4 to 16, else 8."""
   return classes if 4 <= classes <= 16 else 8
 
 
 def labels_of(experiment: Experiment, names: Sequence[str] | None) -> Int[np.ndarray, ' n'] | None:
-  """Labels of the classes with these names, all for None; None for a model that is not told classes.
+  """Returns the labels of the classes with these names, all for None; None for a model without class conditioning.
 
-  Raises InputError for a name that there is not.
+  Raises InputError for an unknown name, and for any name if the model has no class conditioning.
   """
   found, classes = experiment.dataset.class_names, experiment.spec.num_classes
   for name in names or ():
@@ -260,7 +260,7 @@ def labels_of(experiment: Experiment, names: Sequence[str] | None) -> Int[np.nda
 
 
 def _slerp(a: Float[np.ndarray, '...'], b: Float[np.ndarray, '...'], steps: int) -> Float[np.ndarray, 'steps ...']:
-  length = max(np.linalg.norm(a) * np.linalg.norm(b), np.finfo(a.dtype).tiny)  # 0 of truncated noise
+  length = max(np.linalg.norm(a) * np.linalg.norm(b), np.finfo(a.dtype).tiny)  # noise truncated to 0 has norm 0
   cosine = np.vdot(a, b) / length
   angle, t = np.arccos(np.clip(cosine, -1, 1)), np.linspace(0, 1, steps, dtype=np.float32)
   weights = np.sin([(1 - t) * angle, t * angle]) / np.sin(angle)
@@ -268,7 +268,7 @@ def _slerp(a: Float[np.ndarray, '...'], b: Float[np.ndarray, '...'], steps: int)
 
 
 def mean_distance(images: Float[np.ndarray, 'n h w c']) -> float:
-  """Root mean squared difference of pixels, averaged over all pairs of the images."""
+  """Returns the root mean squared difference of pixels, averaged over all pairs of the images."""
   flat = images.reshape(len(images), -1).astype(np.float64)
   squared = (flat**2).mean(1)
   distances = squared[:, None] + squared - 2 * flat @ flat.T / flat.shape[1]

@@ -23,14 +23,14 @@ DEVICES = 'devices'
 
 
 def best_metric(config: ConfigDict) -> tuple[str | None, str]:
-  """Name of the score that makes a checkpoint the best, the first metric's, and whether its 'min' or 'max' is."""
+  """Returns (name of the score that decides the best checkpoint, 'min' or 'max'), by the first metric; None if none."""
   for name in config.eval.metrics:
     return METRICS[name].key, METRICS[name].better
   return None, 'min'
 
 
 class RunKeys(NamedTuple):
-  """Independent streams of one seed. With the step and the global index in the batch they fix every draw."""
+  """Independent key streams of one seed. With the step and the global index in the batch they fix every draw."""
 
   init: Key[Array, '']
   train: Key[Array, '']
@@ -50,17 +50,17 @@ class Experiment(NamedTuple):
     return RunKeys(*jax.random.split(jax.random.key(self.config.seed), len(RunKeys._fields)))
 
   def init(self) -> PyTree:
-    """The state before the first step."""
+    """Returns the state before the first step."""
     return jax.jit(self.task.init)(self.keys.init)
 
 
 def steps_per_call(config: ConfigDict) -> int:
-  """Optimiser steps a dispatch. On CPU one: there convolutions inside a while-loop lose their threaded kernels."""
+  """Returns optimiser steps per dispatch: 1 on CPU, where convolutions in a while loop lose their threaded kernels."""
   return 1 if jax.default_backend() == 'cpu' else config.train.steps_per_call
 
 
 def assemble(config: ConfigDict, dataset: Dataset) -> Experiment:
-  """An experiment of a config and data that were checked."""
+  """Builds an experiment from a config and data that were checked."""
   classes = dataset.num_classes if checks.reads_labels(config) else 0
   captions = 'caption' in TASKS[config.task].inputs
   spec = Spec(dataset.image_shape, classes, len(dataset.vocabulary) if captions else 0)
@@ -77,14 +77,14 @@ def prepare(
 ) -> Experiment:
   """Checks the config, loads its data, checks both against each other and, for training, the machine.
 
-  `prepared` is where the data were found before, for `sources.load`. Raises InputError.
+  `prepared` is where an earlier run had its prepared data, see `sources.load`. Raises InputError.
   """
   checks.check_config(config)
   if training:
     checks.check_devices(config, jax.device_count(), steps_per_call(config))
     TASKS[config.task].check_files(config)
   image_shape, class_names = sources.expected(config.data, data_dir, prepared)
-  if None not in image_shape:  # before the time that preparing the images takes
+  if None not in image_shape:  # fail before spending time on preparing the images
     checks.check_model(config, image_shape, len(class_names))
   dataset = sources.load(config.data, data_dir, log=log, prepared=prepared)
   checks.check_data(config, dataset)
@@ -101,12 +101,12 @@ def trained(
   images: bool = True,
   overrides: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Experiment, PyTree]:
-  """The experiment of a workdir with its state at the 'best', the 'latest' or the checkpoint of a given step.
+  """Returns the experiment of a workdir and its state at the 'best', the 'latest' or a given step's checkpoint.
 
-  Without any evaluation the best is the latest. Without `images` its data set is empty, and the files it was trained on
-  need not be there; with them, what was prepared of a folder that is gone is enough. `overrides` are of keys that
-  change no parameter. Changes nothing in the workdir. Raises InputError, also for data of other classes; tells `log` of
-  other images.
+  Without any evaluation the best is the latest. Without `images` the data set is empty, and the files that the run was
+  trained on need not exist; with `images`, the records prepared from a folder that is gone are enough. `overrides` set
+  keys that change no parameter. Changes nothing in the workdir. Raises InputError, also for data of other classes;
+  other images are reported to `log`.
   """
   config = ConfigDict(workdir.read_config(directory))
   for key, value in overrides.items():

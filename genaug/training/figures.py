@@ -13,7 +13,7 @@ _MIN_CELL = 56  # pixels: smaller images are enlarged
 
 
 def grid(images: Float[np.ndarray, 'n h w c'], columns: int = 8) -> UInt8[np.ndarray, 'H W C']:
-  """Images in [0, 1] side by side, row by row, two white pixels apart; small ones enlarged without smoothing."""
+  """Returns a grid of images in [0, 1], row by row, two white pixels apart; enlarges small ones without smoothing."""
   images = np.round(np.clip(np.asarray(images, np.float32), 0, 1) * 255).astype(np.uint8)
   zoom = -(-_MIN_CELL // images.shape[1])
   images = images.repeat(zoom, axis=1).repeat(zoom, axis=2)
@@ -24,7 +24,7 @@ def grid(images: Float[np.ndarray, 'n h w c'], columns: int = 8) -> UInt8[np.nda
 
 
 def save_png(path: pathlib.Path, image: UInt8[np.ndarray, 'h w c']) -> None:
-  """Whole or not at all; makes the directory."""
+  """Writes a PNG file atomically and creates its directory."""
   path.parent.mkdir(parents=True, exist_ok=True)
   content = io.BytesIO()
   _picture(image).save(content, 'PNG')
@@ -32,7 +32,7 @@ def save_png(path: pathlib.Path, image: UInt8[np.ndarray, 'h w c']) -> None:
 
 
 def save_gif(path: pathlib.Path, images: Float[np.ndarray, 'n h w c'], milliseconds: int = 80) -> None:
-  """Images in [0, 1] one after another, for ever; small ones enlarged."""
+  """Writes images in [0, 1] as an endless animation; small ones are enlarged."""
   frames = [_picture(grid(image[None], 1)) for image in images]
   frames[0].save(path, save_all=True, append_images=frames[1:], duration=milliseconds, loop=0)
 
@@ -42,7 +42,7 @@ def _picture(image: UInt8[np.ndarray, 'h w c']) -> Image.Image:
 
 
 def beside(*images: Float[np.ndarray, 'n h w c'], columns: int = 8) -> Float[np.ndarray, 'm h w c']:
-  """Rows of each in turn, for originals above their reconstructions; white where a row is not full."""
+  """Interleaves rows of the arrays, such as originals above reconstructions; fills up incomplete rows in white."""
   padding = ((0, -len(images[0]) % columns), (0, 0), (0, 0), (0, 0))
   rows = [np.pad(x, padding, constant_values=1).reshape(-1, columns, *x.shape[1:]) for x in images]
   return np.stack(rows, axis=1).reshape(-1, *images[0].shape[1:])

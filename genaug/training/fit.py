@@ -1,4 +1,4 @@
-"""Many short runs of one config, from the first step to the last without a workdir: cells of a table."""
+"""Training without a workdir, for the many short runs of one config that the cells of a table need."""
 
 import contextlib
 import math
@@ -21,7 +21,7 @@ _PAUSE = 50  # calls dispatched before the host waits for the device
 def side_by_side(
   experiments: Sequence[Experiment], states: Sequence[PyTree]
 ) -> tuple[PyTree, Callable[[int], PyTree], PyTree]:
-  """(device_data, batch(step), state) for `make_step(experiment, models)`."""
+  """Returns (device_data, batch(step), state), stacked over the experiments, for `make_step(experiment, models)`."""
   data = [make_batches(experiment) for experiment in experiments]
   stack = lambda *arrays: jnp.stack(arrays)
   device_data = jax.tree.map(stack, *(device_data for device_data, _ in data))
@@ -33,9 +33,9 @@ def side_by_side(
 
 
 class Fit:
-  """Trains experiments that differ from the given one in seed and images only, up to `at_once` in one vmapped step.
+  """Trainer of experiments that differ from a given one only in seed and images, up to `at_once` in one vmapped step.
 
-  On CPU, where a vmapped convolution is slow, it is one.
+  On CPU, where a vmapped convolution is slow, `at_once` is 1.
   """
 
   def __init__(self, experiment: Experiment, models: int):
@@ -49,7 +49,7 @@ class Fit:
     return jax.eval_shape(self._init, self._experiment.keys.init)
 
   def __call__(self, experiments: Sequence[Experiment], advance: Callable[[int], None]) -> list[PyTree]:
-    """Their states after `train.steps`; `advance(steps)` reports progress. Raises DivergedError."""
+    """Returns the trained state of every experiment; `advance(steps)` reports progress. Raises DivergedError."""
     states = [self._init(experiment.keys.init) for experiment in experiments]
     if len(experiments) == 1:
       return [self._run(0, *make_batches(experiments[0]), states[0], advance)]
@@ -67,7 +67,7 @@ class Fit:
         if number % _PAUSE == 0:
           jax.block_until_ready(state)
         advance(stride * max(models, 1))
-    for name, values in metrics.items():  # what is not finite stays so
+    for name, values in metrics.items():  # the last ones suffice: what is not finite stays so
       for value in np.asarray(values, np.float64).flat:
         if not math.isfinite(value):
           raise DivergedError(self._config.train.steps, name, value)

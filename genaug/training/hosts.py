@@ -14,13 +14,13 @@ from jax.experimental import multihost_utils
 
 from genaug.errors import DivergedError, InputError
 
-_SILENCE = 60  # seconds without a sign of life after which a process counts as dead; a busy host may pause for some
+_SILENCE = 60  # seconds without a heartbeat after which a process counts as dead; a busy host may be late with some
 _PATIENCE = 3600  # seconds that the others wait at the end for process 0, which may be evaluating
 _REMEDY = 'its own output says why; the same command on every host goes on from the last checkpoint'
 
 
 def _end(message: str) -> None:
-  """Ends this process now: an exit as usual would wait for the others, who wait for this process in a collective."""
+  """Ends this process at once: a normal exit would wait for the others, which wait for this one in a collective."""
   os.write(2, f'error: {message}\n'.encode())
   os._exit(1)
 
@@ -32,13 +32,13 @@ def _on_abort(_: int) -> None:
 
 @contextlib.contextmanager
 def job(coordinator: str | None, num_processes: int | None, process_id: int | None) -> Iterator[None]:
-  """This process as one of a job, found through the cluster where the arguments are None.
+  """Makes this process one of a job while the context lasts; arguments that are None are detected from the cluster.
 
   When one process dies or fails, the others end within about a minute with status 1 and a message.
   Raises InputError if there is no cluster to ask.
   """
-  # JAX watches over the processes, but ends the rest by abort() from a C++ thread, in which no Python handler of
-  # `signal` ever runs.
+  # JAX notices a dead process, but then ends the others by abort() from a C++ thread, where no Python signal handler
+  # runs.
   ctypes.CDLL(None).signal(signal.SIGABRT, _on_abort)
   try:
     jax.distributed.initialize(
@@ -54,7 +54,7 @@ def job(coordinator: str | None, num_processes: int | None, process_id: int | No
   try:
     yield
   except InputError:
-    raise  # on every process, see failing_together
+    raise  # raised on every process, see failing_together
   except DivergedError as error:
     _end(str(error))
   except BaseException as error:
@@ -66,7 +66,7 @@ def job(coordinator: str | None, num_processes: int | None, process_id: int | No
 
 @contextlib.contextmanager
 def failing_together() -> Iterator[None]:
-  """Wrong input that only one process can see ends every process, instead of leaving the others to wait for it."""
+  """Raises InputError on every process if one raises it, instead of leaving the others to wait for that one."""
   error = None
   try:
     yield

@@ -1,4 +1,4 @@
-"""Numbers of a run: JSON lines, TensorBoard events and the progress bar."""
+"""Logs of a run's metrics: JSON lines, TensorBoard events and the progress bar."""
 
 import json
 import math
@@ -24,14 +24,14 @@ class Window:
     self._since = time.perf_counter()
 
   def add(self, first_step: int, metrics: Mapping) -> None:
-    """Metrics of one call: scalars, or one value a step. Waits for the call before it, so none pile up."""
+    """Adds the metrics of one call: scalars, or one value per step. Waits for the call before, so that none pile up."""
     if self._calls:
       for value in self._calls[-1][1].values():
         value.block_until_ready()
     self._calls.append((first_step, metrics))
 
   def mean(self) -> dict[str, float]:
-    """Means over the window, which is then empty, and its images a second.
+    """Returns the means over the window, with images per second, and empties it.
 
     Raises DivergedError at the first value that is not finite.
     """
@@ -50,14 +50,14 @@ class Window:
     return means | {'train/images_per_second': len(next(iter(sums.values()))) * self._batch_size / elapsed}
 
   def restart_clock(self) -> None:
-    """Leaves what was just done (evaluating, saving) out of the images a second."""
+    """Excludes what was just done (evaluating, saving) from images per second."""
     self._since = time.perf_counter()
 
 
 class Log:
-  """metrics.jsonl and TensorBoard events in a workdir. Lines beyond `start` are of a run that was cut off.
+  """Writer of metrics.jsonl and TensorBoard events in a workdir; `history` holds all lines.
 
-  `history` holds the lines.
+  Earlier lines beyond step `start` were left by a run that was cut off, and are dropped.
   """
 
   def __init__(self, workdir: pathlib.Path, start: int):
@@ -84,13 +84,13 @@ class Log:
 
 
 def logged_scores(workdir: pathlib.Path, step: int) -> dict[str, float | int | str]:
-  """What an earlier run logged as its evaluation after that step; empty if it has not."""
+  """Returns the scores that an earlier run logged after that step; empty if there are none."""
   lines = [line for line in logged(workdir) if line['step'] == step]
   return {name: value for line in lines for name, value in line.items() if name.startswith('eval/')}
 
 
 def logged(workdir: pathlib.Path) -> list[dict]:
-  """Lines of metrics.jsonl; a last line cut short by a kill is left out."""
+  """Returns the lines of metrics.jsonl, without a last one that was cut short by a kill."""
   path = workdir / 'metrics.jsonl'
   lines = []
   for line in path.read_text().splitlines() if path.exists() else ():
@@ -102,7 +102,7 @@ def logged(workdir: pathlib.Path) -> list[dict]:
 
 
 def progress(total: int, start: int, enabled: bool = True, unit: str = 'step') -> tqdm:
-  """Steps, or other units, a second and time left; once a second on a terminal, twice a minute in a log file."""
+  """Returns a bar with rate and time left, updated once a second on a terminal, twice a minute in a log file."""
   terminal = sys.stderr.isatty()
   interval = 1.0 if terminal else 30.0
   return tqdm(
@@ -118,6 +118,6 @@ def progress(total: int, start: int, enabled: bool = True, unit: str = 'step') -
 
 
 def say(message: str) -> None:
-  """One line above the progress bar, at once even into a file."""
+  """Prints a line above the progress bar and flushes it, even into a file."""
   tqdm.write(message)
   sys.stdout.flush()

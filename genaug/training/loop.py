@@ -23,11 +23,11 @@ from genaug.training.run_logger import RunLogger
 
 
 def make_step(experiment: Experiment, models: int = 0) -> Callable:
-  """step(state, device_data, batch) -> (state, metrics): `steps_per_call` optimiser steps on every device.
+  """Returns step(state, device_data, batch) -> (state, metrics): `steps_per_call` optimiser steps on every device.
 
-  `device_data` and `batch` are those of `make_batches`. Keys depend on run, step and global index in the batch only,
-  never on the device count. With `models`, so many runs that differ in seed and images are trained side by side:
-  everything has a leading axis [models], after that of the devices.
+  `device_data` and `batch` come from `make_batches`. Keys depend only on run, step and global index in the batch, never
+  on the device count. If `models` is not 0, it is a number of runs, differing in seed and images, that are trained side
+  by side: every array has a leading axis [models], after that of the devices.
   """
   task = experiment.task
 
@@ -52,11 +52,11 @@ def make_step(experiment: Experiment, models: int = 0) -> Callable:
 
 
 def make_batches(experiment: Experiment) -> tuple[PyTree, Callable[[int], PyTree]]:
-  """(device_data, batch(step)) for `make_step`.
+  """Returns (device_data, batch(step)) for `make_step`.
 
-  On the devices are the run's key and, if it is small, the training split, of which a batch then holds rows,
-  [devices, steps, batch/devices]; of a large split it holds the images themselves. A step that takes its key as an
-  argument is compiled once for all seeds. Where a call is one step, the batch also says what is due at it.
+  `device_data` is the run's key and, if it is at most `data.device_mib`, the training split. A batch then holds row
+  numbers [local devices, steps, batch / devices], and the examples themselves for a larger split. The key is an
+  argument so that a step is compiled once for all seeds. Where a call is a single step, the batch also has its `due`.
   """
   config, arrays = experiment.config, experiment.dataset.train.arrays
   size, total = len(arrays['label']), sum(array.nbytes for array in arrays.values())
@@ -87,13 +87,11 @@ def train(
   log: Callable[[str], None] = print,
   started: float | None = None,
 ) -> Scores | None:
-  """Trains to `train.steps` or the end of `train.patience`, or on from the workdir's newest readable checkpoint.
+  """Trains until `train.steps` or the end of `train.patience`, from the workdir's newest readable checkpoint, if any.
 
-  Returns the final scores, or None if it was stopped.
-
-  SIGINT and SIGTERM save a checkpoint and end the loop early. Raises InputError for a workdir of another config and
-  DivergedError when a metric is not finite; checkpoints written before stay. `started` is when the program began, for
-  the time to the first step.
+  Returns the final scores, or None if stopped by a signal: SIGINT and SIGTERM save a checkpoint and end the loop early.
+  Raises InputError for a workdir of another config, and DivergedError when a metric is not finite; checkpoints written
+  before stay. `started` is when the program began, from which the run and its first step are timed.
   """
   started = started or time.perf_counter()
   config, total, stride = experiment.config, experiment.config.train.steps, experiment.steps_per_call
@@ -116,7 +114,7 @@ def train(
       logger.open(start)
     patience = f'{config.train.patience} evaluations without a better {best_metric(config)[0]}'
 
-    def out_of_patience() -> bool:  # a collective, which runs that are never to end early are spared
+    def out_of_patience() -> bool:  # a collective, so only runs with patience call it
       return bool(config.train.patience) and _anywhere(lambda: bool(logger) and logger.out_of_patience(), ask=True)
 
     over = start < total and out_of_patience()
@@ -150,7 +148,7 @@ def train(
       evaluating = bool(config.eval.metrics) and due(config.eval.every) and not (stopping and done < total)
       saving = due(config.train.checkpoint_every) or evaluating or stopping
       if logging or saving:
-        # Reading the metrics proves them finite: no checkpoint follows a number that is not.
+        # `mean` raises if a metric is not finite, so no checkpoint is saved after that.
         means = window.mean()
       if logger:
         if logging or saving:
@@ -175,20 +173,20 @@ def train(
 
 
 def _anywhere(stopped: Callable[[], bool], ask: bool) -> bool:
-  """Whether any process has received a signal to stop. Several agree at log lines only: it takes a collective."""
+  """Whether `stopped()` is true on any process. With several, False unless `ask`, as asking takes a collective."""
   if jax.process_count() == 1:
     return stopped()
   return ask and bool(multihost_utils.process_allgather(np.array(stopped())).any())
 
 
 def _same_everywhere(state: PyTree) -> PyTree:
-  """Process 0's state on every process: only it reads checkpoints, so hosts need no common file system."""
+  """Broadcasts the state of process 0, which alone reads checkpoints, so that hosts need no shared file system."""
   return multihost_utils.broadcast_one_to_all(state) if jax.process_count() > 1 else state
 
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
-  """Whether SIGINT or SIGTERM has come; a second Ctrl-C interrupts at once."""
+  """Yields a function that says whether SIGINT or SIGTERM has come. A second Ctrl-C interrupts at once."""
   received = []
 
   def handle(number, frame):

@@ -1,4 +1,4 @@
-"""What only the first process of a job does: the workdir with its log, scores, pictures and checkpoints."""
+"""The part of a run that only the first process of a job does: workdir, log, scores, pictures and checkpoints."""
 
 import contextlib
 import json
@@ -22,7 +22,10 @@ from genaug.training.logs import Log, logged_scores
 
 
 class RunLogger:
-  """Claims the workdir. Raises InputError if it cannot be written or holds a run of another config."""
+  """Writer of all that a run leaves in its workdir, which it locks and claims.
+
+  Raises InputError if the workdir cannot be written or holds a run of another config.
+  """
 
   def __init__(self, experiment: Experiment, directory: pathlib.Path, log: Callable[[str], None]):
     self._experiment, self._directory, self._print = experiment, directory, log
@@ -36,7 +39,7 @@ class RunLogger:
     self._evaluator = Evaluator(experiment)
 
   def open(self, start: int) -> None:
-    """Starts logging after step `start`; lines a killed run wrote beyond it are dropped."""
+    """Starts logging after step `start`; lines that a killed run wrote beyond it are dropped."""
     self._start = start
     self._log = Log(self._directory, start)
     self._closing.callback(self._log.close)
@@ -48,7 +51,7 @@ class RunLogger:
     bar.set_postfix({'images/s': f'{means["train/images_per_second"]:,.0f}', **shown}, refresh=False)
 
   def evaluate(self, step: int, state: PyTree) -> Scores:
-    """Raises DivergedError for a score that is not finite: it could pass for the best."""
+    """Computes and logs the scores. Raises DivergedError for one that is not finite, which could pass for the best."""
     scores = self._evaluator(state)
     for name, value in scores.items():
       if not isinstance(value, str) and not math.isfinite(value):
@@ -69,7 +72,7 @@ class RunLogger:
     return TASKS[self._experiment.config.task].diagnose
 
   def _write(self, step: int, values: Mapping[str, float | int | str]) -> None:
-    """A line of the log, and in words what the log then says is wrong, each once in a run."""
+    """Writes a line of the log, and prints what the task then diagnoses from the log, each condition once in a run."""
     self._log.write(step, values)
     for condition, sentence in self._diagnose(self._log.history).items():
       if condition not in self._warned:
@@ -77,7 +80,7 @@ class RunLogger:
         self._print(f'step {step:,}: warning: {sentence}')
 
   def save(self, step: int, state: PyTree, evaluating: bool) -> Scores:
-    """A checkpoint, with its scores if it is to be evaluated; one without, should evaluating fail."""
+    """Saves a checkpoint, with its scores if `evaluating`. If the evaluation fails, saves it without scores."""
     scores: Scores = {}
     try:
       if evaluating:
@@ -87,7 +90,7 @@ class RunLogger:
     return scores
 
   def snapshot(self, step: int, state: PyTree) -> None:
-    """A picture of every sampler's images, and how diverse they are."""
+    """Saves a picture of every sampler's images and logs how diverse they are."""
     pictures, diversity = self._evaluator.snapshot(state)
     if diversity:
       self._write(step, diversity)
@@ -96,7 +99,7 @@ class RunLogger:
       self._log.image(step, name, picture)
 
   def conclude(self, steps: int, state: PyTree, started: float) -> Scores:
-    """Scores of a run with nothing left to train, and what a process killed behind its last checkpoint left undone."""
+    """Returns the scores of a run with nothing left to train; completes it if killed after its last checkpoint."""
     scores = logged_scores(self._directory, steps)
     if self._lacks_summary(steps):
       self.snapshot(steps, state)
@@ -106,12 +109,12 @@ class RunLogger:
     return scores
 
   def _lacks_summary(self, steps: int) -> bool:
-    """Of a run that was killed behind its last checkpoint."""
+    """Whether summary.json is missing or of another step, as in a run that was killed after its last checkpoint."""
     path = self._directory / 'summary.json'
     return not path.exists() or json.loads(path.read_text())['steps'] != steps
 
   def summarise(self, steps: int, seconds: float, scores: Scores) -> None:
-    """The last words on the terminal, and summary.json, once the last checkpoint is on disk."""
+    """Writes summary.json and prints the last lines, once the last checkpoint is on disk."""
     self.saved.wait()
     if steps > self._start or self._lacks_summary(steps):
       summary = {'steps': steps, 'resumed_at': self._start, 'seconds': round(seconds, 1), **scores}

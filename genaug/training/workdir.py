@@ -1,4 +1,4 @@
-"""What a workdir says of its run: the resolved config, and the environment it ran in."""
+"""Files of a workdir that describe its run: the resolved config, the data, and the environment that it ran in."""
 
 import contextlib
 import fcntl
@@ -20,7 +20,7 @@ from genaug.data import record
 from genaug.data.dataset import Dataset
 from genaug.errors import InputError
 
-_FREE = {  # may change: no state depends on them
+_FREE = {  # keys that may change between starts, as no state depends on them
   'data.device_mib',
   'train.steps_per_call',
   'train.patience',
@@ -46,7 +46,10 @@ def create(workdir: pathlib.Path) -> None:
 
 
 def lock(workdir: pathlib.Path, flag: str = 'workdir', doing: str = 'training') -> TextIO:
-  """Held until closed or the process ends. Raises InputError, of the flag, while another process holds it."""
+  """Returns a lock on the workdir, held until it is closed or the process ends.
+
+  Raises InputError, naming the flag, while another process holds it.
+  """
   file = (workdir / '.lock').open('w')
   try:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,10 +61,10 @@ def lock(workdir: pathlib.Path, flag: str = 'workdir', doing: str = 'training') 
 
 
 def claim(workdir: pathlib.Path, config: ConfigDict, dataset: Dataset) -> None:
-  """Writes config.json, data.json and environment.json, or makes sure that the run here is of this config and data.
+  """Writes config.json, data.json and environment.json, or makes sure that the run here has this config and data.
 
-  `train.steps` may be larger than there if that changes no earlier step. Raises InputError with the differing keys,
-  or classes, for a workdir of another run.
+  `train.steps` may be larger than in that run if this changes no earlier step. Raises InputError with the differing
+  keys, or classes, for a workdir of another run.
   """
   path = workdir / 'config.json'
   mine = json.loads(config.to_json())
@@ -81,14 +84,14 @@ def claim(workdir: pathlib.Path, config: ConfigDict, dataset: Dataset) -> None:
 
 
 def _add_environment(workdir: pathlib.Path, now: dict) -> None:
-  """environment.json is of the first start; environment_1.json and so on of later ones unlike all before."""
+  """Writes environment.json at the first start, environment_1.json and so on at later ones unlike all before."""
   earlier = sorted(workdir.glob('environment*.json'))
   if now not in [json.loads(path.read_text()) for path in earlier]:
     write_json(workdir / (f'environment_{len(earlier)}.json' if earlier else 'environment.json'), now)
 
 
 def _deciding(config: dict, steps: int) -> dict:
-  """What of a config decides the states of a run that is planned for so many steps."""
+  """Returns the part of a config that decides the states of a run planned for that many steps."""
   optim = dict(config['optim'])
   length = optim.pop('schedule_steps', 0) or steps
   if optim['schedule'] != 'constant':
@@ -97,7 +100,7 @@ def _deciding(config: dict, steps: int) -> dict:
 
 
 def _refuse_other_rates(there: dict, mine: dict) -> None:
-  """Raises InputError for more steps where the schedule is as long as the run, so that all rates would change."""
+  """Raises InputError for more steps if the schedule is as long as the run, as all learning rates would change."""
   steps, optim = mine['train']['steps'], mine['optim']
   old = there['train']['steps']
   if steps > old and optim['schedule'] != 'constant' and not optim.get('schedule_steps'):
@@ -108,19 +111,19 @@ def _refuse_other_rates(there: dict, mine: dict) -> None:
 
 
 def data_differences(workdir: pathlib.Path, dataset: Dataset) -> record.Differences | None:
-  """Of these data from what the run here was trained on; None where a run of an older version has not recorded it."""
+  """Returns how these data differ from those the run was trained on; None if an older version has not recorded them."""
   there = read_data(workdir)
   return there and record.differences(there, dataset)
 
 
 def read_data(workdir: pathlib.Path) -> dict | None:
-  """What `genaug.data.record` says of the data a workdir was trained on, if it is there."""
+  """Returns the record (`genaug.data.record`) of the data that a workdir was trained on, or None."""
   path = workdir / 'data.json'
   return _read_json(workdir, path) if path.exists() else None
 
 
 def refuse_another(workdir: pathlib.Path, there: dict, now: dict, flag: str = 'workdir') -> None:
-  """Raises InputError, of the flag, with the keys in which what a workdir holds and what it is to hold now differ."""
+  """Raises InputError, naming `flag` and the differing keys, if a workdir's config `there` differs from `now`."""
   theirs, ours = flatten_dict(there, sep='.'), flatten_dict(now, sep='.')
   keys = (theirs.keys() | ours.keys()) - _FREE
   differing = {k: (theirs.get(k), ours.get(k)) for k in keys if theirs.get(k) != ours.get(k)}
@@ -131,12 +134,12 @@ def refuse_another(workdir: pathlib.Path, there: dict, now: dict, flag: str = 'w
 
 
 def read_config(workdir: pathlib.Path) -> dict:
-  """The config a workdir was trained with. Raises InputError if there is none."""
+  """Returns the config that a workdir was trained with. Raises InputError if there is none."""
   return _read_json(workdir, workdir / 'config.json')
 
 
 def read_environment(workdir: pathlib.Path) -> dict:
-  """What a run began in. Raises InputError if there is none."""
+  """Returns the environment of a run's first start. Raises InputError if there is none."""
   return _read_json(workdir, workdir / 'environment.json')
 
 
@@ -153,13 +156,13 @@ def _read_json(workdir: pathlib.Path, path: pathlib.Path) -> dict:
 
 
 def write_json(path: pathlib.Path, content: dict) -> None:
-  """Whole or not at all; makes the directory."""
+  """Writes JSON atomically and creates the directory."""
   path.parent.mkdir(parents=True, exist_ok=True)
   write_whole(path, (json.dumps(content, indent=2) + '\n').encode())
 
 
 def write_whole(path: pathlib.Path, content: bytes) -> None:
-  """Or not at all, while other processes, of other hosts too, may write the same file."""
+  """Writes a file atomically, even if other processes, of other hosts too, write the same file."""
   partial = path.with_suffix(f'.{socket.gethostname()}-{os.getpid()}.partial')
   try:
     partial.write_bytes(content)
