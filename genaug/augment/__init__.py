@@ -1,11 +1,13 @@
 """Augmentation in jax.numpy: pure functions of one image, made for vmap, jit and grad.
 
 An image is float [h, w, c] in [0, 1], or uint8; an operation returns the dtype that it was given.
-`op(image, value, *, interpolation=...)` is arithmetic, `random_op(key, image, parameter, *, p=1.0, ...)` samples
-values first, `sample_op(key, shape, parameter)` only samples. A parameter is a number, or a pair (low, high): the range
-of what is sampled. A batch is `jax.vmap(random_op)(keys, images)`. vmap maps every argument that it is given, so fix
-parameters by `functools.partial(random_op, degrees=15.0)`, or pass one of each for every image. Nothing stops a
-gradient. Operations that mix take batches, policies take a key.
+`op(image, value, *, interpolation=...)` applies the operation with given values,
+`random_op(key, image, parameter, *, p=1.0, ...)` samples the values first, and `sample_op(key, shape, parameter)` only
+samples them. A parameter is a number, or a pair (low, high), the range to sample from. For a batch, call
+`jax.vmap(random_op)(keys, images)`. vmap maps every argument that it is given, so fix parameters by
+`functools.partial(random_op, degrees=15.0)`, or pass an array with one value per image. Gradients reach the image
+through every operation except `posterize`, a step function. The random forms of mixes take batches, policies take a
+key.
 
   geometry, crops       flips, rotations, affine and perspective transforms; crops, padding, sizes
   warp                  displacement fields: elastic, grid, thin plate spline, lens
@@ -13,12 +15,12 @@ gradient. Operations that mix take batches, policies take a key.
   color, lighting, tone colour matrices, curves
   filters, noise        blurs, sharpening; noise and JPEG
   occlusion             cutout and its relatives
-  mixing, style         images with images
+  mixing, style         mixes of examples (mixup, CutMix, mosaic, ...); style transfer from a reference image
   policies              RandAugment, TrivialAugment, AutoAugment, AugMix, 3-Augment
-  diff_augment, ada     what a discriminator sees, in [-1, 1]
+  diff_augment, ada     augmentation of a discriminator's inputs, images in [-1, 1]
   pipeline, choice      operations and their probabilities as one fused augmentation of examples and batches
   encoding              sampled parameters as a vector, for non-leaky augmentation
-  targets               what moves, is recoloured and is mixed with an image
+  targets               kinds of entries of an example, which are moved, recoloured and mixed with its image
 """
 
 from genaug.augment.ada import ada, random_ada

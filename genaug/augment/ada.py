@@ -1,12 +1,13 @@
 """Adaptive discriminator augmentation: the 18 transforms and the controller of their probability.
 
-Source of all of it: Karras et al., Training Generative Adversarial Networks with Limited Data (2020), appendix B.
-What a discriminator sees, real and fake alike, passes through `ada`; each transform happens with probability p, and
+All of it follows Karras et al., Training Generative Adversarial Networks with Limited Data (2020), appendix B.
+The discriminator's inputs, real and fake alike, pass through `ada`. Each transform happens with probability p, and
 as long as p < 1 the generator can't profit from imitating them. Images are float in [-1, 1] as in the paper
-(brightness is added, contrast scales about 0, a cutout leaves 0, nothing is clipped). Two things differ from the
-paper: images are resampled bilinearly, once, and not on a grid of twice the resolution behind a wavelet filter, so
-moves by parts of a pixel blur a little and shrinking may alias (both the same for real and fake); and the mirror
-image beyond a border repeats the outermost pixels.
+(brightness is added, contrast scales about 0, a cutout leaves 0, nothing is clipped).
+
+Two things differ from the paper. Images are resampled once, bilinearly and at their own resolution, not on a grid of
+twice the resolution behind a wavelet filter; shifts by fractions of a pixel therefore blur a little and shrinking may
+alias, equally for real and fake images. And the mirror image beyond a border repeats the outermost pixels.
 """
 
 from collections.abc import Callable
@@ -25,21 +26,21 @@ from genaug.augment.resample import Matrix, warp
 
 
 class Blit(NamedTuple):
-  flip: Bool[Array, '']  # left to right
-  turns: Int[Array, '']  # by 90 degrees, counter-clockwise
+  flip: Bool[Array, '']  # whether the image is mirrored left to right
+  turns: Int[Array, '']  # number of rotations by 90 degrees, counter-clockwise
   shift: Int[Array, '2']  # (dx, dy), pixels
 
 
 class Geometry(NamedTuple):
   zoom: Float[Array, '']  # factor
-  before: Float[Array, '']  # degrees turned before the stretch
-  stretch: Float[Array, '']  # factor across, its inverse down
-  after: Float[Array, '']  # degrees turned after it
+  before: Float[Array, '']  # rotation before the stretch, degrees
+  stretch: Float[Array, '']  # horizontal factor; the vertical one is its inverse
+  after: Float[Array, '']  # rotation after the stretch, degrees
   shift: Float[Array, '2']  # (dx, dy), fractions of the side
 
 
 class Color(NamedTuple):
-  brightness: Float[Array, '']  # added
+  brightness: Float[Array, '']  # offset that is added
   contrast: Float[Array, '']  # factor
   luma_flip: Bool[Array, '']
   hue: Float[Array, '']  # degrees
@@ -47,7 +48,7 @@ class Color(NamedTuple):
 
 
 class Filter(NamedTuple):
-  gains: Float[Array, '4']  # factor of every frequency band, low to high
+  gains: Float[Array, '4']  # factor per frequency band, low to high
 
 
 class Noise(NamedTuple):
@@ -62,17 +63,17 @@ class Cutout(NamedTuple):
 
 Params = dict[str, NamedTuple]  # group -> its parameters; a transform that doesn't happen has its neutral value
 
-POWER = np.array([10, 1, 1, 1], np.float32) / 13  # of the frequency bands in a typical image, low to high
+POWER = np.array([10, 1, 1, 1], np.float32) / 13  # share of each frequency band in a typical image, low to high
 
 
-# The image
+# Applying
 
 
 def ada(image: Float[Array, 'h w c'], params: Params) -> Float[Array, 'h w c']:
   """Applies the transforms of `params` to an image in [-1, 1], in the paper's order; neutral values keep the bits.
 
-  Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", appendix B.
-  Raises ValueError for another rank, a dtype that isn't floating, and colour changes of other than 1 or 3 channels.
+  Source: Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", appendix B.
+  Raises ValueError unless the image is [h, w, c] and floating point, and for colour changes unless c is 1 or 3.
   """
   image = check_signed(image, 'ada')
   x = image.astype(jnp.promote_types(image.dtype, jnp.float32))
@@ -90,7 +91,7 @@ def ada(image: Float[Array, 'h w c'], params: Params) -> Float[Array, 'h w c']:
 
 
 def move_matrix(params: Params, shape: tuple[int, int]) -> Matrix:
-  """The moves of `params` as one matrix, the input's points to the output's, for an image of that (h, w)."""
+  """Returns the matrix of all moves in `params`, from input points to output points, for an image of shape (h, w)."""
   moves = []
   if 'blit' in params:
     blit = params['blit']
@@ -112,15 +113,16 @@ def move_matrix(params: Params, shape: tuple[int, int]) -> Matrix:
 
 
 def _recolor(x, color: Color):
-  """The five colour matrices as one, that scales luma, along (1, 1, 1), and scales and turns chroma, across it.
+  """Applies the five colour transforms as one affine map of RGB.
 
-  It treats the three channels alike, and with one channel what is left of it is the factor of luma.
+  It scales luma, the component along (1, 1, 1), and scales and rotates chroma, the components orthogonal to that. It
+  treats the three channels alike, so rolls suffice; with one channel only the factor of luma remains.
   """
   check_channels(x.shape[-1], 'ada')
   luma = color.contrast * (1 - 2 * color.luma_flip)
   chroma, angle = color.contrast * color.saturation, jnp.deg2rad(color.hue)
   real, imaginary = chroma * jnp.cos(angle), chroma * jnp.sin(angle) / np.sqrt(3)
-  own = ((luma - 1) + 2 * (real - 1)) / 3  # less 1: neutral parameters keep the bits
+  own = ((luma - 1) + 2 * (real - 1)) / 3  # minus the identity: neutral parameters keep the bits
   before, after = (luma - real) / 3 + imaginary, (luma - real) / 3 - imaginary
   return x + own * x + before * jnp.roll(x, 1, -1) + after * jnp.roll(x, 2, -1) + luma * color.brightness
 
@@ -132,14 +134,17 @@ def _equalise(x, bands: Filter):
 
 
 def _equaliser(gains, side: int) -> Float[Array, 'n n']:
-  # The bands add up to the identity, but only nearly in floating point: gains of 1 must keep the bits.
+  # The bands sum to the identity only up to rounding; in this form gains of 1 keep the bits.
   return jnp.eye(side) + jnp.tensordot(gains - 1, _bands(side), 1, precision=jax.lax.Precision.HIGHEST)
 
 
 @cache
 def _bands(side: int) -> np.ndarray:
-  """[4, side, side]: the part of a signal, mirrored at its ends, in every octave; the lowest takes all the rest."""
-  halves = np.array([-1, 0, 9, 16, 9, 0, -1]) / 32  # keeps the lower half (autocorrelation of the wavelet sym2)
+  """Returns the filters of the frequency bands, low to high, as matrices [4, side, side].
+
+  Each extracts one octave of a signal that is mirrored at its ends; the lowest band takes all the rest.
+  """
+  halves = np.array([-1, 0, 9, 16, 9, 0, -1]) / 32  # half-band low-pass: the autocorrelation of the wavelet sym2
   bands, low = [], np.ones(1)
   for octave in range(3):
     spread = np.zeros(6 * 2**octave + 1)
@@ -171,7 +176,7 @@ def _box(cutout: Cutout, shape):
 def sample_ada(
   key: PRNGKeyArray, shape: ImageShape, p: ScalarLike, transforms: tuple[str, ...] = ('blit', 'geometry', 'color')
 ) -> Params:
-  """Parameters of the groups that `transforms` names, every transform neutral with probability 1 - p.
+  """Samples the parameters of the groups in `transforms`; every transform is neutral with probability 1 - p.
 
   A group's parameters depend on the key, not on the other groups. Raises ValueError for an unknown group.
   """
@@ -188,10 +193,11 @@ def random_ada(
   p: ScalarLike,
   transforms: tuple[str, ...] = ('blit', 'geometry', 'color'),
 ) -> Float[Array, 'h w c']:
-  """Applies adaptive discriminator augmentation to an image in [-1, 1], every transform on its own with probability p.
+  """Applies adaptive discriminator augmentation to an image in [-1, 1], each transform independently.
 
-  p lies in [0, 1]; `transforms` are groups: blit, geometry, color, filter, noise, cutout. Differentiable twice.
-  Raises ValueError for a p outside its range, an unknown group, another rank, and a dtype that isn't floating.
+  p in [0, 1] is the probability of each transform; `transforms` names their groups: blit, geometry, color, filter,
+  noise, cutout. Differentiable twice. Raises ValueError for a p outside its range, for an unknown group, and unless
+  the image is [h, w, c] and floating point.
   Source: Karras et al. 2020, Training Generative Adversarial Networks with Limited Data, appendix B.
   """
   image = check_signed(image, 'ada')
@@ -212,7 +218,7 @@ def _sample_blit(key, shape, p) -> Blit:
 
 def _sample_geometry(key, shape, p) -> Geometry:
   del shape
-  # Two chances to be turned, which together make one of p.
+  # There are two rotations: at least one of them happens with probability p.
   once = 1 - jnp.sqrt(1 - jnp.asarray(p, jnp.float32))
   on, how = _chances(key, jnp.array([p, once, p, once, p]), 5)
   turns, sizes = jax.random.split(how)
@@ -246,7 +252,7 @@ def _sample_filter(key, shape, p) -> Filter:
   del shape
   on, how = _chances(key, p, 4)
   gains = jnp.exp2(jnp.where(on, jax.random.normal(how, (4,)), 0))
-  # After every band's change all four are scaled so that the power of a typical image stays.
+  # Each band's change is followed by a rescaling of all four bands that keeps the power of a typical image.
   return Filter(gains / jnp.sqrt(1 + POWER * (gains**2 - 1)).prod())
 
 
@@ -264,12 +270,12 @@ def _sample_cutout(key, shape, p) -> Cutout:
 
 
 def _chances(key, p, count: int) -> tuple[Bool[Array, ' n'], PRNGKeyArray]:
-  """Which of so many transforms happen, and the key of how."""
+  """Draws which of `count` transforms happen; also returns the key for sampling their parameters."""
   on, how = jax.random.split(key)
   return happens(on, p, (count,)), how
 
 
-# A group's position here is its random stream. Append only.
+# A group's position here selects its random stream: append only.
 GROUPS: dict[str, Callable[[PRNGKeyArray, ImageShape, Any], NamedTuple]] = {
   'blit': _sample_blit,
   'geometry': _sample_geometry,
@@ -284,15 +290,15 @@ GROUPS: dict[str, Callable[[PRNGKeyArray, ImageShape, Any], NamedTuple]] = {
 
 
 class Controller(NamedTuple):
-  """Adapts p to the signs of the logits of training images; arrays only, part of a training state."""
+  """State of the controller that adapts p to the signs of real images' logits; arrays only, part of a train state."""
 
   p: Float[Array, '']
-  signs: Float[Array, '']  # sum over the steps since the last change of the mean sign of the logits of real images
-  count: Int[Array, '']  # of those steps
+  signs: Float[Array, '']  # mean sign of the real images' logits, summed over the steps since p was last updated
+  count: Int[Array, '']  # number of those steps
 
 
 def init_controller(p: ScalarLike = 0.0) -> Controller:
-  """Starts from a probability in [0, 1]."""
+  """Returns a controller that starts with probability p in [0, 1]."""
   check_range('ada: p', p, 0, 1)
   return Controller(jnp.asarray(p, jnp.float32), jnp.zeros(()), jnp.zeros((), jnp.int32))
 
@@ -305,10 +311,10 @@ def update_controller(
   kimg: ScalarLike = 500,
   interval: ScalarLike = 4,
 ) -> Controller:
-  """One training step; every `interval` steps p changes.
+  """Updates the controller by one training step; p changes every `interval` steps.
 
-  sign_mean: mean of sign(D(x)) over the step's real images x, of all devices. `kimg` thousand images take p from 0
-  to 1.
+  sign_mean: mean of sign(D(x)) over the step's real images x, on all devices.
+  kimg: number of images, in thousands, in which p can go from 0 to 1.
   """
   signs, count = controller.signs + sign_mean, controller.count + 1
   due = count >= interval
@@ -319,8 +325,8 @@ def update_controller(
 def update_p(
   p: ScalarLike, r_t: ScalarLike, images: ScalarLike, target: ScalarLike = 0.6, images_to_full: ScalarLike = 500_000
 ) -> Float[Array, '']:
-  """p after so many images in which the overfitting heuristic E[sign(D(real))] was r_t; stays in [0, 1].
+  """Returns p after `images` more images with an overfitting heuristic E[sign(D(real))] of r_t; it stays in [0, 1].
 
-  Above the target p grows, below it shrinks, always at the same speed (paper, section 3.1).
+  p grows while r_t is above the target and shrinks while it is below, always at the same speed (paper, section 3.1).
   """
   return jnp.clip(p + jnp.sign(r_t - target) * images / images_to_full, 0, 1)

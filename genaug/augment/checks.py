@@ -1,7 +1,7 @@
-"""The one check at the head of pipelines and mixes: that an example or a batch is what its table of targets says.
+"""Input checks of pipelines and mixes: whether an example or a batch is what its table of targets declares.
 
-Only shapes and dtypes are looked at, so that it costs nothing in compiled code. ValueError names the entry, what it
-is and what is wanted.
+Only shapes and dtypes are inspected, so the checks cost nothing in compiled code. Their ValueErrors name the entry,
+what it is and what it must be.
 """
 
 import difflib
@@ -29,13 +29,13 @@ from genaug.augment.targets import (
   without_channels,
 )
 
-MOST_CHANNELS = 16  # of an image whose first axis is as short as channels are
+MOST_CHANNELS = 16  # with more, and a first axis of length 1 or 3, an image is taken to have its channels first
 
 IMAGE_CURES = {
   'bool': 'image.astype(np.float32) makes it so; what labels pixels is a mask',
   'uint16': 'image.astype(np.float32) / 65535 makes it so',
 }
-LAYOUTS = {  # kind -> the shapes it may have, as text and as number of axes
+LAYOUTS = {  # kind -> its shapes as text ({b}: batch axis), and the allowed numbers of axes, without the batch axis
   'image': ('[{b}h, w, c]', (3,)),
   'map': ('[{b}h, w] or [{b}h, w, c]', (2, 3)),
   'mask': ('[{b}h, w] or [{b}h, w, 1]', (2, 3)),
@@ -48,7 +48,7 @@ LAYOUTS = {  # kind -> the shapes it may have, as text and as number of axes
 
 
 def check_targets(targets: Targets) -> None:
-  """Raises ValueError unless the table's kinds, fills and owners are there."""
+  """Raises ValueError unless kinds, interpolations, owners (`of`) and fills are valid and some image is recoloured."""
   for name, target in targets.items():
     if not isinstance(target, Target):
       raise ValueError(f'targets: {name} = {target!r}: must be an augment.Target')
@@ -66,7 +66,10 @@ def check_targets(targets: Targets) -> None:
 
 
 def check_keys(keys: PRNGKeyArray) -> PRNGKeyArray:
-  """One key, or one an example. Raises ValueError for anything else; keys of uint32, as of old, become typed."""
+  """Returns one key, or one per example, as typed keys; converts old-style uint32 keys.
+
+  Raises ValueError for anything else.
+  """
   keys = jnp.asarray(keys)
   if keys.dtype == jnp.uint32 and keys.ndim:
     keys = jax.random.wrap_key_data(keys)
@@ -79,9 +82,11 @@ def check_keys(keys: PRNGKeyArray) -> PRNGKeyArray:
 
 
 def check_example(targets: Targets, example: Example, size: int | None, given: str = 'one example') -> Example:
-  """The entries that the table names as JAX arrays, coordinates as floats, of `size` examples, or for None of one.
+  """Returns the entries that the table names as JAX arrays, with coordinates as floats.
 
-  `given` says what there is so much of, for messages. Raises ValueError for what does not suit.
+  size: number of examples in a batch, or None for a single example.
+  given: what fixes that number, for messages, such as '8 keys' or 'params of one example'.
+  Raises ValueError for an entry whose shape or dtype does not suit.
   """
   known = {name: _array(name, example[name]) for name in targets if name in example}
   frame = None
@@ -172,7 +177,10 @@ def _check_owner(name: str, of: str, known: Example, batched: bool) -> None:
 
 
 def mix_of(count: int) -> Callable[[Callable[..., Example]], Callable[..., Example]]:
-  """Checks the `count` examples that a mix takes first, and gives their masks and maps [h, w] a channel meanwhile."""
+  """Returns a decorator of mixes that checks their first `count` arguments, which are examples.
+
+  Inside the mix, masks and maps [h, w] have a channel axis; its result has none again.
+  """
 
   def decorate(op):
     signature = inspect.signature(op)
@@ -212,7 +220,7 @@ def _check_mixed(name: str, targets: Targets, *examples: Example) -> list[Exampl
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> ValueError:
-  """The error for a name that does not exist, with the nearest one that does."""
+  """Returns the error for an unknown name; it suggests the closest known one, or else lists all."""
   known = list(known)
   close = difflib.get_close_matches(str(name), known, 1)
   hint = f'did you mean {close[0]!r}?' if close else f'must be one of {", ".join(known) or "none"}'

@@ -1,13 +1,13 @@
-"""Colour operations: affine maps of RGB, so that a chain of them is one.
+"""Colour operations: affine maps of RGB, so that a chain of them is a single map.
 
 `op(image, ...)` has a twin `op_matrix(...)`, the map [M | b] that takes a colour to M colour + b. `compose_colors`
-makes one map of several and `apply_colors` applies it; operations then clip to [0, 1], a chain only at its
-end. Contrast moves colours away from the image's mean, which its matrix takes as an argument: maps are affine,
-so `map_color` says where the maps before it have moved that mean (clipping aside).
+composes several maps into one and `apply_colors` applies it; a single operation clips to [0, 1], a chain only at its
+end. Contrast scales about the luma of the image's mean colour, which its matrix takes as an argument. Because maps are
+affine, `map_color` gives the mean after the maps that precede it (clipping aside).
 
 Images have 1 channel (grey, a colour (g, g, g)) or 3 (RGB); ValueError otherwise. Luma is that of ITU-R BT.601.
 Brightness, contrast and saturation take a factor as in PIL's ImageEnhance and torchvision: 0 removes the
-property, 1 changes nothing to the bit, above 1 exaggerates it.
+property, 1 keeps every bit, above 1 exaggerates it.
 """
 
 from functools import reduce
@@ -41,7 +41,7 @@ Matrix = Float[Array, '3 4']
 NEUTRAL = np.eye(3, 4, dtype=np.float32)  # the map that changes nothing
 EYE = NEUTRAL[:, :3]
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-GREY = np.tile(LUMA, (3, 1))  # every colour to its luma
+GREY = np.tile(LUMA, (3, 1))  # maps every colour to its luma
 PERMUTATIONS = np.array(list(permutations(range(3))))
 
 
@@ -49,12 +49,12 @@ PERMUTATIONS = np.array(list(permutations(range(3))))
 
 
 def compose_colors(*matrices: Matrix) -> Matrix:
-  """Composes maps into one that does what they do in turn, the first first; `NEUTRAL` if there are none."""
+  """Composes maps into one that applies them in the given order; `NEUTRAL` if there are none."""
   return reduce(_after, matrices, jnp.asarray(NEUTRAL))
 
 
 def _after(first: Matrix, second: Matrix) -> Matrix:
-  # Not `@`: accelerators multiply float32 matrices in fewer bits by default.
+  # Not `@`: by default accelerators multiply float32 matrices in lower precision.
   linear = (second[:, :3, None] * first[None, :, :3]).sum(1)
   return color_matrix(linear, map_color(second, first[:, 3]))
 
@@ -65,7 +65,7 @@ def map_color(matrix: Matrix, color: Float[Array, ' c']) -> Float[Array, ' c']:
 
 
 def apply_colors(image: Float[Array, 'h w c'], matrix: Matrix) -> Float[Array, 'h w c']:
-  """Maps every pixel, without clipping; a grey image keeps the first channel of what (g, g, g) becomes."""
+  """Maps every pixel, without clipping; a grey image is mapped as (g, g, g) and keeps the first channel."""
   if image.shape[-1] == 1:
     return image * matrix[0, :3].sum() + matrix[0, 3]
   red, green, blue = jnp.split(image, 3, axis=-1)
@@ -73,18 +73,18 @@ def apply_colors(image: Float[Array, 'h w c'], matrix: Matrix) -> Float[Array, '
 
 
 def recolored(image: Float[Array, 'h w c'], matrix: Matrix) -> Float[Array, 'h w c']:
-  """`apply_colors`, clipped to [0, 1]."""
+  """Maps every pixel by `apply_colors` and clips to [0, 1]."""
   return clip(apply_colors(image, matrix))
 
 
 def mean_color(image: Float[Array, 'h w c']) -> Float[Array, ' c']:
-  """The mean over the pixels."""
-  # Rows add up as vectors: several times faster on CPU than both axes at once.
+  """Returns the mean colour of all pixels."""
+  # One axis at a time, rows are added as vectors: several times faster on CPU than both axes at once.
   return image.mean(0).mean(0)
 
 
 def luma(image: Float[Array, 'h w c']) -> Float[Array, 'h w 1']:
-  """Perceived lightness of every pixel."""
+  """Returns the luma of every pixel; a grey image is its own luma."""
   check_channels(image.shape[-1], 'luma')
   if image.shape[-1] == 1:
     return image
@@ -93,7 +93,7 @@ def luma(image: Float[Array, 'h w c']) -> Float[Array, 'h w 1']:
 
 
 def color_matrix(linear: Float[Array, '3 3'], offset: ScalarLike | Float[Array, '3'] = 0.0) -> Matrix:
-  """[linear | offset]."""
+  """Returns the map [linear | offset]."""
   offset = jnp.broadcast_to(jnp.asarray(offset, jnp.float32), 3)
   return jnp.concatenate([jnp.asarray(linear, jnp.float32), offset[:, None]], axis=1)
 
@@ -134,7 +134,7 @@ def sample_brightness(key: PRNGKeyArray, shape: ImageShape, limit: ScalarLike | 
 
 
 def contrast_matrix(factor: ScalarLike, mean: Float[Array, ' c']) -> Matrix:
-  """See `contrast`; `mean` is the mean colour of the image that the map will meet."""
+  """Returns the map of `contrast`; `mean` is the mean colour of the image that it will be applied to."""
   check_range('contrast: factor', factor, 0, np.inf)
   return color_matrix(factor * EYE, (1 - factor) * (LUMA * mean).sum())
 
@@ -200,7 +200,8 @@ def sample_grayscale(key: PRNGKeyArray, shape: ImageShape, amount: ScalarLike | 
 
 
 _YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
-# What a turn by a small angle adds to a colour: red towards yellow, yellow towards green.
+# Generator of the hue rotation, what a small angle adds to a colour per radian: red moves towards yellow, yellow
+# towards green.
 _TURN = (np.linalg.inv(_YIQ) @ [[0, 0, 0], [0, 0, 1], [0, -1, 0]] @ _YIQ).astype(np.float32)
 
 
@@ -214,9 +215,9 @@ def hue_matrix(degrees: ScalarLike) -> Matrix:
 def hue(image: Float[Array, 'h w c'], degrees: ScalarLike) -> Float[Array, 'h w c']:
   """Rotates colours about the grey axis by an angle in [-360, 360] degrees, red towards yellow; grey images stay.
 
-  A rotation of the IQ plane of YIQ, as SVG's hueRotate: luma stays, as long as nothing is clipped. PIL's and
+  It is a rotation of the IQ plane of YIQ, as SVG's hueRotate: luma stays, as long as nothing is clipped. PIL's and
   torchvision's hue instead runs along the hexagon of HSV, which keeps the largest and the smallest of R, G, B
-  and changes luma (blue turned to yellow lights up); it is no linear map.
+  and changes luma (blue turned to yellow becomes brighter); that map is not linear.
   """
   check_channels(image.shape[-1], 'hue')
   matrix = hue_matrix(degrees)
@@ -236,7 +237,7 @@ def sample_hue(key: PRNGKeyArray, shape: ImageShape, degrees: ScalarLike | Pair 
 def color_jitter_matrix(
   brightness: ScalarLike, contrast: ScalarLike, saturation: ScalarLike, hue: ScalarLike, mean: Float[Array, ' c']
 ) -> Matrix:
-  """See `color_jitter`; `mean` is the mean colour of the image that the map will meet."""
+  """Returns the map of `color_jitter`; `mean` is the mean colour of the image that it will be applied to."""
   light = brightness_matrix(brightness)
   rest = contrast_matrix(contrast, map_color(light, mean)), saturation_matrix(saturation), hue_matrix(hue)
   return compose_colors(light, *rest)
@@ -268,7 +269,7 @@ def sample_color_jitter(
   saturation: ScalarLike | Pair = 0.4,
   hue: ScalarLike | Pair = 18.0,
 ) -> Params:
-  """Samples what `color_jitter` takes."""
+  """Samples the arguments of `color_jitter`."""
   limits = {'brightness': brightness, 'contrast': contrast, 'saturation': saturation}
   *keys, last = jax.random.split(key, 4)
   factors = {name: _sample_factor(key, limit) for key, (name, limit) in zip(keys, limits.items())}

@@ -1,12 +1,13 @@
-"""`when`: a condition that stays one under vmap.
+"""`when`: a conditional that stays one under vmap.
 
-vmap turns `lax.cond` into both branches and a choice, so a policy that samples one of many operations for every
+vmap turns `lax.cond` into both branches and a select, so a policy that samples one of many operations for every
 image would pay for all of them. `when` is batched in one of two ways, with the same results:
 
-  in_groups   the images that get the operation are computed a sixteenth of the batch at a time and the others left
-              alone, so that the work grows with their number and the memory stays small. On CPU, and on TPU, where the
-              gathers of a resample are expensive in both.
-  everywhere  all are computed and the result chosen: on GPU, where a group would leave most of the chip idle.
+  in_groups   computes the images that get the operation, a sixteenth of the batch at a time, and leaves the others
+              alone, so that the work grows with their number and memory use stays small. Used on CPU and TPU; the
+              gathers of a resample are expensive on both.
+  everywhere  computes all images and selects the results. Used on GPU, where a group would leave most of the chip
+              idle.
 """
 
 from collections.abc import Callable
@@ -18,19 +19,19 @@ import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Bool, Float, PyTree
 
-GROUPS = 16  # per batch: fewer compute more images that are not on, more have more overhead
+GROUPS = 16  # per batch: with fewer, more images are computed in vain; with more, the overhead is larger
 
 
 def when(
   on: Bool[Array, ''], op: Callable[..., Array], image: Float[Array, 'h w c'], params: PyTree = (), **static
 ) -> Float[Array, 'h w c']:
-  """op(image, params, **static) if `on`, else the image; shape and dtype must be kept.
+  """Returns op(image, params, **static) if `on`, else the image; `op` must keep shape and dtype.
 
   Reverse-mode differentiable in the image and the floats of `params`. Forward mode (`jax.jvp`, `jax.jacfwd`) and
   differentiating twice are not supported: JAX raises TypeError or ValueError.
 
-  `op` must be one lasting object, such as a function of a module, that closes over no arrays, and `static` must be
-  hashable: what is compiled for them is kept, so that a call outside `jax.jit` compiles once.
+  `op` must be the same object at every call, such as a module-level function, and close over no arrays; `static` must
+  be hashable. What is compiled for them is cached, so that calls outside `jax.jit` compile once.
   """
   return _conditional(op, tuple(static.items()))(on, image, jax.tree.map(jnp.asarray, params))
 
@@ -63,7 +64,7 @@ def _conditional(op: Callable[..., Array], static: tuple[tuple[str, Any], ...]) 
 
 
 def _split(params: PyTree) -> tuple[PyTree, PyTree]:
-  """The floats of a tree and its other leaves, None in place of the rest."""
+  """Splits a pytree into its floating-point leaves and its other leaves, with None in place of what is left out."""
   is_float = lambda leaf: jnp.issubdtype(leaf.dtype, jnp.floating)
   floats = jax.tree.map(lambda leaf: leaf if is_float(leaf) else None, params)
   return floats, jax.tree.map(lambda leaf: None if is_float(leaf) else leaf, params)
@@ -74,7 +75,7 @@ def _merge(floats: PyTree, others: PyTree) -> PyTree:
 
 
 def _change_if(op: Callable) -> Callable[[Bool[Array, ''], PyTree, PyTree], PyTree]:
-  """(on, state, operands) -> op(state, operands) if `on`, else the state, with the batching rule of this module."""
+  """Returns (on, state, operands) -> op(state, operands) if `on`, else state, with this module's batching rule."""
 
   @custom_vmap
   def one(on, state, operands):
@@ -86,7 +87,7 @@ def _change_if(op: Callable) -> Callable[[Bool[Array, ''], PyTree, PyTree], PyTr
       lambda x, has_axis: x if has_axis else jnp.broadcast_to(x, (size, *x.shape)), arguments, tuple(batched)
     )
     grouped = partial(in_groups, op)
-    # One condition for the whole batch needs no choice of images.
+    # If `on` is the same for the whole batch, no images need to be selected.
     whole = partial(everywhere, op) if batched[0] else partial(_all_or_none, op)
     changed = jax.lax.platform_dependent(
       on, state, operands, cpu=grouped if batched[0] else whole, tpu=grouped, default=whole
@@ -97,7 +98,7 @@ def _change_if(op: Callable) -> Callable[[Bool[Array, ''], PyTree, PyTree], PyTr
 
 
 def everywhere(op: Callable, on: Bool[Array, ' b'], state: PyTree, operands: PyTree) -> PyTree:
-  """op(state, operands) of every example of a batch, kept where `on`."""
+  """Computes op(state, operands) for every example of a batch and keeps the results where `on`."""
 
   def choose(new, old):
     return jnp.where(on.reshape(-1, *[1] * (new.ndim - 1)), new, old)
@@ -106,10 +107,10 @@ def everywhere(op: Callable, on: Bool[Array, ' b'], state: PyTree, operands: PyT
 
 
 def in_groups(op: Callable, on: Bool[Array, ' b'], state: PyTree, operands: PyTree) -> PyTree:
-  """op(state, operands) of the examples that are `on`, one group after the other."""
+  """Computes op(state, operands) only for the examples that are `on`, one group after the other."""
   size = len(on)
   group = -(-size // GROUPS)
-  # Those that are on come first; the last group is filled up with a row outside the batch.
+  # Indices of the examples that are on; the rest is filled up with an index outside the batch.
   rows = jnp.nonzero(on, size=group * GROUPS, fill_value=size)[0]
 
   def compute(i, state):
@@ -118,7 +119,7 @@ def in_groups(op: Callable, on: Bool[Array, ' b'], state: PyTree, operands: PyTr
     changed = jax.vmap(op)(mine_of(state), mine_of(operands))
     return jax.tree.map(lambda x, new: x.at[mine].set(new, mode='drop'), state, changed)
 
-  # Every row is read before it is written and never again: XLA updates the batch in place.
+  # Every row is read before it is written and not read again, so XLA updates the batch in place.
   return jax.lax.fori_loop(0, -(-on.sum() // group), compute, state)
 
 

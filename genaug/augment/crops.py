@@ -24,8 +24,8 @@ from genaug.augment.image import (
 from genaug.augment.matrices import Matrix, Size
 from genaug.augment.resample import BORDERS, Fill, in_range, warp
 
-TRIES = 10  # windows sampled until one fits into the frame, as torchvision does
-_LEAST = 0.001  # width or height of a window, of those of the image
+TRIES = 10  # number of windows sampled, of which the first that fits into the frame is taken, as in torchvision
+_LEAST = 0.001  # smallest width and height of a window, as fractions of the image's
 
 
 # Windows and margins in whole pixels; masks take them too
@@ -34,19 +34,19 @@ _LEAST = 0.001  # width or height of a window, of those of the image
 def crop(
   image: Num[Array, 'h w c'], top: Int[ScalarLike, ''], left: Int[ScalarLike, ''], height: int, width: int
 ) -> Num[Array, 'height width c']:
-  """Crops the window of static size, in pixels, with that corner; one that leaves the frame is moved back.
+  """Crops a window of static size, in pixels, with its top left corner at row `top` and column `left`.
 
-  Raises ValueError where the window is larger than the image.
+  A window that leaves the frame is moved back into it. Raises ValueError where it is larger than the image.
   """
   image = check_image(image, 'crop', masks=True)
   h, w, c = image.shape
   check_fits(h, w, height, width)
-  corner = jnp.clip(top, 0, h - height), jnp.clip(left, 0, w - width)  # below 0 it counts from the other end
+  corner = jnp.clip(top, 0, h - height), jnp.clip(left, 0, w - width)  # a negative index would count from the end
   return jax.lax.dynamic_slice(image, (*corner, 0), (height, width, c))
 
 
 def center_crop(image: Num[Array, 'h w c'], height: int, width: int) -> Num[Array, 'height width c']:
-  """Crops the window of static size, in pixels, in the middle, or half a pixel up or left of it.
+  """Crops a window of static size, in pixels, from the middle of the image, or half a pixel above or left of it.
 
   Raises ValueError where the window is larger than the image.
   """
@@ -58,7 +58,7 @@ def center_crop(image: Num[Array, 'h w c'], height: int, width: int) -> Num[Arra
 
 
 def random_crop(key: PRNGKeyArray, image: Num[Array, 'h w c'], height: int, width: int) -> Num[Array, 'height width c']:
-  """Crops a window of static size, in pixels, anywhere in the image.
+  """Crops a window of static size, in pixels, at a uniformly random place in the image.
 
   Raises ValueError where the window is larger than the image.
   """
@@ -66,7 +66,7 @@ def random_crop(key: PRNGKeyArray, image: Num[Array, 'h w c'], height: int, widt
 
 
 def sample_crop(key: PRNGKeyArray, shape: ImageShape, height: int, width: int) -> Params:
-  """Samples top and left of `crop`, in pixels, uniformly from those that keep the window in the frame."""
+  """Samples `top` and `left` of `crop`, in pixels, uniformly among those that keep the window in the frame."""
   h, w, _ = shape
   check_fits(h, w, height, width)
   down, across = jax.random.split(key)
@@ -85,7 +85,7 @@ def pad(
   border: str = 'constant',
   fill: Fill = 0.0,
 ) -> Num[Array, 'H W c']:
-  """Pads the image by whole pixels on each side, continued as `resample` does; `fill` is in the image's units.
+  """Pads the image by whole pixels on each side, with the borders of `resample`; `fill` is in the image's units.
 
   Raises ValueError for an unknown border or fewer than 0 pixels.
   """
@@ -96,7 +96,7 @@ def pad(
     raise ValueError(f'pad by {(top, bottom, left, right)!r} pixels: must be at least 0; use crop to take some away')
   _, w, c = image.shape
   if border == 'constant':
-    # Joined, not written into a canvas: a copy of the image is all that XLA makes of it.
+    # Concatenated, not written into a canvas: XLA then makes a single copy of the image.
     margin = lambda height, width: jnp.broadcast_to(jnp.asarray(fill, image.dtype), (height, width, c))
     column = jnp.concatenate([margin(top, w), image, margin(bottom, w)])
     return jnp.concatenate([margin(len(column), left), column, margin(len(column), right)], axis=1)
@@ -105,7 +105,7 @@ def pad(
 
 
 def check_fits(h: int, w: int, height: int, width: int) -> None:
-  """Raises ValueError unless a window of that size fits into an image of h x w."""
+  """Raises ValueError unless a window of height x width fits into an image of h x w."""
   if not (0 < height <= h and 0 < width <= w):
     raise ValueError(f'a window of {height} x {width} does not fit into an image of {h} x {w}')
 
@@ -126,15 +126,15 @@ def resized_crop(
   border: str = 'constant',
   fill: Fill = 0.0,
 ) -> Float[Array, 'H W c']:
-  """Crops the window with that top left corner and size, fractions of the side in [0, 1], and resizes it.
+  """Crops the window with top left corner (x, y) and size (width, height), fractions of the side, and resizes it.
 
-  The output has `size`, (height, width) in pixels, the input's by default. Where the window is more than twice the
-  output, pixels are skipped: `resize` does not.
+  x and y lie in [0, 1], width and height in [0.001, 1]. The output has `size`, (height, width) in pixels, the input's
+  by default. Nothing is antialiased: a window more than twice as large as the output skips pixels, unlike `resize`.
   Source of the random windows: Szegedy et al. 2015, "Going Deeper with Convolutions", section 6.
   """
   for name, value, low in (('x', x, 0), ('y', y, 0), ('width', width, _LEAST), ('height', height, _LEAST)):
     check_range(f'resized_crop: {name}', value, low, 1)
-  if jnp.issubdtype(image.dtype, jnp.floating):  # of integers, which are masks, it is a label
+  if jnp.issubdtype(image.dtype, jnp.floating):  # in masks, which are integers, the fill is a label
     check_range('resized_crop: fill', fill, 0, 1)
   size = size or image.shape[:2]
   matrix = resized_crop_matrix(image.shape[:2], x, y, width, height, size)
@@ -145,7 +145,7 @@ def resized_crop(
 def resized_crop_matrix(
   size: Size, x: ScalarLike, y: ScalarLike, width: ScalarLike, height: ScalarLike, output: Size | None = None
 ) -> Matrix:
-  """See `resized_crop`; from points of an image of that size to points of the output."""
+  """Returns the matrix of `resized_crop`, from points of an image of `size` to points of the output."""
   h, w = size
   h_out, w_out = output or size
   return jnp.array(
@@ -167,7 +167,7 @@ def sample_random_resized_crop(
   ratio_low: ScalarLike = 3 / 4,
   ratio_high: ScalarLike = 4 / 3,
 ) -> Params:
-  """Samples a window anywhere in the frame; where none of ten fits, the largest one of an allowed ratio."""
+  """Samples a window anywhere in the frame; where none of ten fits, takes the largest one with an allowed ratio."""
   check_order('random_resized_crop: (scale_low, scale_high)', scale_low, scale_high)
   check_order('random_resized_crop: (ratio_low, ratio_high)', ratio_low, ratio_high)
   h, w, _ = shape
@@ -193,7 +193,7 @@ def _random_resized_crop(key, image, parameters, p, interpolation, **options):
   return resized_crop(image, **window, interpolation=interpolation, **options)
 
 
-# The output has one size, so that with probability 1 - p the whole image is resized.
+# The output has a fixed size, so with probability 1 - p the whole image is resized instead of returned as it is.
 random_resized_crop = random_form(
   'random_resized_crop', resized_crop.__doc__, resized_crop, sample_random_resized_crop, _random_resized_crop, p=1.0
 )
@@ -214,9 +214,9 @@ def resize(
 
   interpolation: 'nearest', which takes integers and booleans too (label masks), 'bilinear', or 'cubic', here the
   kernel of Keys 1981 with a = -0.5. With `antialias` the last two average over the pixels that a smaller output
-  would skip. Beyond the frame they see the image continued by `border`, 'edge', 'reflect' or 'wrap' as of `resample`;
-  None, the default, leaves out what lies there. 'cubic' with 'edge' are the weights of MATLAB's imresize as data sets
-  of super-resolution were made with it; later versions of MATLAB mirror the image ('reflect').
+  would skip. Beyond the frame they see the image continued by `border`: 'edge', 'reflect' or 'wrap', as in `resample`;
+  None, the default, gives pixels out there no weight. 'cubic' with 'edge' has the weights of the MATLAB imresize that
+  super-resolution data sets were made with; later versions of MATLAB mirror the image ('reflect').
   Raises ValueError for an unknown interpolation or border, or a size below 1.
   """
   image = check_image(image, 'resize', masks=interpolation == 'nearest')
@@ -235,9 +235,9 @@ def resize(
 @operation
 def _weighted(image, height, width, *how):
   h, w, _ = image.shape
-  # A few gathers of whole rows, then of pixels: several times faster on CPU than products with matrices of weights.
+  # A few gathers of whole rows, then of pixels: several times faster on CPU than multiplying by matrices of weights.
   rows = sum(image[tap] * weight[:, None, None] for tap, weight in _taps(h, height, *how))
-  rows = jax.lax.optimization_barrier(rows)  # else they are added up anew for every tap of a column
+  rows = jax.lax.optimization_barrier(rows)  # otherwise XLA sums the rows again for every tap of a column
   return clip(sum(rows[:, tap] * weight[:, None] for tap, weight in _taps(w, width, *how)))
 
 
@@ -248,7 +248,7 @@ def _nearest(side: int, goal: int) -> np.ndarray:
 def _taps(
   side: int, goal: int, interpolation: str, antialias: bool, border: str | None
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-  """The pixels that each output pixel is a mean of, and their weights: one [goal] of each per tap."""
+  """Returns for every tap the input pixel that each of `goal` output pixels reads, [goal], and its weight, [goal]."""
   radius, kernel = RESIZES[interpolation]
   step = side / goal
   spread = max(step, 1) if antialias else 1
@@ -274,4 +274,4 @@ def _keys(x: np.ndarray) -> np.ndarray:
   return np.where(x < 1, 1.5 * x**3 - 2.5 * x**2 + 1, np.where(x < 2, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2, 0))
 
 
-RESIZES = {'nearest': None, 'bilinear': (1, _triangle), 'cubic': (2, _keys)}  # radius in pixels and kernel
+RESIZES = {'nearest': None, 'bilinear': (1, _triangle), 'cubic': (2, _keys)}  # name -> kernel radius in pixels, kernel

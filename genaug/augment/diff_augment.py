@@ -1,7 +1,8 @@
-"""Differentiable augmentation of what a discriminator sees, real and fake alike (Zhao et al. 2020, DiffAugment).
+"""Differentiable augmentation of a discriminator's inputs, real and fake alike (Zhao et al. 2020, DiffAugment).
 
-Unlike elsewhere, images are float in [-1, 1], as a discriminator takes them. Zero, which a translation uncovers and a
-cutout leaves, is thus mid grey, and nothing is clipped: values may leave the range, for real and fake images alike.
+Unlike elsewhere, images are float in [-1, 1], as a discriminator takes them. Zero, which fills what a translation
+uncovers and what a cutout removes, is thus mid grey. Nothing is clipped: values may leave the range, for real and fake
+images alike.
 """
 
 import jax
@@ -25,11 +26,11 @@ def diff_augment(
 ) -> Float[Array, 'h w c']:
   """Changes brightness, saturation and contrast of an image in [-1, 1], translates it and cuts out a box.
 
-  `brightness` is added; `saturation` and `contrast` >= 0 multiply the distance from the mean of the channels and
-  from the mean of the image. (dx, dy) are whole pixels to the right and down. `centre` is the pixel (x, y) around
-  which a box of half the height and half the width turns 0; no box by default.
+  `brightness` is added; `saturation` and `contrast` >= 0 multiply the distance from the mean of a pixel's channels and
+  from the mean of the image. (dx, dy) are whole pixels to the right and down. A box of half the height and half the
+  width around the pixel `centre` = (x, y) becomes 0; by default there is no box.
 
-  Raises ValueError for another rank, a dtype that isn't floating, and a negative factor.
+  Raises ValueError for a negative factor, and unless the image is [h, w, c] and floating point.
   Differentiable twice in the image.
   Source: Zhao et al., Differentiable Augmentation for Data-Efficient GAN Training (2020), section 4.
   """
@@ -37,7 +38,7 @@ def diff_augment(
   check_range('diff_augment: saturation', saturation, 0, jnp.inf)
   check_range('diff_augment: contrast', contrast, 0, jnp.inf)
   x = image.astype(jnp.promote_types(image.dtype, jnp.float32)) + brightness
-  # Unlike mean + factor * (x - mean), a factor of 1 keeps the bits.
+  # In this form, unlike mean + factor * (x - mean), a factor of 1 keeps the bits.
   x = x + (saturation - 1) * (x - _channel_mean(x))
   x = x + (contrast - 1) * (x - x.mean())
   x = _shift(x, dx, dy)
@@ -48,10 +49,10 @@ def diff_augment(
 
 @validated(policy=Choice(POLICIES, 'Groups of changes, with the ranges of the paper.', several=True))
 def sample_diff_augment(key: PRNGKeyArray, shape: ImageShape, policy: tuple[str, ...] = POLICIES) -> Params:
-  """Samples what `policy` names, with the paper's parameters.
+  """Samples the arguments of the changes that `policy` names, with the paper's ranges.
 
   'color': brightness uniform in [-0.5, 0.5], saturation in [0, 2] and contrast in [0.5, 1.5]; 'translation': dx and
-  dy uniform in the whole pixels up to 1/8 of the side; 'cutout': a centre uniform in the pixels.
+  dy uniform among whole pixels, up to 1/8 of the side either way; 'cutout': the centre uniform among the pixels.
   """
   h, w, _ = shape
   color, translation, cutout = jax.random.split(key, 3)
@@ -63,7 +64,7 @@ def sample_diff_augment(key: PRNGKeyArray, shape: ImageShape, policy: tuple[str,
     limit = jnp.array([_rounded(w / 8), _rounded(h / 8)])
     params |= zip(('dx', 'dy'), jax.random.randint(translation, (2,), -limit, limit + 1))
   if 'cutout' in policy:
-    # A box of even side has its centre between pixels: one more place for it.
+    # A box with an even side has its centre between pixels, so there is one more place for it.
     places = jnp.array([w + 1 - _rounded(w / 2) % 2, h + 1 - _rounded(h / 2) % 2])
     params['centre'] = jax.random.randint(cutout, (2,), 0, places)
   return params
@@ -73,7 +74,7 @@ random_diff_augment = randomly(diff_augment, sample_diff_augment)
 
 
 def check_signed(image: Num[Array, 'h w c'], name: str) -> Float[Array, 'h w c']:
-  """The image as a JAX array. Raises ValueError unless it is [h, w, c] and floating point."""
+  """Returns the image as a JAX array. Raises ValueError unless it is [h, w, c] and floating point."""
   image = check_image(image, name)
   if image.dtype == jnp.uint8:
     raise ValueError(f'{name}: an image of uint8: must be floating point in [-1, 1]')
@@ -81,7 +82,7 @@ def check_signed(image: Num[Array, 'h w c'], name: str) -> Float[Array, 'h w c']
 
 
 def _channel_mean(x):
-  """Of every pixel, in all its channels."""
+  """Returns the mean over the channels of every pixel, repeated in all channels."""
   # Rolls and their gradients, rolls again, fuse; the gradient of a mean over three channels is ten times slower on CPU.
   c = x.shape[-1]
   return sum(jnp.roll(x, i, -1) for i in range(c)) / c
@@ -89,7 +90,10 @@ def _channel_mean(x):
 
 @jax.custom_vjp
 def _shift(image, dx, dy):
-  """Zeros come in; the derivative is the shift back, where XLA would scatter (six times slower on CPU)."""
+  """Shifts the image by (dx, dy) whole pixels and fills with zeros.
+
+  The custom derivative is the shift back; JAX's own would be a scatter, six times slower on CPU.
+  """
   h, w, _ = image.shape
   padded = jnp.pad(image, ((h, h), (w, w), (0, 0)))
   return lax.dynamic_slice(padded, (h - dy, w - dx, 0), image.shape)

@@ -1,7 +1,8 @@
 """Sampled parameters as a vector for a network: non-leaky augmentation of generative models.
 
-The network is conditioned on what was done to every training image, and samples are made with zeros, which stand for
-nothing, so that augmented images never come out (Karras et al. 2022, arXiv:2206.00364, appendix F.2).
+The network is conditioned on the augmentation parameters of every training image. Sampling uses a vector of zeros,
+which stands for no augmentation, so that the network never generates augmented images (Karras et al. 2022,
+arXiv:2206.00364, appendix F.2).
 """
 
 from collections.abc import Callable, Sequence
@@ -14,12 +15,12 @@ from genaug.augment.stages import Sampled
 
 
 def _angle(degrees) -> tuple:
-  """Where a full turn is none."""
+  """Encodes an angle as (cos - 1, sin), which is 0 for any number of full turns."""
   radians = jnp.deg2rad(degrees)
   return jnp.cos(radians) - 1, jnp.sin(radians)
 
 
-# The arguments of an operation as numbers of order 1 for its default parameters, 0 where it changes nothing.
+# Operation -> the encoding of its arguments: numbers of order 1 for its default parameters, 0 where it changes nothing.
 ENCODINGS: dict[str, Callable[[Params], tuple]] = {
   'hflip': lambda params: (1.0,),
   'vflip': lambda params: (1.0,),
@@ -37,9 +38,9 @@ ENCODINGS: dict[str, Callable[[Params], tuple]] = {
 
 
 def encode(params: Sampled, names: Sequence[str]) -> Float[Array, '*b n']:
-  """What `Pipeline.sample` gave for an example or a batch as numbers, zeros where an operation does not happen.
+  """Encodes what `Pipeline.sample` returned for an example or a batch, with zeros where an operation does not happen.
 
-  names: one or more operations of ENCODINGS, whose numbers follow in this order.
+  names: one or more operations of ENCODINGS, in the order in which their numbers are concatenated.
   """
   numbers = []
   for name in names:

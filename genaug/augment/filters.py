@@ -1,8 +1,8 @@
 """Blurring and sharpening: every pixel becomes a function of its neighbourhood.
 
-Kernels have a static odd size `ksize`, weights are traced. A filter is a sum of shifted slices of a padded image,
-one dimension after the other where it is separable: XLA turns that into one loop a pass, without im2col. Gaussians too
-wide for that are two matrix products.
+Kernels have a static odd size `ksize`; their weights may be traced. A filter is a sum of shifted slices of a padded
+image, one dimension after the other where it is separable: XLA turns that into one loop per pass, without im2col.
+Gaussians too wide for that are two matrix products.
 """
 
 import math
@@ -34,8 +34,8 @@ from genaug.augment.image import (
 )
 
 MEDIANS = (3, 5)
-LEAST_SIGMA = 0.05  # in float32 it already has all its weight in the middle; 0 would divide by 0
-FEW_TAPS = 11  # of a Gaussian's window: with more, products with matrices are soon cheaper, and compile faster
+LEAST_SIGMA = 0.05  # in float32 all of its weight is already on the middle pixel; a sigma of 0 would divide by 0
+FEW_TAPS = 11  # a Gaussian's window up to which slices are summed; beyond, matrix products soon run and compile faster
 
 
 # Blurs
@@ -47,8 +47,8 @@ def gaussian_blur(
 ) -> Float[Array, 'h w c']:
   """Blurs by a Gaussian of `sigma` >= 0 pixels; 0 changes nothing.
 
-  It is cut off at ksize // 2 pixels, or with a ksize of 0 nowhere; by default where less than 1 percent of its weight
-  is left, and nowhere for a sigma that is being traced and so has no size yet.
+  The kernel is cut off at ksize // 2 pixels, or nowhere if ksize is 0. By default it is cut off where less than 1
+  percent of its weight is left, and nowhere if that is cheaper (wide kernels) or sigma is traced and so not known.
   The border mirrors about the outermost pixel, as OpenCV's BORDER_REFLECT_101 does.
   """
   check_range('gaussian_blur: sigma', sigma, 0, np.inf)
@@ -57,7 +57,7 @@ def gaussian_blur(
 
 @operation
 def box_blur(image: Float[Array, 'h w c'], amount: ScalarLike = 1.0, *, ksize: int = 3) -> Float[Array, 'h w c']:
-  """Blurs by the mean of the ksize x ksize pixels around, mixed in by `amount` in [0, 1]; border of `gaussian_blur`."""
+  """Blurs by the mean of ksize x ksize pixels, blended in by `amount` in [0, 1]; border as in `gaussian_blur`."""
   check_range('box_blur: amount', amount, 0, 1)
   _check_ksize('box_blur', ksize)
   return image + amount * (_separable(image, jnp.full(ksize, 1 / ksize, image.dtype)) - image)
@@ -67,34 +67,32 @@ def box_blur(image: Float[Array, 'h w c'], amount: ScalarLike = 1.0, *, ksize: i
 def motion_blur(
   image: Float[Array, 'h w c'], angle: ScalarLike, length: ScalarLike, *, ksize: int = 9
 ) -> Float[Array, 'h w c']:
-  """Blurs by the mean of `ksize` exposures, the outermost of them `length` - 1 pixels apart; 1 changes nothing.
+  """Blurs by the mean of `ksize` exposures, the first and last `length` - 1 pixels apart; length 1 changes nothing.
 
-  The camera moves straight at `angle` degrees (counter-clockwise from the right); exposures between pixels
-  are bilinear. `length` lies in [1, ksize]; border as in `gaussian_blur`.
+  The camera moves in a straight line at `angle` degrees (counter-clockwise from the right); exposures between pixels
+  are interpolated bilinearly. `length` lies in [1, ksize]; border as in `gaussian_blur`.
   """
   check_range('motion_blur: length', length, 1, ksize)
   _check_ksize('motion_blur', ksize)
   radius = ksize // 2
   away = (jnp.minimum(length, ksize) - 1) * jnp.linspace(-0.5, 0.5, ksize)
   x, y = away * jnp.cos(jnp.deg2rad(angle)), -away * jnp.sin(jnp.deg2rad(angle))
-  # Whole weights are added up before the division: a camera at rest then has one weight of exactly 1.
+  # Weights are summed before the division by ksize, so that a length of 1 gives a single weight of exactly 1.
   weights = (_tent(y, radius)[:, :, None] * _tent(x, radius)[:, None, :]).sum(0) / ksize
   padded = _pad(image, radius, radius, 'reflect')
   return _symmetric_sum(weights.reshape(-1), _neighbours(padded, ksize, image.shape)).reshape(image.shape)
 
 
 def median_blur(image: Num[Array, 'h w c'], amount: ScalarLike = 1.0, *, ksize: int = 3) -> Num[Array, 'h w c']:
-  """Filters by the median of the ksize x ksize pixels around (3 or 5), channel by channel, mixed in by `amount`.
+  """Filters by the median of ksize x ksize pixels (3 or 5) in every channel, blended in by `amount` in [0, 1].
 
-  amount lies in [0, 1].
-
-  The border repeats the outermost pixels, as in OpenCV. The gradient goes to the pixel that was chosen.
+  The border repeats the outermost pixels, as in OpenCV. The gradient goes to the pixel that is the median.
   """
   check_range('median_blur: amount', amount, 0, 1)
   if ksize not in MEDIANS:
     raise ValueError(f'median_blur: ksize = {ksize!r}: must be one of {", ".join(map(str, MEDIANS))}')
   image = check_image(image, 'median_blur')
-  # In the image's own dtype, whose order is the same: one instruction sorts four times as many bytes as floats.
+  # Sorted in the image's own dtype, with the same order: an instruction sorts four times as many bytes as floats.
   padded = _pad(image, ksize // 2, ksize // 2, 'edge')
   median = _median9(padded, image.shape) if ksize == 3 else _sort(_neighbours(padded, ksize, image.shape))[12]
   return _faded(image, median.reshape(image.shape), amount)
@@ -112,8 +110,8 @@ def _faded(image, other, amount):
 def sharpness(image: Float[Array, 'h w c'], factor: ScalarLike) -> Float[Array, 'h w c']:
   """Moves the image away from a smoothed copy (factor > 1) or towards it (factor >= 0); 1 changes nothing.
 
-  The definition of PIL's ImageEnhance.Sharpness: 3 x 3 weights of 1 / 13, 5 / 13 in the middle; the
-  outermost pixels stay.
+  The definition of PIL's ImageEnhance.Sharpness: the copy is smoothed by 3 x 3 weights of 1 / 13, 5 / 13 in the
+  middle, and the outermost pixels of the image stay.
   """
   check_range('sharpness: factor', factor, 0, np.inf)
   return _sharpened(image, factor - 1)
@@ -121,7 +119,7 @@ def sharpness(image: Float[Array, 'h w c'], factor: ScalarLike) -> Float[Array, 
 
 @operation
 def sharpen(image: Float[Array, 'h w c'], amount: ScalarLike) -> Float[Array, 'h w c']:
-  """Sharpens by `amount` >= 0, which is `sharpness` by 1 + amount; 0 changes nothing."""
+  """Sharpens by `amount` >= 0, which is `sharpness` with factor 1 + amount; 0 changes nothing."""
   check_range('sharpen: amount', amount, 0, np.inf)
   return _sharpened(image, amount)
 
@@ -135,9 +133,9 @@ def unsharp_mask(
   threshold: ScalarLike = 0.0,
   ksize: int | None = None,
 ) -> Float[Array, 'h w c']:
-  """Adds `amount` >= 0 times what `gaussian_blur` takes away, where that exceeds `threshold` in [0, 1].
+  """Adds `amount` >= 0 times the detail that `gaussian_blur` removes, where that exceeds `threshold` in [0, 1].
 
-  The definition of PIL's UnsharpMask and skimage's unsharp_mask; 0 changes nothing.
+  The definition of PIL's UnsharpMask and skimage's unsharp_mask; an amount of 0 changes nothing.
   """
   check_range('unsharp_mask: sigma', sigma, 0, np.inf)
   check_range('unsharp_mask: amount', amount, 0, np.inf)
@@ -148,7 +146,7 @@ def unsharp_mask(
 
 # Sampling
 
-# Of a fixed amount; `_UP_TO` is of a sampled one.
+# `_AMOUNT` is the amount itself, `_UP_TO` the upper limit of a sampled amount.
 _AMOUNT = Parameter(0, 1, '', 'The share of the filtered image; uniform in a pair.', (0, 1))
 _UP_TO = Parameter(0, 10, '', 'The amount is uniform in [0, amount] or the pair.', (0, 10))
 
@@ -219,7 +217,7 @@ random_unsharp_mask = randomly(unsharp_mask, sample_unsharp_mask)
 
 
 def _window(sigma: ScalarLike, shape: ImageShape) -> Static:
-  """The `ksize` for all sigmas up to this one; 0 where `_unbounded` is cheaper than a window."""
+  """Returns the `ksize` for all sigmas up to this one; 0 if `_unbounded` is cheaper, or sigma is traced."""
   if isinstance(sigma, jax.core.Tracer):
     return Static(0)
   ksize = max(FEW_TAPS, 2 * math.ceil(3 * float(sigma) - 1) + 1)
@@ -237,17 +235,21 @@ def _blurred(name, image, sigma, ksize):
 
 
 def _unbounded(image, sigma):
-  """The whole Gaussian, however often it is mirrored at the border."""
+  """Blurs by a Gaussian without cut-off, mirroring the image at its borders as often as that takes."""
   h, w, _ = image.shape
   down, across = (_gaussian_matrix(side, sigma).astype(image.dtype) for side in (h, w))
   product = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
-  blurred = clip(product('ij,kl,jlc->ikc', down, across, image, optimize='optimal'))  # rounding leaves the range
+  blurred = clip(product('ij,kl,jlc->ikc', down, across, image, optimize='optimal'))  # rounding may leave the range
   return jnp.where(sigma > LEAST_SIGMA, blurred, image)
 
 
 def _gaussian_matrix(side: int, sigma: ScalarLike) -> Float[Array, 'side side']:
-  """Filters a mirrored line of pixels: cosine waves of whole half periods stay, and keep a share `gain` each."""
-  # Of the samples of a Gaussian, the spectrum is its own repeated (Poisson); three of 20 repeats are left at 0.05.
+  """Returns the matrix that filters a line of pixels, mirrored at its ends, by a Gaussian.
+
+  Its eigenvectors are the cosine waves with whole numbers of half periods, its eigenvalues their gains.
+  """
+  # The spectrum of a sampled Gaussian is the Gaussian's, repeated every 2 pi (Poisson). At the least sigma, 0.05, the
+  # last of the 20 repeats on either side adds less than 1e-8.
   frequency = np.pi * np.arange(side) / max(side - 1, 1)
   repeats = frequency + 2 * np.pi * np.arange(-20, 21)[:, None]
   gain = jnp.exp(-0.5 * (sigma * repeats) ** 2).sum(0)
@@ -257,7 +259,7 @@ def _gaussian_matrix(side: int, sigma: ScalarLike) -> Float[Array, 'side side']:
 
 
 def _separable(image, weights):
-  """Both dimensions filtered by the same symmetric weights."""
+  """Filters both dimensions by the same symmetric weights."""
   h, ksize = image.shape[0], len(weights)
   tall = _pad(image, ksize // 2, 0, 'reflect')
   image = _symmetric_sum(weights, [tall[i : i + h] for i in range(ksize)]).reshape(image.shape)
@@ -266,7 +268,7 @@ def _separable(image, weights):
 
 
 def _symmetric_sum(weights, slices):
-  """The sum of weight * slice where weights are the same from both ends: pairs share a product."""
+  """Returns the sum of weight * slice for symmetric weights: slices with the same weight share a product."""
   middle = len(slices) // 2
   pairs = [weights[i] * (slices[i] + slices[-1 - i]) for i in range(middle)]
   return reduce(jnp.add, pairs, weights[middle] * slices[middle])
@@ -280,30 +282,30 @@ def _sharpened(image, amount):
 
 
 def _pad(image, rows, columns, mode):
-  """The padded image as [rows, columns * channels]: its slices are long contiguous runs, which is what SIMD needs."""
+  """Pads the image, as [rows, columns * channels]: its slices are then long contiguous runs, which SIMD needs."""
   padded = jnp.pad(image, ((rows, rows), (columns, columns), (0, 0)), mode=mode)
   return padded.reshape(padded.shape[0], -1)
 
 
 def _across(padded, ksize, shape):
-  """The slices [rows, w * c] that start at each of `ksize` columns."""
+  """Returns the slices [rows, w * c] that start at each of the first `ksize` columns."""
   _, w, c = shape
   return [padded[:, j * c : (j + w) * c] for j in range(ksize)]
 
 
 def _neighbours(padded, ksize, shape):
-  """The ksize * ksize slices [h, w * c], row by row."""
+  """Returns the ksize * ksize shifted slices [h, w * c] of a padded image, row by row."""
   h, _, _ = shape
   return [run for i in range(ksize) for run in _across(padded[i : i + h], ksize, shape)]
 
 
 def _tent(centre, radius):
-  """Bilinear weights of the whole pixels -radius ... radius for points at `centre`, [points, pixels]."""
+  """Returns the bilinear weights of the pixels -radius ... radius for points at `centre`, [points, pixels]."""
   return jnp.maximum(1 - jnp.abs(jnp.arange(-radius, radius + 1) - centre[:, None]), 0.0)
 
 
 def _median9(padded, shape):
-  """The median of 3 x 3 by way of sorted columns (Smith 1996): half the exchanges of a sort of 9."""
+  """Returns the median of 3 x 3 pixels by sorting columns first (Smith 1996): half the exchanges of sorting all 9."""
   h, _, _ = shape
   columns = _sort([padded[i : i + h] for i in range(3)])
   low, middle, high = (_sort(_across(column, 3, shape)) for column in columns)
@@ -311,9 +313,9 @@ def _median9(padded, shape):
 
 
 def _sort(values):
-  """Batcher's odd-even merge sort of a list of arrays, element by element (Knuth 1998, 5.3.4).
+  """Sorts a list of arrays element by element, by Batcher's odd-even merge sort (Knuth 1998, 5.3.4).
 
-  No data moves: an exchange is a minimum and a maximum, and the compiler drops those without a use.
+  No data moves: an exchange is a minimum and a maximum, and the compiler drops those that are not used.
   """
   values, n, step = list(values), len(values), 1
   while step < n:
@@ -330,7 +332,7 @@ def _sort(values):
 
 def _exchange(values, low, high):
   a, b = values[low], values[high]
-  # jnp.minimum passes NaN on, which costs as much again.
+  # jnp.minimum also propagates NaN, which doubles the cost.
   swap = b < a
   values[low], values[high] = jnp.where(swap, b, a), jnp.where(swap, a, b)
 

@@ -1,7 +1,7 @@
-"""Geometric operations: flips and turns, which reorder pixels, and moves by a matrix, which resample.
+"""Geometric operations: flips and quarter turns, which reorder pixels, and moves by a matrix, which resample.
 
-Every `op(image, ...)` has a twin `op_matrix(size, ...)` in `matrices`, which says what units and directions mean.
-Masks, boxes and keypoints follow by that matrix: `warp(mask, matrix, interpolation='nearest')`, `transform_boxes`,
+Every `op(image, ...)` has a twin `op_matrix(size, ...)` in `matrices`, whose docstring defines units and directions.
+Masks, boxes and keypoints are moved by that matrix: `warp(mask, matrix, interpolation='nearest')`, `transform_boxes`,
 `transform_points`.
 """
 
@@ -41,7 +41,7 @@ from genaug.augment.matrices import (
 )
 from genaug.augment.resample import Fill, in_range, warp
 
-LIMITS = {  # of the arguments of operations: beyond, float32 coordinates begin to miss pixels
+LIMITS = {  # ranges of the operations' arguments; beyond them, float32 coordinates begin to miss pixels
   **dict.fromkeys(('angle',), (-3600, 3600)),
   **dict.fromkeys(('dx', 'dy', 'corners'), (-100, 100)),
   **dict.fromkeys(('sx', 'sy', 'factor', 'zoom'), (0.001, 1000)),
@@ -63,19 +63,19 @@ def vflip(image: Num[Array, 'h w c']) -> Num[Array, 'h w c']:
 
 
 def transpose(image: Num[Array, 'h w c']) -> Num[Array, 'w h c']:
-  """Mirrors the image about the diagonal from its top left corner; height and width change places."""
+  """Mirrors the image about the diagonal from its top left corner, which swaps height and width."""
   return check_image(image, 'transpose').swapaxes(0, 1)
 
 
 def antitranspose(image: Num[Array, 'h w c']) -> Num[Array, 'w h c']:
-  """Mirrors the image about the diagonal from its top right corner; height and width change places."""
+  """Mirrors the image about the diagonal from its top right corner, which swaps height and width."""
   return check_image(image, 'antitranspose')[::-1, ::-1].swapaxes(0, 1)
 
 
 def rot90(image: Num[Array, 'h w c'], k: Int[ScalarLike, ''] = 1) -> Num[Array, 'H W c']:
   """Rotates the image by k times 90 degrees counter-clockwise; an odd k exchanges height and width.
 
-  Raises ValueError where k is a JAX array and the image is not square, because k decides the shape then.
+  Raises ValueError where k is a JAX array and the image is not square, because the shape would depend on k.
   """
   image = check_image(image, 'rot90')
   if not isinstance(k, jax.Array):
@@ -220,8 +220,8 @@ def perspective(
 ) -> Float[Array, 'h w c']:
   """Applies the perspective transform that moves the corners by `corners`, a (dx, dy) each, in fractions of the side.
 
-  Corners are in the order top left, top right, bottom right, bottom left, and move by up to 100 sides. What comes to
-  lie behind the camera is `fill`, where the border is constant.
+  Corners are in the order top left, top right, bottom right, bottom left, and move by up to 100 sides. Pixels that
+  would show points behind the camera are `fill`, if the border is constant.
   """
   return _move(image, perspective_matrix, {'corners': corners}, interpolation, border, fill, projective=True)
 
@@ -231,7 +231,7 @@ def _move(image, matrix, params, interpolation, border, fill, projective=False):
   for name, value in params.items():
     if name in LIMITS:
       check_range(f'{operation}: {name}', value, *LIMITS[name])
-  if jnp.issubdtype(image.dtype, jnp.floating):  # of integers, which are masks, it is a label
+  if jnp.issubdtype(image.dtype, jnp.floating):  # in masks, which are integers, the fill is a label
     check_range(f'{operation}: fill', fill, 0, 1)
   matrix = matrix(image.shape[:2], **params)
   moved = warp(image, matrix, projective=projective, interpolation=interpolation, border=border, fill=fill)
@@ -293,7 +293,7 @@ def sample_affine(
   limit: ScalarLike | Pair = 0.2,
   shear: ScalarLike | Pair = 10.0,
 ) -> Params:
-  """Samples what `affine` takes."""
+  """Samples the arguments of `affine`."""
   turn, move, size, lean = jax.random.split(key, 4)
   sheared = sample_shear(lean, shape, shear)
   return {
@@ -311,7 +311,10 @@ def sample_affine(
   )
 )
 def sample_perspective(key: PRNGKeyArray, shape: ImageShape, distortion: ScalarLike | Pair = 0.3) -> Params:
-  """Samples the corners of `perspective` as torchvision does; up to 2/3 all of the image stays before the camera."""
+  """Samples the corners of `perspective` as torchvision does.
+
+  With a distortion of up to 2/3, all of the image is in front of the camera.
+  """
   del shape
   inwards = jnp.array([[1, 1], [-1, 1], [-1, -1], [1, -1]], jnp.float32)
   low, high = interval(distortion, from_zero)

@@ -1,4 +1,4 @@
-"""What every operation shares: the images it takes, how its arguments are checked, and its random form."""
+"""Shared by all operations: conversion of images, checks of arguments, sampling, and construction of random forms."""
 
 import inspect
 import textwrap
@@ -13,18 +13,18 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Num, PRNGKeyArray, ScalarLike
 
 ImageShape = tuple[int, int, int]  # (height, width, channels)
-Pair = tuple[ScalarLike, ScalarLike]  # (low, high), the range of what is sampled
+Pair = tuple[ScalarLike, ScalarLike]  # (low, high), the range to sample from
 Params = dict[str, Any]  # sampled arguments of one operation, by name
 
-_OWN = 0x5EED  # a stream of a key that splitting it into a few does not give: fold_in(key, i) is split(key, n)[i]
+_OWN = 0x5EED  # fold_in with it gives none of the keys of a split: split(key, n)[i] is fold_in(key, i) with a small i
 
 
 def operation(op: Callable[..., Float[Array, 'h w c']]) -> Callable[..., Num[Array, 'H W c']]:
-  """Lets `op`, float image in [0, 1] to the same, take any image and give back the dtype it was given.
+  """Decorates `op`, from float images in [0, 1] to the same, so that it takes any image and returns its dtype.
 
   uint8 in [0, 255] is computed in float32 and rounded; floats narrower than float32 are computed in float32; with
-  interpolation='nearest', masks of other integers and booleans are moved as they are. Raises ValueError for another
-  rank or dtype. A value that `op` leaves as it is comes back with the same bits.
+  interpolation='nearest', masks of other integers and booleans are moved as they are. Raises ValueError for any other
+  dtype and unless the image is [h, w, c]. Values that `op` leaves unchanged keep their bits.
   """
 
   @wraps(op)
@@ -38,7 +38,10 @@ def operation(op: Callable[..., Float[Array, 'h w c']]) -> Callable[..., Num[Arr
 
 
 def check_image(image: Num[Array, 'h w c'], name: str, masks: bool = False) -> Num[Array, 'h w c']:
-  """The image as a JAX array. Raises ValueError unless it is [h, w, c], uint8 or floating point (or `masks` may be)."""
+  """Returns the image as a JAX array.
+
+  Raises ValueError unless it is [h, w, c], and, without `masks`, unless it is uint8 or floating point.
+  """
   image = jnp.asarray(image)
   if image.ndim != 3:
     raise ValueError(f'{name}: an image of shape {image.shape}: must be [h, w, c]; use jax.vmap for a batch')
@@ -55,14 +58,14 @@ GREY, RGB = 1, 3
 
 
 def check_channels(channels: int, name: str, allowed: tuple[int, ...] = (GREY, RGB)) -> None:
-  """Raises ValueError unless an image of so many channels is grey or RGB, or only one of them, as `allowed` says."""
+  """Raises ValueError unless the number of channels is among `allowed`, which holds GREY, RGB or both."""
   if channels not in allowed:
     named = ' or '.join({GREY: '1 (grey)', RGB: '3 (RGB)'}[number] for number in allowed)
     raise ValueError(f'{name}: {channels} channels: must be {named}')
 
 
 def check_range(name: str, value: ScalarLike, low: float, high: float) -> None:
-  """Raises ValueError unless low <= value <= high; a value that is being traced can't be looked at and passes."""
+  """Raises ValueError unless low <= value <= high; a traced value is not known and passes."""
   if isinstance(value, jax.core.Tracer):
     return
   if not np.all((np.asarray(value) >= low) & (np.asarray(value) <= high)):
@@ -70,24 +73,24 @@ def check_range(name: str, value: ScalarLike, low: float, high: float) -> None:
 
 
 def check_order(name: str, low: ScalarLike, high: ScalarLike) -> None:
-  """Raises ValueError unless low <= high; what is being traced passes."""
+  """Raises ValueError unless low <= high; traced values pass."""
   if not _ordered(low, high):
     raise ValueError(f'{name} = {(low, high)!r}: must not be reversed')
 
 
 @jax.tree_util.register_static
 class Static(int):
-  """A whole number among what is sampled that decides a shape: jit, vmap and grad leave it as it is."""
+  """An int among sampled values that decides a shape; jit, vmap and grad treat it as static."""
 
 
 class Parameter(NamedTuple):
-  """A number that a random operation takes: what it may be, and what it means."""
+  """Declaration of a numeric parameter of a random operation: its range, unit and meaning."""
 
   low: float
-  high: float  # both included
-  unit: str  # '' where it has none
+  high: float  # both bounds are included
+  unit: str  # '' if it has none
   doc: str
-  pair: tuple[float, float] | None = None  # the range of a pair (low, high) in its place; None if it takes no pair
+  pair: tuple[float, float] | None = None  # bounds of a pair (low, high) given in place of a number; None: no pairs
 
   def __str__(self) -> str:
     unit = f' {self.unit}' if self.unit else ''
@@ -96,7 +99,7 @@ class Parameter(NamedTuple):
 
 
 class Choice(NamedTuple):
-  """A name that a random operation takes, or with `several` a tuple of names."""
+  """Declaration of a parameter of a random operation that is one of `names`, or with `several` a tuple of them."""
 
   names: tuple[str, ...]
   doc: str
@@ -109,8 +112,9 @@ class Choice(NamedTuple):
 def validated(**parameters: Parameter | Choice) -> Callable[[Callable[..., Params]], Callable[..., Params]]:
   """Declares the parameters of `sample_NAME(key, shape, ...)`; their defaults are those of its signature.
 
-  They are checked on every call: ValueError names operation, parameter, value and what is allowed. Whole numbers (as
-  the default is one) are static and can't be traced. The result has `.parameters`, and `.check`, which samples nothing.
+  They are checked on every call: the ValueError names operation, parameter, value and what is allowed. Parameters
+  whose default is an int must be ints; they are static and can't be traced. The decorated function has `.parameters`,
+  the declarations, and `.check`, which checks its arguments without sampling.
   """
 
   def decorate(sample_params):
@@ -162,73 +166,73 @@ def _ordered(*numbers: ScalarLike) -> bool:
 
 
 def is_pair(value: Any) -> bool:
-  """Whether a parameter is a pair (low, high), the range of what is sampled (a list, as read from JSON, is one too)."""
+  """Whether a parameter is a pair (low, high), the range to sample from (also a list, as read from JSON)."""
   return isinstance(value, tuple | list) and len(value) == 2
 
 
 def interval(value: Any, of_number: Callable) -> tuple[ScalarLike, ScalarLike]:
-  """The range of what is sampled: a pair as it is, `of_number(value)` of a number."""
+  """Returns the range to sample from: a pair as it is, or `of_number(value)` for a number."""
   return tuple(value) if is_pair(value) else of_number(value)
 
 
 def symmetric(limit: ScalarLike) -> tuple[ScalarLike, ScalarLike]:
-  """[-limit, limit]."""
+  """Returns the range [-limit, limit]."""
   return -limit, limit
 
 
 def from_zero(limit: ScalarLike) -> tuple[ScalarLike, ScalarLike]:
-  """[0, limit]."""
+  """Returns the range [0, limit]."""
   return 0.0, limit
 
 
 def reciprocal(limit: ScalarLike) -> tuple[ScalarLike, ScalarLike]:
-  """[1 / (1 + limit), 1 + limit]."""
+  """Returns the range [1 / (1 + limit), 1 + limit]."""
   return 1 / (1 + limit), 1 + limit
 
 
 def to_float(image: Num[Array, '...']) -> Float[Array, '...']:
-  """uint8 in [0, 255] as float32 in [0, 1]; floats as they are, but at least float32."""
+  """Converts uint8 in [0, 255] to float32 in [0, 1]; floats keep their values and become at least float32."""
   if image.dtype != jnp.uint8:
     return image.astype(jnp.promote_types(image.dtype, jnp.float32))
-  # XLA turns a division by a constant into this product under jit but not without: spelled out, they agree.
+  # Under jit XLA turns a division by a constant into this product, without jit not: written out, both agree.
   return image * jnp.float32(1 / 255)
 
 
 def from_float(image: Float[Array, '...'], dtype: jnp.dtype) -> Num[Array, '...']:
-  """The way back of `to_float`: rounded and clipped for uint8."""
+  """Converts back from `to_float`, with rounding and clipping for uint8."""
   if dtype != jnp.uint8:
     return image.astype(dtype)
   return jnp.clip(jnp.round(image * 255), 0, 255).astype(dtype)
 
 
 def clip(image: Float[Array, '...']) -> Float[Array, '...']:
-  """Clipped to [0, 1]."""
+  """Clips to [0, 1]."""
   # jnp.clip halves the gradient of a value that sits on a bound, and black and white pixels do.
   return jnp.where(image < 0, 0.0, jnp.where(image > 1, 1.0, image))
 
 
 def uniform(key: PRNGKeyArray, low: ScalarLike, high: ScalarLike, shape: tuple[int, ...] = ()) -> Float[Array, '...']:
-  """Uniform in [low, high], float32."""
+  """Draws float32 numbers uniform in [low, high]."""
   return jax.random.uniform(key, shape, minval=low, maxval=high)
 
 
 def log_uniform(key: PRNGKeyArray, low: ScalarLike, high: ScalarLike) -> Float[Array, '']:
-  """A factor in [low, high], log-uniform."""
+  """Draws a factor log-uniform in [low, high]."""
   return jnp.exp(uniform(key, jnp.log(low), jnp.log(high)))
 
 
 def sample_factor(key: PRNGKeyArray, limit: Any, shape: tuple[int, ...] = ()) -> Float[Array, '...']:
-  """Factors uniform in [1 - limit, 1 + limit], or in a pair."""
+  """Draws factors uniform in [1 - limit, 1 + limit], or in the pair `limit`."""
   return uniform(key, *limit, shape) if is_pair(limit) else 1 + uniform(key, -limit, limit, shape)
 
 
 def sample_value(key: PRNGKeyArray, value: Any) -> Float[Array, '']:
-  """A number as it is; uniform in a pair, independent of what else the key is used for: it may be split as well."""
+  """Returns a number as it is, or draws uniformly from a pair, independently of the keys that splitting `key` gives."""
   return uniform(jax.random.fold_in(key, _OWN), *value) if is_pair(value) else jnp.asarray(value, jnp.float32)
 
 
 def happens(key: PRNGKeyArray, p: ScalarLike, shape: tuple[int, ...] = ()) -> Bool[Array, '...']:
-  """Whether something of that probability happens; whole numbers are probabilities, too."""
+  """Draws whether something of probability p happens; p may also be an int."""
   return jax.random.bernoulli(key, jnp.asarray(p, jnp.float32), shape)
 
 
@@ -239,7 +243,7 @@ def sample_nothing(key: PRNGKeyArray, shape: ImageShape) -> Params:
 
 
 def randomly(op: Callable, sample_params: Callable[..., Params]) -> Callable[..., Num[Array, 'h w c']]:
-  """The random form of an operation of one image: (key, image, <parameters>, *, p=1, <keywords of `op`>) -> image.
+  """Returns the random form of an image operation: (key, image, <parameters>, *, p=1, <keywords of `op`>) -> image.
 
   `sample_params(key, shape, <parameters>)` samples the positional arguments of `op` for an image of that shape.
   """
@@ -250,7 +254,7 @@ def randomly(op: Callable, sample_params: Callable[..., Params]) -> Callable[...
     on, how = jax.random.split(key)
     options = {key: value for key, value in options.items() if value is not None}
     changed = op(image, **sample_params(how, image.shape, **parameters) | options)
-    if isinstance(p, (int, float)) and p == 1:  # XLA would work out most of `changed` twice for a choice
+    if isinstance(p, (int, float)) and p == 1:  # with a select, XLA would compute most of `changed` twice
       return changed
     return jnp.where(happens(on, p), changed, image)
 
@@ -286,9 +290,9 @@ def random_form(
   inputs: dict[str, str] = IMAGE,
   **keywords: Any,
 ) -> Callable:
-  """A random operation with the signature and the documentation of all that it takes.
+  """Builds a random operation whose signature and docstring list all of its arguments.
 
-  That is `inputs` (name -> description), the parameters of `sample_params`, and by keyword `keywords` (name ->
+  These are `inputs` (name -> description), the parameters of `sample_params`, and by keyword `keywords` (name ->
   default) and the keywords of `op`. It calls `apply(*inputs, parameters, **keywords)`.
   """
   kind = inspect.Parameter
@@ -297,7 +301,7 @@ def random_form(
   by_keyword += [value for value in inspect.signature(op).parameters.values() if value.kind == kind.KEYWORD_ONLY]
   first = [kind(key, kind.POSITIONAL_OR_KEYWORD) for key in inputs]
   declared = {value.name: sample_params.parameters[value.name] for value in sampled}
-  # Plain types: in `help`, those of jaxtyping take whole lines.
+  # Plain types, because in `help` jaxtyping's annotations take whole lines.
   shown = [value.replace(annotation=_plain(value, declared)) for value in (*sampled, *by_keyword)]
   signature = inspect.Signature([*first, *shown])
 

@@ -1,4 +1,4 @@
-"""Colour operations that change the light: principal components of natural colours, and black bodies."""
+"""Colour operations that change the light: shifts along ImageNet's principal components, and light of black bodies."""
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +20,8 @@ from genaug.augment.image import (
   validated,
 )
 
-# Principal components of the pixels of ImageNet, a column each, times their eigenvalues (Krizhevsky et al., 2012,
-# "ImageNet classification with deep convolutional neural networks", section 4.1), as everyone quotes them.
+# Principal components of ImageNet's pixel colours, one per column, times their eigenvalues (Krizhevsky et al., 2012,
+# "ImageNet classification with deep convolutional neural networks", section 4.1), with the numbers in common use.
 _COMPONENTS = np.array(
   [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]], np.float32
 ) * np.array([0.2175, 0.0188, 0.0045], np.float32)  # fmt: skip
@@ -49,7 +49,10 @@ def sample_pca_lighting(key: PRNGKeyArray, shape: ImageShape, std: ScalarLike = 
 
 
 def _light(temperature: np.ndarray) -> np.ndarray:
-  """Linear sRGB of black bodies, green = 1 (locus: Kim et al., 2002, US patent 7024034, valid to 25000 K)."""
+  """Returns the linear sRGB of black bodies, scaled to green = 1.
+
+  The locus is that of Kim et al., 2002, US patent 7024034, valid to 25000 K.
+  """
   t = 1000 / temperature
   warm = temperature < 4000
   x = np.where(
@@ -67,8 +70,8 @@ def _light(temperature: np.ndarray) -> np.ndarray:
   return rgb / rgb[:, 1:2]
 
 
-# A table: at its knot 6500 K the gains are 1 to the bit. Images are gamma-encoded, so gains of light are taken to
-# the power 1 / 2.2.
+# A table, because at its knot 6500 K the gains are then exactly 1. Images are gamma-encoded, so gains of light are
+# raised to the power 1 / 2.2.
 _COOLEST, _HOTTEST, _STEP = 3000.0, 15000.0, 250.0
 _LIGHTS = _light(np.arange(_COOLEST, _HOTTEST + 1, _STEP))
 _GAINS = ((_LIGHTS / _light(np.array([6500.0]))) ** (1 / 2.2)).astype(np.float32)
@@ -84,9 +87,9 @@ def planckian_jitter_matrix(temperature: ScalarLike) -> Matrix:
 
 @operation
 def planckian_jitter(image: Float[Array, 'h w 3'], temperature: ScalarLike) -> Float[Array, 'h w 3']:
-  """Lights the image by a black body of 3000 K (red) to 15000 K (blue) in place of one of 6500 K; green stays.
+  """Lights the image by a black body of 3000 K (red) to 15000 K (blue) instead of 6500 K; the green channel stays.
 
-  Source: Zini et al., 2022, "Planckian jitter"; their table of gains is steeper, for it treats pixels as linear light.
+  Source: Zini et al., 2022, "Planckian jitter"; their gains are steeper, because they treat pixels as linear light.
   """
   check_channels(image.shape[-1], 'planckian_jitter', (RGB,))
   return recolored(image, planckian_jitter_matrix(temperature))

@@ -1,19 +1,19 @@
-"""New examples out of two, or of four.
+"""Mixes: new examples made of two, or of four.
 
 An example is a dict whose entries a table of targets describes (see `targets`). The examples that are mixed have the
 same entries in the same shapes; entries that `targets`, by default `TARGETS`, does not name come from the first.
 
-  image, map  pixels of either, floating point (`mixup`: the mean)
-  label       every label times its share of the pixels, counted exactly (`mixup`: its weight)
-  mask        cut as the image (`mixup`: the mask of the heavier example, because numbers of classes don't mix)
-  boxes       those of all examples in turn, [2n, 4]: each shrinks to the smallest one about what is seen of it, and
-              `boxes_visible` [2n] tells where anything is; a flag that an example brings along holds on
-  keypoints   those of all examples in turn, [2n, 2], with `keypoints_visible` [2n]
-  attributes  of boxes and keypoints: those of all examples in turn, as these
+  image, map  every pixel from one of the examples, floating point (`mixup`: their weighted mean)
+  label       weighted mean of the labels, by exact shares of the pixels (`mixup`: by its weight)
+  mask        cut like the image (`mixup`: the mask of the example with more weight, as class indices can't be mixed)
+  boxes       the boxes of all examples concatenated, [2n, 4]: each shrinks to the smallest one around its visible
+              part, and `boxes_visible` [2n] flags those that have any; flags that examples bring along stay in force
+  keypoints   the keypoints of all examples concatenated, [2n, 2], with `keypoints_visible` [2n]
+  attributes  of boxes and keypoints: concatenated like these
 
-`op(example, other, ...)` is arithmetic, its neutral parameter changes no bit of image, label and mask;
-`sample_op(key, shape, ...)` draws the parameters; `random_op(keys [b], batch, ..., p)` mixes every example with one of
-its `partners`, with probability p. `style` has two more operations, which take an image and a reference.
+`op(example, other, ...)` mixes with given parameters, and neutral ones keep all bits of image, label and mask;
+`sample_op(key, shape, ...)` samples the parameters; `random_op(keys [b], batch, ..., p)` mixes every example with one
+of its `partners`, with probability p. `style` has two more operations, which take an image and a reference.
 """
 
 from collections.abc import Callable
@@ -46,17 +46,17 @@ from genaug.augment.targets import SPATIAL, Example, Targets, entries, image_sha
 
 Batch = dict[str, Any]
 
-GROUP = 4  # examples that mix with each other only
+GROUP = 4  # number of consecutive examples that mix only with each other
 MAX_SIDE = Parameter(0, 1, 'of the side', 'Largest side; in between it is uniform.')
-ROUNDS = 12  # of bisection, for a threshold to 1 / 4096 of the range
+ROUNDS = 12  # of bisection, which give a threshold to 1 / 4096 of the range
 
 
-# Arithmetic
+# Mixes with given parameters
 
 
 @mix_of(2)
 def mixup(example: Example, other: Example, weight: ScalarLike, *, targets: Targets | None = None) -> Example:
-  """The mean of both; `weight` in [0, 1] is that of `example`.
+  """Returns the weighted mean of two examples; `weight` in [0, 1] is that of `example`.
 
   Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization".
   """
@@ -76,7 +76,7 @@ def mixup(example: Example, other: Example, weight: ScalarLike, *, targets: Targ
 
 @mix_of(2)
 def cutmix(example: Example, other: Example, box: Float[ArrayLike, '4'], *, targets: Targets | None = None) -> Example:
-  """Pastes `other` inside the box (x_min, y_min, x_max, y_max), in fractions, edges rounded to whole pixels.
+  """Pastes `other` inside a box (x_min, y_min, x_max, y_max), fractions of the side, rounded to whole pixels.
 
   Yun et al. 2019, "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features".
   """
@@ -89,14 +89,14 @@ def cutmix(example: Example, other: Example, box: Float[ArrayLike, '4'], *, targ
 def resizemix(
   example: Example, other: Example, box: Float[ArrayLike, '4'], *, targets: Targets | None = None
 ) -> Example:
-  """All of `other`, made small, inside the box of `cutmix`. Bilinear without a filter: small boxes skip pixels.
+  """Pastes all of `other`, scaled down, into the box of `cutmix`; bilinear, not antialiased: small boxes skip pixels.
 
   Qin et al. 2020, "ResizeMix: Mixing Data with Preserved Object Information and True Labels".
   """
   check_range('resizemix: box', box, 0, 1)
   h, w = size = _size(targets, example)
   left, top, right, bottom = edges = _edges(box, size)
-  # An empty box shows nothing, but its matrix must still have an inverse, or gradients turn into NaN.
+  # An empty box shows nothing, but its matrix must still have an inverse, or gradients become NaN.
   sx, sy = jnp.maximum(right - left, 1) / w, jnp.maximum(bottom - top, 1) / h
   return _paste(targets, example, moved(targets, other, _affine(sx, left, sy, top)), *_inside(edges, size))
 
@@ -111,10 +111,10 @@ def mosaic(
   *,
   targets: Targets | None = None,
 ) -> Example:
-  """Four examples about `centre` = (x, y), fractions, rounded to whole pixels: top left, top right, bottom left, right.
+  """Places four examples around `centre` = (x, y): at the top left, top right, bottom left and bottom right.
 
-  The top left image shows its bottom right part, and so on: at the centre corners of all four meet. At (1, 1) the first
-  fills the image. Bochkovskiy et al. 2020, "YOLOv4", section 3.3.
+  The centre is in fractions, rounded to whole pixels. The top left image shows its bottom right part, and so on: the
+  corners of all four meet there. At (1, 1) the first fills the image. Bochkovskiy et al. 2020, "YOLOv4", section 3.3.
   """
   check_range('mosaic: centre', centre, 0, 1)
   examples = first, second, third, fourth
@@ -122,7 +122,7 @@ def mosaic(
   x, y = jnp.round(jnp.asarray(centre) * jnp.array([w, h])).astype(jnp.int32)
   column, row = jnp.arange(w), jnp.arange(h)[:, None]
   places = [(True, True), (False, True), (True, False), (False, False)]  # (left, top) of each
-  # Rolled by (x, y), all four lie where they are shown. They are put together before that: one gather, not four.
+  # Rolled by (x, y), all four lie where they are shown. They are combined before the roll: one gather, not four.
   taken = [((column >= w - x) == left) & ((row >= h - y) == top) for left, top in places]
   index = (row - y) % h * w + (column - x) % w
   mixed = {}
@@ -153,10 +153,10 @@ def fmix(
   decay: ScalarLike = 3.0,
   targets: Targets | None = None,
 ) -> Example:
-  """Pastes `other` in blobs: where low-frequency noise is high, a share 1 - weight of the pixels.
+  """Pastes `other` in blobs, where low-frequency noise is high: a share 1 - weight of the pixels.
 
-  weight in [0, 1], met to about 1 / 1000 (the label has the exact share); a larger `decay` in [0, 10], of amplitude
-  with frequency, makes larger blobs. Harris et al. 2020, "FMix: Enhancing Mixed Sample Data Augmentation".
+  `weight` in [0, 1] is met to about 1 / 1000 (the label has the exact share). Amplitudes fall as frequency^-decay:
+  larger `decay` in [0, 10], larger blobs. Harris et al. 2020, "FMix: Enhancing Mixed Sample Data Augmentation".
   """
   check_range('fmix: weight', weight, 0, 1)
   check_range('fmix: decay', decay, 0, 10)
@@ -167,7 +167,7 @@ def fmix(
 
 @mix_of(2)
 def copy_paste(example: Example, other: Example, *, targets: Targets | None = None) -> Example:
-  """The objects of `other`, where its mask is neither 0 nor the mask's fill, pasted at the same place.
+  """Pastes the objects of `other`, where its mask is neither 0 nor the mask's fill, at the same place.
 
   The mask is the first one of the table. Ghiasi et al. 2021, "Simple Copy-Paste is a Strong Data Augmentation Method
   for Instance Segmentation", without their scale jitter. Raises ValueError for examples without masks.
@@ -180,18 +180,18 @@ def copy_paste(example: Example, other: Example, *, targets: Targets | None = No
 
 
 def low_frequency_noise(key: PRNGKeyArray, shape: tuple[int, int], decay: ScalarLike) -> Float[Array, 'h w']:
-  """Gaussian noise with amplitudes ~ frequency^-decay, of any scale; Harris et al. 2020, section 4."""
+  """Draws Gaussian noise with amplitudes ~ frequency^-decay, of arbitrary scale; Harris et al. 2020, section 4."""
   h, w = shape
   frequency = np.maximum(np.hypot(np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)), 1 / max(h, w))
   real, imaginary = jax.random.normal(key, (2, *frequency.shape)) * (max(h, w) * frequency) ** -decay
   return jnp.fft.irfft2(jax.lax.complex(real, imaginary), shape)
 
 
-# Parts of them
+# Parts of mixes
 
 
 def _mean(a: Float[Array, '...'], b: Float[Array, '...'], share: ScalarLike) -> Float[Array, '...']:
-  # In this form a share of 0 changes nothing to the bit.
+  # In this form a share of 0 keeps the bits.
   return (to_float(a) + share * (to_float(b) - to_float(a))).astype(a.dtype)
 
 
@@ -207,7 +207,7 @@ def _paste(
   pasted: Callable[[int], Bool[Array, 'h w #c']],
   share: ScalarLike,
 ) -> Example:
-  """`other` where `pasted(number of channels)`, which is this share of the pixels."""
+  """Pastes `other` where the mask `pasted(number of channels)` is true, which is `share` of the pixels."""
   mixed = {
     name: jnp.where(pasted(example[name].shape[-1]), other[name], example[name])
     for name, _ in entries(targets, example, *SPATIAL)
@@ -225,12 +225,12 @@ def _edges(box: Float[ArrayLike, '4'], size: tuple[int, int]) -> Float[Array, '4
 def _inside(
   edges: Float[Array, '4'], size: tuple[int, int]
 ) -> tuple[Callable[[int], Bool[Array, 'h w c']], Float[Array, '']]:
-  """Number of channels -> the pixels between the edges; and their share of all."""
+  """Returns (number of channels -> mask of the pixels between the edges), and the share of these pixels."""
   h, w = size
   left, top, right, bottom = edges
 
   def pasted(channels):
-    # As constants, one a channel, or XLA's CPU loops over the channels of a pixel, not over a row: twice as slow.
+    # Constants repeated per channel, or XLA on CPU loops over a pixel's channels, not over a row: twice as slow.
     x, y = np.repeat(np.arange(w), channels).reshape(w, channels), np.arange(h)[:, None, None]
     return (left <= x) & (x < right) & (top <= y) & (y < bottom)
 
@@ -242,7 +242,7 @@ def _affine(sx, dx, sy, dy) -> Float[Array, '3 3']:
 
 
 def _threshold(noise: Float[Array, 'h w'], share: ScalarLike) -> Float[Array, '']:
-  """A value that at most that share of the noise exceeds, and hardly less: 0 gives none and 1 all of it."""
+  """Returns a threshold that at most `share` of the noise exceeds, and hardly less: none of it for 0, all for 1."""
   low, high = noise.min(), noise.max()
   low -= (high - low) / 1000  # for a share of 1, below the lowest value
 
@@ -255,19 +255,19 @@ def _threshold(noise: Float[Array, 'h w'], share: ScalarLike) -> Float[Array, ''
   return jax.lax.fori_loop(0, ROUNDS, halve, (low, high))[1]
 
 
-# Draws
+# Sampling
 
 
 @validated(alpha=Parameter(0, 100, '', 'Shares are distributed as Beta(alpha, alpha); 0 changes nothing.'))
 def sample_mixup(key: PRNGKeyArray, shape: ImageShape, alpha: ScalarLike = 0.2) -> Params:
-  """a weight ~ Beta(alpha, alpha); alpha = 0 changes nothing."""
+  """Samples a weight ~ Beta(alpha, alpha); alpha = 0 changes nothing."""
   del shape
   return {'weight': beta(key, alpha)}
 
 
 @validated(alpha=Parameter(0, 100, '', 'Shares are distributed as Beta(alpha, alpha); 0 changes nothing.'))
 def sample_cutmix(key: PRNGKeyArray, shape: ImageShape, alpha: ScalarLike = 1.0) -> Params:
-  """a box about any point, cut off at the frame, of an area 1 - Beta(alpha, alpha) before that."""
+  """Samples a box around a uniformly random point, of area 1 - Beta(alpha, alpha) before it is clipped to the frame."""
   del shape
   size, where = jax.random.split(key)
   side = jnp.sqrt(1 - beta(size, alpha))
@@ -279,7 +279,7 @@ def sample_cutmix(key: PRNGKeyArray, shape: ImageShape, alpha: ScalarLike = 1.0)
 def sample_resizemix(
   key: PRNGKeyArray, shape: ImageShape, max_side: ScalarLike = 0.8, min_side: ScalarLike = 0.1
 ) -> Params:
-  """a box inside the image, both sides the same fraction uniform in [min_side, max_side]."""
+  """Samples a box inside the image, both sides the same fraction, uniform in [min_side, max_side]."""
   check_order('resizemix: (min_side, max_side)', min_side, max_side)
   del shape
   size, where = jax.random.split(key)
@@ -290,23 +290,23 @@ def sample_resizemix(
 
 @validated(margin=Parameter(0, 0.5, 'of the side', 'Least distance of the centre from the sides.'))
 def sample_mosaic(key: PRNGKeyArray, shape: ImageShape, margin: ScalarLike = 0.25) -> Params:
-  """a centre uniform in the image, at least `margin`, a fraction up to 0.5, from its sides."""
+  """Samples a centre uniform in the image, at least `margin`, a fraction up to 0.5, from its sides."""
   del shape
   return {'centre': uniform(key, margin, 1 - margin, (2,))}
 
 
 @validated(alpha=Parameter(0, 100, '', 'Shares are distributed as Beta(alpha, alpha); 0 changes nothing.'))
 def sample_fmix(key: PRNGKeyArray, shape: ImageShape, alpha: ScalarLike = 1.0) -> Params:
-  """noise of its own and a weight ~ Beta(alpha, alpha); alpha = 0 changes nothing."""
+  """Samples a key for the noise and a weight ~ Beta(alpha, alpha); alpha = 0 changes nothing."""
   noise, how = jax.random.split(key)
   return {'key': noise} | sample_mixup(how, shape, alpha)
 
 
 def beta(key: PRNGKeyArray, alpha: ScalarLike) -> Float[Array, '']:
-  """A draw from Beta(alpha, alpha), exact for any alpha > 0, without a loop; 1 for alpha = 0.
+  """Draws from Beta(alpha, alpha), exactly for any alpha > 0 and without a loop; returns 1 for alpha = 0.
 
-  x ~ Beta(alpha + 1, alpha + 1) is one formula of two uniforms (Ulrich's; Devroye 1986, "Non-Uniform Random
-  Variate Generation", IX.4), and takes its place among Gamma draws with G(alpha) = G(alpha + 1) u^(1 / alpha).
+  x ~ Beta(alpha + 1, alpha + 1) is computed from two uniforms by Ulrich's formula (Devroye 1986, "Non-Uniform Random
+  Variate Generation", IX.4), and brought to alpha by the relation of Gamma draws G(alpha) = G(alpha + 1) u^(1 / alpha).
   """
   tiny = float(jnp.finfo(jnp.float32).tiny)
   radius, turn, *rest = jax.random.uniform(key, (4,), minval=tiny)
@@ -320,12 +320,12 @@ def beta(key: PRNGKeyArray, alpha: ScalarLike) -> Float[Array, '']:
 
 
 def partners(size: int, shift: int = 1) -> Int[np.ndarray, ' size']:
-  """The partner index of each of `size` examples: another one of its GROUP of consecutive ones, if it has one.
+  """Returns the index of each example's partner, another of the GROUP consecutive examples around it, if there is one.
 
-  It is `shift` places further in the group, which is a ring: shifts of 1, 2 and 3 are the three others (the last
-  group may be shorter). Batches arrive shuffled, so that the neighbour is as random as any other example, but
-  unlike a permutation of the batch this does not depend on how many devices share it, as long as each has whole
-  groups. Raises ValueError for a shift outside [1, GROUP - 1].
+  It is `shift` places further in the group, cyclically: shifts of 1, 2 and 3 give the three others (the last group
+  may be shorter). Batches arrive shuffled, so a neighbour is as random as any other example; but unlike a permutation
+  of the batch, this does not depend on how many devices share it, as long as each has whole groups.
+  Raises ValueError for a shift outside [1, GROUP - 1].
   """
   if not 1 <= shift < GROUP:
     raise ValueError(f'shift = {shift!r}: must lie in [1, {GROUP - 1}]')
@@ -345,9 +345,9 @@ def mix_batch(
   targets: Targets | None = None,
   **options,
 ) -> Batch:
-  """Every example mixed by `op`, any of this file, with its partner where `params` = (on, parameters) [b] say so.
+  """Mixes every example with its partner by `op`, any mix of this module, where `params` = (on, parameters) [b] is on.
 
-  Elsewhere image, label and mask keep their bits, and of the partner's boxes and keypoints none is visible.
+  Elsewhere image, label and mask keep their bits, and none of the partner's boxes and keypoints is visible.
   """
   targets = with_flags(targets)
   shifts = [1 + (shift - 1 + step) % (GROUP - 1) for step in range(3 if op is mosaic else 1)]
@@ -371,7 +371,7 @@ BATCH = {'keys': 'a key for each example, [b].', 'batch': 'entries [b, ...] as `
 
 
 def _randomly(op: Callable[..., Any], sample_params: Callable[..., Params]) -> Callable[..., Batch]:
-  """The random form of a mix: (keys [b], batch, <parameters>, *, p=1, shift=1, ...) -> batch; see `mix_batch`."""
+  """Returns the random form of a mix: (keys [b], batch, <parameters>, *, p=1, shift=1, ...) -> batch."""
 
   def apply(keys, batch, parameters, p, shift, **options):
     shape = image_shape(with_flags(options.get('targets')), batch, 1)
@@ -385,7 +385,7 @@ def _randomly(op: Callable[..., Any], sample_params: Callable[..., Params]) -> C
   return random_form(f'random_{op.__name__}', op.__doc__, op, sample_params, apply, BATCH, p=1.0, shift=1)
 
 
-OF_IMAGES = (histogram_match, fourier_mix)  # the others take and give examples
+OF_IMAGES = (histogram_match, fourier_mix)  # they take an image and a reference, the other mixes take examples
 
 random_mixup = _randomly(mixup, sample_mixup)
 random_cutmix = _randomly(cutmix, sample_cutmix)

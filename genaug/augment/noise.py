@@ -1,7 +1,7 @@
 """Noise of sensors and transmission, and JPEG.
 
-Every value takes 16 random bits of Threefry, the generator of jax.random; written out here, because JAX's own
-loops over its rounds on CPU, and takes several times as long.
+Every value takes 16 random bits of Threefry, the generator of jax.random. It is written out here, because JAX's own
+loops over the rounds on CPU and takes several times as long.
 """
 
 import jax
@@ -40,7 +40,7 @@ CHROMINANCE = np.full((8, 8), 99, np.float32)
 CHROMINANCE[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
 
 POISSON_EXACT_BELOW = 8.0
-POISSON_MOST = 23  # the last of the 2 ** 16 quantiles for a mean of 8
+POISSON_MOST = 23  # largest count: the last of the 2 ** 16 quantiles for a mean of 8
 
 
 # Operations
@@ -50,7 +50,7 @@ POISSON_MOST = 23  # the last of the 2 ** 16 quantiles for a mean of 8
 def gaussian_noise(image: Float[Array, 'h w c'], key: PRNGKeyArray, std: ScalarLike) -> Float[Array, 'h w c']:
   """Adds normal noise of standard deviation `std` >= 0, independent for every value; 0 changes nothing.
 
-  Quantiles of 16 bits: the distribution function is right to 0.0002, no value is further out than 4.4 `std`.
+  The noise has quantiles of 16 bits: its distribution function is exact to 0.0002, and none exceeds 4.4 `std`.
   """
   check_range('gaussian_noise: std', std, 0, np.inf)
   return clip(image + std * _normal(_uniform(key, image.shape)))
@@ -58,10 +58,11 @@ def gaussian_noise(image: Float[Array, 'h w c'], key: PRNGKeyArray, std: ScalarL
 
 @operation
 def shot_noise(image: Float[Array, 'h w c'], key: PRNGKeyArray, scale: ScalarLike) -> Float[Array, 'h w c']:
-  """Counts photons: Poisson of mean image / scale, times `scale` in [0, 1]; the variance is image * scale.
+  """Simulates photon counts: Poisson of mean image / scale, times `scale` in [0, 1]; the variance is image * scale.
 
-  0 changes nothing. Quantiles of 16 bits, exact up to a mean of 8; above by the expansion of Giles 2016, "Algorithm
-  955", where the distribution function is right to 0.0005. The gradient is that of the mean, as without noise.
+  A scale of 0 changes nothing. Counts have quantiles of 16 bits, exact up to a mean of 8; above, by the expansion of
+  Giles 2016, "Algorithm 955", their distribution function is exact to 0.0005. The gradient is that of the mean, as
+  without noise.
   """
   check_range('shot_noise: scale', scale, 0, 1)
   photon = jnp.maximum(scale, 1e-6)
@@ -83,9 +84,9 @@ def salt_and_pepper(
 
 @operation
 def jpeg(image: Float[Array, 'h w c'], quality: ScalarLike, *, subsample: bool = True) -> Float[Array, 'h w c']:
-  """Compresses and decompresses a grey or RGB image by JPEG of a quality in [1, 100], as the IJG's library counts.
+  """Compresses and decompresses a grey or RGB image by JPEG of a quality in [1, 100], on the IJG library's scale.
 
-  subsample: chroma at half the resolution (4:2:0), as PIL saves by default; False keeps it (4:4:4).
+  subsample: whether chroma has half the resolution (4:2:0), as PIL saves by default; False keeps it full (4:4:4).
 
   Rounding is differentiated as if it were the identity, after Shin & Song 2017, "JPEG-resistant Adversarial
   Images", whose smooth rounding has a gradient of 0 at the very values that it rounds to.
@@ -109,7 +110,7 @@ def jpeg(image: Float[Array, 'h w c'], quality: ScalarLike, *, subsample: bool =
 
 @validated(std=Parameter(0, 1, '', 'The standard deviation is uniform in [0, std] or the pair.', (0, 1)))
 def sample_gaussian_noise(key: PRNGKeyArray, shape: ImageShape, std: ScalarLike | Pair = 0.1) -> Params:
-  """Samples noise and std of `gaussian_noise`."""
+  """Samples key and std of `gaussian_noise`."""
   del shape
   how, how_much = jax.random.split(key)
   return {'key': how, 'std': uniform(how_much, *interval(std, from_zero))}
@@ -117,7 +118,7 @@ def sample_gaussian_noise(key: PRNGKeyArray, shape: ImageShape, std: ScalarLike 
 
 @validated(scale=Parameter(0, 1, '', 'The scale is uniform in [0, scale] or the pair.', (0, 1)))
 def sample_shot_noise(key: PRNGKeyArray, shape: ImageShape, scale: ScalarLike | Pair = 0.05) -> Params:
-  """Samples noise and scale of `shot_noise`."""
+  """Samples key and scale of `shot_noise`."""
   del shape
   how, how_much = jax.random.split(key)
   return {'key': how, 'scale': uniform(how_much, *interval(scale, from_zero))}
@@ -125,7 +126,7 @@ def sample_shot_noise(key: PRNGKeyArray, shape: ImageShape, scale: ScalarLike | 
 
 @validated(amount=Parameter(0, 1, 'of the pixels', 'The amount is uniform in [0, amount] or the pair.', (0, 1)))
 def sample_salt_and_pepper(key: PRNGKeyArray, shape: ImageShape, amount: ScalarLike | Pair = 0.05) -> Params:
-  """Samples noise and amount of `salt_and_pepper`."""
+  """Samples key and amount of `salt_and_pepper`."""
   del shape
   how, how_much = jax.random.split(key)
   return {'key': how, 'amount': uniform(how_much, *interval(amount, from_zero))}
@@ -148,7 +149,7 @@ random_jpeg = randomly(jpeg, sample_jpeg)
 
 
 def _uniform(key: PRNGKeyArray, shape: ImageShape) -> Float[Array, 'h w c']:
-  """Uniform in (0, 1): the middles of 2 ** 16 intervals."""
+  """Draws numbers uniform in (0, 1), the middles of 2 ** 16 intervals."""
   size = int(np.prod(shape))
   words = jnp.concatenate(_threefry(jax.random.bits(key, (2,)), -(-size // 4)))
   halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[:size]
@@ -156,7 +157,7 @@ def _uniform(key: PRNGKeyArray, shape: ImageShape) -> Float[Array, 'h w c']:
 
 
 def _normal(u: Float[Array, 'h w c']) -> Float[Array, 'h w c']:
-  """The standard normal's quantile at u, to 0.0005 (Abramowitz & Stegun 1964, 26.2.23): cheaper than erf_inv."""
+  """Returns the standard normal quantile at u, to 0.0005 (Abramowitz & Stegun 1964, 26.2.23); cheaper than erf_inv."""
   tail = jnp.sqrt(-2 * jnp.log(jnp.minimum(u, 1 - u)))
   numerator = 2.515517 + tail * (0.802853 + tail * 0.010328)
   denominator = 1 + tail * (1.432788 + tail * (0.189269 + tail * 0.001308))
@@ -165,7 +166,7 @@ def _normal(u: Float[Array, 'h w c']) -> Float[Array, 'h w c']:
 
 
 def _threefry(key: UInt32[Array, '2'], n: int) -> tuple[UInt32[Array, ' n'], UInt32[Array, ' n']]:
-  """The counters 0 ... n - 1 enciphered by Threefry-2x32 in 20 rounds (Salmon et al. 2011)."""
+  """Enciphers the counters 0 ... n - 1 by Threefry-2x32 in 20 rounds (Salmon et al. 2011)."""
   keys = (key[0], key[1], key[0] ^ key[1] ^ np.uint32(0x1BD11BDA))
   a, b = jnp.arange(n, dtype=jnp.uint32) + keys[0], jnp.broadcast_to(keys[1], (n,))
   for group in range(5):
@@ -178,13 +179,13 @@ def _threefry(key: UInt32[Array, '2'], n: int) -> tuple[UInt32[Array, ' n'], UIn
 
 @jax.custom_jvp
 def _poisson(mean, u):
-  """The count that a Poisson of that mean exceeds with probability 1 - u; differentiated as its mean is."""
+  """Returns the quantile at u of the Poisson distribution of that mean; its derivative is that of the mean."""
   small = jnp.minimum(mean, POISSON_EXACT_BELOW)
   probability = below = jnp.exp(-small)
   count = jnp.zeros_like(mean)
   for k in range(1, POISSON_MOST + 1):
     count = jnp.where(u > below, count + 1, count)
-    probability = probability * (small * (1 / k))  # divisions would be most of the time
+    probability = probability * (small * (1 / k))  # divisions would take most of the time
     below = below + probability
   large, normal = jnp.maximum(mean, POISSON_EXACT_BELOW), _normal(u)
   root = jnp.sqrt(large)
@@ -210,7 +211,7 @@ def _to_rgb(luma, blue, red):
 
 
 def _quantised(plane, table, quality):
-  """A plane [h, w] after the 8 x 8 cosine transform, division by the scaled table, rounding, and all the way back."""
+  """Transforms a plane [h, w] by 8 x 8 cosine transforms, divides by the scaled table, rounds, and transforms back."""
   h, w = plane.shape
   plane = jnp.pad(plane, ((0, -h % 8), (0, -w % 8)), mode='edge')
   rows, columns = plane.shape[0] // 8, plane.shape[1] // 8
@@ -221,13 +222,13 @@ def _quantised(plane, table, quality):
 
 
 def _scaled(table, quality):
-  """The quantisation steps of a quality, as the IJG's library has them."""
+  """Returns the quantisation steps for a quality, as in the IJG's library."""
   percent = jnp.where(quality < 50, _floor(5000 / quality), 200 - 2 * quality)
   return jnp.clip(_floor((table * percent + 50) / 100), 1, 255)
 
 
 def _halved(plane):
-  """Means of 2 x 2 whole numbers, an odd edge counting twice, rounded as libjpeg does: every other tie down."""
+  """Returns means of 2 x 2 whole numbers, odd edges repeated; as in libjpeg, every other column rounds ties down."""
   h, w = plane.shape
   plane = jnp.pad(plane, ((0, h % 2), (0, w % 2)), mode='edge')
   plane = plane[::2] + plane[1::2]
@@ -236,7 +237,7 @@ def _halved(plane):
 
 
 def _upsampled(plane, shape):
-  """Twice the size, cut to shape: bilinear, as libjpeg's "fancy" upsampling."""
+  """Doubles the size of a plane and crops it to `shape`: bilinear, as libjpeg's "fancy" upsampling."""
   h, w, _ = shape
   return _doubled(_doubled(plane).T).T[:h, :w]
 
@@ -248,13 +249,13 @@ def _doubled(x):
 
 
 def _matmul(a, b):
-  # Accelerators multiply float32 matrices in fewer bits by default, which would be a quality of its own.
+  # By default accelerators multiply float32 matrices in lower precision, which would add a loss of its own.
   return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
 @jax.custom_jvp
 def _floor(x):
-  """Rounded down, with the gradient of the identity."""
+  """Rounds down, with the gradient of the identity."""
   return jnp.floor(x)
 
 
@@ -266,7 +267,7 @@ def _round(x):
 
 
 def _cosines() -> np.ndarray:
-  """The two-dimensional cosine transform of a flattened 8 x 8 block, an orthogonal matrix [frequency, pixel]."""
+  """Returns the 2D cosine transform of a flattened 8 x 8 block, an orthogonal matrix [frequency, pixel]."""
   k, n = np.arange(8)[:, None], np.arange(8)
   one = np.cos(np.pi * (2 * n + 1) * k / 16) * np.where(k == 0, np.sqrt(1 / 8), 0.5)
   return np.kron(one, one).astype(np.float32)

@@ -1,7 +1,7 @@
 """Occlusion: hiding parts of an image. What is hidden is still there, so masks, boxes and keypoints stay.
 
 Positions and sizes are fractions, x and width of the image's width, y and height of its height; `fill` is what
-shows instead, a number in [0, 1] or one a channel. A pixel is hidden as a whole, by its centre. uint8 images are
+shows instead, a number in [0, 1] or one per channel. A pixel is hidden as a whole, if its centre is. uint8 images are
 never converted: what is not hidden keeps its bits in every dtype.
 """
 
@@ -33,16 +33,16 @@ from genaug.augment.image import (
 )
 from genaug.augment.resample import Fill
 
-# Zhong et al. 2020, section 3.3: sides in a relation of at most 1 to 1 / 0.3.
+# Zhong et al. 2020, section 3.3: aspect ratios of 0.3 to 1 / 0.3.
 MAX_ASPECT = 1 / 0.3
 
 
 def cutout(
   image: Num[Array, 'h w c'], centre: Float[ArrayLike, '2'], size: ScalarLike, *, fill: Fill = 0.0
 ) -> Num[Array, 'h w c']:
-  """Hides a square of side size * min(h, w) about `centre` = (x, y); what leaves the frame is cut off.
+  """Hides a square of side size * min(h, w) around `centre` = (x, y); what leaves the frame is cut off.
 
-  size and centre in [0, 1].
+  size and centre lie in [0, 1].
   Source: DeVries & Taylor 2017, "Improved Regularization of Convolutional Neural Networks with Cutout".
   """
   check_range('cutout: centre', centre, 0, 1)
@@ -70,9 +70,9 @@ def erase(
   *,
   fill: Fill | str = 0.0,
 ) -> Num[Array, 'h w c']:
-  """Random Erasing: hides the rectangle with the top left corner (x, y), all in [0, 1].
+  """Hides the rectangle with top left corner (x, y), width and height, all in [0, 1]: Random Erasing.
 
-  fill = 'noise' is uniform noise from `key`. Raises ValueError for another name of a fill, and for noise without a key.
+  fill = 'noise' is uniform noise from `key`. Raises ValueError for any other string, and for noise without a key.
   Source: Zhong et al. 2020, "Random Erasing Data Augmentation".
   """
   for name, value in {'x': x, 'y': y, 'width': width, 'height': height}.items():
@@ -98,12 +98,12 @@ def sample_erase(
   min_area: ScalarLike = 0.02,
   max_aspect: ScalarLike = MAX_ASPECT,
 ) -> Params:
-  """Samples a rectangle uniformly in the image, its ratio of the sides among those that fit: nothing is rejected."""
+  """Samples a rectangle uniformly in the image, its aspect ratio among those that fit, so that none is rejected."""
   check_order('erase: (min_area, max_area)', min_area, max_area)
   h, w, _ = shape
   keys = jax.random.split(key, 5)
   area = uniform(keys[0], min_area, max_area)
-  # Both sides fit into the image where the relation of the two fractions is in [area, 1 / area].
+  # Both sides fit into the image if height / width, as fractions of its sides, lies in [area, 1 / area].
   limit = 1 / jnp.maximum(area, 1e-6)
   low, high = (jnp.clip(aspect * w / h, 1 / limit, limit) for aspect in (1 / max_aspect, max_aspect))
   relation = log_uniform(keys[1], low, high)
@@ -123,9 +123,9 @@ def grid_mask(
 ) -> Num[Array, 'h w c']:
   """Hides a grid of squares: one in every unit of side unit * min(h, w), `ratio` of the unit's side wide.
 
-  unit in [0.001, 1], ratio and offset (of the grid to the right and down, in units) in [0, 1], angle in degrees
-  counter-clockwise. Source: Chen et al. 2020, "GridMask Data Augmentation"; its r, the part of a side that is kept, is
-  1 - ratio.
+  unit lies in [0.001, 1], ratio and offset (of the grid to the right and down, in units) in [0, 1]; the angle is in
+  degrees, counter-clockwise. Source: Chen et al. 2020, "GridMask Data Augmentation"; its r, the part of a side that is
+  kept, is 1 - ratio.
   """
   check_range('grid_mask: unit', unit, 0.001, 1)
   check_range('grid_mask: ratio', ratio, 0, 1)
@@ -160,7 +160,7 @@ def sample_grid_mask(
   """Samples unit, ratio, offset and angle of `grid_mask`."""
   check_order('grid_mask: (min_unit, max_unit)', min_unit, max_unit)
   h, w, _ = shape
-  # Of finer grids, pixels show squares that are not there, or hide the image as a whole.
+  # Finer grids alias: they show squares that are not there, or hide the whole image.
   check_range(f'grid_mask: min_unit for an image of {h} x {w}', min_unit, min(1, 2 / min(h, w)), 1)
   keys = jax.random.split(key, 3)
   return {
@@ -197,7 +197,7 @@ def coarse_dropout(
   left, top, right, bottom = (jnp.asarray(boxes, jnp.float32) * jnp.array([w, h, w, h])).T[..., None]
   x, y = jnp.arange(w) + 0.5, jnp.arange(h) + 0.5
   columns, rows = (left <= x) & (x < right), (top <= y) & (y < bottom)  # [n, w], [n, h]
-  # A box hides a pixel where it has both the row and the column. 32 boxes a word: one `and` compares them all.
+  # A box hides a pixel if it covers both its row and its column. Words hold 32 boxes: one `and` tests them all.
   words = [_bits(rows[i : i + 32])[:, None] & _bits(columns[i : i + 32]) for i in range(0, len(rows), 32)]
   hidden = reduce(jnp.bitwise_or, words, jnp.uint32(0)) != 0
   return _hide('coarse_dropout', image, hidden, fill)
@@ -220,10 +220,10 @@ def sample_coarse_dropout(
 
 def _hide_rectangle(name: str, image, left, top, width, height, fill):
   h, w, c = image.shape
-  # Channels in line with the columns: the compiler can't make vectors of an axis of three.
+  # Channels are flattened into the columns, because the compiler can't vectorise an axis of three.
   x = jnp.asarray(np.arange(w).repeat(c) + 0.5, jnp.float32) - left
   y = jnp.arange(h)[:, None] + 0.5 - top
-  # Half open: a side of n pixels hides n of them wherever it lies, a side of 0 none.
+  # Half-open intervals: a side of n pixels hides n of them wherever it lies, a side of 0 none.
   hidden = (x >= 0) & (x < width) & (y >= 0) & (y < height)
   shown = jnp.broadcast_to(_shown(name, fill, image.dtype), image.shape)
   return jnp.where(hidden, shown.reshape(h, w * c), image.reshape(h, w * c)).reshape(image.shape)

@@ -3,7 +3,7 @@
   pipeline = Pipeline({'rotate': {'degrees': 30}, 'hflip': {'p': 0.5}, 'mixup': {'p': 0.5}}, border='edge')
   batch = pipeline(keys, {'image': images, 'mask': masks, 'boxes': boxes, 'label': labels})
 
-What an example may hold says `targets`, in which order operations work `stages`, then those of `mixing`.
+The module `targets` says what an example may hold, and `stages` in which order operations are applied; mixes come last.
 """
 
 import zlib
@@ -41,21 +41,22 @@ OPTIONS = {'border': BORDERS, 'interpolation': INTERPOLATIONS}
 
 
 class Pipeline:
-  """Operations of `ops`, each with its probability, as one function of examples and of batches.
+  """Augmentation by several operations, each with its probability, as one function of examples and of batches.
 
-  operations: name -> its parameters, and `p`, the probability in [0, 1] (1 where it is missing; 0 is off). Where a
+  operations: name -> parameters of the operation, and `p`, its probability in [0, 1] (default 1; 0 is off). Where the
     value is a choice (`one_of`, `some_of`) the name is only a label. The order is that of `ops`, not of this dict.
-  border: what is beyond the frame: constant, edge, reflect or wrap.
-  fill: of constant borders and of what is hidden in images, in [0, 1] whatever their dtype.
+  border: how images continue beyond the frame: constant, edge, reflect or wrap.
+  fill: value of constant borders and of what is hidden in images, in [0, 1] whatever their dtype.
   interpolation: of images and maps: nearest, bilinear or cubic.
-  ops: the operations there are, by default `augment.OPS`; `augment.OPS | {'mine': augment.Op(...)}` has one more.
-  targets: what the entries of an example are, by default `augment.TARGETS`; `augment.TARGETS | {'sketch':
+  ops: registry of operations, by default `augment.OPS`; `augment.OPS | {'mine': augment.Op(...)}` has one more.
+  targets: declarations of an example's entries, by default `augment.TARGETS`; `augment.TARGETS | {'sketch':
     augment.Target('image', recolor=False)}` has one more.
 
-  A pipeline is constant, hashable, and equal to another one of the same arguments. It may be called as it is, when it
-  compiles once for every structure of its input, and under jit, vmap and grad. All of it takes one example with one
+  A pipeline is immutable, hashable, and equal to any other with the same arguments. It may be called directly, where it
+  compiles once for every structure of its input, and under jit, vmap and grad. All methods take one example with one
   key, or a batch [b, ...] with keys [b]; mixing needs a batch. Images of uint8 come back as float32 in [0, 1], floats
-  keep their dtype. Raises ValueError, with the name and what is allowed, here and wherever an example does not suit.
+  keep their dtype. The constructor raises ValueError, with the name and what is allowed, and so do all methods for an
+  example that does not suit.
   """
 
   def __init__(
@@ -79,7 +80,7 @@ class Pipeline:
         raise ValueError(f'ops: {name}.stage = {op.stage!r}: must be one of {", ".join(sorted(KNOWN))}')
     alone, groups = read_operations(operations, ops)
     p = {name: float(settings.pop('p')) for name, settings in alone.items()}
-    self._values = {name: alone[name] for name in ops if p.get(name)}  # off is as good as absent
+    self._values = {name: alone[name] for name in ops if p.get(name)}  # what is off is dropped
     self._p = {name: p[name] for name in self._values}
     self._groups = tuple(group for group in groups if group.p)
     certain = {name for name, value in self._p.items() if value == 1}
@@ -101,52 +102,53 @@ class Pipeline:
   def from_config(
     cls, config: Mapping[str, Any], *, ops: Mapping[str, Op] | None = None, targets: Targets | None = None
   ) -> 'Pipeline':
-    """The pipeline of a mapping such as `c.augment`: operations with p and parameters, border, fill, interpolation.
+    """Builds a pipeline from a mapping such as `c.augment`: operations with p and parameters, and the options.
 
+    border, fill, interpolation: as in the constructor;
     one_of: ((p, (name, ...)), ...), exactly one of the named operations with probability p;
-    some_of: ((p, n, (name, ...)), ...), n of them. A member's own p is its weight, 0 for all is the same for all.
+    some_of: ((p, n, (name, ...)), ...), n of them. A member's own p is its weight; 0 for all means equal weights.
     """
     operations, options = read_config(config, OPS if ops is None else ops, (*OPTIONS, 'fill'))
     return cls(operations, **options, ops=ops, targets=targets)
 
   @property
   def operations(self) -> tuple[str, ...]:
-    """The operations that may happen, in the order of `ops`."""
+    """Names of the operations that may happen, in the order of `ops`."""
     return tuple(self._plan.ops)
 
   def __call__(self, keys: PRNGKeyArray, batch: Batch) -> Batch:
-    """The batch augmented, every example by its own key; or one example by one key."""
+    """Augments a batch, every example with its own key, or one example with one key."""
     keys = check_keys(keys)
     known = self._checked(batch, keys.shape, 'one key', '{} keys')
     self._check_mixes(self._values, keys.shape)
     return dict(batch) | _augment(self, keys, known)
 
   def sample(self, keys: PRNGKeyArray, batch: Batch) -> Sampled:
-    """Name -> `OpParams` of every operation, [b] for a batch: what the keys make of it, a pytree that can be kept.
+    """Samples the `OpParams` of every operation, by name, [b] for a batch: a pytree that can be stored for `apply`.
 
-    One independent stream an operation: neither other operations nor the size of the batch change it, but which of a
-    choice happens depends on the names of all its members. Of the batch only the images' shape matters.
+    Each operation has its own random stream, which neither other operations nor the batch size change; which members of
+    a choice happen depends on the names of all of them. Only the shape of the batch's images matters.
     """
     keys = check_keys(keys)
     known = self._checked(batch, keys.shape, 'one key', '{} keys')
     return _sample(self, keys, image_shape(self._plan.targets, known, keys.ndim))
 
   def apply(self, params: Sampled, batch: Batch) -> Batch:
-    """The batch under what was sampled for it, or replayed; operations that are missing from `params` do not happen.
+    """Applies sampled or stored `params` to a batch; operations that are missing from `params` do not happen.
 
-    For operations with p = 1, `on` must be True, as `sample` says; what False does is not defined.
+    For operations with p = 1, `on` must be True, as `sample` returns it; what False does is not defined.
     """
     params, lead = self._checked_params(params, batch)
     self._check_mixes(params, lead)
     return dict(batch) | _apply(self, params, self._checked(batch, lead, *PARAMS), bool(lead))
 
   def inverse(self, params: Sampled, batch: Batch) -> Batch:
-    """The batch with its geometry undone: images, maps, masks, boxes and keypoints where they were before `params`.
+    """Undoes the geometry of `params`: moves images, maps, masks, boxes and keypoints back to where they were.
 
-    For test-time augmentation: what a network says of augmented images, laid over the original ones. What had left
-    the frame is border and fill. Colours, filters, noise and hidden parts stay as they are, and so do the moves inside
-    AugMix, which averages them. Boxes come back as the upright ones about the turned ones. Raises ValueError for
-    operations after which an image is no longer of one piece: mixing and `grid_shuffle`.
+    For test-time augmentation, to lay a network's outputs for augmented images over the original ones. What had left
+    the frame is filled by `border` and `fill`. Colours, filters, noise and hidden parts are not undone, and neither are
+    the moves inside AugMix, which averages them. Boxes come back as the upright boxes around the transformed ones.
+    Raises ValueError for operations that do not leave an image in one piece: mixes and `grid_shuffle`.
     """
     params, lead = self._checked_params(params, batch)
     for name in params:
@@ -156,7 +158,7 @@ class Pipeline:
     return dict(batch) | _inverse(self, params, self._checked(batch, lead, *PARAMS), bool(lead))
 
   def check(self, image_shape: ImageShape) -> None:
-    """Raises ValueError, with operation and problem, unless all suits images [h, w, c]; nothing is computed."""
+    """Raises ValueError, with operation and problem, unless all operations suit images [h, w, c]; computes nothing."""
     key = jax.eval_shape(lambda: jax.random.key(0))
     example = {self._image_name(): jax.ShapeDtypeStruct(image_shape, jnp.float32)}
     for name, values in self._values.items():
@@ -185,7 +187,7 @@ class Pipeline:
     options = ', '.join(f'{option}={getattr(self._plan, option)!r}' for option in (*OPTIONS, 'fill'))
     return f'Pipeline({shown}, {options})'
 
-  # What is traced
+  # Traced functions of one example
 
   def _sample_example(self, key: PRNGKeyArray, image_shape: ImageShape) -> Sampled:
     members = {}
@@ -195,7 +197,7 @@ class Pipeline:
     return {name: sampled._replace(on=members.get(name, sampled.on)) for name, sampled in params.items()}
 
   def _sample_one(self, name: str, key: PRNGKeyArray, image_shape: ImageShape) -> OpParams:
-    # By name, so that neither a new operation nor another order changes what is sampled.
+    # The stream depends on the name, so that neither a new operation nor another order changes what is sampled.
     on, how = jax.random.split(jax.random.fold_in(key, zlib.crc32(name.encode())))
     values = self._plan.ops[name].sample_params(how, image_shape, **self._values[name])
     return OpParams(jax.random.bernoulli(on, self._p[name]), values)
@@ -211,7 +213,7 @@ class Pipeline:
     targets = self._plan.targets
     return without_channels(undo_geometry(self._plan, params, with_channels(targets, example)), like=example)
 
-  # What is looked at before
+  # Checks before tracing
 
   def _checked(self, batch: Batch, lead: tuple[int, ...], one: str, many: str) -> Example:
     return check_example(self._plan.targets, batch, *(lead or (None,)), many.format(*lead) if lead else one)

@@ -1,11 +1,11 @@
-"""Policies of the AutoAugment family: some operations sampled for every image from one list.
+"""Policies of the AutoAugment family: for every image, some operations are sampled from one list.
 
-Sampled parameters are a few layers of one operation each (see `policy_layers`); applying them is the same chain for
+Sampled parameters are a few layers of one operation each (see `policy_layers`); applying them runs the same chain for
 every image. Definitions and ranges of the operations are PIL's and the papers'; shears keep the top left corner in
 place, as PIL's and torchvision's do.
 
 Policies are differentiable once in reverse mode. Forward mode (`jax.jvp`, `jax.jacfwd`) through them raises TypeError,
-because `conditional.when` has a derivative of its own.
+because `conditional.when` defines only a reverse-mode derivative.
 """
 
 from collections.abc import Callable
@@ -46,17 +46,17 @@ from genaug.augment.policy_layers import (
 from genaug.augment.policy_tables import AUTO_AUGMENT
 from genaug.augment.resample import Fill
 
-RAND_AUGMENT = OPERATIONS[:-1]  # the fourteen of the RandAugment and TrivialAugment papers
+RAND_AUGMENT = OPERATIONS[:-1]  # the fourteen operations of the RandAugment and TrivialAugment papers
 
 
 class Ranges(NamedTuple):
-  """Parameters at full magnitude."""
+  """Parameters of the operations at full magnitude."""
 
   shear: float  # slope
   translate: tuple[float, float]  # pixels
   rotate: float  # degrees
-  factor: float  # away from 1
-  bits: int  # removed of `of_bits`
+  factor: float  # distance of factors from 1
+  bits: int  # how many of `of_bits` are removed
   of_bits: int = 8
 
 
@@ -122,7 +122,7 @@ def sample_auto_augment(key: PRNGKeyArray, shape: ImageShape, table: str = 'cifa
 def sample_augmix(
   key: PRNGKeyArray, shape: ImageShape, severity: ScalarLike | Pair = 3.0, width: int = 3, depth: int = 3
 ) -> dict[str, Layers | Array]:
-  """Samples chains, their weights from Dirichlet(1) and the weight of the whole from Beta(1, 1), as published."""
+  """Samples chains, their weights from Dirichlet(1), and the weight of their sum from Beta(1, 1), as published."""
   which, long, how, sign, weigh, mix = jax.random.split(key, 6)
   h, w, _ = shape
   candidates = ('autocontrast', 'equalize', 'posterize', 'rotate', 'solarize', 'shear_x', 'shear_y')
@@ -140,7 +140,7 @@ def sample_augmix(
 
 @validated(jitter=Parameter(0, 1, '', 'Colour factors are uniform in [1 - jitter, 1 + jitter] or the pair.', (0, 2)))
 def sample_three_augment(key: PRNGKeyArray, shape: ImageShape, jitter: ScalarLike | Pair = 0.3) -> Params:
-  """Samples which of the three operations, colour factors, and a flip half the time."""
+  """Samples one of the three operations, the blur's sigma, colour factors, and a flip with probability 1/2."""
   del shape
   which, blur, colors, flip = jax.random.split(key, 4)
   return {
@@ -163,7 +163,7 @@ def _signs(key: PRNGKeyArray, n: int) -> Float[Array, ' n']:
 def _parameter(
   ranges: Ranges, op: Int[Array, ' n'], level: ScalarLike | Float[Array, ' n'], sign: Float[Array, ' n']
 ) -> Float[Array, ' n']:
-  """The parameter of every operation at a level in [0, 1] of the ranges."""
+  """Returns the parameter of every sampled operation at `level` in [0, 1] of its range."""
   level = jnp.broadcast_to(jnp.asarray(level, jnp.float32), op.shape)
   factor = 1 + sign * level * ranges.factor
   parameters = {
@@ -198,7 +198,7 @@ def apply_augmix(
   border: str = 'constant',
   fill: Fill = 0.0,
 ) -> Float[Array, 'h w c']:
-  """(1 - blend) * image + blend * the weighted sum of the chains; masks and boxes stay with the image."""
+  """Returns (1 - blend) * image + blend * the weighted sum of the chains; masks and boxes do not move."""
   options = {'interpolation': interpolation, 'border': border, 'fill': static_fill(fill)}
   return image + blend * (_mix_chains(image, layers, weights, **options) - image)
 
@@ -220,13 +220,13 @@ def apply_three_augment(
   factors: Float[Array, '3'],
   flip: Bool[Array, ''],
 ) -> Float[Array, 'h w c']:
-  """Applies what `sample_three_augment` sampled."""
+  """Applies 3-Augment with the parameters of `sample_three_augment`."""
   image = recolor_three(image, which, sigma, factors, flip)
   return jnp.where(flip, image[:, ::-1], image)
 
 
 def recolor_three(image, which, sigma, factors, flip):
-  """`apply_three_augment` without its flip."""
+  """Applies 3-Augment without its flip, see `three_matrix`."""
   del flip
   for i, change in enumerate((_grayscale, _solarize, _blur)):
     image = when(which == i, change, image, sigma)
@@ -248,12 +248,12 @@ def _blur(image, sigma):
 
 
 def three_matrix(size: matrices.Size, flip: Bool[Array, ''], **colors) -> matrices.Matrix:
-  """The flip of `apply_three_augment`."""
+  """Returns the matrix of the flip of 3-Augment."""
   del colors
   return jnp.where(flip, matrices.hflip_matrix(size), jnp.eye(3))
 
 
-# Both at once
+# Sampling and applying
 
 
 def _policy(apply: Callable, sample_params: Callable, doc: str) -> Callable[..., Num[Array, 'h w c']]:

@@ -1,8 +1,8 @@
-"""Layers of random operations, what policies are made of: colour operations in turn, and all moves in one resample.
+"""Layers of random operations, of which policies consist: colour operations in turn, then all moves in one resample.
 
-Each layer's colour operation is computed for the images that got it (`conditional.when`); the moves of all layers are
-one matrix and one resample at the end, so that nothing is interpolated twice and what the moves uncover is `fill`
-whatever the colours.
+Each layer's colour operation is computed for the images that got it (`conditional.when`). The moves of all layers are
+one matrix and one resample at the end, so that nothing is interpolated twice, and what the moves uncover is `fill`
+whatever the colour operations.
 """
 
 from typing import NamedTuple
@@ -17,10 +17,10 @@ from genaug.augment.conditional import when
 from genaug.augment.image import check_channels, operation
 from genaug.augment.resample import Fill, in_range, warp
 
-# What a layer may do, and the unit of its parameter.
+# The operations of layers, with the units of their parameters.
 OPERATIONS = (
   'identity',
-  'shear_x',  # slope: rows move by slope * their height
+  'shear_x',  # slope: a row's shift in proportion to its distance from the top
   'shear_y',
   'translate_x',  # whole pixels
   'translate_y',
@@ -39,7 +39,7 @@ INDEX = {name: i for i, name in enumerate(OPERATIONS)}
 
 
 class Layers(NamedTuple):
-  """One operation a layer, the first first."""
+  """Layers of one operation each, in the order of application."""
 
   op: Int[Array, ' n']  # index into OPERATIONS
   parameter: Float[Array, ' n']  # in the operation's unit, sign included; 0 where it has none
@@ -47,19 +47,19 @@ class Layers(NamedTuple):
 
 @jax.jit  # outside jit, a loop is compiled at every call
 def recolor(image: Float[Array, 'h w c'], layers: Layers) -> Float[Array, 'h w c']:
-  """Applies the colour operations of all layers in turn; the moves are `layers_matrix`."""
+  """Applies the colour operations of all layers in turn; their moves are in `layers_matrix`."""
 
   def one(image, layer):
     for names, change in COLOR_OPERATIONS:
       image = when(_is_one_of(layer.op, names), change, image, layer)
     return image, None
 
-  # A loop: compiling takes as long as for one layer.
+  # A loop, so that compiling takes as long as for one layer.
   return jax.lax.scan(one, image, layers)[0]
 
 
 def layers_matrix(size: matrices.Size, layers: Layers) -> matrices.Matrix:
-  """The moves of all layers as one matrix (see `matrices`)."""
+  """Returns the moves of all layers as one matrix (see `matrices`)."""
   return matrices.compose(*(_matrix(size, op, parameter) for op, parameter in zip(*layers)))
 
 
@@ -76,7 +76,7 @@ def _matrix(size, op, parameter):
   def only(name):
     return jnp.where(op == INDEX[name], parameter, 0.0)
 
-  # A turn and a shear are never in one layer, so their order does not matter.
+  # A layer never has both a rotation and a shear, so their order does not matter.
   turned = matrices.rotate_matrix(size, only('rotate'))
   sheared = jnp.array(
     [[1, -only('shear_x'), only('translate_x')], [-only('shear_y'), 1, only('translate_y')], [0, 0, 1]], jnp.float32
@@ -116,7 +116,7 @@ def _equalize(image, params):
   return tone.equalize(image)
 
 
-# (operations, what computes any of them): together what shares its work, apart what is expensive.
+# (operations, the function that computes any of them): those that share work together, expensive ones alone.
 COLOR_OPERATIONS = (
   (('brightness', 'color', 'contrast'), _enhance),
   (('posterize', 'solarize', 'invert'), _point),
@@ -147,6 +147,6 @@ def _moved(image, matrix, interpolation, border, fill):
 
 
 def static_fill(fill: Fill) -> float | tuple[float, ...]:
-  """A fill that can be hashed."""
+  """Returns the fill as a number or a tuple, which can be hashed."""
   value = np.asarray(fill).tolist()
   return tuple(value) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""The learned sub-policies of AutoAugment, as published: (operation, probability, magnitude in 0..9) twice a row.
+"""The learned sub-policies of AutoAugment, as published: two of (operation, probability, magnitude in 0..9) per row.
 
 Cubuk et al. 2019, "AutoAugment: Learning Augmentation Policies from Data", appendix A, tables 7 to 9 (the ImageNet
 table repeats some rows). Operations without a magnitude carry 0.

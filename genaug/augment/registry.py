@@ -1,7 +1,7 @@
 """Every operation that a config can turn on, in the order in which they are applied (see `pipeline`).
 
-`OPS` is the one place that says what there is: `parameters`, `defaults` (what `c.augment` of configs is made of) and
-`table` (what the documentation shows) are derived from it and from the declarations beside each `sample_NAME`.
+`OPS` is the only list of operations: `parameters`, `defaults` (from which `c.augment` of configs is made) and `table`
+(which the documentation shows) are derived from it and from the declarations beside each `sample_NAME`.
 """
 
 import inspect
@@ -29,32 +29,32 @@ from genaug.augment.image import GREY, RGB, Choice, Parameter, Params, sample_no
 
 
 class Op(NamedTuple):
-  """An operation as the pipeline needs it."""
+  """Registry entry of an operation."""
 
-  stage: str  # what its `apply` is and when it happens, see below
+  stage: str  # what its `apply` takes and returns, and when it is applied, see below
   sample_params: Callable[..., Params]  # (key, image shape, **parameters) -> arguments of apply and of matrix
   apply: Callable | None = None
-  matrix: Callable | None = None  # (size, **arguments) -> the move that follows what `apply` does
+  matrix: Callable | None = None  # (size, **arguments) -> matrix of the move, which happens after `apply`
   projective: bool = False  # whether the last row of that matrix is other than (0, 0, 1)
-  channels: tuple[int, ...] = ()  # the only numbers of channels it takes, if it is not for any
-  options: tuple[str, ...] = ()  # of fill, border and interpolation: what `apply` takes
-  cuts_masks: bool = False  # masks are cut like images
-  keeps_annotations: bool = True  # boxes and keypoints can follow
-  doc: str = ''  # what an image gets, one sentence
+  channels: tuple[int, ...] = ()  # numbers of channels that it takes; () for any
+  options: tuple[str, ...] = ()  # which of fill, border and interpolation `apply` takes
+  cuts_masks: bool = False  # whether masks are cut like images
+  keeps_annotations: bool = True  # whether boxes and keypoints can follow
+  doc: str = ''  # what happens to an image, one sentence
 
 
 GREY_OR_RGB, RGB_ONLY = (GREY, RGB), (RGB,)
 FILL = ('fill',)
 
-# Stage: what `apply` is.
+# Stage: what `apply` takes and returns.
 #   policy        image -> image, colours only; the moves are `matrix`
 #   equalisation  image -> curve [256, c]
-#   tone          pointwise on an image, so also on a ramp of all levels
+#   tone          image -> image, pointwise, so that it also maps a ramp of all levels
 #   contrast      arguments and the mean colour -> colour matrix
 #   color         arguments -> colour matrix
 #   move          none, only a `matrix`
 #   field         (size, arguments) -> displacements [h, w, 2]
-#   mix           (example, other example, arguments) -> example
+#   mix           (example, other examples, arguments) -> example, or the same with images
 #   others        image -> image
 OPS = {
   'rand_augment': Op(
@@ -296,23 +296,23 @@ OPS = {
 
 
 def parameters(name: str, ops: Mapping[str, Op] = OPS) -> dict[str, Any]:
-  """The parameters of an operation, beside its probability, with their defaults."""
+  """Returns the parameters of an operation, apart from its probability, with their defaults."""
   signature = inspect.signature(ops[name].sample_params)
   return {parameter.name: parameter.default for parameter in list(signature.parameters.values())[2:]}
 
 
 def defaults(ops: Mapping[str, Op] = OPS) -> dict[str, dict[str, Any]]:
-  """{name: {'p': 0.0, parameter: default, ...}} of all operations: everything off."""
+  """Returns {name: {'p': 0.0, parameter: default, ...}} for all operations: everything is off."""
   return {name: {'p': 0.0, **parameters(name, ops)} for name in ops}
 
 
 def declared(name: str, ops: Mapping[str, Op] = OPS) -> dict[str, Parameter | Choice]:
-  """What every parameter of an operation may be and means; empty for an operation that declares nothing."""
+  """Returns the declared range and meaning of every parameter of an operation; empty if it declares none."""
   return getattr(ops[name].sample_params, 'parameters', {})
 
 
 def table(ops: Mapping[str, Op] = OPS) -> str:
-  """All operations in Markdown: name, stage, what an image gets, and every parameter: default, range, meaning."""
+  """Returns a Markdown table of all operations: name, stage, effect, and default, range and meaning of parameters."""
   rows = ['| operation | stage | an image gets | parameters: default, range, meaning |', '| --- | --- | --- | --- |']
   for name, op in ops.items():
     known = declared(name, ops)

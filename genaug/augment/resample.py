@@ -1,14 +1,14 @@
-"""The one resampler: an image read at points between its pixels.
+"""The one resampler, which reads an image at points between its pixels.
 
-Points are continuous (x, y) in pixels, in the frame that `matrices` describes; whatever moves an image, by a
-matrix (`warp`) or point by point (`resample`), is one read of it.
+Points are continuous (x, y) in pixels, in the frame that `matrices` describes. Every move of an image, by a matrix
+(`warp`) or point by point (`resample`), reads it once.
 
 interpolations
   nearest   the pixel that holds the point; takes integers and booleans too (label masks), which pass untouched
   bilinear  four pixels around it
-  cubic     the cubic B-spline through all pixels, SciPy's order 3: sharper, overshoots beside edges, nothing here
-            clips it. Away from the border it is SciPy's to float32 rounding, beside and beyond it to 1e-5.
-borders: what continues the image outside
+  cubic     the cubic B-spline through all pixels, SciPy's order 3: sharper, overshoots beside edges, and is not
+            clipped here. It equals SciPy's up to float32 rounding away from the border, to 1e-5 near and beyond it.
+borders: how the image continues outside
   constant  `fill`; SciPy 'grid-constant', PyTorch's grid_sample (align_corners=False) 'zeros', OpenCV CONSTANT
   edge      its outermost pixels; SciPy 'nearest', PyTorch 'border', OpenCV REPLICATE
   reflect   its mirror image, outermost pixels repeated; SciPy 'reflect', PyTorch 'reflection', OpenCV REFLECT
@@ -26,7 +26,7 @@ from jaxtyping import Array, Float, Num
 from genaug.augment.image import clip, from_float, to_float
 from genaug.augment.matrices import Matrix, Size, inverse
 
-Fill = Float[ArrayLike, '*c']  # a number, or one a channel
+Fill = Float[ArrayLike, '*c']  # a number, or one per channel
 FAR_OUTSIDE = -1e6  # a coordinate that no image reaches and that float32 holds exactly
 
 
@@ -42,9 +42,9 @@ def warp(
 ) -> Num[Array, 'H W c']:
   """Moves the image by a matrix from input points to output points; `size` is the output's, by default the input's.
 
-  Without `projective` the matrix is taken to be affine, its last row is not read, and no pixel costs a division.
-  With it, points behind the camera (w <= 0) are far outside: the fill, where the border is constant. A matrix
-  that is not finite or has no inverse leaves the values undefined, but nothing outside the image is ever read.
+  Without `projective` the matrix is taken to be affine: its last row is not read, and no pixel costs a division.
+  With it, points behind the camera (w <= 0) are far outside: they get the fill, if the border is constant. A matrix
+  that is not finite or has no inverse gives undefined values, but nothing outside the image is ever read.
   """
   x, y = source_points(matrix, size or image.shape[:2], projective)
   return resample(image, x, y, interpolation=interpolation, border=border, fill=fill)
@@ -53,7 +53,7 @@ def warp(
 def source_points(
   matrix: Matrix, size: Size, projective: bool = False, field: Float[Array, 'h w 2'] | None = None
 ) -> tuple[Float[Array, 'h w'], Float[Array, 'h w']]:
-  """The input point (x, y) that every pixel centre of an output of that size shows; `field` displaces it first."""
+  """Returns the input point (x, y) that each pixel of an output of `size` shows; `field` displaces its centre first."""
   h, w = size
   column, row = jnp.arange(w) + 0.5, jnp.arange(h)[:, None] + 0.5
   if field is not None:
@@ -62,7 +62,7 @@ def source_points(
   if not projective:
     return x, y
   seen = depth > 0
-  zoom = 1 / jnp.where(seen, depth, 1)  # no division by 0, not even where its result is dropped: gradients see it
+  zoom = 1 / jnp.where(seen, depth, 1)  # no division by 0, not even where the result is dropped: gradients would see it
   return jnp.where(seen, x * zoom, FAR_OUTSIDE), jnp.where(seen, y * zoom, FAR_OUTSIDE)
 
 
@@ -77,9 +77,9 @@ def resample(
 ) -> Num[Array, 'H W c']:
   """Reads the image at the points (x, y), in its dtype; gradients reach the image, the points and the fill.
 
-  uint8 is interpolated as float in [0, 1], rounded, and so is its `fill` (a number, or one a channel); nearest reads
-  it as it is, with a fill in its own units. Raises ValueError for an unknown interpolation or border, and for the
-  interpolation of other integers.
+  uint8 is interpolated as float in [0, 1] and rounded, and its `fill` (a number, or one per channel) is in [0, 1] as
+  well; 'nearest' reads any dtype as it is, with a fill in the image's own units. Raises ValueError for an unknown
+  interpolation or border, and for the interpolation of other integers.
   """
   image = jnp.asarray(image)
   read = _choose('interpolation', interpolation, INTERPOLATIONS)
@@ -92,7 +92,7 @@ def resample(
 
 
 def in_range(moved: Num[Array, 'h w c'], interpolation: str) -> Num[Array, 'h w c']:
-  """An image in [0, 1] that was resampled, in [0, 1] again: only cubic leaves the range of its pixels."""
+  """Clips a resampled image in [0, 1] to that range if `interpolation` is cubic; no other one leaves it."""
   return clip(moved) if interpolation == 'cubic' else moved
 
 
@@ -125,8 +125,8 @@ def _bilinear(image, x, y, border, fill):
   value = _mix(above, below, down)
   if border != 'constant':
     return value
-  # Where only a part of the footprint lies in the frame, the clipped taps agree on the one pixel inside: fading the
-  # clipped image into the fill is exactly the image padded with the fill.
+  # Where only a part of the footprint lies in the frame, the clipped taps all read the one pixel inside, so blending
+  # the clipped image with the fill is exactly the image padded with the fill.
   inside = (_cover(x, w) * _cover(y, h))[..., None].astype(value.dtype)
   return value * inside + fill * (1 - inside)
 
@@ -151,15 +151,15 @@ def _cubic(image, x, y, border, fill):
   return sum(weight[..., None] * value for weight, value in zip(down, rows)) + base
 
 
-MARGIN = 10  # pixels past the border after which nothing of it is left in a spline: 0.27 ** 10 is 2e-6
+MARGIN = 10  # pixels from the border beyond which it no longer affects a spline: 0.27 ** 10 is 2e-6
 
 
 @cache
 def _spline(side: int, border: str) -> np.ndarray:
-  """[side + 2 MARGIN, side]: from pixels to the coefficients of their B-spline, in and beside the frame.
+  """Returns the matrix [side + 2 MARGIN, side] from pixels to coefficients of their B-spline, in and near the frame.
 
   Unser 1999, "Splines: A Perfect Fit for Signal and Image Processing": the spline's samples are the coefficients
-  under the filter (1, 4, 1) / 6, here undone by solving.
+  filtered by (1, 4, 1) / 6, which is inverted here by solving the linear system.
   """
   _, continuation = BORDERS[border]
   samples = np.pad(np.eye(side), ((2 * MARGIN, 2 * MARGIN), (0, 0)), continuation)
@@ -167,7 +167,7 @@ def _spline(side: int, border: str) -> np.ndarray:
   filtering = (np.eye(n, k=-1) + 4 * np.eye(n) + np.eye(n, k=1)) / 6
   coefficients = np.linalg.solve(filtering, samples)[MARGIN:-MARGIN]
   if border == 'constant':
-    coefficients[[0, -1]] = 0  # all that lies further out is clipped to these: exactly the fill
+    coefficients[[0, -1]] = 0  # reads further out are clipped to these, and give exactly the fill
   return coefficients.astype(np.float32)
 
 
@@ -177,7 +177,7 @@ def _spline_weights(t):
 
 
 def _pixels(image, column, row):
-  # One gather a tap from the flat image is the fast form on CPU; the clipping keeps the promise.
+  # One gather per tap from the flattened image is fast on CPU; the clipping keeps the promise of being in bounds.
   h, w, c = image.shape
   index = jnp.clip(row, 0, h - 1) * w + jnp.clip(column, 0, w - 1)
   return image.reshape(h * w, c).at[index].get(mode='promise_in_bounds')
@@ -188,7 +188,7 @@ def _floor(x):
 
 
 def _mix(a, b, t):
-  # Unlike (1 - t) * a + t * b, this keeps a flat area flat to the bit.
+  # Unlike (1 - t) * a + t * b, this keeps the bits of a flat area.
   return a + t * (b - a)
 
 
@@ -202,7 +202,7 @@ def _reflected(x, side):
 
 
 INTERPOLATIONS = {'nearest': _nearest, 'bilinear': _bilinear, 'cubic': _cubic}
-BORDERS = {  # how a coordinate finds its way back into the frame, and what np.pad calls it
+BORDERS = {  # name -> how a coordinate is folded back into the frame, and np.pad's name of that mode
   'constant': (_as_it_is, 'constant'),
   'edge': (_as_it_is, 'edge'),
   'reflect': (_reflected, 'symmetric'),

@@ -1,4 +1,4 @@
-"""Operations, their parameters and choices between them as users write them, in Python and in configs, checked."""
+"""Reads and checks operations, their parameters and choices between them, as users write them in Python and configs."""
 
 import inspect
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from genaug.augment.checks import unknown
 from genaug.augment.choice import Choice, Group
 from genaug.augment.registry import Op
 
-Settings = Mapping[str, Any]  # of one operation: p and parameters
+Settings = Mapping[str, Any]  # p and parameters of one operation
 
 CHOICES = {'one_of': '(p, (name, ...))', 'some_of': '(p, n, (name, ...))'}
 
@@ -19,7 +19,10 @@ CHOICES = {'one_of': '(p, (name, ...))', 'some_of': '(p, n, (name, ...))'}
 def read_operations(
   operations: Mapping[str, Settings | Choice], ops: Mapping[str, Op]
 ) -> tuple[dict[str, dict[str, Any]], list[Group]]:
-  """All operations, members of choices included, with p and parameters; and the choices. Raises ValueError."""
+  """Returns p and parameters of all operations, members of choices included, and the choices.
+
+  Raises ValueError for invalid ones.
+  """
   found, groups, label_of = {}, [], {}
   for label, given in operations.items():
     is_choice = isinstance(given, Choice)
@@ -39,14 +42,17 @@ def read_operations(
     if is_choice:
       groups.append(_group(label, given, ops))
       for name in members:
-        found[name]['p'] = given.p  # off, where the choice is
+        found[name]['p'] = given.p  # a member is off if the choice is
   return found, groups
 
 
 def read_config(
   config: Mapping[str, Any], ops: Mapping[str, Op], options: Iterable[str]
 ) -> tuple[dict[str, Settings | Choice], dict[str, Any]]:
-  """What `read_operations` takes, and the options, of a config (see `Pipeline.from_config`). Raises ValueError."""
+  """Splits a config (see `Pipeline.from_config`) into the operations for `read_operations` and the options.
+
+  Raises ValueError for unknown keys and malformed choices.
+  """
   for key in config:
     if key not in (*ops, *options, *CHOICES):
       raise unknown('operation', key, (*ops, *options, *CHOICES))
@@ -73,7 +79,7 @@ def read_config(
 
 
 def _settings(name: str, given: Settings, ops: Mapping[str, Op]) -> dict[str, Any]:
-  """p and parameters of an operation, in the order of its signature."""
+  """Returns the checked p and parameters of an operation, in the order of its signature."""
   if name not in ops:
     raise unknown('operation', name, ops)
   if not hasattr(given, 'keys'):
@@ -86,7 +92,7 @@ def _settings(name: str, given: Settings, ops: Mapping[str, Op]) -> dict[str, An
   values = {key: _constant(f'{name}.{key}', given[key]) for key in names if key in given}
   check_fraction(f'{name}.p', values['p'])
   if check := getattr(sample_params, 'check', None):
-    try:  # even while it is off: turning it on should hold no surprise
+    try:  # even while the operation is off, so that turning it on holds no surprise
       check(None, None, **{key: value for key, value in values.items() if key != 'p'})
     except ValueError as error:
       raise ValueError(f'{name} = {dict(sorted(values.items()))}: {error}') from None
@@ -94,7 +100,7 @@ def _settings(name: str, given: Settings, ops: Mapping[str, Op]) -> dict[str, An
 
 
 def _constant(label: str, value: Any) -> Any:
-  """A number, string or tuple of these."""
+  """Converts a value to a number, string or tuple of these. Raises ValueError for a traced one."""
   if isinstance(value, jax.core.Tracer):
     raise ValueError(f'{label} is traced: must be a constant; what is to be traced goes into params (Pipeline.sample)')
   if isinstance(value, (np.ndarray, np.generic, jax.Array)):
@@ -113,7 +119,7 @@ def _group(label: str, choice: Choice, ops: Mapping[str, Op]) -> Group:
   check_fraction(f'{label}: p', choice.p)
   if not isinstance(choice.n, int) or not 1 <= choice.n <= len(names):
     raise ValueError(f'{label}: n = {choice.n!r}: must be a whole number in [1, {len(names)}], of so many operations')
-  # In a config, where all operations have a p, that of members is 0 unless it is meant.
+  # In a config all operations have a p; that of a member is 0 unless a weight was set.
   weights = tuple(float(dict(choice.operations[name]).get('p', 0)) for name in names)
   if any(weights) and not all(weights):
     raise ValueError(f'{label}: p of {", ".join(names)} = {weights}: must be above 0 for all, as weights, or for none')

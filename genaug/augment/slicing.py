@@ -1,6 +1,6 @@
 """Cutting images into pieces, each a training sample of its own; images and masks of any dtype.
 
-Sizes are whole pixels and static. A ValueError names sizes that don't divide each other: nothing is dropped.
+Sizes are whole pixels and static. Sizes that don't divide each other raise ValueError: no pixels are dropped.
 """
 
 import jax
@@ -21,7 +21,7 @@ from genaug.augment.image import (
 from genaug.augment.matrices import Size
 from genaug.augment.resample import Fill
 
-# Up to so many windows a side, slices are several times faster than a gather; with more they take long to compile.
+# Up to this many windows per side, slices are several times faster than a gather; with more they take long to compile.
 FEW = 16
 ROWS = Parameter(1, 256, 'tiles', 'Rows of the grid, static; they divide the height.')
 COLS = Parameter(1, 256, 'tiles', 'Columns of the grid, static; they divide the width.')
@@ -65,19 +65,19 @@ def diagonal_halves(
 
 
 def diagonal_masks(size: Size, anti: bool = False) -> Bool[Array, '2 h w']:
-  """Masks of the pixels above and below a diagonal, corner to corner; pixels on it count as above.
+  """Returns masks of the pixels above and below a diagonal, corner to corner; pixels on it count as above.
 
   The diagonal starts in the top left corner, or with `anti` in the top right one.
   """
   h, w = size
-  # Twice the pixel centres, scaled by the other side: whole numbers, so that being on the line is exact.
+  # Twice the pixel centres, scaled by the other side, are whole numbers, so that the test for the diagonal is exact.
   x, y = (2 * jnp.arange(w) + 1) * h, (2 * jnp.arange(h)[:, None] + 1) * w
   above = y <= 2 * h * w - x if anti else y <= x
   return jnp.stack([above, ~above])
 
 
 def diagonal_half(image: Num[Array, 'h w c'], half: Int[ScalarLike, ''], *, fill: Fill = 0.0) -> Num[Array, 'h w c']:
-  """Keeps one half beside a diagonal; the rest is `fill` in [0, 1], for masks of integers the default, 0.
+  """Keeps one half beside a diagonal; the rest is `fill` in [0, 1], to be left at 0 for masks of integers.
 
   half: 0 above and 1 below the diagonal, 2 above and 3 below the antidiagonal, 4 the whole image.
   """
@@ -97,7 +97,7 @@ def sample_diagonal_half(key: PRNGKeyArray, shape: ImageShape) -> Params:
 
 
 def five_crop(image: Num[Array, 'h w c'], height: int, width: int) -> Num[Array, '5 height width c']:
-  """Crops windows in pixels: top left, top right, bottom left, bottom right and middle.
+  """Crops five windows of height x width pixels: top left, top right, bottom left, bottom right and middle.
 
   Raises ValueError where the window is larger than the image.
   """
@@ -145,7 +145,7 @@ def grid_shuffle(image: Num[Array, 'h w c'], permutation: Int[Array, 'rows cols'
   """Permutes the tiles of a grid: the place [row, col] shows the tile number permutation[row, col].
 
   The shape of the permutation is the grid. Source: Chen et al. 2019, "Destruction and Construction Learning for
-  Fine-grained Image Recognition", shuffle neighbours only. Raises ValueError unless the grid divides the image.
+  Fine-grained Image Recognition", who shuffle neighbours only. Raises ValueError unless the grid divides the image.
   """
   permutation = jnp.asarray(permutation)
   rows, cols = permutation.shape
@@ -174,7 +174,7 @@ def tile_crop(
   border: str = 'constant',
   fill: Fill = 0.0,
 ) -> Float[Array, 'h w c']:
-  """Shows one tile of a grid at the size of the image: `resized_crop` by its window, in fractions of the side."""
+  """Shows one tile of a grid at the size of the image: `resized_crop` with its window, in fractions of the side."""
   return resized_crop(image, x, y, width, height, interpolation=interpolation, border=border, fill=fill)
 
 

@@ -1,8 +1,9 @@
-"""What a pipeline does to one example, stage after stage, with parameters that were sampled before.
+"""The stages of a pipeline, which apply its operations to one example, with parameters that were sampled before.
 
-Randomness picks parameters, never branches; what is not among the parameters leaves nothing in the compiled code.
-The order is that of the registry: policies, tone (one curve, its operations by name), colour (one matrix), geometry
-(all matrices and displacement fields in one resample, with those of the policies), then what needs the final pixels.
+Randomness picks parameters, never branches; operations without parameters leave nothing in the compiled code. The
+stages follow the registry: policies, tone (one curve, equalisations first), colour (one matrix), local operations
+(CLAHE), geometry (all matrices and displacement fields in one resample, with those of the policies), then what needs
+the final pixels.
 """
 
 from collections.abc import Callable
@@ -32,19 +33,19 @@ from genaug.augment.targets import (
 
 
 class OpParams(NamedTuple):
-  """What was sampled for one operation."""
+  """Sampled parameters of one operation."""
 
   on: Bool[Array, '*b']  # whether it happens
-  values: Params  # the parameters of its arithmetic
+  values: Params  # keyword arguments of its `apply` and `matrix`
 
 
 Sampled = dict[str, OpParams]
 
 
 class Plan(NamedTuple):
-  """What the stages need to know of a pipeline."""
+  """Settings of a pipeline that the stages need."""
 
-  ops: dict[str, Op]  # in the order of work
+  ops: dict[str, Op]  # in the order of application
   always: frozenset[str]  # operations that happen to every example
   targets: Targets
   border: str
@@ -52,16 +53,16 @@ class Plan(NamedTuple):
   interpolation: str
 
   def of(self, params: Sampled, *stages: str) -> Sampled:
-    """What was sampled for the operations of these stages, in the order of work (jit sorts dicts)."""
+    """Returns the `params` of the operations of these stages, in the order of application (jit sorts dicts)."""
     return {name: params[name] for name, op in self.ops.items() if name in params and op.stage in stages}
 
   def reading(self, target: Target) -> dict[str, Any]:
-    """How an entry is resampled."""
+    """Returns the keyword arguments with which an entry is resampled."""
     return reading(target, self.border, self.fill, self.interpolation)
 
 
 def carry_out(plan: Plan, params: Sampled, example: Example) -> Example:
-  """The example under the parameters, all but the mixing; images are floating point, maps and masks have channels."""
+  """Applies all operations except mixes to an example; its images must be floating point, maps and masks [h, w, c]."""
   for name in params:
     for entry in _recolored(plan, example) if plan.ops[name].channels else ():
       check_channels(example[entry].shape[-1], name, plan.ops[name].channels)
@@ -76,7 +77,7 @@ def _recolored(plan: Plan, example: Example) -> dict[str, Target]:
 
 
 def _when(certain: bool, on: Bool[Array, ''], change: Callable, image: Array, values: Any, **static) -> Array:
-  # Where every image is to be changed there is nothing to pick out.
+  # If the operation happens to every image, none need to be selected.
   return when(jnp.array(True) if certain else on, change, image, values, **static)
 
 
@@ -85,7 +86,7 @@ def _any_on(params: Sampled) -> Bool[Array, '']:
 
 
 def _each(plan: Plan, params: Sampled, example: Example) -> Example:
-  """One operation after the other."""
+  """Applies one operation after the other."""
   for name, (on, values) in params.items():
     op, changed = plan.ops[name], {}
     if not op.keeps_annotations and (objects := [entry for entry, _ in entries(plan.targets, example, *OBJECTS)]):
@@ -105,7 +106,7 @@ def _each(plan: Plan, params: Sampled, example: Example) -> Example:
 
 
 def _cut_objects(plan: Plan, name: str, params: OpParams, example: Example) -> Example:
-  """Boxes and keypoints as far as what was cut leaves them to be seen."""
+  """Returns boxes, keypoints and their flags, reduced to what is still visible after a cut."""
   changed, (on, values) = {}, params
   kept = plan.ops[name].apply(jnp.ones((*_shape(plan, example), 1), bool), **values)[..., 0]
   for entry, target in entries(plan.targets, example, *OBJECTS):
@@ -120,15 +121,15 @@ def _call(image, values, arithmetic, options):
 
 
 def _cut(image, values, arithmetic, fill):
-  """A piece of a mask or a map, with its own fill: what was cut away is where a mask of ones has zeros."""
+  """Cuts a mask or a map, with its own fill: what was cut away is where a mask of ones, cut alike, has zeros."""
   kept = arithmetic(jnp.ones((*image.shape[:2], 1), bool), **values)
   return jnp.where(kept, arithmetic(image, **values), jnp.asarray(fill, image.dtype))
 
 
 def _tone(plan: Plan, params: Sampled, example: Example) -> Example:
-  """All tone operations as one curve over the 256 levels; between them it is linear."""
+  """Applies all tone operations as one curve over the 256 levels, linear between them."""
   certain, on = bool(plan.always & params.keys()), _any_on(params)
-  # Not the order of `params`, which JAX sorts by name. An equalisation comes first: it looks at the image itself.
+  # Not the order of `params`, which JAX sorts by name. Equalisations come first, because they read the image itself.
   names = sorted(params, key=lambda name: (plan.ops[name].stage != 'equalisation', list(plan.ops).index(name)))
   curves = tuple((name, plan.ops[name].stage == 'equalisation', plan.ops[name].apply) for name in names)
   return example | {
@@ -142,7 +143,7 @@ def _curved(image: Float[Array, 'h w c'], params: Sampled, curves: tuple) -> Flo
     on, values = params[name]
     if not equalises:
       curve = op(levels, **values)
-    else:  # of the image as the one before leaves it, if there is one
+    else:  # computed from the image as the equalisation before, if there is one, leaves it
       curve = op(tone.lookup(image, levels[:, 0]) if i else image)[:, None]
       curve = tone.lookup(levels, curve[:, 0]) if i else curve
     levels = jnp.where(on, curve, levels)
@@ -150,13 +151,13 @@ def _curved(image: Float[Array, 'h w c'], params: Sampled, curves: tuple) -> Flo
 
 
 def _color(plan: Plan, params: Sampled, example: Example) -> Example:
-  """All colour operations as one matrix an image; values are clipped once, at the end."""
+  """Applies all colour operations as one matrix per image; values are clipped once, at the end."""
   changed = {}
   for entry, target in _recolored(plan, example).items():
     mean, matrix = color.mean_color(example[entry]), color.compose_colors()
     for name, (on, values) in params.items():
       op = plan.ops[name]
-      if op.stage == 'contrast':  # about the mean of the image as the matrix so far leaves it
+      if op.stage == 'contrast':  # it needs the mean of the image as the matrix so far leaves it
         values = values | {'mean': color.map_color(matrix, mean)}
       options = {option: plan.reading(target)[option] for option in op.options}
       following = jnp.where(on, op.apply(**values, **options), color.compose_colors())
@@ -169,7 +170,7 @@ def _color(plan: Plan, params: Sampled, example: Example) -> Example:
 
 
 def _geometry(plan: Plan, params: Sampled) -> tuple[Sampled, Sampled]:
-  """What was sampled for displacement fields, and for matrices."""
+  """Returns the `params` of the operations with displacement fields, and of those with matrices."""
   fields = plan.of(params, 'field')
   return fields, {name: params[name] for name, op in plan.ops.items() if name in params and op.matrix}
 
@@ -183,7 +184,7 @@ def _matrix(plan: Plan, moves: Sampled, shape: tuple[int, int]) -> matrices.Matr
 def _displacement(
   shape: tuple[int, int], fields: Sampled, ops: tuple[tuple[str, Callable], ...]
 ) -> Float[Array, 'h w 2'] | None:
-  """The displacements of all fields, added up."""
+  """Returns the sum of the displacements of all fields, None if there are none."""
   if not fields:
     return None
   return sum(jnp.where(fields[name].on, op(shape, **fields[name].values), 0.0) for name, op in ops)
@@ -199,7 +200,7 @@ def _shape(plan: Plan, example: Example) -> tuple[int, int]:
 
 
 def _move(plan: Plan, params: Sampled, example: Example) -> Example:
-  """All matrices, those of the policies included, as one, all fields as one displacement: one resample."""
+  """Applies all matrices (those of policies included) as one, and all fields as one displacement, in one resample."""
   shape = _shape(plan, example)
   fields, moves = _geometry(plan, params)
   if not fields and not moves:
@@ -241,7 +242,7 @@ def _resampled(
 
 
 def undo_geometry(plan: Plan, params: Sampled, example: Example) -> Example:
-  """The way back of `_move`, and nothing else."""
+  """Undoes `_move`, and nothing else."""
   h, w = shape = _shape(plan, example)
   fields, moves = _geometry(plan, params)
   if not fields and not moves:
@@ -278,7 +279,7 @@ def undo_geometry(plan: Plan, params: Sampled, example: Example) -> Example:
 
 
 def flagged(plan: Plan, example: Example) -> Example:
-  """The example with flags of all boxes and keypoints; one that it brings along holds on."""
+  """Returns the example with visibility flags for all boxes and keypoints; those that it brings along stay in force."""
   shape, flags = _shape(plan, example), {}
   for name, target in entries(plan.targets, example, *OBJECTS):
     if target.kind == 'boxes':
@@ -289,7 +290,7 @@ def flagged(plan: Plan, example: Example) -> Example:
   return example | flags
 
 
-# Operations of these stages, carried out in this order.
+# Stages of operations -> the function that applies them, in this order; policies change colours first and move later.
 STAGES = {
   ('policy',): _each,
   ('equalisation', 'tone'): _tone,

@@ -1,6 +1,6 @@
-"""Style transfer between images: the histogram or the low frequencies of a reference; the content stays.
+"""Style transfer between images: an image gets the histogram or low frequencies of a reference; its content stays.
 
-Their random forms are in `mixing`: whole batches, where the reference of an image is its partner.
+The random forms are in `mixing`: they take whole batches, where the reference of an image is its partner.
 """
 
 import jax
@@ -39,7 +39,7 @@ def histogram_match(
   check_range('histogram_match: amount', amount, 0, 1)
   reference = _reference('histogram_match', reference, (*reference.shape[:2], image.shape[-1]))
   matched = jax.vmap(_match, -1, -1)(histogram(image), histogram(reference))
-  # A mean of curves costs 256 values, a mean of images all pixels; and the curve RAMP keeps the image's bits.
+  # Blending curves costs 256 values, blending images all pixels; and at amount 0 the curve RAMP keeps the image's bits.
   ramp = RAMP[:, None]
   return lookup(image, ramp + amount * (matched - ramp))
 
@@ -61,8 +61,8 @@ def sample_histogram_match(
 def fourier_mix(image: Num[Array, 'h w c'], reference: Num[Array, 'h w c'], beta: ScalarLike) -> Num[Array, 'h w c']:
   """Gives low frequencies the amplitude that they have in the reference; their phase stays.
 
-  Low are those with up to floor(beta * min(h, w)) periods across and down the image, for beta in [0, 0.5]; beta = 0
-  changes nothing, the smallest others the mean.
+  Low frequencies have up to floor(beta * min(h, w)) periods across and down the image, for beta in [0, 0.5]; beta = 0
+  changes nothing, and the smallest values above 0 change only the mean.
   Source: Yang & Soatto 2020, "FDA: Fourier Domain Adaptation for Semantic Segmentation", section 3.1.
   """
   check_range('fourier_mix: beta', beta, 0, 0.5)
@@ -74,7 +74,7 @@ def fourier_mix(image: Num[Array, 'h w c'], reference: Num[Array, 'h w c'], beta
   ours, theirs = _spectrum(image), _spectrum(reference)
   amplitude = jnp.abs(ours)
   phase = jnp.where(amplitude > 0, ours / jnp.where(amplitude > 0, amplitude, 1), 1)
-  # The change alone goes through the inverse transform: no change is no rounding either.
+  # Only the change goes through the inverse transform, so that without a change there is no rounding either.
   change = jnp.where(low, phase * (jnp.abs(theirs) - amplitude), 0)
   return clip(image + jnp.moveaxis(jnp.fft.irfft2(change, (h, w)), 0, -1))
 
@@ -93,9 +93,9 @@ def _reference(name: str, reference: Num[Array, 'H W c'], shape: ImageShape) -> 
 
 
 def _match(counts: Int[Array, ' bins'], target: Int[Array, ' bins']) -> Float[Array, ' bins']:
-  """For every bin the value of the same rank in the target."""
+  """Returns for every bin the value of the same rank in the target."""
   level = jnp.arange(len(RAMP))
-  # An empty bin stands for the last value before it, the first of all bins for the first value.
+  # An empty bin stands for the last value before it; empty bins before all values stand for the first one.
   value = jax.lax.cummax(jnp.where(target > 0, level, jnp.argmax(target > 0)))
   rank, ranks = (jnp.cumsum(bins) / bins.sum() for bins in (counts, target))
   return jnp.interp(rank, ranks, jnp.asarray(RAMP)[value])

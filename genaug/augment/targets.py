@@ -1,22 +1,23 @@
-"""What an example may hold beside its image, and how it follows when the image is moved, recoloured, cut or mixed.
+"""Kinds of entries of an example, and how they follow when its image is moved, recoloured, cut or mixed.
 
-An example is a dict of arrays. A table such as `TARGETS` says of every name what kind of entry it is; entries that it
-does not name pass through untouched. `TARGETS | {'teacher': Target('image', recolor=False)}` knows one more.
+An example is a dict of arrays. A table such as `TARGETS` declares what kind of entry each name is; entries that it
+does not name pass through untouched. `TARGETS | {'teacher': Target('image', recolor=False)}` has one more.
 
-  image      [h, w, c], uint8 or floating point in [0, 1]: moves and is recoloured as every other image of the example;
-             with `recolor=False` it only moves, as the output of an image pair does
-  map        [h, w] or [h, w, c], floating point of any range (depth, heat maps, logits): only moves
-  mask       [h, w] or [h, w, 1], integers or booleans: only moves, read at the nearest pixel
+  image      [h, w, c], uint8 or floating point in [0, 1]: moved and recoloured like every other image of the example;
+             with `recolor=False` only moved, like the target of an image pair
+  map        [h, w] or [h, w, c], floating point of any range (depth, heat maps, logits): only moved
+  mask       [h, w] or [h, w, 1], integers or booleans: only moved, with nearest-neighbour interpolation
   boxes      [n, 4], (x_min, y_min, x_max, y_max)
   keypoints  [n, 2], (x, y)
-  visible    [n], booleans: which boxes or keypoints, those named by `of`, still have a part in the frame; made where
-             it is missing, under the name NAME_visible
+  visible    [n], booleans: which of the boxes or keypoints named by `of` are still visible in the frame; added under
+             the name NAME_visible where it is missing
   attribute  [n, ...]: what belongs to each of the boxes or keypoints named by `of`: classes, scores, ...
   label      soft label [k], or a number; integers such as class indices pass, but can't be mixed
 
 Images, maps and masks of an example share one height and width. Boxes and keypoints are continuous coordinates in
-pixels, in the frame that `matrices` describes: the image spans [0, w] x [0, h], pixel centres lie at halves. None is
-ever removed, because shapes are static: what left the frame or is covered is flagged as not visible.
+pixels, in the frame that `matrices` describes: the image spans [0, w] x [0, h], pixel centres lie at halves. No box or
+keypoint is ever removed, because shapes are static: those that left the frame or are covered are flagged as not
+visible.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,7 +34,7 @@ Example = dict[str, Any]
 
 
 class Target(NamedTuple):
-  """What kind of entry a name stands for, see the module's table."""
+  """Declaration of an entry: its kind (see the module's docstring), and the options of some kinds."""
 
   kind: str
   of: str = ''  # visible and attribute: the boxes or keypoints that they belong to
@@ -48,7 +49,7 @@ TARGETS = {
   'image': Target('image'),
   'image2': Target('image'),
   'target': Target('image', recolor=False),
-  'depth': Target('map', interpolation='nearest'),  # no depth between that of an object and what is behind it
+  'depth': Target('map', interpolation='nearest'),  # depths between an object's and its background's would be wrong
   'mask': Target('mask'),
   'boxes': Target('boxes'),
   'boxes_visible': Target('visible', of='boxes'),
@@ -66,41 +67,41 @@ KINDS = (*SPATIAL, *OBJECTS, 'visible', 'attribute', 'label')
 
 
 def entries(targets: Targets, example: Example, *kinds: str) -> Iterator[tuple[str, Target]]:
-  """The entries of the example that are of these kinds, in the order of the table."""
+  """Returns (name, target) of the example's entries of these kinds, in the order of the table."""
   return ((name, target) for name, target in targets.items() if name in example and target.kind in kinds)
 
 
 def attributes(targets: Targets, example: Example, of: str) -> list[str]:
-  """The entries of the example that say something of each of its boxes or keypoints of that name."""
+  """Returns the names of the example's attributes of the boxes or keypoints named `of`."""
   return [name for name, target in entries(targets, example, 'attribute') if target.of == of]
 
 
 def visible_name(name: str) -> str:
-  """The entry that flags which of those boxes or keypoints are visible."""
+  """Returns the name of the entry that flags which of the boxes or keypoints of this name are visible."""
   return f'{name}_visible'
 
 
 def with_flags(targets: Targets | None) -> dict[str, Target]:
-  """The table, by default `TARGETS`, with an entry NAME_visible for all boxes and keypoints."""
+  """Returns the table, by default `TARGETS`, with an entry NAME_visible for all boxes and keypoints."""
   targets = TARGETS if targets is None else targets
   objects = [name for name, target in targets.items() if target.kind in OBJECTS]
   return dict(targets) | {visible_name(name): Target('visible', of=name) for name in objects}
 
 
 def with_channels(targets: Targets, example: Example, leading: int = 0) -> Example:
-  """The example with maps and masks [h, w] as [h, w, 1], behind so many leading axes."""
+  """Returns the example with maps and masks [h, w] as [h, w, 1], after `leading` leading axes."""
   flat = [name for name, _ in entries(targets, example, 'map', 'mask') if example[name].ndim == leading + 2]
   return example | {name: example[name][..., None] for name in flat}
 
 
 def without_channels(example: Example, like: Example) -> Example:
-  """The way back of `with_channels`: entries have as many axes as in `like` again."""
+  """Undoes `with_channels`: entries have as many axes as in `like` again."""
   flat = [name for name in like if example[name].ndim == like[name].ndim + 1]
   return example | {name: example[name][..., 0] for name in flat}
 
 
 def reading(target: Target, border: str, fill: float, interpolation: str) -> dict[str, Any]:
-  """The keywords of `resample.warp` for an entry, where images have this fill and interpolation."""
+  """Returns the keyword arguments of `resample.warp` for an entry; `fill` and `interpolation` are those of images."""
   default = fill if target.kind == 'image' else 0
   return {
     'border': border,
@@ -110,7 +111,7 @@ def reading(target: Target, border: str, fill: float, interpolation: str) -> dic
 
 
 def image_shape(targets: Targets, known: Example, leading: int) -> ImageShape:
-  """That of the first image among the entries, behind so many axes. Raises ValueError where there is none."""
+  """Returns the shape of the first image, without `leading` leading axes. Raises ValueError if there is no image."""
   name, _ = next(entries(targets, known, 'image'), (None, None))
   if name is None:
     raise ValueError(f'a batch of {", ".join(map(repr, known))}: must hold an image to sample for')
@@ -118,7 +119,7 @@ def image_shape(targets: Targets, known: Example, leading: int) -> ImageShape:
 
 
 def moved(targets: Targets, example: Example, matrix: Matrix, spatial: bool = True) -> Example:
-  """The example moved by a matrix, edges continued; without `spatial` only its boxes and keypoints."""
+  """Returns the example moved by a matrix, with border 'edge'; without `spatial` only boxes and keypoints are moved."""
   changed = {}
   for name, target in entries(targets, example, *SPATIAL) if spatial else ():
     changed[name] = warp(example[name], matrix, **reading(target, 'edge', 0.0, 'bilinear'))
@@ -128,7 +129,7 @@ def moved(targets: Targets, example: Example, matrix: Matrix, spatial: bool = Tr
 
 
 def joined_objects(targets: Targets, *parts: tuple[Example, Bool[Array, 'h w']]) -> Example:
-  """Boxes, keypoints and what belongs to them of all (example, pixels that are seen of it), one after the other."""
+  """Concatenates boxes, keypoints, flags and attributes of all parts, (example, mask of its visible pixels) each."""
   first, _ = parts[0]
   joined = {}
   for name, target in entries(targets, first, *OBJECTS):
@@ -143,12 +144,12 @@ def joined_objects(targets: Targets, *parts: tuple[Example, Bool[Array, 'h w']])
 
 
 def seen_boxes(boxes: Float[Array, 'n 4'], seen: Bool[Array, 'h w']) -> tuple[Float[Array, 'n 4'], Bool[Array, ' n']]:
-  """The smallest boxes about what is seen of each, and which are seen at all; the others have no area."""
+  """Returns the smallest boxes around each box's visible part, and which have one; the others come with no area."""
   h, w = seen.shape
   x, y = jnp.arange(w), jnp.arange(h)
   columns = (x + 1 > boxes[:, :1]) & (x < boxes[:, 2:3])
   rows = (y + 1 > boxes[:, 1:2]) & (y < boxes[:, 3:])
-  # Counts of pixels, of which only being 0 matters: any precision of the product will do.
+  # Pixel counts, of which it only matters whether they are 0: any precision of the product will do.
   pixels = seen.astype(jnp.float32)
   seen_columns = columns & (rows.astype(jnp.float32) @ pixels > 0)
   seen_rows = rows & (columns.astype(jnp.float32) @ pixels.T > 0)
@@ -159,7 +160,7 @@ def seen_boxes(boxes: Float[Array, 'n 4'], seen: Bool[Array, 'h w']) -> tuple[Fl
 
 
 def seen_points(points: Float[Array, 'n 2'], seen: Bool[Array, 'h w']) -> tuple[Float[Array, 'n 2'], Bool[Array, ' n']]:
-  """The points as they are, and which lie on a pixel that is seen."""
+  """Returns the points as they are, and which of them lie on a visible pixel."""
   h, w = seen.shape
   column, row = jnp.clip(jnp.floor(points).astype(jnp.int32), 0, jnp.array([w - 1, h - 1])).T
   return points, points_inside(points, seen.shape) & seen[row, column]

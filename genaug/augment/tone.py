@@ -1,12 +1,12 @@
-"""Tone operations: every value through a curve, given in closed form or taken from the image's histogram.
+"""Tone operations: every value is mapped by a curve, given in closed form or computed from the image's histogram.
 
-`gamma`, `invert`, `posterize`, `solarize` and `tone_curve` look at one value at a time, in any number of channels. A
-chain of them may therefore run on `RAMP`, the 256 levels as an image [256, 1, c]: out comes the curve of the chain,
-and `lookup` takes every pixel through it at once. `autocontrast` and `equalize` read the image first, and look up
-`autocontrast_curve` and `equalize_curve`. `clahe` is local, one curve a tile.
+`gamma`, `invert`, `posterize`, `solarize` and `tone_curve` are pointwise, for any number of channels. A chain of them
+may therefore run on `RAMP`, the 256 levels as an image [256, 1, c]: the result is the curve of the chain, and `lookup`
+maps every pixel by it at once. `autocontrast` and `equalize` read the image first, to compute `autocontrast_curve` and
+`equalize_curve`. `clahe` is local, with one curve per tile.
 
-8-bit images come out as from PIL's ImageOps (`autocontrast` to one level of 255); values between two levels of 8
-bits are interpolated by `lookup`, counted as the nearest level by histograms.
+8-bit images come out as from PIL's ImageOps (`autocontrast` to one level of 255). Values between two 8-bit levels are
+interpolated by `lookup`, and counted as the nearest level by histograms.
 """
 
 from functools import partial
@@ -39,13 +39,13 @@ from genaug.augment.image import (
   validated,
 )
 
-Curve = Float[Array, '256 c']  # what becomes of the levels 0, 1/255 ... 1
+Curve = Float[Array, '256 c']  # the values that the levels 0, 1/255 ... 1 are mapped to
 
-RAMP = np.arange(256, dtype=np.float32) * np.float32(1 / 255)  # the levels, to the bits of `to_float`
+RAMP = np.arange(256, dtype=np.float32) * np.float32(1 / 255)  # the levels, with the same bits as from `to_float`
 
 
 def lookup(image: Num[Array, 'h w c'], curve: Curve) -> Num[Array, 'h w c']:
-  """Maps an image through one curve a channel, linear between the levels of floats; `RAMP` keeps all bits."""
+  """Maps an image by one curve per channel, linear between levels for float images; `RAMP` keeps all bits."""
   if image.dtype != jnp.uint8:
     return _between_levels(image, curve)
   table = _settled(_to_levels, curve).reshape(-1)
@@ -56,7 +56,7 @@ def lookup(image: Num[Array, 'h w c'], curve: Curve) -> Num[Array, 'h w c']:
 def _between_levels(image, curve):
   channels = curve.shape[1]
   changes = _settled(_less_ramp, curve).reshape(-1)
-  # From the nearest level towards the other neighbour: on a level, nothing depends on how x * 255 is rounded.
+  # From the nearest level towards the other neighbour, so that on a level the rounding of x * 255 does not matter.
   level = _levels(image)
   beyond = (image - level * np.float32(1 / 255)) * 255
   step = jnp.where((level == 0) | (beyond >= 0) & (level < 255), 1, -1)
@@ -75,9 +75,10 @@ def _less_ramp(curve):
 
 @partial(jax.jit, static_argnums=0)  # outside jit, a loop is compiled at every call
 def _settled(last, *tables):
-  """last(*tables), of the shape of the first, in memory before anyone reads it."""
-  # On CPU, XLA fuses a table into the gather that reads it and works it out anew for every pixel, in spite of an
-  # optimization_barrier. It does not fuse a loop, but would unroll one of a single turn.
+  """Returns last(*tables), of the shape of the first table, and makes XLA put it in memory before it is read."""
+  # On CPU, XLA fuses a table into the gather that reads it and recomputes it for every pixel, in spite of an
+  # optimization_barrier. It does not fuse a loop, but would unroll one of a single iteration: `last` runs in the first
+  # of two.
   first, *others = tables
   return jax.lax.fori_loop(0, 2, lambda turn, table: jnp.where(turn == 0, last(table, *others), table), first)
 
@@ -87,12 +88,12 @@ def _settled(last, *tables):
 
 @operation
 def gamma(image: Float[Array, 'h w c'], gamma: ScalarLike) -> Float[Array, 'h w c']:
-  """Raises values to the power gamma >= 0: above 1 darkens, below 1 lightens, 1 changes nothing to the bit."""
+  """Raises values to the power gamma >= 0: above 1 darkens, below 1 lightens, 1 keeps every bit."""
   check_range('gamma: gamma', gamma, 0, np.inf)
-  # A root is infinitely steep at black: below this value, which no 8-bit level but 0 is, the power is a line.
+  # A root is infinitely steep at black: below this value, less than any 8-bit level but 0, a line replaces the power.
   foot = 1e-5
   power = jnp.exp(gamma * jnp.log(jnp.maximum(image, foot)))
-  power = jnp.where(gamma == 0, 1.0, power * jnp.minimum(image / foot, 1))  # as NumPy's, also of black
+  power = jnp.where(gamma == 0, 1.0, power * jnp.minimum(image / foot, 1))  # 0 ** 0 is 1, as in NumPy
   return jnp.where(gamma == 1, image, power)
 
 
@@ -107,7 +108,7 @@ def sample_gamma(key: PRNGKeyArray, shape: ImageShape, limit: ScalarLike | Pair 
 
 @operation
 def invert(image: Float[Array, 'h w c'], amount: ScalarLike) -> Float[Array, 'h w c']:
-  """Fades the image into its negative by an amount in [0, 1]: 1 is PIL's invert, 0 changes nothing to the bit."""
+  """Fades the image into its negative by an amount in [0, 1]: 1 is PIL's invert, 0 keeps every bit."""
   check_range('invert: amount', amount, 0, 1)
   return clip(image + amount * (1 - 2 * image))
 
@@ -141,9 +142,9 @@ def sample_posterize(key: PRNGKeyArray, shape: ImageShape, bits: int | tuple[int
 
 @operation
 def solarize(image: Float[Array, 'h w c'], threshold: ScalarLike) -> Float[Array, 'h w c']:
-  """Inverts values from a threshold >= 0 on; above 1 it changes nothing to the bit."""
+  """Inverts values at or above a threshold >= 0; a threshold above 1 keeps every bit."""
   check_range('solarize: threshold', threshold, 0, np.inf)
-  # k / 255 in float32 depends on who divides; half a millionth of the range is no level's distance to another.
+  # k / 255 in float32 depends on how it is computed; half a millionth of the range is far less than a level.
   return jnp.where(image >= threshold - 5e-7, 1 - image, image)
 
 
@@ -162,8 +163,8 @@ def sample_solarize(key: PRNGKeyArray, shape: ImageShape, threshold: ScalarLike 
 def tone_curve(image: Float[Array, 'h w c'], points: Float[Array, '2']) -> Float[Array, 'h w c']:
   """Maps values by the cubic Bezier curve from black to white whose inner control points lie `points` above y = x.
 
-  The control points sit at 1/3 and 2/3; points in [-1/3, 1/3], or in [-1/6, 1/6] for a curve that is sure to rise.
-  (0, 0) changes nothing to the bit.
+  The control points sit at 1/3 and 2/3; points in [-1/3, 1/3], or in [-1/6, 1/6] for a curve that is sure to increase.
+  (0, 0) keeps every bit.
   """
   check_range('tone_curve: points', points, -1 / 3, 1 / 3)
   below, above = 3 * image * (1 - image) ** 2, 3 * image**2 * (1 - image)
@@ -183,14 +184,14 @@ def sample_tone_curve(key: PRNGKeyArray, shape: ImageShape, limit: ScalarLike | 
 def autocontrast(image: Num[Array, 'h w c'], *, cutoff: float = 0.0) -> Num[Array, 'h w c']:
   """Stretches every channel to [0, 1]; `cutoff` percent of its pixels, in [0, 50), may saturate at either end.
 
-  PIL's ImageOps.autocontrast, to one level of 255.
+  Equals PIL's ImageOps.autocontrast to one level of 255.
   """
   image = check_image(image, 'autocontrast')
   return lookup(image, autocontrast_curve(image, cutoff=cutoff))
 
 
 def autocontrast_curve(image: Num[Array, 'h w c'], *, cutoff: float = 0.0) -> Curve:
-  """See `autocontrast`; a channel of one level keeps it."""
+  """Returns the curve of `autocontrast`; a channel with a single level stays as it is."""
   if not 0 <= cutoff < 50:
     raise ValueError(f'autocontrast: cutoff = {cutoff!r}: must lie in [0, 50)')
   low, high = _ends(image, cutoff) if cutoff else _extremes(image)
@@ -198,13 +199,13 @@ def autocontrast_curve(image: Num[Array, 'h w c'], *, cutoff: float = 0.0) -> Cu
 
 
 def _extremes(image):
-  # A channel at a time is four times as fast on CPU as all at once.
+  # One channel at a time is four times as fast on CPU as all at once.
   channels = jnp.split(image, image.shape[-1], axis=-1)
   return tuple(_levels(jnp.stack([reach(channel) for channel in channels])) for reach in (jnp.min, jnp.max))
 
 
 def _ends(image, cutoff):
-  """The darkest and the brightest level of every channel, `cutoff` percent of the pixels left out at either end."""
+  """Returns every channel's darkest and brightest level, leaving out `cutoff` percent of the pixels at either end."""
   h, w, _ = image.shape
   total = jnp.cumsum(histogram(image), axis=0)
   cut = int(h * w * cutoff // 100)
@@ -212,27 +213,30 @@ def _ends(image, cutoff):
 
 
 def _stretch(low: Int[Array, ' c'], high: Int[Array, ' c']) -> Curve:
-  """low...high to 0...1, rounded down to whole levels as PIL does; its products in float64 may round to one less."""
+  """Returns the curve from low...high to 0...1, rounded down to whole levels as PIL does.
+
+  PIL's products in float64 may round to one level less.
+  """
   level = np.arange(256)[:, None]
   return to_float(jnp.clip(_quotient((level - low) * 255, jnp.maximum(high - low, 1)), 0, 255).astype(jnp.uint8))
 
 
 def _quotient(a: Int[Array, '...'], b: Int[Array, '...']) -> Int[Array, '...']:
-  """a // b, if it is below 2**22."""
-  # No SIMD divides integers: a quotient of floats is off by 1 at most, whoever rounds it.
+  """Returns a // b, if it is below 2**22."""
+  # SIMD can't divide integers. A quotient of floats is off by at most 1, however it is rounded.
   guess = (a.astype(jnp.float32) / b).astype(jnp.int32)
   rest = a - guess * b
   return guess + (rest >= b) - (rest < 0)
 
 
 def equalize(image: Num[Array, 'h w c']) -> Num[Array, 'h w c']:
-  """Flattens every channel's histogram, as PIL's ImageOps.equalize does to the bit."""
+  """Flattens every channel's histogram, bit for bit as PIL's ImageOps.equalize does."""
   image = check_image(image, 'equalize')
   return lookup(image, equalize_curve(image))
 
 
 def equalize_curve(image: Num[Array, 'h w c']) -> Curve:
-  """See `equalize`; a channel whose brightest level covers all but 254 pixels stays as it is."""
+  """Returns the curve of `equalize`; a channel with at most 254 pixels below its brightest level stays as it is."""
   counts = histogram(image)
   total = jnp.cumsum(counts, axis=0)
   step = jnp.where(total < total[-1], total, 0).max(0) // 255  # the brightest level does not count
@@ -247,7 +251,7 @@ def histogram(image: Num[Array, 'h w c']) -> Int[Array, '256 c']:
 
 
 def _indices(image: Num[Array, 'h w c']) -> Int[Array, 'h w c']:
-  """Where a table [256, c] that is laid out flat has the nearest levels."""
+  """Returns the indices of the nearest levels in a flattened table [256, c]."""
   channels = image.shape[-1]
   return _levels(image) * channels + jnp.arange(channels)
 
@@ -259,7 +263,7 @@ def _levels(image: Num[Array, '...']) -> Int[Array, '...']:
 
 
 def _count(numbers: Int[Array, 'h ...'], bins: int) -> Int[Array, ' bins']:
-  """How often each of 0...bins - 1 occurs."""
+  """Counts how often each of 0...bins - 1 occurs."""
   return jnp.zeros(bins, jnp.int32).at[numbers.reshape(-1)].add(1, mode='promise_in_bounds')
 
 
@@ -270,11 +274,11 @@ def _count(numbers: Int[Array, 'h ...'], bins: int) -> Int[Array, ' bins']:
 def clahe(
   image: Float[Array, 'h w c'], clip_limit: ScalarLike, *, grid: tuple[int, int] = (8, 8)
 ) -> Float[Array, 'h w c']:
-  """Equalizes luma tile by tile, no level counted more than `clip_limit` >= 1 times the mean level.
+  """Equalizes luma tile by tile, with histogram counts clipped to `clip_limit` >= 1 times their mean.
 
-  Source: Zuiderveld 1994, "Contrast limited adaptive histogram equalization", as in OpenCV: `grid` (rows, columns)
-  tiles, 8-bit levels, and pixels between the centres of tiles mixed of their curves. What luma gains is added to all
-  channels of an RGB image. Raises ValueError unless there is 1 channel or 3.
+  Source: Zuiderveld 1994, "Contrast limited adaptive histogram equalization", as in OpenCV: `grid` (rows, columns) of
+  tiles, 8-bit levels, and curves interpolated between the centres of tiles. The change of luma is added to all channels
+  of an RGB image. Raises ValueError unless there is 1 channel or 3.
   """
   check_channels(image.shape[-1], 'clahe')
   check_range('clahe: clip_limit', clip_limit, 1, np.inf)
@@ -292,7 +296,7 @@ def clahe(
 
   above = read(top, left) * (1 - across) + read(top, right) * across
   below = read(bottom, left) * (1 - across) + read(bottom, right) * across
-  # Channels share the gain.
+  # In memory before it is read, because all channels share it.
   gain = _settled(_gain, above * (1 - down) + below * down, levels)
   return clip(image + gain[..., None] * jnp.float32(1 / 255))
 
@@ -302,9 +306,9 @@ def _gain(mixed, levels):
 
 
 def _tile_totals(levels: Int[Array, 'h w'], clip_limit: ScalarLike, grid: tuple[int, int]):
-  """How many pixels of a tile are no brighter than each level, once clipped: [tiles * 256]; (height, width) of one."""
+  """Returns the cumulative clipped histograms of the tiles, [tiles * 256], and the (height, width) of a tile."""
   (h, w), (rows, columns) = levels.shape, grid
-  if h % rows or w % columns:  # a side that divides grows by a whole row of pixels a tile then, as in OpenCV
+  if h % rows or w % columns:  # as in OpenCV, a side that does divide then also grows, by one pixel per tile
     levels = jnp.pad(levels, ((0, rows - h % rows), (0, columns - w % columns)), mode='reflect')
   height, width = levels.shape[0] // rows, levels.shape[1] // columns
   tile = np.arange(rows).repeat(height)[:, None] * columns + np.arange(columns).repeat(width)
@@ -314,7 +318,7 @@ def _tile_totals(levels: Int[Array, 'h w'], clip_limit: ScalarLike, grid: tuple[
 
 
 def _running_sum(counts: Float[Array, 'tiles 256']) -> Float[Array, 'tiles 256']:
-  # Sixteen at a time by a triangle of ones: four times as fast as jnp.cumsum on CPU, and as exact, for whole numbers.
+  # Sixteen at a time by a triangular matrix of ones: four times as fast as jnp.cumsum on CPU, exact for whole numbers.
   blocks, upto = counts.reshape(-1, 16, 16), np.triu(np.ones((16, 16), np.float32))
   before = upto - np.eye(16, dtype=np.float32)
   highest = jax.lax.Precision.HIGHEST
@@ -323,7 +327,7 @@ def _running_sum(counts: Float[Array, 'tiles 256']) -> Float[Array, 'tiles 256']
 
 
 def _clipped(counts: Int[Array, 'tiles 256'], limit: ScalarLike) -> Int[Array, 'tiles 256']:
-  """No count above the limit; what is cut off goes to all levels alike, the rest to levels evenly apart."""
+  """Clips counts at the limit; the excess goes to all levels alike, its remainder to evenly spaced levels."""
   limit = jnp.maximum(jnp.floor(limit), 1).astype(jnp.int32)
   excess = jnp.maximum(counts - limit, 0).sum(1, keepdims=True)
   share, rest = jnp.divmod(excess, 256)
@@ -334,7 +338,7 @@ def _clipped(counts: Int[Array, 'tiles 256'], limit: ScalarLike) -> Int[Array, '
 
 
 def _neighbours(side: int, tile: int, tiles: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """For every pixel along a side: the tiles with the nearest centres before and after it, and how far between."""
+  """Returns for every pixel along a side the tiles with the nearest centres before and after, and where in between."""
   position = np.arange(side, dtype=np.float32) * np.float32(1 / tile) - np.float32(0.5)
   before = np.floor(position).astype(np.int32)
   return before.clip(0), (before + 1).clip(max=tiles - 1), position - before

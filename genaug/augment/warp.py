@@ -1,9 +1,9 @@
 """Displacement fields: geometric operations that no matrix can express, applied by the one resampler.
 
 A field d [h, w, 2] holds (x, y) in pixels: the output pixel with its centre at p shows the input at p + d(p).
-Fields add up; after a matrix M the source is M^-1 (p + d(p)), and a point comes out at
+Fields add up; after a matrix M, the source of p is M^-1 (p + d(p)), and a point moves to
 `invert_points(field, M point)`. Lengths are fractions of the side, as for every move: of the width along x,
-of the height along y. `op(image, ...)` has a twin `op_field(size, ...)`, same arguments, size = (h, w).
+of the height along y. `op(image, ...)` has a twin `op_field(size, ...)` with the same arguments and size = (h, w).
 """
 
 from functools import lru_cache
@@ -42,7 +42,7 @@ def displaced(
   border: str = 'constant',
   fill: Fill = 0.0,
 ) -> Num[Array, 'h w c']:
-  """Resamples the image once under the field, in [0, 1]; keywords and errors are those of `resample`."""
+  """Resamples an image in [0, 1] once by the field, kept in that range; keywords and errors are those of `resample`."""
   x, y = _centres(field.shape[:2])
   moved = resample(image, x + field[..., 0], y + field[..., 1], interpolation=interpolation, border=border, fill=fill)
   return in_range(moved, interpolation)
@@ -54,7 +54,7 @@ def _centres(size: Size) -> tuple[Float[np.ndarray, ' w'], Float[np.ndarray, 'h 
 
 
 def _fractions(side: int) -> Float[np.ndarray, ' side']:
-  """The pixel centres of a side of length 1."""
+  """Returns the pixel centres as fractions of the side."""
   return ((np.arange(side) + 0.5) / side).astype(np.float32)
 
 
@@ -63,12 +63,12 @@ def _pixels(fractions: Float[Array, '... 2'], size: Size) -> Float[Array, '... 2
 
 
 def _field(subscripts: str, *operands: ArrayLike) -> Field:
-  # x and y as planes in memory: the resampler reads them one at a time.
+  # x and y are separate planes in memory, because the resampler reads them one at a time.
   return jnp.moveaxis(_einsum(subscripts, *operands), 0, -1)
 
 
 def _einsum(subscripts: str, *operands: ArrayLike) -> Array:
-  # Accelerators multiply float32 matrices in fewer bits by default: wrong by pixels here.
+  # By default accelerators multiply float32 matrices in lower precision: wrong by pixels here.
   return jnp.einsum(subscripts, *operands, precision=jax.lax.Precision.HIGHEST)
 
 
@@ -80,13 +80,13 @@ NEWTON_STEPS = 6  # four are exact to float32 at the default parameters
 
 @jax.jit  # outside jit, the loop would be compiled at every call
 def invert_points(field: Field, points: Float[Array, 'n 2']) -> Float[Array, 'n 2']:
-  """Inverts the field at the points: where content went, q with q + d(q) = point, by Newton's method.
+  """Returns where content at the points moves to under the field: q with q + d(q) = point, by Newton's method.
 
   Between pixel centres the field is bilinear, beyond the frame it continues as at the nearest point of the frame.
   Exact to 0.05 pixels unless the field folds; where it does, some point comes back, finite for finite ones.
   """
   field, points = jnp.asarray(field), jnp.asarray(points, jnp.float32)
-  known = jnp.isfinite(points).all(-1, keepdims=True)  # behind the camera of a perspective there are others
+  known = jnp.isfinite(points).all(-1, keepdims=True)  # points behind the camera of a perspective are infinite
 
   def solve(point):
     def step(_, q):
@@ -102,14 +102,14 @@ def invert_points(field: Field, points: Float[Array, 'n 2']) -> Float[Array, 'n 
 
 
 def move_boxes(field: Field, boxes: Float[Array, 'n 4'], matrix: Matrix = IDENTITY) -> Float[Array, 'n 4']:
-  """Smallest upright boxes around the outlines moved by a matrix, then by the field; they may leave the frame."""
+  """Returns the smallest upright boxes around outlines moved by a matrix, then the field; they may leave the frame."""
   outlines = outline(boxes)
   moved = invert_points(field, transform_points(matrix, outlines.reshape(-1, 2))).reshape(outlines.shape)
   return jnp.concatenate([moved.min(1), moved.max(1)], axis=-1)
 
 
 def outline(boxes: Float[Array, 'n 4'], per_side: int = 16) -> Float[Array, 'n k 2']:
-  """k = 4 per_side points along the sides of every box (x_min, y_min, x_max, y_max), evenly spaced."""
+  """Returns k = 4 per_side evenly spaced points along the sides of every box (x_min, y_min, x_max, y_max)."""
   t = np.arange(per_side) / per_side
   zero, one = np.zeros(per_side), np.ones(per_side)
   x, y = np.concatenate([t, one, 1 - t, zero]), np.concatenate([zero, t, one, 1 - t])
@@ -118,9 +118,9 @@ def outline(boxes: Float[Array, 'n 4'], per_side: int = 16) -> Float[Array, 'n k
 
 
 def _at(field: Field, point: Float[Array, '2']) -> tuple[Float[Array, '2'], Float[Array, '2 2']]:
-  """The displacement at one point, and how it grows along x and y (second axis).
+  """Returns the displacement at one point, and its derivatives along x and y (second axis).
 
-  Bilinear, and linear in the half pixel from the outermost centres to the frame.
+  It is bilinear, and linear in the half pixel from the outermost centres to the frame.
   """
   h, w, _ = field.shape
   nearest = jnp.clip(point, 0, jnp.array([w, h], jnp.float32))
@@ -138,7 +138,7 @@ def _at(field: Field, point: Float[Array, '2']) -> tuple[Float[Array, '2'], Floa
 
 
 def elastic_field(size: Size, control: Float[Array, 'rows columns 2'], sigma: ScalarLike = 0.1) -> Field:
-  """See `elastic`."""
+  """Returns the displacement field of `elastic`."""
   rows, columns, _ = np.shape(control)
   check_range('elastic: control', control, -1, 1)
   _check_sigma(sigma, rows, columns, np.inf)
@@ -153,7 +153,7 @@ def _check_sigma(sigma: ScalarLike, rows: int, columns: int, most: float) -> Non
 
 
 def _splines(side: int, count: int, sigma: ScalarLike) -> Float[Array, 'side count']:
-  """Uniform cubic B-splines about the middle, at the pixel centres; each is `sigma` sides wide (standard deviation)."""
+  """Returns uniform cubic B-splines about the middle, at the pixel centres, with a deviation of `sigma` sides each."""
   knots = np.arange(count, dtype=np.float32) - (count - 1) / 2
   t = jnp.abs((_fractions(side)[:, None] - 0.5) / (3**0.5 * sigma) - knots)
   return (jnp.maximum(2 - t, 0) ** 3 - 4 * jnp.maximum(1 - t, 0) ** 3) / 6
@@ -169,10 +169,10 @@ def elastic(
   border: str = 'constant',
   fill: Fill = 0.0,
 ) -> Num[Array, 'h w c']:
-  """Distorts the image elastically: the control displacements, in [-1, 1] of the side, smoothed by `sigma` of the side.
+  """Distorts the image elastically, by control displacements in [-1, 1] of the side, smoothed by `sigma` of the side.
 
-  The smoothing is a uniform cubic B-spline of standard deviation sigma, that is control points sqrt(3) sigma
-  apart, centred on the image; their number bounds sigma from below (16: 0.045), ValueError if it is less.
+  The smoothing is a uniform cubic B-spline of standard deviation sigma, so control points are sqrt(3) sigma apart,
+  centred on the image. Their number bounds sigma from below (16: 0.045); raises ValueError if it is less.
   Control points that move by less than 0.83 sigma never fold the image (Choi & Lee 2000, Injectivity
   conditions of 2D and 3D uniform cubic B-spline functions).
   Source: Simard, Steinkraus & Platt 2003, Best practices for convolutional neural networks, section 2.
@@ -195,9 +195,9 @@ def sample_elastic(
 ) -> Params:
   """Samples size x size control displacements of `elastic`.
 
-  The displacement has zero mean, standard deviation 0.277 alpha, and never exceeds alpha. Simard's, uniform noise
-  smoothed by a Gaussian of `sigma` and multiplied by A, has this deviation for A = 1.7 alpha sigma (A and sigma in
-  pixels for alpha in pixels).
+  The displacement has zero mean, standard deviation 0.277 alpha, and never exceeds alpha. That of Simard et al.,
+  uniform noise smoothed by a Gaussian of `sigma` and multiplied by A, has this deviation for A = 1.7 alpha sigma (A and
+  sigma in pixels for alpha in pixels).
   """
   _check_sigma(sigma, size, size, 1)
   del shape
@@ -214,7 +214,7 @@ random_elastic = randomly(elastic, sample_elastic)
 
 
 def grid_distort_field(size: Size, stretch: Float[Array, '2 steps']) -> Field:
-  """See `grid_distort`."""
+  """Returns the displacement field of `grid_distort`."""
   check_range('grid_distort: stretch', stretch, -0.99, 1)
   h, w = size
   x, y = (_along(side, side_stretch) for side, side_stretch in zip((w, h), jnp.asarray(stretch, jnp.float32)))
@@ -223,8 +223,9 @@ def grid_distort_field(size: Size, stretch: Float[Array, '2 steps']) -> Field:
 
 def _along(side: int, stretch: Float[Array, ' steps']) -> Float[Array, ' side']:
   (steps,) = stretch.shape
-  passed = np.clip(_fractions(side)[:, None] * steps - np.arange(steps), 0, 1).astype(np.float32)  # of every cell
-  excess = (stretch - stretch.mean()) / (1 + stretch.mean())  # of its width over 1 / steps; they sum to 0
+  # The share of every cell that lies before each pixel centre, and each cell's relative excess in width over 1 / steps.
+  passed = np.clip(_fractions(side)[:, None] * steps - np.arange(steps), 0, 1).astype(np.float32)
+  excess = (stretch - stretch.mean()) / (1 + stretch.mean())  # sums to 0
   return _einsum('xs,s->x', passed, excess) * side / steps
 
 
@@ -239,7 +240,7 @@ def grid_distort(
 ) -> Num[Array, 'h w c']:
   """Makes columns and rows of a steps x steps grid wider or narrower; the frame stays, and every cell is linear.
 
-  Column i of the output shows a part of the input 1 + stretch[0, i] wide in relation to the others, row i a part
+  Column i of the output shows a part of the input 1 + stretch[0, i] wide in proportion to the others, row i a part
   1 + stretch[1, i] high; stretch in [-0.99, 1].
   """
   field = grid_distort_field(image.shape[:2], stretch)
@@ -263,7 +264,7 @@ random_grid_distort = randomly(grid_distort, sample_grid_distort)
 
 
 def thin_plate_spline_field(size: Size, offsets: Float[Array, 'rows columns 2']) -> Field:
-  """See `thin_plate_spline`."""
+  """Returns the displacement field of `thin_plate_spline`."""
   check_range('thin_plate_spline: offsets', offsets, -1, 1)
   h, w = size
   rows, columns, _ = np.shape(offsets)
@@ -274,7 +275,7 @@ def thin_plate_spline_field(size: Size, offsets: Float[Array, 'rows columns 2'])
 
 @lru_cache(maxsize=8)
 def _thin_plates(h: int, w: int, rows: int, columns: int) -> Float[np.ndarray, 'rows columns h w']:
-  """What the spline is at every pixel centre if one control point rises by 1; linear in all of them."""
+  """Returns the spline at every pixel centre for an offset of 1 at one control point; it is linear in all offsets."""
   unit = max(h, w)  # keeps the system well-conditioned, and changes nothing else
   x, y = _centres((h, w))
   pixels = _grid(x / unit, y.ravel() / unit)
@@ -306,8 +307,8 @@ def thin_plate_spline(
 ) -> Num[Array, 'h w c']:
   """Warps the image by the thin plate spline with given offsets at a rows x columns grid of control points.
 
-  The output shows at the control point c the input at c + offset, in [-1, 1] of the side; the grid includes corners
-  and sides.
+  At control point c the output shows the input at c + offset, with offsets in [-1, 1] of the side; the grid includes
+  the corners and sides of the image.
   Source: Bookstein 1989, Principal warps: thin-plate splines and the decomposition of deformations.
   """
   field = thin_plate_spline_field(image.shape[:2], offsets)
@@ -336,7 +337,7 @@ random_thin_plate_spline = randomly(thin_plate_spline, sample_thin_plate_spline)
 
 
 def lens_distort_field(size: Size, k1: ScalarLike, k2: ScalarLike = 0.0) -> Field:
-  """See `lens_distort`."""
+  """Returns the displacement field of `lens_distort`."""
   check_range('lens_distort: k1', k1, -1, 1)
   check_range('lens_distort: k2', k2, -1, 1)
   h, w = size
@@ -358,9 +359,9 @@ def lens_distort(
 ) -> Num[Array, 'h w c']:
   """Distorts the image radially, as a lens does: the output at radius r shows the input at r (1 + k1 r^2 + k2 r^4).
 
-  r is 0 in the middle and 1 at the corners. Positive values give a barrel, negative ones a pincushion; in [-1, 1],
-  without folds if 1 + 3 k1 r^2 + 5 k2 r^4 > 0. It is OpenCV's `undistort` for a camera of focal length half the
-  diagonal. Source: Brown 1966, Decentering distortion of lenses.
+  r is 0 in the middle and 1 at the corners. Positive values give a barrel, negative ones a pincushion. Both lie in
+  [-1, 1]; the image does not fold if 1 + 3 k1 r^2 + 5 k2 r^4 > 0. It is OpenCV's `undistort` for a camera of focal
+  length half the diagonal. Source: Brown 1966, Decentering distortion of lenses.
   """
   field = lens_distort_field(image.shape[:2], k1, k2)
   return displaced(image, field, interpolation=interpolation, border=border, fill=fill)
@@ -368,7 +369,7 @@ def lens_distort(
 
 @validated(limit=Parameter(0, 1 / 3, '', 'k1 is uniform in [-limit, limit] or the pair.', (-1 / 3, 1 / 3)))
 def sample_lens_distort(key: PRNGKeyArray, shape: ImageShape, limit: ScalarLike | Pair = 0.3) -> Params:
-  """Samples k1 of `lens_distort` where nothing folds; k2 stays 0."""
+  """Samples k1 of `lens_distort` from a range without folds; k2 stays 0."""
   del shape
   return {'k1': uniform(key, *interval(limit, symmetric))}
 
