@@ -263,21 +263,21 @@ def randomly(op: Callable, sample_params: Callable[..., Params]) -> Callable[...
 
 IMAGE = {'key': 'a key of `jax.random`.', 'image': 'one image, [h, w, c].'}
 KEYWORDS = {
-  'p': 'probability in [0, 1] of the operation; otherwise the input comes back.',
-  'interpolation': "'nearest', 'bilinear' or 'cubic'; only 'nearest' takes masks of integers.",
+  'p': 'probability of the operation, in [0, 1]; otherwise the input is returned.',
+  'interpolation': "'nearest', 'bilinear' or 'cubic'; only 'nearest' takes integer masks.",
   'border': "what continues the image beyond its frame: 'constant' (`fill`), 'edge', 'reflect' or 'wrap'.",
-  'fill': 'what shows where nothing is left of the image, in [0, 1]: a number, or one a channel.',
+  'fill': 'value of pixels without image content, in [0, 1]: a number, or one per channel.',
   'centre': 'the fixed point (x, y), in fractions of width and height.',
-  'size': 'of the output, (height, width) in pixels; that of the input by default.',
-  'ksize': 'side of the window in pixels, odd and static; for Gaussians, None is wide enough for sigma, 0 all.',
+  'size': 'size of the output, (height, width) in pixels; by default that of the input.',
+  'ksize': 'side of the window in pixels, odd and static; for Gaussians, None: wide enough for sigma, 0: the image.',
   'cutoff': 'percent of the pixels in [0, 50) that may saturate at either end.',
-  'grid': 'tiles as (rows, columns).',
-  'threshold': 'differences up to it, in [0, 1], are not sharpened.',
+  'grid': 'number of tiles, (rows, columns).',
+  'threshold': 'differences up to this, in [0, 1], are not sharpened.',
   'balance': 'share in [0, 1] of the changed pixels that turn white.',
   'subsample': 'whether chroma has half the resolution (4:2:0).',
   'decay': 'how fast amplitudes fall with frequency: larger values make larger blobs.',
-  'targets': 'what each entry is; None is `augment.TARGETS`.',
-  'shift': 'which of the other three examples of its group is the partner: 1, 2 or 3.',
+  'targets': 'kind of each entry; None: `augment.TARGETS`.',
+  'shift': 'which of the other three examples of the group is the partner: 1, 2 or 3.',
 }
 
 

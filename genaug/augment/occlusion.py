@@ -205,7 +205,7 @@ def coarse_dropout(
 
 @validated(
   max_side=Parameter(0, 1, 'of the side', 'Sides are uniform in [max_side / 2, max_side] or the pair.', (0, 1)),
-  holes=Parameter(1, 256, 'boxes', 'How many, static.'),
+  holes=Parameter(1, 256, 'boxes', 'Number of boxes; static.'),
 )
 def sample_coarse_dropout(
   key: PRNGKeyArray, shape: ImageShape, max_side: ScalarLike | Pair = 0.2, holes: int = 8

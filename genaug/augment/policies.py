@@ -64,7 +64,7 @@ class Ranges(NamedTuple):
 
 
 @validated(
-  num_ops=Parameter(1, 16, 'operations', 'How many, static.'),
+  num_ops=Parameter(1, 16, 'operations', 'Number of operations; static.'),
   magnitude=Parameter(
     0,
     30,
@@ -116,8 +116,8 @@ def sample_auto_augment(key: PRNGKeyArray, shape: ImageShape, table: str = 'cifa
   severity=Parameter(
     0, 10, '', 'Magnitudes are uniform in [0, severity] or the pair; posterize keeps 4 bits at 0.', (0, 10)
   ),
-  width=Parameter(1, 16, 'chains', 'How many are averaged, static.'),
-  depth=Parameter(1, 16, 'operations', 'Chains have one to so many, static.'),
+  width=Parameter(1, 16, 'chains', 'Number of chains that are averaged; static.'),
+  depth=Parameter(1, 16, 'operations', 'Largest number of operations in a chain; static.'),
 )
 def sample_augmix(
   key: PRNGKeyArray, shape: ImageShape, severity: ScalarLike | Pair = 3.0, width: int = 3, depth: int = 3

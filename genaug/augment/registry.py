@@ -63,7 +63,7 @@ OPS = {
     policy_layers.recolor,
     policy_layers.layers_matrix,
     channels=GREY_OR_RGB,
-    doc='Random operations of 14, all at one magnitude.',
+    doc='Applies `num_ops` random operations out of 14, all at one magnitude.',
   ),
   'trivial_augment_wide': Op(
     'policy',
@@ -71,7 +71,7 @@ OPS = {
     policy_layers.recolor,
     policy_layers.layers_matrix,
     channels=GREY_OR_RGB,
-    doc='One of 14 operations at any magnitude.',
+    doc='Applies one of 14 operations at a random magnitude.',
   ),
   'auto_augment': Op(
     'policy',
@@ -79,7 +79,7 @@ OPS = {
     policy_layers.recolor,
     policy_layers.layers_matrix,
     channels=GREY_OR_RGB,
-    doc='One of 25 pairs of operations learned on a data set.',
+    doc='Applies one of 25 pairs of operations learned on a data set.',
   ),
   'augmix': Op(
     'policy',
@@ -87,7 +87,7 @@ OPS = {
     policies.apply_augmix,
     channels=GREY_OR_RGB,
     options=('fill', 'border', 'interpolation'),
-    doc='The image averaged with chains of operations.',
+    doc='Averages the image with chains of operations.',
   ),
   'three_augment': Op(
     'policy',
@@ -95,71 +95,79 @@ OPS = {
     policies.recolor_three,
     policies.three_matrix,
     channels=GREY_OR_RGB,
-    doc='Grayscale, solarize or blur; then colour jitter and a flip.',
+    doc='Applies grayscale, solarize or blur, then colour jitter and a flip.',
   ),
   'autocontrast': Op(
-    'equalisation', sample_nothing, tone.autocontrast_curve, doc="Each channel's range stretched to [0, 1]."
+    'equalisation', sample_nothing, tone.autocontrast_curve, doc='Stretches the range of each channel to [0, 1].'
   ),
-  'equalize': Op('equalisation', sample_nothing, tone.equalize_curve, doc="Each channel's histogram flattened."),
-  'gamma': Op('tone', tone.sample_gamma, tone.gamma, doc='Values to a random power.'),
-  'tone_curve': Op('tone', tone.sample_tone_curve, tone.tone_curve, doc='Values through a smooth random curve.'),
-  'posterize': Op('tone', tone.sample_posterize, tone.posterize, doc='A random number of bits kept.'),
-  'solarize': Op('tone', tone.sample_solarize, tone.solarize, doc='Values above a random threshold inverted.'),
-  'invert': Op('tone', tone.sample_invert, tone.invert, doc='The image faded into its negative.'),
+  'equalize': Op('equalisation', sample_nothing, tone.equalize_curve, doc='Flattens the histogram of each channel.'),
+  'gamma': Op('tone', tone.sample_gamma, tone.gamma, doc='Raises values to a random power.'),
+  'tone_curve': Op('tone', tone.sample_tone_curve, tone.tone_curve, doc='Maps values by a smooth random curve.'),
+  'posterize': Op('tone', tone.sample_posterize, tone.posterize, doc='Keeps a random number of bits.'),
+  'solarize': Op('tone', tone.sample_solarize, tone.solarize, doc='Inverts values above a random threshold.'),
+  'invert': Op('tone', tone.sample_invert, tone.invert, doc='Blends the image with its negative.'),
   'brightness': Op(
     'color',
     color.sample_brightness,
     color.brightness_matrix,
     channels=GREY_OR_RGB,
-    doc='Brightness changed by a random factor.',
+    doc='Changes brightness by a random factor.',
   ),
   'contrast': Op(
     'contrast',
     color.sample_contrast,
     color.contrast_matrix,
     channels=GREY_OR_RGB,
-    doc='Contrast changed by a random factor.',
+    doc='Changes contrast by a random factor.',
   ),
   'saturation': Op(
     'color',
     color.sample_saturation,
     color.saturation_matrix,
     channels=GREY_OR_RGB,
-    doc='Saturation changed by a random factor.',
+    doc='Changes saturation by a random factor.',
   ),
   'hue': Op(
-    'color', color.sample_hue, color.hue_matrix, channels=GREY_OR_RGB, doc='Colours rotated about the grey axis.'
+    'color',
+    color.sample_hue,
+    color.hue_matrix,
+    channels=GREY_OR_RGB,
+    doc='Rotates hue: colours turn about the grey axis.',
   ),
   'color_jitter': Op(
     'contrast',
     color.sample_color_jitter,
     color.color_jitter_matrix,
     channels=GREY_OR_RGB,
-    doc='Brightness, contrast, saturation and hue changed.',
+    doc='Changes brightness, contrast, saturation and hue.',
   ),
   'pca_lighting': Op(
     'color',
     lighting.sample_pca_lighting,
     lighting.pca_lighting_matrix,
     channels=RGB_ONLY,
-    doc="Colours shifted along the principal components of ImageNet's.",
+    doc="Shifts colours along the principal components of ImageNet's colours.",
   ),
   'planckian_jitter': Op(
     'color',
     lighting.sample_planckian_jitter,
     lighting.planckian_jitter_matrix,
     channels=RGB_ONLY,
-    doc='Lit by a black body of a random temperature.',
+    doc='Lights the image by a black body of random temperature.',
   ),
   'grayscale': Op(
-    'color', color.sample_grayscale, color.grayscale_matrix, channels=GREY_OR_RGB, doc='Faded into grey.'
+    'color',
+    color.sample_grayscale,
+    color.grayscale_matrix,
+    channels=GREY_OR_RGB,
+    doc='Blends the image with its grey version.',
   ),
   'channel_shuffle': Op(
     'color',
     color.sample_channel_shuffle,
     color.channel_shuffle_matrix,
     channels=RGB_ONLY,
-    doc='Red, green and blue in a random order.',
+    doc='Puts red, green and blue in a random order.',
   ),
   'channel_drop': Op(
     'color',
@@ -167,72 +175,81 @@ OPS = {
     color.channel_drop_matrix,
     channels=RGB_ONLY,
     options=FILL,
-    doc='One of red, green and blue replaced by `fill`.',
+    doc='Replaces one of red, green and blue by `fill`.',
   ),
   'clahe': Op(
     'local',
     tone.sample_clahe,
     tone.clahe,
     channels=GREY_OR_RGB,
-    doc='Local histogram equalisation with a random limit.',
+    doc='Equalises histograms locally, with a random contrast limit.',
   ),
   'tile_crop': Op(
     'move',
     slicing.sample_tile_crop,
     matrix=crops.resized_crop_matrix,
-    doc='A random tile of a grid shown at full size.',
+    doc='Enlarges a random tile of a grid to full size.',
   ),
   'random_resized_crop': Op(
     'move',
     crops.sample_random_resized_crop,
     matrix=crops.resized_crop_matrix,
-    doc='A random window shown at full size.',
+    doc='Crops a random window and resizes it to full size.',
   ),
   'transpose': Op(
-    'move', geometry.sample_transpose, matrix=matrices.transpose_matrix, doc='Mirrored about the main diagonal.'
+    'move', geometry.sample_transpose, matrix=matrices.transpose_matrix, doc='Mirrors about the main diagonal.'
   ),
   'antitranspose': Op(
-    'move', geometry.sample_transpose, matrix=matrices.antitranspose_matrix, doc='Mirrored about the other diagonal.'
+    'move', geometry.sample_transpose, matrix=matrices.antitranspose_matrix, doc='Mirrors about the other diagonal.'
   ),
-  'hflip': Op('move', sample_nothing, matrix=matrices.hflip_matrix, doc='Mirrored left to right.'),
-  'vflip': Op('move', sample_nothing, matrix=matrices.vflip_matrix, doc='Mirrored top to bottom.'),
-  'rot90': Op('move', geometry.sample_rot90, matrix=matrices.rot90_matrix, doc='Rotated by 0, 90, 180 or 270 degrees.'),
+  'hflip': Op('move', sample_nothing, matrix=matrices.hflip_matrix, doc='Mirrors left to right.'),
+  'vflip': Op('move', sample_nothing, matrix=matrices.vflip_matrix, doc='Mirrors top to bottom.'),
+  'rot90': Op('move', geometry.sample_rot90, matrix=matrices.rot90_matrix, doc='Rotates by 0, 90, 180 or 270 degrees.'),
   'scale': Op(
-    'move', geometry.sample_scale, matrix=matrices.scale_matrix, doc='Width and height scaled by random factors.'
+    'move', geometry.sample_scale, matrix=matrices.scale_matrix, doc='Scales width and height by two random factors.'
   ),
-  'zoom': Op('move', geometry.sample_zoom, matrix=matrices.zoom_matrix, doc='Scaled by one random factor.'),
-  'shear': Op('move', geometry.sample_shear, matrix=matrices.shear_matrix, doc='Sheared by random angles.'),
-  'rotate': Op('move', geometry.sample_rotate, matrix=matrices.rotate_matrix, doc='Rotated by a random angle.'),
+  'zoom': Op('move', geometry.sample_zoom, matrix=matrices.zoom_matrix, doc='Scales by one random factor.'),
+  'shear': Op('move', geometry.sample_shear, matrix=matrices.shear_matrix, doc='Shears by random angles.'),
+  'rotate': Op('move', geometry.sample_rotate, matrix=matrices.rotate_matrix, doc='Rotates by a random angle.'),
   'affine': Op(
-    'move', geometry.sample_affine, matrix=matrices.affine_matrix, doc='Zoom, shear, rotation and translation in one.'
+    'move', geometry.sample_affine, matrix=matrices.affine_matrix, doc='Zooms, shears, rotates and translates.'
   ),
   'perspective': Op(
     'move',
     geometry.sample_perspective,
     matrix=matrices.perspective_matrix,
     projective=True,
-    doc='Seen in a random perspective.',
+    doc='Moves the corners: a random change of perspective.',
   ),
   'translate': Op(
-    'move', geometry.sample_translate, matrix=matrices.translate_matrix, doc='Moved by random fractions of the side.'
+    'move',
+    geometry.sample_translate,
+    matrix=matrices.translate_matrix,
+    doc='Translates by random fractions of the sides.',
   ),
   'lens_distort': Op(
-    'field', warp.sample_lens_distort, warp.lens_distort_field, doc='Distorted by a lens, barrel to pincushion.'
+    'field',
+    warp.sample_lens_distort,
+    warp.lens_distort_field,
+    doc='Distorts as a lens does, from barrel to pincushion.',
   ),
   'thin_plate_spline': Op(
-    'field', warp.sample_thin_plate_spline, warp.thin_plate_spline_field, doc='Warped at a few random control points.'
+    'field',
+    warp.sample_thin_plate_spline,
+    warp.thin_plate_spline_field,
+    doc='Warps by a thin plate spline with a few random control points.',
   ),
   'grid_distort': Op(
-    'field', warp.sample_grid_distort, warp.grid_distort_field, doc='Cells of a grid stretched and squeezed.'
+    'field', warp.sample_grid_distort, warp.grid_distort_field, doc='Stretches and squeezes the cells of a grid.'
   ),
-  'elastic': Op('field', warp.sample_elastic, warp.elastic_field, doc='Warped by smooth noise.'),
+  'elastic': Op('field', warp.sample_elastic, warp.elastic_field, doc='Warps by smooth noise.'),
   'grid_shuffle': Op(
     'piece',
     slicing.sample_grid_shuffle,
     slicing.grid_shuffle,
     cuts_masks=True,
     keeps_annotations=False,
-    doc='The tiles of a grid in a random order.',
+    doc='Puts the tiles of a grid in a random order.',
   ),
   'diagonal_half': Op(
     'piece',
@@ -240,58 +257,58 @@ OPS = {
     slicing.diagonal_half,
     options=FILL,
     cuts_masks=True,
-    doc='One half beside a diagonal kept.',
+    doc='Keeps one half beside a diagonal.',
   ),
   'gaussian_blur': Op(
-    'filter', filters.sample_gaussian_blur, filters.gaussian_blur, doc='Blurred by a Gaussian of random width.'
+    'filter', filters.sample_gaussian_blur, filters.gaussian_blur, doc='Blurs by a Gaussian of random width.'
   ),
-  'box_blur': Op('filter', filters.sample_box_blur, filters.box_blur, doc='Blurred by the mean of 3 x 3 pixels.'),
-  'motion_blur': Op('filter', filters.sample_motion_blur, filters.motion_blur, doc='Blurred along a random line.'),
+  'box_blur': Op('filter', filters.sample_box_blur, filters.box_blur, doc='Blurs by the mean of 3 x 3 pixels.'),
+  'motion_blur': Op('filter', filters.sample_motion_blur, filters.motion_blur, doc='Blurs along a random line.'),
   'median_blur': Op(
-    'filter', filters.sample_median_blur, filters.median_blur, doc='Blurred by the median of 3 x 3 pixels.'
+    'filter', filters.sample_median_blur, filters.median_blur, doc='Filters by the median of 3 x 3 pixels.'
   ),
-  'sharpen': Op('filter', filters.sample_sharpen, filters.sharpen, doc='Sharpened by a random amount.'),
+  'sharpen': Op('filter', filters.sample_sharpen, filters.sharpen, doc='Sharpens by a random amount.'),
   'unsharp_mask': Op(
     'filter',
     filters.sample_unsharp_mask,
     filters.unsharp_mask,
-    doc='Sharpened by an unsharp mask of random amount and width.',
+    doc='Sharpens by an unsharp mask of random amount and width.',
   ),
-  'gaussian_noise': Op('noise', noise.sample_gaussian_noise, noise.gaussian_noise, doc='Normal noise added.'),
-  'shot_noise': Op('noise', noise.sample_shot_noise, noise.shot_noise, doc='Poisson noise of a photon count.'),
+  'gaussian_noise': Op('noise', noise.sample_gaussian_noise, noise.gaussian_noise, doc='Adds Gaussian noise.'),
+  'shot_noise': Op('noise', noise.sample_shot_noise, noise.shot_noise, doc='Adds Poisson (shot) noise.'),
   'salt_and_pepper': Op(
-    'noise', noise.sample_salt_and_pepper, noise.salt_and_pepper, doc='Random pixels black or white.'
+    'noise', noise.sample_salt_and_pepper, noise.salt_and_pepper, doc='Makes random pixels black or white.'
   ),
-  'jpeg': Op('noise', noise.sample_jpeg, noise.jpeg, doc='Compressed by JPEG of random quality.'),
-  'cutout': Op('occlusion', occlusion.sample_cutout, occlusion.cutout, options=FILL, doc='A square hidden.'),
+  'jpeg': Op('noise', noise.sample_jpeg, noise.jpeg, doc='Compresses by JPEG of random quality.'),
+  'cutout': Op('occlusion', occlusion.sample_cutout, occlusion.cutout, options=FILL, doc='Hides a square.'),
   'erase': Op(
     'occlusion',
     occlusion.sample_erase,
     occlusion.erase,
     options=FILL,
-    doc='A random rectangle hidden (Random Erasing).',
+    doc='Hides a random rectangle (Random Erasing).',
   ),
   'grid_mask': Op(
-    'occlusion', occlusion.sample_grid_mask, occlusion.grid_mask, options=FILL, doc='A grid of squares hidden.'
+    'occlusion', occlusion.sample_grid_mask, occlusion.grid_mask, options=FILL, doc='Hides a grid of squares.'
   ),
   'pixel_dropout': Op(
-    'occlusion', occlusion.sample_pixel_dropout, occlusion.pixel_dropout, options=FILL, doc='Random pixels hidden.'
+    'occlusion', occlusion.sample_pixel_dropout, occlusion.pixel_dropout, options=FILL, doc='Hides random pixels.'
   ),
   'coarse_dropout': Op(
-    'occlusion', occlusion.sample_coarse_dropout, occlusion.coarse_dropout, options=FILL, doc='Random boxes hidden.'
+    'occlusion', occlusion.sample_coarse_dropout, occlusion.coarse_dropout, options=FILL, doc='Hides random boxes.'
   ),
   'histogram_match': Op(
-    'mix', style.sample_histogram_match, style.histogram_match, doc="Values get the partner's histogram."
+    'mix', style.sample_histogram_match, style.histogram_match, doc='Matches the histogram of the partner.'
   ),
   'fourier_mix': Op(
-    'mix', style.sample_fourier_mix, style.fourier_mix, doc="Low frequencies get the partner's amplitude."
+    'mix', style.sample_fourier_mix, style.fourier_mix, doc='Takes the amplitude of low frequencies from the partner.'
   ),
-  'copy_paste': Op('mix', sample_nothing, mixing.copy_paste, doc="What the partner's mask covers pasted."),
-  'mosaic': Op('mix', mixing.sample_mosaic, mixing.mosaic, doc='Four images about a point.'),
-  'mixup': Op('mix', mixing.sample_mixup, mixing.mixup, doc='The weighted mean with the partner.'),
-  'cutmix': Op('mix', mixing.sample_cutmix, mixing.cutmix, doc='A box of the partner pasted.'),
-  'resizemix': Op('mix', mixing.sample_resizemix, mixing.resizemix, doc='The partner, made small, pasted.'),
-  'fmix': Op('mix', mixing.sample_fmix, mixing.fmix, doc='Random blobs of the partner pasted.'),
+  'copy_paste': Op('mix', sample_nothing, mixing.copy_paste, doc="Pastes what the partner's mask covers."),
+  'mosaic': Op('mix', mixing.sample_mosaic, mixing.mosaic, doc='Joins four images at a random point.'),
+  'mixup': Op('mix', mixing.sample_mixup, mixing.mixup, doc='Averages with the partner, by random weights.'),
+  'cutmix': Op('mix', mixing.sample_cutmix, mixing.cutmix, doc='Pastes a box of the partner.'),
+  'resizemix': Op('mix', mixing.sample_resizemix, mixing.resizemix, doc='Pastes the partner, downscaled.'),
+  'fmix': Op('mix', mixing.sample_fmix, mixing.fmix, doc='Pastes random blobs of the partner.'),
 }
 
 
@@ -313,7 +330,7 @@ def declared(name: str, ops: Mapping[str, Op] = OPS) -> dict[str, Parameter | Ch
 
 def table(ops: Mapping[str, Op] = OPS) -> str:
   """Returns a Markdown table of all operations: name, stage, effect, and default, range and meaning of parameters."""
-  rows = ['| operation | stage | an image gets | parameters: default, range, meaning |', '| --- | --- | --- | --- |']
+  rows = ['| operation | stage | what it does | parameters: default, range, meaning |', '| --- | --- | --- | --- |']
   for name, op in ops.items():
     known = declared(name, ops)
     lines = [

@@ -23,8 +23,8 @@ from genaug.augment.resample import Fill
 
 # Up to this many windows per side, slices are several times faster than a gather; with more they take long to compile.
 FEW = 16
-ROWS = Parameter(1, 256, 'tiles', 'Rows of the grid, static; they divide the height.')
-COLS = Parameter(1, 256, 'tiles', 'Columns of the grid, static; they divide the width.')
+ROWS = Parameter(1, 256, 'tiles', 'Rows of the grid; static. They must divide the height.')
+COLS = Parameter(1, 256, 'tiles', 'Columns of the grid; static. They must divide the width.')
 
 
 def tiles(image: Num[Array, 'h w c'], rows: int, cols: int) -> Num[Array, 'n th tw c']:

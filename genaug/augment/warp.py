@@ -188,7 +188,7 @@ def elastic(
   sigma=Parameter(
     0.0025, 1, 'of the side', 'Standard deviation of the smoothing; at least 0.577 / (size - 3), 0.045 for 16 points.'
   ),
-  size=Parameter(4, 256, 'points', 'Control points a side, static.'),
+  size=Parameter(4, 256, 'points', 'Control points per side; static.'),
 )
 def sample_elastic(
   key: PRNGKeyArray, shape: ImageShape, alpha: ScalarLike | Pair = 0.05, sigma: ScalarLike = 0.1, size: int = 16
@@ -249,7 +249,7 @@ def grid_distort(
 
 @validated(
   limit=Parameter(0, 0.99, '', 'The stretch is uniform in [-limit, limit] or the pair.', (-0.99, 0.99)),
-  steps=Parameter(1, 256, 'cells', 'Columns and rows of the grid, static; 1 changes nothing.'),
+  steps=Parameter(1, 256, 'cells', 'Columns and rows of the grid; static. 1 changes nothing.'),
 )
 def sample_grid_distort(key: PRNGKeyArray, shape: ImageShape, limit: ScalarLike | Pair = 0.3, steps: int = 5) -> Params:
   """Samples the stretch of `steps` columns and rows of `grid_distort`."""
@@ -317,7 +317,7 @@ def thin_plate_spline(
 
 @validated(
   limit=Parameter(0, 1, 'of the side', 'Offsets are uniform in [-limit, limit] or the pair.', (-1, 1)),
-  size=Parameter(2, 16, 'points', 'Control points a side, static.'),
+  size=Parameter(2, 16, 'points', 'Control points per side; static.'),
 )
 def sample_thin_plate_spline(
   key: PRNGKeyArray, shape: ImageShape, limit: ScalarLike | Pair = 0.1, size: int = 3
