@@ -1,4 +1,4 @@
-"""A small CNN on Fashion-MNIST, 10 images a class; test accuracy on 10,000 others.
+"""A small CNN on Fashion-MNIST, 10 images per class; test accuracy on 10,000 others.
 
 make data DATASET=fashion_mnist && make train CONFIG=configs/classify_fashion_mnist.py
 python -m experiments.sweep --config configs/classify_fashion_mnist.py --trials 24

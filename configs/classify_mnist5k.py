@@ -1,4 +1,4 @@
-"""A small CNN on MNIST digits, 10 images a class; test accuracy on 1,000 others.
+"""A small CNN on MNIST digits, 10 images per class; test accuracy on 1,000 others.
 
 make train CONFIG=configs/classify_mnist5k.py
 python -m experiments.sweep --config configs/classify_mnist5k.py --trials 24

@@ -1,15 +1,16 @@
-"""Which generator to take: tables of many trained models, for experiments.compare.
+"""Tables that compare many trained models, for experiments.compare: which generator to choose?
 
 python -m experiments.compare --config configs/comparisons.py:few_images --output experiments/results
 
-few_images: 100, 200 and 1,000 images of Fashion-MNIST, 217 crops of 200 photographs (experiments.crop_boxes); no row is
-told classes, a run takes 3 to 25 minutes on one or two CPU cores, and R3GAN is stopped while it still gets better.
-equal_time: MNIST-5k and Fashion-MNIST, 5 and 15 minutes a row (run: MNIST-5k at 15, DCGAN and flow matching).
-stacked_mnist: how many of 1,000 modes do losses find? vaes: bounds and samples of every kind of VAE.
-augmented_density: does a VAE of few images know unseen ones better after augmentation? few_labels: what do images
-without labels add to 10 labels a class? linear_probe: how well do features of generators that were told no class tell
-classes apart? translation: with pairs and without, scored on held-out pairs. Put a row of your own into one of the
-functions below.
+few_images: 100, 200 and 1,000 images of Fashion-MNIST, and 217 crops of 200 photographs (experiments.crop_boxes). No
+row is class-conditional; a run takes 3 to 25 minutes on one or two CPU cores, and R3GAN is stopped while it still
+improves.
+equal_time: MNIST-5k and Fashion-MNIST, 5 and 15 minutes per row (run so far: MNIST-5k at 15, DCGAN and flow matching).
+stacked_mnist: how many of 1,000 modes does a GAN find with each loss? vaes: bounds and samples of every kind of VAE.
+augmented_density: does augmentation raise the ELBO that a VAE of few images gives to unseen ones? few_labels: what do
+unlabelled images add to 10 labels per class? linear_probe: how well does a linear classifier tell classes apart by the
+features of unconditional generators? translation: with pairs and without, scored on held-out pairs. To compare a model
+of your own, add a row to one of the functions below.
 """
 
 from ml_collections import ConfigDict
@@ -47,7 +48,7 @@ def _few_images() -> dict:
 
 
 def _small(gan_steps: int, r3_steps: int, flow_steps: int) -> dict:
-  """Rows for few images, {name: (title, config)}."""
+  """Returns the rows of the tables of few images, {name: (title, config)}."""
   dcgan = lambda variant='': _evaluated(gan.dcgan(variant), gan_steps)
   rows = {
     'dcgan': ('DCGAN', dcgan()),
@@ -185,7 +186,7 @@ def _translation() -> dict:
 
 
 def _evaluated(c: ConfigDict, steps: int) -> ConfigDict:
-  """Scored three times, never choosing a checkpoint by it."""
+  """Sets the steps, and three evaluations: the last one counts, whichever checkpoint is best. Returns the config."""
   c.train.steps = steps
   c.train.update({'snapshot_every': steps, 'checkpoint_every': steps})
   c.eval.update({'metrics': ('distances', 'coverage', 'memorisation'), 'every': -(-steps // 3), 'samples': 1000})

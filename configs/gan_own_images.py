@@ -2,10 +2,10 @@
 
 make train CONFIG=configs/gan_own_images.py ARGS="--config.data.folder=PATH --workdir runs/NAME"
 
-DCGAN's networks with DiffAugment (Zhao et al. 2020, arXiv:2006.10738), or after the colon ada (Karras et al. 2020,
-arXiv:2006.06676). With 200 images of Fashion-MNIST (3 seeds) these two have the lowest FD and KID, and neither is
-clearly ahead. With 100 (one seed) they have the lowest FD of all that do not copy; flow matching copies them.
-With 1,000 (one seed) DiffAugment no longer lowers FD. All is in experiments/results/README.md.
+DCGAN with DiffAugment (Zhao et al. 2020, arXiv:2006.10738) or, after the colon, ada (Karras et al. 2020,
+arXiv:2006.06676). On 200 images of Fashion-MNIST (3 seeds) these two have the lowest FD and KID, and neither is clearly
+ahead. On 100 (one seed) they have the lowest FD of all models that do not copy the images, as flow matching does.
+On 1,000 (one seed) DiffAugment no longer lowers FD. All results: experiments/results/README.md.
 """
 
 from configs.families import gan

@@ -1,12 +1,12 @@
-"""The table that answers: does augmentation help, does a generator help, do both, and by how much with few images?
+"""The few-shot study: does augmentation help, does a generator help, do both, and by how much with few images?
 
-python -m experiments.reproduce headline --quick    # k = 10 and 50, a small CNN: one Ray task a core with
+python -m experiments.reproduce headline --quick    # k = 10 and 50, a small CNN; one Ray task per core with
                                                     # --address=local --config.cpus_per_cell=1
 python -m experiments.reproduce headline --full     # k = 10, 20, 50 and 100, a wide ResNet: for a GPU
 
-Every row trains the same classifier for as many steps on the same k images a class, and is tested on real ones. But
-rows with unlabelled=True also see all other training images without their labels, for more steps: c.unlabelled. Put a
-row of your own into `rows` and its name into `order`; --dry-run says what all would take.
+Every row trains the same classifier for equally many steps on the same k images per class, and tests it on real ones.
+Rows with unlabelled=True also see all other training images, without their labels, and train for more steps (see
+c.unlabelled). To add a row, put it into `rows` and its name into `order`; --dry-run says how long it all would take.
 """
 
 from ml_collections import ConfigDict
@@ -24,13 +24,14 @@ CLASSIC = {
 def row(
   title: str, generator: str = '', share: float = 0.5, authentic: bool = False, unlabelled: bool = False, **augment
 ) -> ConfigDict:
-  """A row: `generator` is a key of c.generators, `augment` says what is other than in `augment` of c.classifier.
+  """Returns a row of the table.
 
-  Or, if `unlabelled`, of c.unlabelled. A `share` of what is trained on is generated, and if `authentic` nothing of it
-  is a copy of a training image, as AuthPct counts them.
+  `generator` is a key of c.generators; about `share` of the training images are then generated. `authentic` leaves out
+  those that AuthPct counts as copies of training images. `augment` overrides c.classifier.augment or, if `unlabelled`,
+  c.unlabelled.augment.
   """
-  made = {'generator': generator, 'share': share if generator else 0.0, 'authentic': authentic}
-  return ConfigDict({'title': title, **made, 'unlabelled': unlabelled, 'augment': augment})
+  generated = {'generator': generator, 'share': share if generator else 0.0, 'authentic': authentic}
+  return ConfigDict({'title': title, **generated, 'unlabelled': unlabelled, 'augment': augment})
 
 
 def get_config(size='quick'):
@@ -38,28 +39,28 @@ def get_config(size='quick'):
   c = ConfigDict()
   c.per_class = (10, 50) if quick else (10, 20, 50, 100)
   c.first_seed = 0
-  c.seeds = 5  # of images, initialisation, order and augmentation alike; the same ones in every row
+  c.seeds = 5  # a seed chooses images, initialisation, order and augmentation; every row has the same seeds
 
   c.classifier = classify.get_config()
   if not quick:
     c.classifier.model.network = 'wrn16_4'
     c.classifier.train.steps = 4000
-  c.unlabelled = fixmatch.get_config()  # with the classifier's network
+  c.unlabelled = fixmatch.get_config()  # its network is replaced by the classifier's
   c.unlabelled.train.steps = 1500 if quick else 20_000
 
-  # The learning rate is chosen by cross-validation within k images of a class that tuning_seed draws from the training
-  # split, some of which a row may draw too, as the best mean accuracy of rows `none` and `classic`; a single one is
-  # taken as it is.
+  # The learning rate is the one with the best mean accuracy of rows `none` and `classic`, by cross-validation on k
+  # images per class that tuning_seed draws from the training split; a row may draw some of them as well. A single value
+  # is used without cross-validation.
   c.lr = (3e-4, 1e-3, 3e-3)
   c.tuning_seed = 1000
   c.folds = 3
-  c.skip_small_classes = False  # leave classes out that have fewer training images than there are folds
-  c.cpus_per_cell = -1.0  # with --address: cores of a task; -1 is all of a node, or the share of its GPU
-  c.gpus_per_cell = -1.0  # GPUs, or a part of one; -1 is one where there are any
-  c.data = ConfigDict({'skip_broken': False, 'load_truncated': False, 'bits': 0})  # of --images, as in configs/base.py
+  c.skip_small_classes = False  # leave out classes that have fewer training images than there are folds
+  c.cpus_per_cell = -1.0  # with --address: CPU cores of a task; -1 is all of a node, divided by its GPUs
+  c.gpus_per_cell = -1.0  # GPUs of a task, or a fraction of one; -1 is one if there are any
+  c.data = ConfigDict({'skip_broken': False, 'load_truncated': False, 'bits': 0})  # for --images, as in configs/base.py
 
-  # Each is trained on the k images of every class. Of `candidates` generated images a class the share
-  # `kept` is used: those to which row `none`'s classifier of the same images gives the highest confidence.
+  # Each is trained on the k images per class and samples `candidates` images per class. The share `kept` of them is
+  # used: those of which the classifier of row `none`, trained on the same k images, is most confident.
   c.generators = ConfigDict()
   c.generators.vae = _vae(1500 if quick else 10_000)
   c.generators.gan = _gan(1500 if quick else 20_000)
@@ -108,24 +109,24 @@ def get_config(size='quick'):
     'gan_classic',
     'synthetic_only',
     'fixmatch',
-    *(() if quick else ('flow', 'flow_classic', 'flow_authentic')),  # flow matching is the slowest of them on a CPU
+    *(() if quick else ('flow', 'flow_classic', 'flow_authentic')),  # flow matching is the slowest generator on a CPU
   )
   return c.lock()
 
 
 def confirming(sweep: dict) -> tuple[ConfigDict, ConfigDict]:
-  """(this table's config, data) for rows `none`, `classic` and the best trial of a sweep.json, with fresh seeds."""
+  """Returns (table config, data) for rows `none`, `classic` and the best trial of a sweep.json, with fresh seeds."""
   c = get_config().unlock()
   c.classifier = ConfigDict(sweep['config'])
   data = c.classifier.data
   data.update({'test_split': base.get_config().data.test_split, 'validation': 0, 'fold': 0})
   c.per_class, c.first_seed, c.lr = (data.per_class,), 100, (c.classifier.optim.lr,)
-  found = {}
+  operations = {}
   for key, value in next(trial for trial in sweep['trials'] if trial['id'] == sweep['best'])['overrides'].items():
     _, operation, strength = key.split('.')
-    found.setdefault(operation, {})[strength] = value
+    operations.setdefault(operation, {})[strength] = value
   c.rows = ConfigDict({name: c.rows[name] for name in ('none', 'classic')})
-  c.rows.found = row('found by the sweep', **found)
+  c.rows.found = row('found by the sweep', **operations)
   c.order, c.generators = ('none', 'classic', 'found'), ConfigDict()
   return c.lock(), data
 

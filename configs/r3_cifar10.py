@@ -1,8 +1,8 @@
-"""R3GAN on CIFAR-10 (Huang et al. 2024, arXiv:2501.05441, table 7), conditional; on one GPU rather than on a CPU.
+"""Class-conditional R3GAN on CIFAR-10, for a GPU (Huang et al. 2024, arXiv:2501.05441, table 7).
 
 make train CONFIG=configs/r3_cifar10.py:ada
 
-The paper's networks are 768 wide (here 256), of batches of 512 (here 256). Time and score: not yet measured.
+The paper has networks of 768 channels (here 256) and batches of 512 (here 256). Time and score: not yet measured.
 """
 
 from configs.families import gan

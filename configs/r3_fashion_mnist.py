@@ -2,7 +2,7 @@
 
 make data DATASET=fashion_mnist && make train CONFIG=configs/r3_fashion_mnist.py
 
-Penalties are computed every 4th step. Time and score: not yet measured.
+R1 and R2 are computed at every 4th step. Time and score: not yet measured.
 """
 
 from configs.families import gan

@@ -2,7 +2,7 @@
 
 make train CONFIG=configs/r3_mnist5k.py
 
-Penalties are computed every 4th step. Score: experiments/results/README.md.
+R1 and R2 are computed at every 4th step. Score: experiments/results/README.md.
 """
 
 from configs.families import gan

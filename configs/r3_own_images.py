@@ -2,8 +2,8 @@
 
 make train CONFIG=configs/r3_own_images.py ARGS="--config.data.folder=PATH --workdir runs/NAME"
 
-Huang et al. 2024 (arXiv:2501.05441), Zhao et al. 2020 (arXiv:2006.10738). Stopped at 1,200 steps on 200 and
-1,000 images of Fashion-MNIST it is far behind DCGAN: experiments/results/README.md.
+Huang et al. 2024 (arXiv:2501.05441), Zhao et al. 2020 (arXiv:2006.10738). Stopped at 1,200 steps, on 200 and
+on 1,000 images of Fashion-MNIST, it is far behind DCGAN: experiments/results/README.md.
 """
 
 from configs.families import gan

@@ -2,7 +2,7 @@
 
 make train CONFIG=configs/sngan_cifar10.py
 
-For a GPU. The paper's discriminator is 128 wide (here 256). Time and score: not yet measured.
+For a GPU. The paper's discriminator has 128 channels (here 256). Time and score: not yet measured.
 """
 
 from configs.families import gan
@@ -16,5 +16,5 @@ def get_config(variant=''):
   c.model.update({'width': 256, 'max_width': 256})
   c.optim.update({'b1': 0.0, 'b2': 0.9, 'schedule': 'linear'})
   c.gan.update({'loss': 'hinge', 'd_steps': 5})
-  c.train.steps = 250_000  # of the discriminator
+  c.train.steps = 250_000  # updates of the discriminator
   return c

@@ -2,7 +2,7 @@
 
 make train CONFIG=configs/stacked_mnist.py:r3
 
-After the colon dcgan, sngan, wgan_gp or r3 (the loss and its penalties), compared in experiments/results/README.md.
+After the colon: dcgan, sngan, wgan_gp or r3, a loss with its penalties; compared in experiments/results/README.md.
 """
 
 from configs.families import gan

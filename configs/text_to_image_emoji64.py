@@ -1,9 +1,9 @@
-"""Emoji from their names: flow matching told words, with guidance (Ho and Salimans 2022, arXiv:2207.12598).
+"""Emoji from their names: text-conditional flow matching with guidance (Ho and Salimans 2022, arXiv:2207.12598).
 
 make data DATASET=emoji_captions/google && make train CONFIG=configs/text_to_image_emoji64.py
 python -m experiments.sample --workdir runs/text_to_image_emoji64 --text "waving hand, dark skin" --output out
 
-Test images are compositions of words that are not trained on. About 35 minutes on a CPU: skin tones and figures
+Captions of test images combine words as no training caption does. About 35 minutes on a CPU: skin tones and figures
 show, but few are the right ones (experiments/results).
 """
 

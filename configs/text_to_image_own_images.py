@@ -1,4 +1,4 @@
-"""Images from captions of your own: flow matching told words, with guidance (Ho and Salimans 2022, arXiv:2207.12598).
+"""Images from your captions: text-conditional flow matching with guidance (Ho and Salimans 2022, arXiv:2207.12598).
 
 make train CONFIG=configs/text_to_image_own_images.py \\
   ARGS="--config.data.folder=PATH --config.data.captions=FILE --workdir runs/NAME"

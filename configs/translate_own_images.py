@@ -1,4 +1,4 @@
-"""Your own pairs by pix2pix (Isola et al. 2017, arXiv:1611.07004), or any two folders by :cut or :cyclegan.
+"""Your own pairs with pix2pix (Isola et al. 2017, arXiv:1611.07004), or any two folders with :cut or :cyclegan.
 
 make train CONFIG=configs/translate_own_images.py ARGS="--config.data.folder=PATH --workdir runs/NAME"
 

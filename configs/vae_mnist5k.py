@@ -1,7 +1,7 @@
 """VAE on 4,000 dynamically binarised MNIST digits (Kingma and Welling 2014, arXiv:1312.6114).
 
-make train CONFIG=configs/vae_mnist5k.py   # :resnet or :ladder, other networks; :iwae, a bound of 8 draws;
-:vamp, a learned prior; :lossless or :restore, for experiments.compress and experiments.restore
+make train CONFIG=configs/vae_mnist5k.py   # or with :resnet, :ladder (other networks), :iwae (a bound of 8 draws),
+:vamp (a learned prior), :lossless (for experiments.compress), :restore (for experiments.restore)
 """
 
 from configs.families import vae

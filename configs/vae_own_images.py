@@ -2,8 +2,8 @@
 
 make train CONFIG=configs/vae_own_images.py ARGS="--config.data.folder=PATH --workdir runs/NAME"
 
-A folder of class/file.png (or .jpg, ...), cropped square and resized to 64x64. Restoration of photographs
-of hands, compression of MNIST-5k: experiments/results/README.md.
+A folder of class/file.png (or .jpg, ...), cropped square and resized to 64x64. Results on photographs
+of hands (restoration) and MNIST-5k (compression): experiments/results/README.md.
 """
 
 from configs.families import vae

@@ -1,4 +1,4 @@
-"""Variations of your own images: flow matching told features of AlexNet (Ho and Salimans 2022, arXiv:2207.12598).
+"""Variations of your images: flow matching conditioned on AlexNet features (Ho and Salimans 2022, arXiv:2207.12598).
 
 make train CONFIG=configs/variations_own_images.py ARGS="--config.data.folder=PATH --workdir runs/NAME"
 python -m experiments.sample --workdir runs/NAME --input IMAGE --output variations

@@ -2,7 +2,7 @@
 
 make train CONFIG=configs/wgan_gp_mnist5k.py
 
-Five steps of the critic for one of the generator. Time and score: not yet measured.
+Five updates of the critic per update of the generator. Time and score: not yet measured.
 """
 
 from configs.families import gan

@@ -1,1 +1,1 @@
-"""Programs: each parses flags and calls genaug."""
+"""Command-line programs: each parses flags and calls genaug."""

@@ -1,19 +1,19 @@
-"""Enlarges a folder of images: augmented copies of every image, as a config says, in the same sub-folders.
+"""Writes augmented copies of every image in a folder, as a config says, in the same sub-folders.
 
 python -m experiments.augment_folder --config configs/gan_own_images.py --config.augment.rotate.p=1
   --input photos --output photos_augmented --copies 10
 
 cat/tom.jpg becomes cat/tom_aug000.png, cat/tom_aug001.png ... in --output; originals are not copied. The same command
-goes on where it was stopped, and more --copies add to those that are there: a draw depends on the seed, the image's
-path below --input and the copy's number only. Nothing that exists is ever written to.
+continues where it was stopped, and a larger --copies adds to the existing ones: a draw depends only on the seed, the
+image's path below --input and the copy's number. Existing files are never overwritten.
 
 Masks move along and keep their labels: NAME_mask.png beside NAME.jpg, whose copies are NAME_aug000_mask.png; or
-NAME.png in --masks, whose copies go into a folder of their own, OUTPUT_masks. They are grey of 8 or 16 bits, have a
-palette or are RGB; what an image uncovers has label 0.
-Images come out upright (EXIF), in sRGB and with 8 bits a channel: grey stays grey, more bits are scaled by the range
-that all images together have (--config.data.bits), palettes and CMYK become RGB.
-Transparency moves like a mask and is put back; colours are augmented whether transparent or not. JPEG (--format=jpg)
-knows none and is put on white.
+NAME.png in --masks, whose copies go into a folder of their own, OUTPUT_masks. They are greyscale with 8 or 16 bits,
+palette or RGB images; areas that a move uncovers get label 0.
+Copies are upright (EXIF), in sRGB and have 8 bits per channel: greyscale images stay greyscale, deeper ones are scaled
+by the range of all images together (--config.data.bits), palette and CMYK images become RGB.
+Transparency moves like a mask and is kept; colours are augmented whether transparent or not. JPEG (--format=jpg) has no
+transparency: copies are put on white.
 
 Images of one size are computed together, and each size is compiled once. Files that are left out are listed; exit
 status 1: some of them may be images, such as unreadable ones.
@@ -42,8 +42,8 @@ def main() -> int:
   root, output, masks = (flag.value and pathlib.Path(flag.value).resolve() for flag in (_INPUT, _OUTPUT, _MASKS))
   config = _CONFIG.value
   settings = _COPIES.value, _SEED.value, _FORMAT.value, config.data.bits, config.data.load_truncated
-  written, there, skipped = augment_folder.run(augment_folder.Job(config.augment, root, output, masks, *settings))
-  print(f'{written:,} images written to {output}' + (f', {there:,} were there' if there else ''))
+  written, existing, skipped = augment_folder.run(augment_folder.Job(config.augment, root, output, masks, *settings))
+  print(f'{written:,} images written to {output}' + (f', {existing:,} were there' if existing else ''))
   return reading.say_skipped(skipped, root)
 
 

@@ -1,4 +1,4 @@
-"""Speed against peers, measured in the same run on the same cores.
+"""Measures speed against other libraries, the peers, in the same run on the same cores.
 
 python -m experiments.bench step [--output experiments/results/step_time.json]
 python -m experiments.bench augment [--output experiments/results/augment_throughput.json]
@@ -9,32 +9,33 @@ python -m experiments.bench restore | compress | stylize | upscale --workdir RUN
          r3 (configs/r3_mnist5k.py, relativistic, R1 and R2 every 4th step), unet (flow_mnist5k.py, with classes),
          resnet (32x32x3, 64 to 256 channels, hinge, spectral norm), conv_vae, resnet_vae and ladder_vae
          (vae_mnist5k.py), edsr (superres_own_images.py, batch 16, 48x48 pixels), unet_translator (translate_emoji64.py,
-         batch 16, as a GAN of pairs), stylizer (style_own_images.py, batch 8). GANs are told no class. Ours is the step
-         that experiments.train runs, with its batch gather, random draws, augmentation and weight average; PyTorch's is
-         the same networks, losses, optimisers, order of updates and weight average on a fixed batch: eager, as it comes
-         and with the memory allocator set as experiments.train sets it, and with networks compiled by torch.compile.
-         Each program is a process of its own, blocks of steps alternate between them; compilation and warm-up are left
-         out. --networks for some; what --output has of others stays. Needs PyTorch: pip install torch (the CPU build
-         will do), and a C++ compiler.
-  augment  images a second of every operation of genaug.augment that a peer has too, at 32x32 and 224x224. The peers are
-         those of experiments.benchmarks that are installed. Writes --output after each figure; the same command goes on
-         where it stopped. --quick for a first look, --ops rotate,jpeg for some, --fresh to measure again. The report
-         compares it with augment_throughput_earlier.json, a file of another day, if that is beside it.
+         batch 16, as a GAN of pairs), stylizer (style_own_images.py, batch 8). GANs are unconditional. Ours is the step
+         that experiments.train runs, with its batch gather, random draws, augmentation and weight average. PyTorch's
+         has the same networks, losses, optimisers, order of updates and weight average on a fixed batch: eager with the
+         default memory allocator, eager with the allocator set as experiments.train sets it, and with that allocator
+         and networks compiled by torch.compile. Each program is a process of its own, and blocks of steps alternate
+         between them; compilation and warm-up are excluded. --networks measures some; results of others in --output
+         stay. Needs PyTorch: pip install torch (the CPU build will do), and a C++ compiler.
+  augment  images per second of every operation of genaug.augment that a peer has too, at 32x32 and 224x224. The peers
+         are those of experiments.benchmarks that are installed. Writes --output after each measurement; the same
+         command continues where it stopped. --quick for a first look, --ops rotate,jpeg for some, --fresh to measure
+         again. The report compares it with augment_throughput_earlier.json, measured on another day, if that is there.
   layers    single convolutions of these networks with their gradients, against XLA's and PyTorch's: where a step spends
             its time.
   in-step   what augmentation costs inside the DCGAN step.
-  dispatch  policies with an operation computed for the images that drew it, and with all computed for all.
-  roofline  the share of the memory bandwidth, as a copy reaches it, that a fused chain of the input step reaches.
-  curves    how time and memory of a step grow with batch, side of the images and devices (simulated ones on CPU),
-         for DCGAN, flow U-Net, classifier and the input step alone, and what streaming costs. Goes on where it stopped.
-No speed, but quality against peers:
-  autoencoder  the ELBO of configs/vae_mnist5k.py, of its architecture and objective in PyTorch; 2,000 steps, 3 seeds.
+  dispatch  augmentation policies: each operation computed only for the images that drew it, or for all images.
+  roofline  memory bandwidth of a fused chain of input operations, as a share of the bandwidth of a copy.
+  curves    how time and memory of a step grow with batch size, side of the images and devices (simulated ones on CPU),
+            for DCGAN, flow U-Net, classifier and the input step alone; also what streaming the images costs. The same
+            command continues where it stopped.
+Quality, not speed, against peers:
+  autoencoder  ELBO of configs/vae_mnist5k.py and of its architecture and objective in PyTorch; 2,000 steps, 3 seeds.
   restore  PSNR and SSIM of test images restored by a VAE and by classical methods; pictures beside --output.
-  compress  bytes of test images, or those of --folder, by a VAE against PNG and WebP; by runs of a hyperprior of
-         several rates, --workdir=a,b,c,d, against JPEG and WebP: bytes, PSNR, BD-rate.
-  upscale  PSNR, SSIM and LPIPS of the images of --folder, made small and enlarged by runs of super-resolution of one
+  compress  bytes of test images, or of the images in --folder: a VAE against PNG and WebP; or runs of a hyperprior at
+         several rates, --workdir=a,b,c,d, against JPEG and WebP, with PSNR and BD-rate.
+  upscale  PSNR, SSIM and LPIPS of the images in --folder, downscaled and then enlarged by super-resolution runs of one
            scale, --workdir=a,b, and by the resizers of Pillow and OpenCV; pictures beside --output.
-  stylize  losses and seconds of a network of style transfer against 25, 50 and 100 steps on the pixels themselves.
+  stylize  losses and seconds of a style transfer network against 25, 50 and 100 steps of optimising the pixels.
 """
 
 import os
@@ -60,11 +61,11 @@ _OPS = flags.DEFINE_list('ops', [], 'augment: operations to measure. Default: al
 _FRESH = flags.DEFINE_bool('fresh', False, 'augment: measure again what the output has.')
 _QUICK = flags.DEFINE_bool('quick', False, 'augment: at most 3 rounds.')
 _OUTPUT = flags.DEFINE_string('output', None, 'JSON file for the raw figures.')
-_OF_RUNS = ('restore', 'compress', 'stylize', 'upscale')
+_RUN_TABLES = ('restore', 'compress', 'stylize', 'upscale')
 
 
-def _trained_by(runs: list[pathlib.Path]) -> list[list[str]]:
-  """The commands that began to train them. Raises InputError for what is no run."""
+def _training_commands(runs: list[pathlib.Path]) -> list[list[str]]:
+  """Returns the commands that these runs were first trained with. Raises InputError for a folder that is no run."""
   from experiments.report.formatting import command_of
   from genaug.training import workdir
 
@@ -78,7 +79,8 @@ def _augment(output: pathlib.Path | None, threads: int) -> dict:
   return throughput.table(output, _OPS.value, _FRESH.value, threads, rounds, seconds)
 
 
-def _use(table: str, output: pathlib.Path | None) -> dict:
+def _table_of_runs(table: str, output: pathlib.Path | None) -> dict:
+  """Returns a table about trained runs, one of _RUN_TABLES. Raises InputError for a wrong number of runs."""
   from genaug.errors import InputError
 
   if not _WORKDIR.value:
@@ -86,8 +88,8 @@ def _use(table: str, output: pathlib.Path | None) -> dict:
   runs, data_dir = list(map(pathlib.Path, _WORKDIR.value)), pathlib.Path(_DATA_DIR.value)
   if table in ('stylize', 'restore') and len(runs) > 1:
     raise InputError('workdir', ','.join(_WORKDIR.value), f'table {table} is of one run', f'--workdir={runs[0]}')
-  trained_by = {'training_commands': _trained_by(runs)}
-  from experiments.benchmarks import coders, restorers, stylists, upscalers  # which take seconds to import
+  trained_by = {'training_commands': _training_commands(runs)}
+  from experiments.benchmarks import coders, restorers, stylists, upscalers  # these take seconds to import
 
   if table == 'stylize':
     return trained_by | stylists.table(runs[0], data_dir, _IMAGES.value or 16, output)
@@ -111,8 +113,8 @@ def main(table: str) -> None:
     result = steps.step(output, _NETWORKS.value, threads, _ROUNDS.value, _STEPS.value)
   elif table == 'layers':
     result = layers.table(threads, _ROUNDS.value, _STEPS.value)
-  elif table in _OF_RUNS:
-    result = _use(table, output)
+  elif table in _RUN_TABLES:
+    result = _table_of_runs(table, output)
   elif table == 'curves':
     result = curves.table(output, _ROUNDS.value, _STEPS.value)
   elif table == 'autoencoder':
@@ -125,5 +127,6 @@ def main(table: str) -> None:
 
 if __name__ == '__main__':
   cli.run(
-    main, choices=('step', 'augment', 'layers', 'in-step', 'dispatch', 'roofline', 'curves', 'autoencoder', *_OF_RUNS)
+    main,
+    choices=('step', 'augment', 'layers', 'in-step', 'dispatch', 'roofline', 'curves', 'autoencoder', *_RUN_TABLES),
   )

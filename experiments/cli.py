@@ -1,6 +1,7 @@
-"""What every program here does alike: flags, errors, exit codes.
+"""What all programs share: common flags, error messages and exit codes.
 
-0: done, or stopped cleanly. 1: failed while running. 2: the input is wrong, nothing was computed. 130: interrupted.
+Exit codes: 0: done, or stopped cleanly. 1: failed while running. 2: the input is wrong, nothing was computed.
+130: interrupted.
 """
 
 import difflib
@@ -20,9 +21,9 @@ from genaug.errors import DivergedError, InputError
 from genaug.training.allocator import keep_freed_memory
 
 _FILES = {'.png', '.jpg', '.jpeg', '.tif', '.tiff', '.gif', '.bmp', '.webp', '.npy', '.npz', '.bits', '.json'}
-_OF_PLACES = {errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT}  # errors that are no bug
-# Programs whose configs are no training runs: what these hold, and which they are.
-_OWN = {'compare': ('tables', 'configs/comparisons.py'), 'reproduce': ('rows', 'configs/headline.py')}
+_PATH_ERRNOS = {errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT}  # reported without a traceback
+# Programs whose configs are not training runs: a top-level key of these configs, and the config file.
+_STUDIES = {'compare': ('tables', 'configs/comparisons.py'), 'reproduce': ('rows', 'configs/headline.py')}
 
 
 def define_config() -> flags.FlagHolder:
@@ -39,7 +40,7 @@ def define_data_dir() -> flags.FlagHolder:
 
 
 class Trained(NamedTuple):
-  """The first arguments of `training.experiment.trained`."""
+  """Where a trained run is: the first arguments of `training.experiment.trained`."""
 
   workdir: pathlib.Path
   data_dir: pathlib.Path
@@ -47,7 +48,7 @@ class Trained(NamedTuple):
 
 
 def define_trained() -> Callable[[], Trained]:
-  """Which run, of --workdir, --data_dir and --checkpoint, once flags are parsed."""
+  """Defines --workdir, --data_dir and --checkpoint. Returns a function that reads them once flags are parsed."""
   workdir = flags.DEFINE_string('workdir', None, 'What experiments.train has written.', required=True)
   data_dir = define_data_dir()
   checkpoint = flags.DEFINE_string(
@@ -57,7 +58,7 @@ def define_trained() -> Callable[[], Trained]:
 
 
 def new_directory(output: str) -> pathlib.Path:
-  """Raises InputError unless it does not exist or is empty, and can be written to."""
+  """Returns the path. Raises InputError unless it is a new or empty directory, not named as a file, and writable."""
   path = pathlib.Path(output)
   if path.exists() and (not path.is_dir() or any(path.iterdir())):
     problem = 'exists and is not an empty directory'
@@ -69,7 +70,7 @@ def new_directory(output: str) -> pathlib.Path:
 
 
 def check_writable(path: pathlib.Path) -> None:
-  """Raises InputError where a new file or folder of that name can't be made."""
+  """Raises InputError if no file or folder can be created at this path."""
   place = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
   if not place.is_dir() or not os.access(place, os.W_OK):
     problem = f'{place} is {"read-only" if place.is_dir() else "not a folder"}'
@@ -77,15 +78,16 @@ def check_writable(path: pathlib.Path) -> None:
 
 
 def config_name() -> str:
-  """configs/gan_mnist5k.py -> gan_mnist5k, configs/gan_mnist5k.py:ada -> gan_mnist5k-ada."""
+  """Returns the name of --config: gan_mnist5k for configs/gan_mnist5k.py, gan_mnist5k-ada for that file with :ada."""
   file, _, variant = flags.FLAGS['config'].config_filename.partition(':')
   return '-'.join(filter(None, (pathlib.Path(file).stem, variant)))
 
 
 def run(main: Callable[..., int | None], choices: tuple[str, ...] = (), many: bool = False) -> None:
-  """Parses flags, calls `main` and exits; wrong input ends in one message on stderr and status 2.
+  """Parses flags, calls `main` and exits; on wrong input with one message on stderr and status 2.
 
-  With `choices` the program takes one argument beside its flags, with `many` any number; handed to `main`.
+  With `choices` the program takes one of them as a positional argument, with `many` any number of arguments. They are
+  passed to `main`.
   """
 
   def guarded(arguments: list[str]) -> int | None:
@@ -100,7 +102,7 @@ def run(main: Callable[..., int | None], choices: tuple[str, ...] = (), many: bo
       print(f'error: {error}', file=sys.stderr)
       return 1
     except OSError as error:
-      if error.errno not in _OF_PLACES:
+      if error.errno not in _PATH_ERRNOS:
         raise
       print(f'error: {error.filename or "a file"}: {error.strerror}', file=sys.stderr)
       return 1
@@ -119,11 +121,13 @@ def _complain(error: InputError) -> int:
 
 
 def _parse(argv: list[str], choices: tuple[str, ...], many: bool) -> list[str]:
-  """absl's parser, but --dry-run may be spelt with dashes, ~ may begin a path behind `=`, where no shell expands it,
-  and every mistake is told with its remedy.
+  """Parses flags with absl; returns the program name and positional arguments.
+
+  Unlike absl, accepts dashes in flag names (--dry-run), expands ~ after `=`, where no shell does, and reports every
+  mistake with its remedy.
   """
-  argv = [re.sub(r'^--[^=]+', lambda name: '--' + name[0][2:].replace('-', '_'), a) for a in argv]
-  argv = [re.sub(r'^(--[^=]+=)(~.*)', lambda found: found[1] + os.path.expanduser(found[2]), a) for a in argv]
+  argv = [re.sub(r'^--[^=]+', lambda match: '--' + match[0][2:].replace('-', '_'), a) for a in argv]
+  argv = [re.sub(r'^(--[^=]+=)(~.*)', lambda match: match[1] + os.path.expanduser(match[2]), a) for a in argv]
   try:
     rest = flags.FLAGS(argv)
     if not many and (len(rest) != 1 + bool(choices) or (choices and rest[1] not in choices)):
@@ -132,7 +136,7 @@ def _parse(argv: list[str], choices: tuple[str, ...], many: bool) -> list[str]:
       raise InputError('command line', ' '.join(rest[1:]), problem, remedy)
     if 'config' in flags.FLAGS:
       keys = flags.FLAGS.config.keys()  # a config file that failed to load says so only when touched
-      if problem := _of_another_program(flags.FLAGS['config'].config_filename, keys):
+      if problem := _config_of_another_program(flags.FLAGS['config'].config_filename, keys):
         raise problem
     return rest
   except BrokenPipeError:
@@ -143,18 +147,18 @@ def _parse(argv: list[str], choices: tuple[str, ...], many: bool) -> list[str]:
     sys.exit(_complain(_explain(error, argv)))
 
 
-def _of_another_program(config: str, keys: Collection[str]) -> InputError | None:
-  """What is wrong with a config of these top-level keys, if another program takes it."""
+def _config_of_another_program(config: str, keys: Collection[str]) -> InputError | None:
+  """Returns the error for a config whose top-level keys show that it is not for this program, or None."""
   remedy = f'one of {", ".join(_configs())}'
-  other = next((name for name, (key, _) in _OWN.items() if key in keys and name != _program()), None)
+  other = next((name for name, (key, _) in _STUDIES.items() if key in keys and name != _program()), None)
   if other:
     return InputError('config', config, f'is for experiments.{other}', remedy)
-  needed, _ = _OWN.get(_program(), ('task', ''))
+  needed, _ = _STUDIES.get(_program(), ('task', ''))
   return None if needed in keys else InputError('config', config, f'holds no {needed}', remedy)
 
 
 def _explain(error: Exception, argv: list[str]) -> InputError:
-  """What is wrong, in terms of what was typed: absl's and ConfigDict's errors name neither key nor remedy."""
+  """Translates an error into what is wrong with the command line: absl and ConfigDict name neither key nor remedy."""
   given = _pairs(argv)
   if missing := re.search(r'Flag --(\w+) must have a value other than None', str(error)):
     example = f'--config={_configs()[0]}' if missing[1] == 'config' else f'--{missing[1]}=...'
@@ -177,7 +181,7 @@ def _explain(error: Exception, argv: list[str]) -> InputError:
     every = 'mend the config file; configs/base.py has every key'
     remedy = 'name one of these variants after the colon' if variant else every
     return InputError('config', given['config'], problem, remedy)
-  if problem := _of_another_program(given['config'], {key.partition('.')[0] for key in keys}):
+  if problem := _config_of_another_program(given['config'], {key.partition('.')[0] for key in keys}):
     return problem
   for name, value in given.items():
     key = name.removeprefix('config.')
@@ -195,7 +199,7 @@ def _explain(error: Exception, argv: list[str]) -> InputError:
 
 
 def _pairs(argv: list[str]) -> dict[str, str]:
-  """{name: value} of --name=value and --name value."""
+  """Returns {name: value} of arguments --name=value and --name value."""
   pairs = {}
   for argument, following in zip(argv[1:], [*argv[2:], '']):
     if argument.startswith('--'):
@@ -205,7 +209,7 @@ def _pairs(argv: list[str]) -> dict[str, str]:
 
 
 def _keys_of(config: str) -> dict[str, object]:
-  """Every key of a config file (FILE or FILE:ARGUMENT) with its value. Raises whatever the file raises."""
+  """Returns {key: value} of a config file (FILE or FILE:ARGUMENT). Raises whatever the file raises."""
   from flax.traverse_util import flatten_dict  # pulls in jax, which --help need not wait for
 
   file, _, argument = config.partition(':')
@@ -214,10 +218,10 @@ def _keys_of(config: str) -> dict[str, object]:
 
 
 def _configs() -> list[str]:
-  """Those that this program takes."""
-  if _program() in _OWN:
-    return [_OWN[_program()][1]]
-  others = {'configs/__init__.py', 'configs/base.py', *(config for _, config in _OWN.values())}
+  """Returns the paths of the config files that this program takes."""
+  if _program() in _STUDIES:
+    return [_STUDIES[_program()][1]]
+  others = {'configs/__init__.py', 'configs/base.py', *(config for _, config in _STUDIES.values())}
   return sorted(path for path in map(str, pathlib.Path('configs').glob('*.py')) if path not in others)
 
 

@@ -1,9 +1,9 @@
-"""Trains every row of a table with several seeds, and writes their scores: which generator, of how many images?
+"""Trains every row of a table with several seeds and writes the scores: which generator for how many images?
 
 python -m experiments.compare --config configs/comparisons.py:few_images [--tables raccoons] [--rows dcgan,flow]
 
-Every table is a file of OUTPUT, rewritten after each run, with a picture of each row's first seed beside it. The same
-command goes on after an interruption: what the file holds is not trained again, and an unfinished run resumes from
+Every table is a JSON file in OUTPUT, rewritten after each run, with a picture of each row's first seed beside it. After
+an interruption the same command continues: runs in the file are not trained again, and an unfinished one resumes from
 WORKDIR/TABLE/ROW/seed<N>.
 """
 
@@ -28,14 +28,15 @@ flags.adopt_module_key_flags(cli)
 
 
 def _chosen(flag: flags.FlagHolder, names: tuple[str, ...]) -> list[str]:
+  """Returns the names that the flag selects, or all of them. Raises InputError for an unknown one."""
   for name in flag.value or ():
     if name not in names:
       raise InputError(flag.name, name, 'not in this config', f'any of {", ".join(names)}')
   return [name for name in names if name in (flag.value or names)]
 
 
-def _earlier(path: pathlib.Path, table: dict) -> dict:
-  """Rows of the file, {name: {title, config, runs, summary}}. Raises InputError where a row's config is another."""
+def _saved_rows(path: pathlib.Path, table: dict) -> dict:
+  """Returns rows of an earlier file, {name: {title, config, runs, summary}}. Raises InputError if a config differs."""
   from genaug.training import workdir
 
   if not path.exists():
@@ -51,19 +52,19 @@ def _earlier(path: pathlib.Path, table: dict) -> dict:
 
 
 def _checked_tables() -> dict:
-  """Those that are chosen. Raises InputError for a row that can't be trained, before the first one is."""
+  """Returns the chosen tables. Raises InputError, before anything is trained, for a row that cannot be trained."""
   from genaug.data.sources import OWN
   from genaug.training import checks
 
-  found = {name: _CONFIG.value.tables[name] for name in _chosen(_TABLES, _CONFIG.value.order)}
-  for name, table in found.items():
+  tables = {name: _CONFIG.value.tables[name] for name in _chosen(_TABLES, _CONFIG.value.order)}
+  for name, table in tables.items():
     for row in _chosen(_ROWS, table.order):
       config = table.rows[row].config
       checks.check_config(config)
       if config.data.name in OWN and not pathlib.Path(config.data.folder).expanduser().is_dir():
         key = f'config.tables.{name}.rows.{row}.config.data.folder'
         raise InputError(key, config.data.folder, 'is not a folder', f'--{key}=FOLDER, or other --tables')
-  return found
+  return tables
 
 
 def main() -> int:
@@ -76,7 +77,7 @@ def main() -> int:
     path, plain = output / f'generators_{name}.json', json.loads(table.to_json())
     for seed in range(table.seeds):
       for row in _chosen(_ROWS, table.order):
-        if any(run['seed'] == seed for run in _earlier(path, plain).get(row, {}).get('runs', [])):
+        if any(run['seed'] == seed for run in _saved_rows(path, plain).get(row, {}).get('runs', [])):
           continue
         say(f'{name}, {row}, seed {seed}')
         directory = pathlib.Path(_WORKDIR.value) / name / row / f'seed{seed}'
@@ -85,7 +86,7 @@ def main() -> int:
           return 0
         picture = run.pop('picture')
         say(f'  {picture}')
-        rows = _earlier(path, plain)  # another process may have added others meanwhile
+        rows = _saved_rows(path, plain)  # another process may have added rows meanwhile
         runs = [*rows.get(row, {}).get('runs', []), run]
         rows[row] = plain['rows'][row] | {'runs': runs, 'summary': seeds.summarise(runs)}
         content = {

@@ -1,12 +1,12 @@
-"""Compresses images by a trained model into one file, from which experiments.decompress makes them again.
+"""Compresses images with a trained model into one file, which experiments.decompress decodes.
 
 python -m experiments.compress --workdir runs/vae_mnist5k-lossless --input digits --output digits.bits
 python -m experiments.compress --workdir runs/hyperprior --input photos --output photos.bits
 
-Without loss with a run of configs/vae_own_images.py (vae.likelihood=logistic_mixture or discretized_logistic), for
-images of the shape that it was trained on. With a run of configs/hyperprior_own_images.py images of any size come back
-changed, and their file is smaller. All must have 8 bits a channel. The file can be read with the same run, the same
-versions of JAX, NumPy and constriction, and the same kind of processor; it says so where one differs.
+Lossless with a run of configs/vae_own_images.py (vae.likelihood=logistic_mixture or discretized_logistic), for images
+of the shape that it was trained on. Lossy, with smaller files and images of any size, with a run of
+configs/hyperprior_own_images.py. All images must have 8 bits per channel. The file can only be decoded with the same
+run, the same versions of JAX, NumPy and constriction, and the same kind of processor; decoding reports what differs.
 """
 
 import pathlib
@@ -33,13 +33,13 @@ def main() -> None:
   cli.check_writable(output)
   codec = codecs.of_run(*_RUN())
   images, names = reading.exact_images(pathlib.Path(_INPUT.value), codec.input_shape)
-  found = codec.compress(images, names, tqdm)
-  container.write(output, found.content)
+  coded = codec.compress(images, names, tqdm)
+  container.write(output, coded.content)
   values = sum(image.size for image in images)
   print(
-    f'{len(images):,} images of {values:,} bytes in {len(found.content):,}: {8 * len(found.content) / values:.3f} bits '
-    f'per value, bound by the model {found.bound_bits / values:.3f}; {found.initial_bits // 8:,} bytes are initial '
-    f'bits, {found.header_bytes:,} the header'
+    f'{len(images):,} images of {values:,} bytes in {len(coded.content):,}: {8 * len(coded.content) / values:.3f} bits '
+    f'per value, bound by the model {coded.bound_bits / values:.3f}; {coded.initial_bits // 8:,} bytes are initial '
+    f'bits, {coded.header_bytes:,} the header'
   )
 
 

@@ -1,11 +1,11 @@
-"""Cuts what is annotated by boxes out of photographs: a square about each, OUTPUT/CLASS/PHOTO_NUMBER.png.
+"""Crops objects out of photographs: a square around each annotated box, saved as OUTPUT/CLASS/PHOTO_NUMBER.png.
 
 git clone https://github.com/datitran/raccoon_dataset    # MIT; 200 photographs with boxes in Pascal VOC's XML
 python -m experiments.crop_boxes --images raccoon_dataset/images --annotations raccoon_dataset/annotations \\
   --output photos/raccoons
 
-A square is as wide as the longer side of its box, at most as the photograph, and moved inside it. data.folder takes the
-folder as it is.
+A square is as wide as the longer side of its box, at most as the shorter side of the photograph, and is shifted to lie
+inside it. OUTPUT can be used as data.folder.
 """
 
 import pathlib
@@ -22,7 +22,7 @@ flags.adopt_module_key_flags(cli)
 
 
 def square(box: tuple[int, int, int, int], width: int, height: int) -> tuple[int, int, int, int]:
-  """The square about a box (x_min, y_min, x_max, y_max), inside the image."""
+  """Returns the square (left, top, right, bottom) around a box (x_min, y_min, x_max, y_max), inside the image."""
   side = min(max(box[2] - box[0], box[3] - box[1]), width, height)
   left, top = (round((low + high - side) / 2) for low, high in (box[::2], box[1::2]))
   left, top = min(max(left, 0), width - side), min(max(top, 0), height - side)
@@ -44,9 +44,9 @@ def main() -> None:
       root = ET.parse(file).getroot()
       with Image.open(images / pathlib.PurePath(root.findtext('filename')).name) as image:
         photo = image.convert('RGB')
-      for number, found in enumerate(root.iter('object')):
-        box = tuple(int(float(found.findtext(f'bndbox/{name}'))) for name in ('xmin', 'ymin', 'xmax', 'ymax'))
-        target = output / pathlib.PurePath(found.findtext('name')).name / f'{file.stem}_{number}.png'
+      for number, element in enumerate(root.iter('object')):
+        box = tuple(int(float(element.findtext(f'bndbox/{name}'))) for name in ('xmin', 'ymin', 'xmax', 'ymax'))
+        target = output / pathlib.PurePath(element.findtext('name')).name / f'{file.stem}_{number}.png'
         target.parent.mkdir(parents=True, exist_ok=True)
         photo.crop(square(box, *photo.size)).save(target)
         count += 1

@@ -1,8 +1,9 @@
-"""Images out of a file of experiments.compress, as PNG files of the same names.
+"""Decodes a file of experiments.compress into PNG files of the same names.
 
 python -m experiments.decompress --workdir runs/vae_mnist5k-lossless --input digits.bits --output digits_again
 
-Refuses what was cut or changed, or compressed by another model, version or kind of machine, before it writes anything.
+Refuses a file that was truncated or changed, or compressed with another model, version or kind of machine, before it
+writes anything.
 """
 
 import pathlib

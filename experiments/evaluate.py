@@ -38,7 +38,7 @@ def main() -> None:
   scores = evaluator.Evaluator(experiment._replace(config=config), progress=batches_done)(state)
   step = int(state.step)
   asked = (_FEATURES.value, _SAMPLES.value and f'{_SAMPLES.value}_samples', '-'.join(_METRICS.value or ()))
-  name = '_'.join(filter(None, (f'evaluation_{step:06d}', *asked)))  # a partial one replaces no whole one
+  name = '_'.join(filter(None, (f'evaluation_{step:06d}', *asked)))  # a partial one must not replace a complete one
   print(f'step {step:,}: {describe(scores)}')
   workdir.write_json(run.workdir / f'{name.replace(":", ".")}.json', {'step': step, **scores})
 

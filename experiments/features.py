@@ -1,9 +1,9 @@
-"""What other libraries have of what genaug.augment has.
+"""Which features of genaug.augment other libraries have, and under which names.
 
 python -m experiments.features   imports every name of an installed library, and fails if one does not exist
 
-What a user of a library calls comes from its file in experiments/benchmarks: what is measured, and FEATURES; ours is
-the test that proves it.
+The names are those in OPS and FEATURES of the library's file in experiments/benchmarks; genaug's entry is the test that
+proves the feature.
 """
 
 import importlib.util
@@ -21,7 +21,7 @@ VERSIONS = {
 }
 _TARGETS = 'test_pipeline.py::test_targets_move_with_the_image'
 _MIX = 'test_mixing.py::test_random_mixes_of_batches'
-PROOFS = {  # what is measured, then what else there is; None: an operation of a config, which has the test of all
+PROOFS = {  # feature: test; first what is measured, then the rest. None: an operation of a config, tested by _OPERATION
   **dict.fromkeys(peers.OPS),
   'center_crop': 'test_crops.py::test_center_crop_has_the_same_margin_on_both_sides',
   'pad': 'test_crops.py::test_pad_is_numpys',
@@ -47,7 +47,7 @@ _OPERATION = 'test_every_op.py::test_an_operation_of_a_config'
 
 
 def _name(library: str, feature: str) -> str:
-  """Whole; '' where the library has nothing."""
+  """Returns the full dotted name of a feature in a library, '' if it has none."""
   module = peers.LIBRARIES[library]
   entry = module.OPS.get(feature)
   name = entry.name if entry else module.FEATURES.get(feature, '')
@@ -61,7 +61,7 @@ FEATURES = {
 
 
 def verify() -> list[str]:
-  """Names in the columns of the installed libraries that do not exist there."""
+  """Returns a message for every name of an installed library that does not exist there."""
   wrong = []
   for feature, row in FEATURES.items():
     for library in filter(_installed, VERSIONS):

@@ -5,9 +5,9 @@
   python -m experiments.prepare --dataset all
   python -m experiments.prepare --dataset image_folder --remove
 
-Only ordinary clients fetch (apt-get, npm, TFDS); nothing is installed, all files go to DATA_DIR/downloads.
-Any other name of tfds.list_builders() works too, where TFDS can prepare it. Every change of a folder of images is
-prepared anew, by the run that reads it; --remove deletes the old copies with the others.
+Files are fetched with apt-get, npm or TFDS into DATA_DIR/downloads; nothing is installed. Any other name of
+tfds.list_builders() works too, if TFDS can prepare it. A folder of images is prepared by the run that reads it, anew
+after every change; --remove deletes all prepared copies, old ones included.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ flags.adopt_module_key_flags(cli)
 
 
 def fetch_fashion_mnist(downloads: pathlib.Path) -> None:
-  """Debian's package, unpacked into downloads/fashion_mnist; without apt-get TFDS has its own address."""
+  """Downloads Debian's package and unpacks it into downloads/fashion_mnist; if that fails, TFDS has its own address."""
   target = downloads / 'fashion_mnist'
   if target.is_dir() or builders.FashionMnistFiles.DEBIAN_DIR.is_dir():
     return
@@ -47,7 +47,7 @@ def fetch_fashion_mnist(downloads: pathlib.Path) -> None:
   with tempfile.TemporaryDirectory(dir=downloads) as tmp:
     try:
       if subprocess.run(download, cwd=tmp, capture_output=True, check=False).returncode:
-        subprocess.run(['apt-get', 'update', '-qq'], capture_output=True, check=False)  # lists may be missing
+        subprocess.run(['apt-get', 'update', '-qq'], capture_output=True, check=False)  # package lists may be missing
         subprocess.run(download, cwd=tmp, capture_output=True, check=True)
       (package,) = pathlib.Path(tmp).glob('dataset-fashion-mnist_*.deb')
       subprocess.run(['dpkg', '-x', package.name, 'unpacked'], cwd=tmp, capture_output=True, check=True)
@@ -57,7 +57,7 @@ def fetch_fashion_mnist(downloads: pathlib.Path) -> None:
 
 
 def fetch_emoji(vendor: str, downloads: pathlib.Path) -> None:
-  """The npm tarball, into downloads.
+  """Downloads the npm tarball of a vendor's emoji into `downloads`, unless it is there.
 
   Raises:
     InputError: npm is absent or fails, or the tarball is not the one with the known SHA-256.
@@ -89,7 +89,7 @@ def check_sha256(path: pathlib.Path, expected: str) -> None:
 
 
 def prepare(name: str, data_dir: pathlib.Path) -> str:
-  """Fetches and prepares one data set where that is not done yet; returns the line to print about it."""
+  """Fetches and prepares a data set unless that is done; returns a line about it. Raises InputError for own images."""
   start = time.monotonic()
   config = base.get_config().data
   config.name = name

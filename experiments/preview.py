@@ -1,12 +1,12 @@
-"""Shows what a config's augmentation does: a sheet of originals, each with eight draws and their parameters.
+"""Shows what a config's augmentation does: a sheet of originals, each with eight augmented draws and their parameters.
 
 python -m experiments.preview --config configs/gan_mnist5k.py --config.augment.rotate.p=1 [--output preview.png]
 
 Rows are the first training images of the config's data set. With --images they are taken evenly from a folder of
-images of any sizes, its sub-folders too, with their masks: NAME_mask.png beside NAME.jpg, or NAME.png in --masks.
-Of these, images with transparency are put on white, and those of more than 512 pixels are made smaller first.
-Where there is a mask, the box about what it covers is drawn as well and moves along. Where the config mixes, images
-of the same size are each other's partners. Beneath a draw is what happened to it, such as `rotate 12.3°`.
+images of any sizes, its sub-folders too, with their masks: NAME_mask.png beside NAME.jpg, or NAME.png in --masks. These
+images are put on white where they are transparent, and downscaled first if a side has more than 512 pixels.
+If there is a mask, the box around what it covers is drawn as well and moves along. If the config mixes images, those of
+the same size are mixed with each other. Below each draw stands what was done to it, such as `rotate 12.3°`.
 Files of the folder that are left out are listed; exit status 1: some of them may be images, such as unreadable ones.
 """
 
@@ -81,7 +81,7 @@ def _read_data_set(data) -> tuple[list[str], list[Example]]:
 
 
 def _read_folder(data) -> tuple[list[str], list[Example], int]:
-  """Names, examples, and the exit status that says whether an image was left out."""
+  """Returns names, examples, and the exit status, which is 1 if an image may have been left out."""
   from genaug.data import folder, image_file
   from genaug.offline import reading
 

@@ -1,15 +1,18 @@
-"""Makes a table of experiments/results/README.md that takes many trained models, whole.
+"""Reproduces a table of experiments/results/README.md that takes many trained models, from the data to a report.
 
 python -m experiments.reproduce headline [--quick | --full] [--dataset mnist5k | --images DIR]
 python -m experiments.reproduce sweep --sweep runs/classify_mnist5k-sweep/sweep.json
 
-headline: does augmentation help a classifier of few images, does a generator, do both? configs/headline.py says what is
-compared; --config.seeds=3 and the like override it. Every stage is kept under WORKDIR; the same command goes on after
-an interruption, and does nothing when all is done. A folder of --images holds class/file.png (or .jpg, ...). In the end
-WORKDIR/report.html shows it all.
+headline: does augmentation, a generator, or both help a classifier of few images? configs/headline.py says what is
+compared; flags such as --config.seeds=3 override it. The folder of --images holds class/file.png (or .jpg, ...).
+sweep: is the best trial of experiments.sweep better than no and than classic augmentation, trained on fresh subsets and
+tested on the test split?
 
-With --address every k and seed is a task of a Ray cluster, whose nodes see the repository, DATA_DIR, WORKDIR and IMAGES
-at the same paths; config.cpus_per_cell and config.gpus_per_cell are what each gets.
+Every stage is cached under WORKDIR: the same command continues after an interruption, and trains nothing if all is
+done. At the end WORKDIR/report.html shows all results.
+
+With --address every k and seed is a task of a Ray cluster, whose nodes must see the repository, DATA_DIR, WORKDIR and
+IMAGES at the same paths; config.cpus_per_cell and config.gpus_per_cell are the resources of a task.
 """
 
 import json
@@ -52,7 +55,7 @@ flags.adopt_module_key_flags(cli)
 
 
 def _data_sets(reading: ConfigDict) -> dict:
-  """The `data` of an experiment's config for every name; what is not there yet is fetched."""
+  """Returns {name: `data` of an experiment's config} of --images or --dataset; fetches data sets that are missing."""
   from configs import base
 
   if _IMAGES.value:
@@ -82,7 +85,7 @@ def _headline() -> None:
 
 
 def _confirm() -> None:
-  """The best trial of a sweep against no and classic augmentation, on fresh subsets and seeds and the test images."""
+  """Compares a sweep's best trial with no and classic augmentation, on fresh subsets and seeds and the test images."""
   from configs import headline
   from genaug.study import sweeps
 
@@ -99,20 +102,20 @@ def _confirm() -> None:
   _study('sweep', {data.name: (config, data)}, search=record)
 
 
-def _on_ray(address: str | None, studies: dict, asked: dict[str, tuple[ConfigDict, ConfigDict]]) -> dict[str, dict]:
-  """The result of every table; without an address, Ray is on this machine."""
+def _on_ray(address: str | None, studies: dict, configs: dict[str, tuple[ConfigDict, ConfigDict]]) -> dict[str, dict]:
+  """Returns the result of every table, computed by Ray at the address, or on this machine if there is none."""
   import ray
 
   from genaug.study import cells, cluster
   from genaug.training import logs
 
-  config = next(iter(asked.values()))[0]
+  config = next(iter(configs.values()))[0]
   wanted = {name: config[name] for name in ('cpus_per_cell', 'gpus_per_cell')}
   cluster.check_resources(wanted)
   cluster.connect(address)
   request = cluster.resources(wanted)
   directories = pathlib.Path(_DATA_DIR.value).absolute(), pathlib.Path(_WORKDIR.value).absolute()
-  settings = {name: cells.Settings(*one, *directories, request['CPU']) for name, one in asked.items()}
+  settings = {name: cells.Settings(*one, *directories, request['CPU']) for name, one in configs.items()}
   with logs.progress(cells.count(studies), 0, unit='task') as bar:
 
     def ended(message: str) -> None:
@@ -124,8 +127,8 @@ def _on_ray(address: str | None, studies: dict, asked: dict[str, tuple[ConfigDic
   return results
 
 
-def _study(table: str, asked: dict[str, tuple[ConfigDict, ConfigDict]], **more: dict) -> None:
-  """Makes a table of every data set, {name: (config of the study, data of an experiment)}, and a page of them all."""
+def _study(table: str, configs: dict[str, tuple[ConfigDict, ConfigDict]], **more: dict) -> None:
+  """Makes a table for each of {data set: (config of the study, data of an experiment)}, and one page of them all."""
   import jax
 
   from experiments.report import page, tables
@@ -145,7 +148,7 @@ def _study(table: str, asked: dict[str, tuple[ConfigDict, ConfigDict]], **more: 
   with workdir.lock(directory), logs.progress(0, 0, enabled=not (_ADDRESS.value or _DRY_RUN.value)) as bar:
     data_dir, store = pathlib.Path(_DATA_DIR.value), Store(directory / 'stages')
     studies = {
-      name: Table(config, data, data_dir, store, bar.update, logs.say) for name, (config, data) in asked.items()
+      name: Table(config, data, data_dir, store, bar.update, logs.say) for name, (config, data) in configs.items()
     }
     if _DRY_RUN.value:
       for name, study in studies.items():
@@ -155,22 +158,22 @@ def _study(table: str, asked: dict[str, tuple[ConfigDict, ConfigDict]], **more: 
     bar.total = sum(study.work for study in studies.values())
     for study in studies.values():
       study.sizes()  # a test split that can't be read is refused before anything is trained
-    made = _on_ray(address, studies, asked) if _ADDRESS.value else {}
+    results = _on_ray(address, studies, configs) if _ADDRESS.value else {}
     for name, study in studies.items():
       path = pathlib.Path(_OUTPUT.value or directory) / f'{table}_{name.replace("/", "-")}.json'
       about = {
         'data': name,
         'command': ['python', '-m', 'experiments.reproduce', *sys.argv[1:]],
-        'config': json.loads(asked[name][0].to_json()),
+        'config': json.loads(configs[name][0].to_json()),
         'environment': workdir.environment(),
         **more,
       }
       save = lambda result, about=about, path=path: workdir.write_json(path, about | result)
-      if name in made:
-        save(made[name])
+      if name in results:
+        save(results[name])
       else:
-        made[name] = study.run(save)
-      logs.say(f'\n{tables.headline(about | made[name])}\n\n{path}')
+        results[name] = study.run(save)
+      logs.say(f'\n{tables.headline(about | results[name])}\n\n{path}')
       paths.append(path)
     page.write(paths, directory / 'report.html')
   print(f'{directory / "report.html"}, {(time.perf_counter() - start) / 60:.1f} minutes')

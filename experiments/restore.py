@@ -1,12 +1,12 @@
-"""Restores damaged images by a trained VAE: noise, missing parts, blur, or too few pixels.
+"""Restores damaged images with a trained VAE: noise, missing parts, blur, or too few pixels.
 
 python -m experiments.restore --workdir runs/vae_photos --kind noise --noise 0.1 --input noisy --output restored
 python -m experiments.restore --workdir runs/vae_photos --kind missing --masks masks --input torn --output restored
 python -m experiments.restore --workdir runs/vae_photos --kind blur --blur 1.5 --noise 0.02 --input blurred ...
 python -m experiments.restore --workdir runs/vae_photos --kind small --scale 2 --input small --output restored
 
-For VAEs with vae.likelihood=gaussian, and images of the shape that they were trained on; with --kind=small smaller by
---scale. Masks are white where nothing was observed: masks/NAME.png for every image.
+Needs a VAE with vae.likelihood=gaussian, and images of the shape that it was trained on or, with --kind=small, smaller
+by --scale. Masks are white where pixels are missing: masks/NAME.png for every image.
 """
 
 import pathlib

@@ -1,17 +1,18 @@
-"""Writes images that a trained run makes: COUNT numbered PNG files and a grid, or one file of arrays.
+"""Samples images from a trained run: COUNT numbered PNG files and a grid, or one .npz file.
 
 python -m experiments.sample --workdir runs/gan_mnist5k --count 1000 --output samples/ [--nearest] [--interpolate]
 python -m experiments.sample --workdir runs/flow_mnist5k --output samples.npz --guidance 2 --classes 3,7
 
-The grid has a column for every class, where the model is told 4 to 16 of them. --nearest adds nearest.png: the first
-32, each above the training image that is nearest by eval.features; those of a generator that copies look the same.
---interpolate adds interpolation.png, a row for every walk from one image's noise to the next one's, and all walks as
-interpolation.gif. Of VAEs, --traverse adds traversals.png, a row for each of the eight latents that vary most, from
--2.5 to 2.5 while the others are 0; --map adds latents.png, where the posterior puts test images, in the plane in which
-they vary most. Of text_to_image, --text "waving hand, dark skin" says what to show; several take turns, a column each
-if 4 to 16. Samplers that make images from others take --input, an image or a folder of some, which take turns:
-variations, reconstructions, ...
-An .npz holds `samples`, uint8 [n, h, w, c], and their classes as `label`.
+The grid has one column per class if the model is conditioned on 4 to 16 classes, otherwise eight columns. --nearest
+adds nearest.png: the first 32 samples, each above its nearest training image by eval.features; if the generator copies,
+the two look the same. --interpolate adds interpolation.png, a row for each walk from one sample's noise to the next
+one's, and interpolation.gif, which plays all walks.
+For VAEs, --traverse adds traversals.png: a row for each of the eight latents that vary most, which goes from -2.5 to
+2.5 while the others are 0. --map adds latents.png: the posterior means of test images, in the plane in which they vary
+most. For text_to_image, --text "waving hand, dark skin" is the caption; several captions take turns, in a column each
+if there are 4 to 16. Samplers that make images from other images (variations, reconstructions, ...) take --input, an
+image or a folder of images, which take turns.
+The .npz file holds `samples`, uint8 [n, h, w, c], and their classes as `label`.
 """
 
 import functools
@@ -46,7 +47,7 @@ flags.adopt_module_key_flags(cli)
 
 
 def _save_map(path: pathlib.Path, means, dataset) -> None:
-  """Of latents [n, z] of the test images: their first two principal components, coloured by class."""
+  """Plots the first two principal components of posterior means [n, z] of the test images, coloured by class."""
   import numpy as np
   from matplotlib.figure import Figure
 
@@ -63,8 +64,8 @@ def _save_map(path: pathlib.Path, means, dataset) -> None:
   figure.savefig(path)
 
 
-def _numbered(vocabulary):
-  """COUNT captions, those of --text in turn; says which of their words are not known."""
+def _encoded_captions(vocabulary):
+  """Returns COUNT encoded captions, those of --text in turn; prints their words that training captions lack."""
   from genaug.data import captions
 
   for text in _TEXT.value:
@@ -74,8 +75,8 @@ def _numbered(vocabulary):
   return captions.encode(texts, vocabulary)
 
 
-def _read(experiment):
-  """COUNT images, those of --input in turn, and how many these are."""
+def _input_images(experiment):
+  """Returns COUNT images, those of --input in turn, and the number of images in --input."""
   import numpy as np
 
   from genaug.data import image_file
@@ -101,7 +102,7 @@ def _check_output(output: pathlib.Path) -> None:
 
 
 def _sampler(experiment) -> str:
-  """Name of the one that the flags mean. Raises InputError for flags that it does not take."""
+  """Returns the name of the sampler that the flags select. Raises InputError for flags that do not go with it."""
   from genaug.errors import InputError
   from genaug.tasks.registry import TASKS
 
@@ -134,7 +135,7 @@ def _sampler(experiment) -> str:
 
 
 def _save_pictures(output: pathlib.Path, images, columns: int, evaluate, state, key, name: str, labels) -> None:
-  """The grid, and what the flags ask for."""
+  """Saves the grid, and the pictures that the flags ask for."""
   import numpy as np
 
   from genaug.training import figures
@@ -174,29 +175,29 @@ def main() -> None:
   key = jax.random.key(_SEED.value)
   turns = {} if labels is None else {'label': np.resize(labels, _COUNT.value)}
   if _TEXT.value:
-    images = evaluate.made_from(state, name, key, caption=_numbered(experiment.dataset.vocabulary), **turns)
+    images = evaluate.made_from(state, name, key, caption=_encoded_captions(experiment.dataset.vocabulary), **turns)
     shown = len(_TEXT.value)
   elif _INPUT.value:
-    inputs, shown = _read(experiment)
+    inputs, shown = _input_images(experiment)
     images = evaluate.made_from(state, name, key, **{sampler.source: inputs}, **turns)
   else:
     images = np.concatenate(list(evaluate.samples(state, _COUNT.value, key, name, labels)))
     shown = 0 if labels is None else len(labels)
-  made = f'{len(images):,} images of step {int(state.step):,} in {output}'
+  summary = f'{len(images):,} images of step {int(state.step):,} in {output}'
   if output.suffix == '.npz':
     output.parent.mkdir(parents=True, exist_ok=True)
     if from_test:
       split = experiment.dataset.train if sampler.split == 'train' else experiment.dataset.test
       turns = {'label': np.resize(split.arrays['label'], len(images))}
     np.savez(output, samples=images, **turns)
-    print(made)
+    print(summary)
     return
   for i, image in enumerate(images):
     figures.save_png(output / f'{i:06d}.png', image)
   _save_pictures(output, images, evaluator.columns(shown), evaluate, state, key, name, labels)
   if _MAP.value:
     _save_map(output / 'latents.png', evaluate.posterior_means(state), experiment.dataset)
-  print(f'{made}; grid.png shows the first of them')
+  print(f'{summary}; grid.png shows the first of them')
 
 
 if __name__ == '__main__':

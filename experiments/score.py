@@ -1,9 +1,9 @@
-"""Scores samples of any program against training and test images, by metrics of genaug/metrics/registry.py.
+"""Scores samples made by any program against training and test images, by metrics of genaug/metrics/registry.py.
 
 python -m experiments.score --arrays all.npz [--features vgg16] [--metrics distances] [--output scores.json]
 
 The file holds `samples`, `train` and `test`: uint8 images [n, h, w, 1 or 3], or features [n, d] of your own network;
-genaug/metrics/arrays.py has the rest. Prints one readable line per metric.
+genaug/metrics/arrays.py documents the format. Prints one readable line per metric.
 """
 
 import pathlib
@@ -33,12 +33,12 @@ def main() -> None:
   config.eval.features, config.eval.inception_weights = _FEATURES.value, _WEIGHTS.value
   run = arrays.read(pathlib.Path(_ARRAYS.value), config.eval)
   config.model.conditional = run.labels is not None
-  able = [name for name, metric in METRICS.items() if metric.needs in run.samplers]
-  refused = [name for name in able if METRICS[name].needs_images and run.test['image'].ndim == 2]
-  names = _METRICS.value or [name for name in config.eval.metrics if name in able and name not in refused]
+  available = [name for name, metric in METRICS.items() if metric.needs in run.samplers]
+  refused = [name for name in available if METRICS[name].needs_images and run.test['image'].ndim == 2]
+  names = _METRICS.value or [name for name in config.eval.metrics if name in available and name not in refused]
   for name in names:
-    if name not in able:
-      raise InputError('metrics', name, 'no such metric of samples', f'any of {", ".join(able)}')
+    if name not in available:
+      raise InputError('metrics', name, 'no such metric of samples', f'any of {", ".join(available)}')
     if name in refused:
       raise InputError('metrics', name, 'compares images, and these are features', 'leave it out')
     METRICS[name].check(config)

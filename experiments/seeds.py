@@ -2,7 +2,7 @@
 
 python -m experiments.seeds --config configs/gan_fashion_mnist.py --seeds 0,1,2 --output experiments/results/NAME.json
 
-Where data.per_class draws images, every seed draws others. The last picture of the first seed goes beside the output.
+If data.per_class is set, every seed draws other images. The last picture of the first seed is saved beside the output.
 Seeds run one after another, each in WORKDIR/seed<N>. Run the same command again after an interruption: finished seeds
 are read from their logs, an unfinished one resumes. The file is rewritten after every seed.
 """

@@ -1,12 +1,12 @@
-"""Images in the styles of a network that experiments.train has trained.
+"""Stylises images with a trained style transfer network.
 
 python -m experiments.stylize --workdir runs/style --input photos --output stylised
 python -m experiments.stylize --workdir runs/style --input photo.jpg --output stylised --styles wave,scream
 
-For a folder, with or without sub-folders, or one file; images of any size keep it, and their opacity. Styles are those
-of config.style.images, by name or number; where there are several, each has a folder in --output. The strokes are as
-large, in pixels, as in training: on a larger image they look finer. Each size of images takes seconds to compile. Files
-that are left out are listed; exit status 1: some of them may be images.
+The input is a folder, with or without sub-folders, or one file. Images of any size keep it, and their opacity. Styles
+are those of config.style.images, by name or number; if there are several, each gets a folder in --output. Strokes are
+as large, in pixels, as in training: on a larger image they look finer. Every new image size takes seconds to compile.
+Files that are left out are listed; exit status 1: some of them may be images.
 """
 
 import pathlib
@@ -30,16 +30,16 @@ def main() -> int:
   from genaug.training.experiment import trained
 
   output, root = cli.new_directory(_OUTPUT.value), pathlib.Path(_INPUT.value)
-  found = reading.items_of(root)
+  contents = reading.items_of(root)
   experiment, state = trained(*_RUN(), images=False)
   stylist = stylization.Stylist(experiment.config, experiment.spec, state)
   numbers = stylist.numbers(_STYLES.value)
   data = experiment.config.data
-  written = stylization.write(stylist, found, numbers, output, data.bits)
+  written = stylization.write(stylist, contents, numbers, output, data.bits)
   with image_file.truncated_files(data.load_truncated):
-    done = list(tqdm(written, total=len(found.items), unit='image'))
+    done = list(tqdm(written, total=len(contents.items), unit='image'))
   print(f'{len(done):,} images in {", ".join(stylist.names[number] for number in numbers)}: {output}')
-  return reading.say_skipped(found.skipped, root)
+  return reading.say_skipped(contents.skipped, root)
 
 
 if __name__ == '__main__':

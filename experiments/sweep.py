@@ -2,12 +2,13 @@
 
 python -m experiments.sweep --config configs/classify_mnist5k.py --trials 24 [--workdir runs/NAME] [--address HOST:PORT]
 
-A trial is cross-validated within its training images: it trains fold after fold, is scored on what each holds out, and
-ASHA stops it when the mean so far is among the worse half. The test split is never read. Run the same command again
-after an interruption: what has ended stays, what was begun goes on; a larger --trials extends. The config's
-`sweep.cpus_per_trial` and `sweep.gpus_per_trial` are what a trial gets, and so how many fit side by side.
+A trial is cross-validated within its training images: it trains fold after fold, each scored on its held-out images,
+and ASHA stops it if its mean so far is in the worse half. The test split is never read. Run the same command again
+after an interruption: finished trials are kept, unfinished ones resume; a larger --trials extends the sweep. The
+config's `sweep.cpus_per_trial` and `sweep.gpus_per_trial` are the resources of a trial, and so decide how many run side
+by side.
 
-On a cluster repository, --data_dir and --workdir must be at the same paths on every node.
+On a cluster, the repository, --data_dir and --workdir must be at the same paths on every node.
 """
 
 import importlib.util
@@ -34,7 +35,7 @@ flags.adopt_module_key_flags(cli)
 
 
 def _get_sweep(file: str):
-  """`get_sweep` of a config file. Raises InputError if it has none."""
+  """Returns `get_sweep` of a config file. Raises InputError if it has none."""
   spec = importlib.util.spec_from_file_location('config_of_sweep', file)
   module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # Tune pickles functions by module
   spec.loader.exec_module(module)

@@ -1,10 +1,10 @@
-"""Translates images by a trained pix2pix, CUT or CycleGAN.
+"""Translates images with a trained pix2pix, CUT or CycleGAN.
 
 python -m experiments.translate --workdir runs/cut --input PHOTOS --output translated
 python -m experiments.translate --workdir runs/cyclegan --sampler translated_back --input PAINTINGS --output photos
 
-Images may be of any size: as in training they are cropped to the central square and resized. OUTPUT holds a PNG file
-for each, under its name, and grid.png: the first of them above what they became.
+Images may be of any size: as in training they are cropped to the central square and resized. OUTPUT gets a PNG file for
+each, under its name, and grid.png, which shows the first of them above their translations.
 """
 
 import pathlib
@@ -48,10 +48,10 @@ def main() -> int:
   if 'grid.png' in names:
     raise InputError('input', str(root), 'grid.png is the name of the overview', 'rename that image')
   evaluate, source = Evaluator(experiment, progress=batches_done), experiment.task.samplers[name].source
-  made = evaluate.made_from(state, name, **{source: images})
-  for image, file in zip(made, names, strict=True):
+  translated = evaluate.made_from(state, name, **{source: images})
+  for image, file in zip(translated, names, strict=True):
     figures.save_png(output / file, image)
-  shown = [some[:_SHOWN] / np.float32(255) for some in (images, made)]
+  shown = [some[:_SHOWN] / np.float32(255) for some in (images, translated)]
   figures.save_png(output / 'grid.png', figures.grid(figures.beside(*shown)))
   print(f'{len(names):,} images in {output}; grid.png shows the first of them')
   return reading.say_skipped(skipped, root)

@@ -1,9 +1,9 @@
-"""Enlarges images of any size by a trained network of super-resolution.
+"""Enlarges images of any size with a trained super-resolution network.
 
 python -m experiments.upscale --workdir runs/superres --input photo.jpg --output enlarged
 python -m experiments.upscale --workdir runs/superres --input photos --output enlarged --tile 256
 
-By model.scale of the run. Opacity is kept, and names, as .png.
+The factor is model.scale of the run. Opacity is kept, and so are names, with the suffix .png.
 """
 
 import pathlib

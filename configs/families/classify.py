@@ -1,4 +1,4 @@
-"""Classifiers of few images: the keys of task `classify`."""
+"""Classification with few images: the keys of task `classify`."""
 
 from ml_collections import ConfigDict
 
@@ -8,7 +8,7 @@ from configs import base
 def get_config() -> ConfigDict:
   c = base.get_config().unlock()
   c.task = 'classify'
-  c.model.network = 'cnn'  # cnn (of model.width) | resnet20 | wrn16_4
+  c.model.network = 'cnn'  # cnn (model.width channels) | resnet20 | wrn16_4
   c.model.width = 16
   c.optim.lr = 1e-3
   c.optim.b1 = 0.9

@@ -11,8 +11,8 @@ def get_config() -> ConfigDict:
   c.task = 'flow'
   c.model.network = 'unet'
   c.model.width = 32
-  c.model.blocks = 1                    # residual blocks at each resolution, on the way down and on the way up
-  c.model.dropout = 0.0                 # probability of a network's value to be dropped in training
+  c.model.blocks = 1                    # residual blocks at each resolution, both in the encoder and in the decoder
+  c.model.dropout = 0.0                 # dropout probability of activations
   c.model.conditional = True
   c.optim.lr = 2e-3
   c.optim.b1 = 0.9
@@ -23,23 +23,24 @@ def get_config() -> ConfigDict:
   c.eval.metrics = ('held_out', 'distances')
 
   c.flow = ConfigDict()
-  c.flow.ema = 0.999                    # decay of the averaged network, per step
-  c.flow.label_dropout = 0.1            # share of labels that are dropped in training; without any no guidance
+  c.flow.ema = 0.999                    # decay per step of the weight average (EMA)
+  c.flow.label_dropout = 0.1            # share of labels (or captions, or image features) dropped in training; guidance
+                                        # other than 1 needs more than 0
 
-  # Non-leaky augmentation: its parameters are an input of the network, so that augmented images never come out. Any of
-  # hflip, vflip, rot90, rotate, translate, scale, zoom, shear, brightness, contrast, saturation and hue, with the
-  # parameters of c.augment.
+  # Non-leaky augmentation: the network is conditioned on its parameters, so that samples are not augmented. Any of
+  # hflip, vflip, rot90, rotate, translate, scale, zoom, shear, brightness, contrast, saturation and hue, with their
+  # parameters in c.augment.
   c.flow.augment = ()
-  c.flow.augment_p = 0.15               # probability of each
+  c.flow.augment_p = 0.15               # probability of each of these operations
 
-  c.flow.sample_steps = 12              # of Heun's method, two evaluations of the network each
-  c.flow.guidance = 1.0                 # classifier-free: 1 is none, higher is more faithful and less diverse
+  c.flow.sample_steps = 12              # steps of Heun's method: two network evaluations each, one in the last
+  c.flow.guidance = 1.0                 # classifier-free guidance: 1 is none, higher is more faithful and less diverse
   # fmt: on
   return c.lock()
 
 
 def augmented() -> ConfigDict:
-  """For few images: with non-leaky augmentation (Karras et al. 2022, arXiv:2206.00364, appendix F) and dropout."""
+  """Returns a config for few images: non-leaky augmentation (Karras et al. 2022, arXiv:2206.00364, app. F), dropout."""
   c = get_config()
   c.augment.border = 'reflect'
   c.model.dropout = 0.2

@@ -1,4 +1,4 @@
-"""Autoencoders of rounded latents with a transformer over their codes: the keys of task `fsq`."""
+"""Autoencoders with finite scalar quantisation and a transformer prior over their codes: the keys of task `fsq`."""
 
 from ml_collections import ConfigDict
 
@@ -12,8 +12,8 @@ def get_config() -> ConfigDict:
   c.model.network = 'fsq'
   c.model.width = 32
   c.model.blocks = 1                    # residual blocks at each resolution
-  c.model.layers = 4                    # of the transformer
-  c.model.dropout = 0.1                 # probability of a value of the transformer to be dropped in training
+  c.model.layers = 4                    # layers of the transformer
+  c.model.dropout = 0.1                 # dropout probability in the transformer
   c.optim.lr = 1e-3
   c.optim.b1 = 0.9
   c.optim.schedule = 'cosine'
@@ -22,7 +22,8 @@ def get_config() -> ConfigDict:
   c.eval.metrics = ('elbo', 'codes')
 
   c.fsq = ConfigDict()
-  c.fsq.levels = (8, 5, 5, 5)           # to which each number of a latent is rounded; their product is that of codes
+  c.fsq.levels = (8, 5, 5, 5)           # levels that each dimension of a latent is rounded to; their product is the
+                                        # number of codes, at most 65,536
   c.fsq.likelihood = 'bernoulli'        # as vae.likelihood
   # fmt: on
   return c.lock()

@@ -6,7 +6,7 @@ from configs import base
 
 
 def get_config(weight: str = '0.013') -> ConfigDict:
-  """Of a weight from about 0.0018, few bits, to 0.0483, many: CompressAI's."""
+  """Returns the config for a weight of distortion, from about 0.0018 (few bits) to 0.0483 (many), as in CompressAI."""
   c = base.get_config().unlock()
   # fmt: off
   c.task = 'hyperprior'
@@ -21,6 +21,6 @@ def get_config(weight: str = '0.013') -> ConfigDict:
   c.eval.metrics = ('rate_distortion', 'reconstruction')
 
   c.hyperprior = ConfigDict()
-  c.hyperprior.weight = float(weight)   # of the squared error, in grey levels, against a bit a pixel
+  c.hyperprior.weight = float(weight)   # weight of the mean squared error (white is 255) against bits per pixel
   # fmt: on
   return c.lock()

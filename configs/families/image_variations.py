@@ -1,4 +1,4 @@
-"""Flow matching told what an image shows: the keys of task `image_variations`, which are those of `flow`."""
+"""Flow matching conditioned on features of an image: the keys of task `image_variations`, those of `flow`."""
 
 from ml_collections import ConfigDict
 

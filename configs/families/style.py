@@ -21,11 +21,11 @@ def get_config() -> ConfigDict:
   c.eval.batch_size = 16                # VGG16 keeps all its activations
 
   c.style = ConfigDict()
-  c.style.images = ()                   # paths of image files, a style each: ('wave.jpg', 'scream.jpg')
-  c.style.scale = 1.0                   # side of these, cropped square and resized, in sides of the images of data
-  c.style.content_weight = 1.0          # of the distance to the content's activations (relu2_2 of VGG16)
-  c.style.style_weight = 1.0            # of the distance to the style's Gram matrices (relu1_2, 2_2, 3_3, 4_3): the
-                                        # first to tune for a style
-  c.style.tv_weight = 10.0              # of squared differences between neighbouring pixels in [0, 1]
+  c.style.images = ()                   # paths of image files, one per style: ('wave.jpg', 'scream.jpg')
+  c.style.scale = 1.0                   # side of these, cropped square and resized, relative to the training images'
+  c.style.content_weight = 1.0          # weight of the distance to the content's activations (relu2_2 of VGG16)
+  c.style.style_weight = 1.0            # weight of the distance to the style's Gram matrices (relu1_2, 2_2, 3_3, 4_3);
+                                        # tune it first for a new style
+  c.style.tv_weight = 10.0              # weight of total variation: squared differences of neighbours, pixels in [0, 1]
   # fmt: on
   return c.lock()

@@ -1,1 +1,1 @@
-"""Our operations against those of other libraries: who has what, and how fast."""
+"""The benchmarks of experiments.bench: genaug against other libraries, in features, speed and quality."""

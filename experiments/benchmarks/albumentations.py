@@ -4,7 +4,7 @@ from experiments.benchmarks.calls import Named, call
 from experiments.benchmarks.draws import simard
 
 MODULE, PACKAGE = 'albumentations', 'albumentations'
-FROM_BYTES = (  # what it computes in uint8 only, whatever it is given
+FROM_BYTES = (  # operations that it computes in uint8 only, whatever the input
   'posterize', 'autocontrast', 'equalize', 'clahe', 'tone_curve', 'median_blur', 'jpeg', 'histogram_match',
 )  # fmt: skip
 
@@ -82,7 +82,7 @@ OPS = {
   'histogram_match': Named('HistogramMatching', _histogram_match),
   'fourier_mix': Named('FDA', _fourier_mix),
 }
-FEATURES = {  # what else it has; see experiments.features
+FEATURES = {  # further features, see experiments.features
   'transpose': 'Transpose',
   'another draw for every image of a batch': 'Compose',
   'masks follow': 'Compose',

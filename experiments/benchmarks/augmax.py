@@ -3,13 +3,13 @@
 from experiments.benchmarks.calls import WHOLE, Named, call
 
 MODULE, PACKAGE = 'augmax', 'augmax'
-ONE_DRAW = ('gaussian_blur',)
+ONE_DRAW = ('gaussian_blur',)  # operations that draw once for the whole batch
 
 
 def _translate(Translate, n):
   import jax
 
-  def each(key, image):  # its class takes one shift for all; a traced one makes it a shift an image
+  def each(key, image):  # its class takes one shift for all images; a traced value is another one for each
     dx, dy = jax.random.uniform(key, (2,), minval=-n / 4, maxval=n / 4)
     return Translate(dx, dy)(key, image)
 
@@ -26,7 +26,7 @@ def _solarize(Solarization, n):
 
 
 def _chained(name, *arguments) -> Named:
-  """Those that work within a chain only."""
+  """Wraps an operation that works only within a chain."""
 
   def make(found, n):
     import augmax
@@ -58,7 +58,7 @@ OPS = {
   'box_blur': _chained('Blur', 5),
   'grid_shuffle': call('GridShuffle', (4, 4), p=1.0),
 }
-FEATURES = {  # what else it has; see experiments.features
+FEATURES = {  # further features, see experiments.features
   'hue': 'ColorJitter',
   'masks follow': 'Chain',
   'keypoints follow': 'InputType.KEYPOINTS',

@@ -1,4 +1,4 @@
-"""Table autoencoder of experiments.bench: the ELBO of a VAE in PyTorch after as many steps on the same digits."""
+"""Table autoencoder of experiments.bench: ELBOs of a VAE here and in PyTorch, after equal steps on the same digits."""
 
 import pathlib
 import tempfile
@@ -15,6 +15,7 @@ _BATCH, _LR, _SHAPES = 64, 1e-3, ((32,),)
 
 
 def _pytorch(images: np.ndarray, test: np.ndarray, steps: int, seed: int) -> float:
+  """Trains the VAE in PyTorch; returns the mean ELBO of the test images in nats."""
   torch.manual_seed(seed)
   encoder, decoder = VaeEncoder(0), VaeDecoder(0)
   for layer in (*encoder.modules(), *decoder.modules()):
@@ -36,6 +37,7 @@ def _pytorch(images: np.ndarray, test: np.ndarray, steps: int, seed: int) -> flo
 
 
 def table(data_dir: pathlib.Path, steps: int = 2000, seeds: int = 3) -> dict:
+  """Trains the VAE with both libraries and every seed; returns the ELBOs and their mean difference."""
   from configs import vae_mnist5k
   from genaug.study.seeds import train
   from genaug.training import workdir
@@ -46,20 +48,20 @@ def table(data_dir: pathlib.Path, steps: int = 2000, seeds: int = 3) -> dict:
   config.eval.update({'metrics': config.eval.metrics[:1], 'every': steps})
   dataset = prepare(config, data_dir, lambda _: None).dataset
   train_images, test_images = (np.asarray(split.arrays['image']) for split in (dataset.train, dataset.test))
-  found: dict[str, list[float]] = {'genaug': [], 'torch': []}
+  elbos: dict[str, list[float]] = {'genaug': [], 'torch': []}
   for seed in range(seeds):
     with tempfile.TemporaryDirectory() as directory:
       run = train(config, seed, pathlib.Path(directory), data_dir, lambda _: None)
-    found['genaug'].append(run['eval/elbo_nats'])
-    found['torch'].append(_pytorch(train_images, test_images, steps, seed))
-    print(f'seed {seed}: ELBO {found["genaug"][-1]:.2f} nats, PyTorch {found["torch"][-1]:.2f}', flush=True)
-  difference = mean_interval([ours - peer for ours, peer in zip(*found.values())])
+    elbos['genaug'].append(run['eval/elbo_nats'])
+    elbos['torch'].append(_pytorch(train_images, test_images, steps, seed))
+    print(f'seed {seed}: ELBO {elbos["genaug"][-1]:.2f} nats, PyTorch {elbos["torch"][-1]:.2f}', flush=True)
+  difference = mean_interval([ours - peer for ours, peer in zip(*elbos.values())])
   print(f'difference {difference["mean"]:+.2f} ± {difference["half_width_95"]:.2f} nats')
   return {
     'what': f'ELBO in nats of {len(test_images):,} binarised test digits, a draw each, after {steps:,} steps of 64 of '
     f'{len(train_images):,}: the convolutional VAE of vae_mnist5k, and its architecture and objective in PyTorch',
     'environment': workdir.environment() | {'torch': torch.__version__},
     'steps': steps,
-    'elbo_nats': found,
+    'elbo_nats': elbos,
     'difference': difference,
   }

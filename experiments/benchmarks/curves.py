@@ -11,14 +11,14 @@ from experiments.benchmarks import steps
 from experiments.benchmarks.processes import Program, check_same, compare, ratios, worker
 
 BATCHES, SIDES, DEVICES = (16, 32, 64, 128, 256, 512), (28, 32, 64, 96, 128), (1, 2, 4)
-BATCH, SIDE = 64, 28  # where the other one varies
+BATCH, SIDE = 64, 28  # what is fixed while the other one varies
 KINDS = ('dcgan', 'flow U-Net', 'classifier', 'input step')
 _CONFIGS = {'dcgan': 'gan_mnist5k', 'flow U-Net': 'flow_mnist5k', 'classifier': 'classify_mnist5k'}
-_NEAR = 0.9  # of the highest throughput: the knee
+_NEAR = 0.9  # share of the highest throughput that a batch at the knee reaches
 
 
 def point(kind: str, batch: int, side: int) -> dict[str, float]:
-  """Seconds, MiB and GFLOP of a step on all devices of this process."""
+  """Measures seconds, MiB and GFLOP of a step on all devices of this process."""
   import jax
 
   from configs import base
@@ -38,24 +38,24 @@ def point(kind: str, batch: int, side: int) -> dict[str, float]:
 
 
 def _measured(kind: str, devices: int, batch: int, side: int) -> dict[str, float]:
-  """`point` in a process of its own, whose devices, on CPU, are made up of the same cores."""
+  """Runs `point` in a process of its own; on CPU its simulated devices share the same cores."""
   with worker(devices=devices) as process:
     return process.submit(point, kind, batch, side).result()
 
 
 def exponent(x: Sequence[float], y: Sequence[float]) -> float:
-  """k of the least-squares fit y = c x**k."""
+  """Returns k of the least-squares fit y = c x**k, in logarithms."""
   return float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 
 def knee(batches: Sequence[int], seconds: Sequence[float]) -> int:
-  """The smallest batch with 90 % of the highest throughput; batches in ascending order."""
+  """Returns the smallest batch with 90 % of the highest throughput; batches are in ascending order."""
   speeds = [batch / of_batch for batch, of_batch in zip(batches, seconds)]
   return next(batch for batch, speed in zip(batches, speeds) if speed >= _NEAR * max(speeds))
 
 
 def table(output: pathlib.Path | None, rounds: int, count: int, log: Callable[[str], None] = print) -> dict:
-  """Measures what the output lacks, and writes it after every point. Raises InputError for one of another machine."""
+  """Measures what the output lacks; writes it after every point. Raises InputError for an output of another machine."""
   from genaug.training import workdir
 
   environment = workdir.environment()
@@ -71,16 +71,16 @@ def table(output: pathlib.Path | None, rounds: int, count: int, log: Callable[[s
   save = lambda: output and workdir.write_json(output, result)
   todo = [(kind, 'batch', batch, (1, batch, SIDE)) for kind in KINDS for batch in BATCHES]
   todo += [(kind, 'side', side, (1, BATCH, side)) for kind in KINDS for side in SIDES]
-  if environment['backend'] == 'cpu':  # elsewhere their number can't be made up
+  if environment['backend'] == 'cpu':  # elsewhere devices can't be simulated
     todo += [('dcgan', 'devices', devices, (devices, BATCH, SIDE)) for devices in DEVICES]
   for kind, axis, value, setting in todo:
     points = result['points'].setdefault(kind, {}).setdefault(axis, {})
     if str(value) in points:
       continue
     same = result['points'][kind].get('batch', {}).get(str(BATCH)) if setting == (1, BATCH, SIDE) else None
-    points[str(value)] = found = same or _measured(kind, *setting)
-    milliseconds = 1e3 * found['seconds']
-    log(f'{kind}, {axis} {value}: {milliseconds:.1f} ms, {found["mib"]:,.0f} MiB, {found["gflop"]:.2f} GFLOP')
+    points[str(value)] = measured = same or _measured(kind, *setting)
+    milliseconds = 1e3 * measured['seconds']
+    log(f'{kind}, {axis} {value}: {milliseconds:.1f} ms, {measured["mib"]:,.0f} MiB, {measured["gflop"]:.2f} GFLOP')
     save()
   if 'streamed' not in result:
     programs = {

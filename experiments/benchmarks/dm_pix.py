@@ -1,4 +1,4 @@
-"""dm_pix: functions of one image, made (key, image) -> image for jit(vmap(...))."""
+"""dm_pix: functions of one image, wrapped as (key, image) -> image for jit(vmap(...))."""
 
 import math
 
@@ -9,7 +9,7 @@ MODULE, PACKAGE = 'dm_pix', 'dm_pix'
 
 
 def _plain(name, *arguments) -> Named:
-  """A function of an image; `arguments` may be functions of the side."""
+  """Wraps a function of an image that draws nothing; `arguments` may be functions of the image's side."""
   at = lambda value, n: value(n) if callable(value) else value
   return Named(name, lambda found, n: lambda key, image: found(image, *(at(value, n) for value in arguments)))
 
@@ -19,7 +19,7 @@ def _random(name, *arguments) -> Named:
 
 
 def _drawn(name, low, high, *more, **keywords) -> Named:
-  """A function of an image and a value, uniform in [low, high]."""
+  """Wraps a function of an image and a value, which is drawn uniformly from [low, high]."""
 
   def make(found, n):
     import jax
@@ -37,7 +37,7 @@ def _affine(angle=0.0, shift=0.0, zoom=1.0, shear=0.0) -> Named:
     limits = jnp.array([math.radians(angle), math.log(zoom), *[math.radians(shear)] * 2, shift * n, shift * n])
     centre = jnp.array([(n - 1) / 2, (n - 1) / 2, 0])
 
-    def each(key, image):  # its matrix goes from output to input, and in (row, column, channel)
+    def each(key, image):  # its matrix maps output to input coordinates, in (row, column, channel)
       turn, size, across, down, dx, dy = limits * jax.random.uniform(key, (6,), minval=-1)
       cos, sin = jnp.exp(size) * jnp.cos(turn), jnp.exp(size) * jnp.sin(turn)
       across, down = jnp.tan(across), jnp.tan(down)
@@ -78,7 +78,7 @@ OPS = {
   'solarize': _drawn('solarize', 0.5, 1.0),
   'gaussian_blur': _drawn('gaussian_blur', 0.1, 1.5, 7),
 }
-FEATURES = {  # what else it has; see experiments.features
+FEATURES = {  # further features, see experiments.features
   'rot90': 'rot90',
   'another draw for every image of a batch': 'random_hue',
   'replay of a draw': 'random_hue',

@@ -1,11 +1,11 @@
-"""Parameters that a user of OpenCV or Pillow draws by hand, with Python's `random`; n is the side of the image."""
+"""Random parameters that a user of OpenCV or Pillow draws by hand, with Python's `random`; n is the image's side."""
 
 import math
 import random
 
 import numpy as np
 
-AFFINES = {  # of `affine`
+AFFINES = {  # operation: arguments of `affine`
   'rotate': {'angle': 30},
   'translate': {'shift': 0.25},
   'scale': {'zoom': 1.25},
@@ -15,7 +15,7 @@ AFFINES = {  # of `affine`
 
 
 def affine(n, angle=0.0, shift=0.0, zoom=1.0, shear=0.0) -> np.ndarray:
-  """Random affine 2x3 matrix about the centre."""
+  """Draws an affine 2x3 matrix about the centre, with angle and shear in degrees, shift in shares of n."""
   turn, size = math.radians(random.uniform(-angle, angle)), zoom ** random.uniform(-1, 1)
   across, down = (math.tan(math.radians(random.uniform(-shear, shear))) for _ in range(2))
   cos, sin, centre = size * math.cos(turn), size * math.sin(turn), (n - 1) / 2
@@ -26,17 +26,18 @@ def affine(n, angle=0.0, shift=0.0, zoom=1.0, shear=0.0) -> np.ndarray:
 
 
 def frame(n) -> list[tuple[float, float]]:
+  """Returns the corners (x, y) of the image, clockwise from the top left."""
   return [(0, 0), (n - 1, 0), (n - 1, n - 1), (0, n - 1)]
 
 
 def corners(n) -> list[tuple[float, float]]:
-  """A quadrilateral whose corners lie up to 15 % of the side inside the frame."""
+  """Draws a quadrilateral whose corners lie up to 15 % of the side inside the frame."""
   move = lambda place: abs(place - random.uniform(0, 0.15 * n))
   return [(move(x), move(y)) for x, y in frame(n)]
 
 
 def crop(n) -> tuple[int, int, int, int]:
-  """(left, top, width, height) of a crop of 8 to 100 % of the area and an aspect ratio of 3:4 to 4:3."""
+  """Draws (left, top, width, height) of a crop of 8 to 100 % of the area and an aspect ratio of 3:4 to 4:3."""
   for _ in range(10):
     area = random.uniform(0.08, 1) * n * n
     aspect = math.exp(random.uniform(math.log(3 / 4), math.log(4 / 3)))
@@ -47,5 +48,5 @@ def crop(n) -> tuple[int, int, int, int]:
 
 
 def simard(n) -> tuple[float, float]:
-  """(alpha, sigma) of Simard et al. 2003 in pixels for the displacements that our defaults of `elastic` give."""
+  """Returns alpha and sigma of Simard et al. 2003, in pixels, for the displacements of our defaults of `elastic`."""
   return 1.7 * (0.05 * n) * (0.05 * n), 0.05 * n

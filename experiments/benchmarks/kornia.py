@@ -1,10 +1,10 @@
-"""kornia: modules of a batch."""
+"""kornia: augmentation modules, which take a batch."""
 
 from experiments.benchmarks.calls import WHOLE, Named, call
 from experiments.benchmarks.draws import simard
 
 MODULE, PACKAGE = 'kornia.augmentation', 'kornia'
-ONE_DRAW = ('rand_augment', 'trivial_augment_wide', 'auto_augment')  # the operations; strengths are drawn per image
+ONE_DRAW = ('rand_augment', 'trivial_augment_wide', 'auto_augment')  # operations are drawn once; strengths per image
 
 
 def _elastic(RandomElasticTransform, n):
@@ -101,7 +101,7 @@ OPS = {
   'trivial_augment_wide': _policy('auto.TrivialAugment'),
   'auto_augment': _policy('auto.AutoAugment', 'cifar10'),
 }
-FEATURES = {  # what else it has; see experiments.features
+FEATURES = {  # further features, see experiments.features
   'adaptive discriminator augmentation': 'presets.ada.AdaptiveDiscriminatorAugmentation',
   'inverse': 'AugmentationSequential.inverse',
   'cubic sampling': 'RandomAffine',

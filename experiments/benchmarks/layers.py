@@ -11,7 +11,7 @@ from experiments.benchmarks.steps import of_pytorch
 class Layer(NamedTuple):
   op: str  # conv1x1 | conv3x3 | conv_down | conv_up
   batch: int
-  side: int  # of its input, in pixels
+  side: int  # side of the input in pixels
   in_features: int
   out_features: int
   groups: int = 1
@@ -37,7 +37,7 @@ LAYERS = {
 
 
 def shapes(layer: Layer) -> tuple[tuple, tuple, tuple]:
-  """Of the images, the kernel (height, width, in, out) and the result, channels last."""
+  """Returns the shapes of images, kernel (height, width, in, out) and result, channels last."""
   kernel_size = {'conv1x1': 1, 'conv3x3': 3}.get(layer.op, 4)
   side = {'conv_down': layer.side // 2, 'conv_up': layer.side * 2}.get(layer.op, layer.side)
   kernel = (kernel_size, kernel_size, layer.in_features // layer.groups, layer.out_features)
@@ -45,7 +45,7 @@ def shapes(layer: Layer) -> tuple[tuple, tuple, tuple]:
 
 
 def convolution(layer: Layer, native: bool = False) -> Callable:
-  """(images, kernel) -> result, as genaug.models has it, or as XLA does."""
+  """Returns the function (images, kernel) -> result of genaug.models or, if `native`, of XLA."""
   from genaug.models import layers
 
   if layer.op == 'conv1x1':
@@ -54,7 +54,7 @@ def convolution(layer: Layer, native: bool = False) -> Callable:
 
 
 def in_jax(layer: Layer, native: bool = False) -> Callable[[int], None]:
-  """run(times) of the convolution with the gradients of its images and its kernel."""
+  """Returns run(times), which computes the convolution and its gradients by images and kernel."""
   import jax
   import jax.numpy as jnp
 
@@ -73,7 +73,7 @@ def in_jax(layer: Layer, native: bool = False) -> Callable[[int], None]:
 
 
 def in_pytorch(layer: Layer, threads: int) -> Callable[[int], None]:
-  """The same by PyTorch eager; channels are at the end in memory, as is fastest on CPU."""
+  """Returns the same in eager PyTorch, with channels last in memory, which is fastest on CPU."""
   import torch
   from torch.nn import functional as F
 
@@ -94,7 +94,7 @@ def in_pytorch(layer: Layer, threads: int) -> Callable[[int], None]:
 
 
 def table(threads: int, rounds: int, steps: int) -> dict:
-  """Milliseconds of every layer, and how much of the others' genaug takes."""
+  """Measures milliseconds of every layer, and genaug's time divided by those of XLA and PyTorch."""
   from genaug.training import workdir
 
   torch = of_pytorch('layers', 'torch_networks').torch
@@ -107,10 +107,10 @@ def table(threads: int, rounds: int, steps: int) -> dict:
     }
     blocks[name] = alternate(programs, rounds, steps)
     takes[name] = ratios(blocks[name], 'genaug', of_reference=True)
-    of_each = (
-      f'{who} {statistics.median(found):.2f} ms ({takes[name][who]:.2f})' for who, found in blocks[name].items()
+    medians = (
+      f'{who} {statistics.median(times):.2f} ms ({takes[name][who]:.2f})' for who, times in blocks[name].items()
     )
-    print(f'{name}: {", ".join(of_each)}; in brackets what genaug takes of it, median block by block', flush=True)
+    print(f'{name}: {", ".join(medians)}; in brackets what genaug takes of it, median block by block', flush=True)
   for process in workers:
     process.shutdown()
   return {

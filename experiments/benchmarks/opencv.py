@@ -1,4 +1,4 @@
-"""OpenCV: functions (cv2, image) or (cv2, image, other) as a user would write them; what augmentation is made of."""
+"""OpenCV: operations as functions (cv2, image) or (cv2, image, other); augmentation libraries are built on it."""
 
 import functools
 import random
@@ -9,19 +9,19 @@ import numpy as np
 from experiments.benchmarks import draws
 
 MODULE, PACKAGE = 'cv2', 'opencv-python-headless'
-FROM_BYTES = ('equalize', 'clahe', 'jpeg')  # what it computes in uint8 only
+FROM_BYTES = ('equalize', 'clahe', 'jpeg')  # operations that it computes in uint8 only
 LUMA, LEVELS = (0.299, 0.587, 0.114), np.arange(256, dtype=np.float32) / 255
 RNG = np.random.default_rng()
 
 
 @functools.lru_cache(1)
 def _grid(n, low, high):
-  """Columns and rows of an image of side n, from low to high."""
+  """Returns x and y of the pixels of an image of side n, from low to high."""
   return np.meshgrid(*[np.linspace(low, high, n, dtype=np.float32)] * 2)
 
 
 def _within(image, like):
-  """Clipped to what the type of `like` holds; OpenCV's own arithmetic does so for uint8."""
+  """Clips the image to the range of the dtype of `like`; OpenCV's own arithmetic does so for uint8."""
   return image if like.dtype == np.uint8 else np.clip(image, 0, 1, out=image)
 
 

@@ -1,7 +1,7 @@
-"""genaug.augment: functions of one image, `random_NAME(key, image, ...)` where there is one, for jit(vmap(...)).
+"""genaug.augment: functions of one image, `random_NAME(key, image, ...)` if there is one, for jit(vmap(...)).
 
-OPS is in the order of the tables: every operation that a peer has too, with parameters where they are not the
-defaults. Ranges are the same for everyone as far as a peer's parameters allow.
+OPS lists every operation that a peer has too, in the order of the tables, with the parameters that differ from the
+defaults. Ranges of parameters are the same for all libraries as far as a peer allows.
 """
 
 import importlib
@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 MODULE, PACKAGE = 'genaug.augment', 'jax'
 POLICIES = ('rand_augment', 'trivial_augment_wide', 'auto_augment', 'augmix')
-FIXED = (  # nothing is drawn
+FIXED = (  # operations that draw nothing
   'hflip', 'vflip', 'center_crop', 'pad', 'resize', 'invert', 'grayscale', 'autocontrast', 'equalize', 'box_blur',
   'median_blur',
 )  # fmt: skip
-MIXING = ('mixup', 'cutmix', 'mosaic', 'histogram_match', 'fourier_mix')  # of a batch with labels
+MIXING = ('mixup', 'cutmix', 'mosaic', 'histogram_match', 'fourier_mix')  # operations on a batch with labels
 OPS = {
   **{op: {} for op in ('hflip', 'vflip', 'rot90')},
   'rotate': {'degrees': 30},
@@ -25,7 +25,7 @@ OPS = {
   'random_resized_crop': {},
   'center_crop': lambda n: {'height': n * 7 // 8, 'width': n * 7 // 8},
   'pad': lambda n: dict.fromkeys(('top', 'bottom', 'left', 'right'), n // 8),
-  'resize': lambda n: {'height': n * 3 // 2, 'width': n * 3 // 2},  # larger: no way of avoiding aliases matters
+  'resize': lambda n: {'height': n * 3 // 2, 'width': n * 3 // 2},  # enlarged, so that antialiasing makes no difference
   'elastic': {'alpha': 0.05, 'sigma': 0.05},
   'grid_distort': {'limit': 0.3},
   'thin_plate_spline': {'limit': 0.1},
@@ -62,7 +62,7 @@ OPS = {
 
 
 def find(name: str) -> Callable:
-  """An operation of genaug.augment. Raises LookupError if there is none."""
+  """Returns a function of genaug.augment. Raises LookupError if there is none of that name."""
   package = importlib.import_module(MODULE)
   if not hasattr(package, name):
     raise LookupError(f'{MODULE} has no {name}')
@@ -70,7 +70,7 @@ def find(name: str) -> Callable:
 
 
 def make(op: str, n: int) -> Callable:
-  """(key, image of side n) -> image; of what mixes, (keys, batch) -> batch. Raises LookupError for what isn't ours."""
+  """Returns (key, image of side n) -> image; for MIXING (keys, batch) -> batch. Raises LookupError if unknown."""
   keywords = OPS[op](n) if callable(OPS[op]) else OPS[op]
   if op in FIXED:
     return lambda key, image: find(op)(image, **keywords)

@@ -1,10 +1,10 @@
-"""The libraries of the throughput table, and how they are called.
+"""The libraries of the throughput table, and how their operations are called.
 
-A library's file has MODULE, PACKAGE and OPS[operation], of which `make` makes, for a side n of the image: of
-albumentations, OpenCV and Pillow a function or transform of one image, of kornia and torchvision one of a batch, of
-augmax and dm_pix a function (key, image), for jit(vmap(...)). In the operations of MIXING a function of one
-image gets another one of the batch as well, and ours the whole batch with its labels. Ranges are the same for everyone
-as far as a peer's parameters allow; every operation is applied to every image.
+The file of a library defines MODULE, PACKAGE and OPS. From OPS[operation], `make` builds what is called for images of
+side n: for albumentations, OpenCV and Pillow a function or transform of one image; for kornia and torchvision one of a
+batch; for augmax and dm_pix a function (key, image), for jit(vmap(...)). For the operations in MIXING, a function of
+one image also gets another image of the batch, and genaug's gets the whole batch with its labels. Ranges of parameters
+are the same for all libraries as far as a peer allows; every operation is applied to every image.
 """
 
 import functools
@@ -28,23 +28,24 @@ LIBRARIES = {
   'torchvision': torchvision,
 }
 PER_IMAGE = ('albumentations', 'opencv', 'pillow')
-PLAIN = ('opencv', 'pillow')  # no augmentation libraries, but what such are made of
+PLAIN = ('opencv', 'pillow')  # not augmentation libraries, but what these are built on
 TORCH = ('kornia', 'torchvision')
 OPS = tuple(ours.OPS)
 
 
 def having(op: str) -> list[str]:
-  """The libraries that have an operation, ours first."""
+  """Returns the libraries that have an operation, genaug first."""
   return [name for name, library in LIBRARIES.items() if op in library.OPS]
 
 
 def full_name(library: str, name: str) -> str:
-  """'Rotate' of albumentations is albumentations.Rotate, and so on."""
+  """Returns the full dotted name: albumentations.Rotate for 'Rotate' of albumentations."""
   module = LIBRARIES[library].MODULE
   return name if name.startswith(module.partition('.')[0] + '.') else f'{module}.{name}'
 
 
 def make(library: str, op: str, n: int) -> Callable:
+  """Returns the callable of a library's operation for images of side n, as the module's docstring describes it."""
   if library == 'genaug':
     return ours.make(op, n)
   module, entry = LIBRARIES[library], LIBRARIES[library].OPS[op]
@@ -56,9 +57,10 @@ def make(library: str, op: str, n: int) -> Callable:
 
 
 def programs(op: str) -> list[tuple[str, str]]:
-  """(library, dtype) of everything that is measured: float32 where it is taken, and uint8 where both are.
+  """Returns (library, dtype) of all programs that are measured.
 
-  Ours is measured in uint8 where a peer takes nothing else.
+  That is float32 if the library takes it, and for libraries of single images also uint8. genaug is measured in uint8,
+  too, if a peer takes nothing else.
   """
   libraries = having(op)
   bytes_only = op not in MIXING and not all(takes_float(library, op) for library in libraries)
@@ -72,16 +74,17 @@ def programs(op: str) -> list[tuple[str, str]]:
 
 
 def takes_float(library: str, op: str) -> bool:
+  """Whether the library computes the operation in float32."""
   return library != 'pillow' and op not in getattr(LIBRARIES[library], 'FROM_BYTES', ())
 
 
 def marks(library: str, op: str) -> list[str]:
-  """What a reader has to know of a figure."""
+  """Returns remarks on the figures of a library: uint8 only, or one draw for the whole batch."""
   one_draw = op in getattr(LIBRARIES[library], 'ONE_DRAW', ())
   return ['uint8'] * (not takes_float(library, op)) + ['one draw for the whole batch'] * one_draw
 
 
 def version(library: str) -> str | None:
-  """Of the package that brings the library; None where it is not installed."""
+  """Returns the version of the library's package, None if it is not installed."""
   module = LIBRARIES[library].MODULE.partition('.')[0]
   return importlib.metadata.version(LIBRARIES[library].PACKAGE) if importlib.util.find_spec(module) else None

@@ -1,4 +1,4 @@
-"""Pillow: functions (PIL, image) as a user would write them; what augmentation is made of."""
+"""Pillow: operations as functions (PIL, image), as a user would write them; augmentation libraries are built on it."""
 
 import functools
 import io
@@ -10,7 +10,7 @@ import numpy as np
 from experiments.benchmarks import draws
 
 MODULE, PACKAGE = 'PIL', 'pillow'
-PARTS = ('Image', 'ImageEnhance', 'ImageFilter', 'ImageOps')  # it loads none of them by itself
+PARTS = ('Image', 'ImageEnhance', 'ImageFilter', 'ImageOps')  # submodules, which PIL does not import by itself
 LEVELS = np.arange(256) / 255
 
 
@@ -73,7 +73,7 @@ def _filter(make):
 
 @functools.lru_cache(31)
 def _operations(level, shear, shift, degrees, factor, bits):
-  """The fourteen of RandAugment as torchvision carries them out on PIL images: (image, sign) -> image, at a level."""
+  """Returns RandAugment's fourteen operations as torchvision applies them at a level: (PIL image, sign) -> image."""
   from PIL import Image, ImageEnhance, ImageOps
 
   def affine(*data):

@@ -1,4 +1,4 @@
-"""Programs in processes of their own, and blocks of steps that take turns."""
+"""Runs programs in processes of their own, and times them in blocks of steps that take turns."""
 
 import collections
 import multiprocessing
@@ -14,12 +14,15 @@ from typing import Any
 from genaug.errors import InputError
 from genaug.training.allocator import keep_freed_memory
 
-_SAME = ('threads', 'versions', 'python', 'platform', 'packages', 'devices')
-_RUNS: dict[str, Callable[[int], None]] = {}  # of the process this is imported in
+_SAME = ('threads', 'versions', 'python', 'platform', 'packages', 'devices')  # what `check_same` compares
+_RUNS: dict[str, Callable[[int], None]] = {}  # in a worker process: its programs by name
 
 
 def worker(tuned: bool = True, devices: int = 1) -> ProcessPoolExecutor:
-  """A process; `tuned` sets the memory allocator as experiments.train sets it. On CPU JAX sees so many devices."""
+  """Returns a process to run programs in.
+
+  `tuned` sets its memory allocator as experiments.train does. On CPU, JAX sees `devices` devices there.
+  """
   return ProcessPoolExecutor(1, multiprocessing.get_context('spawn'), _start, (tuned, devices))
 
 
@@ -36,7 +39,7 @@ def _start(tuned: bool, devices: int) -> None:
 def _make(name: str, make: Callable, arguments: tuple, settings: dict) -> Any:
   try:
     _RUNS[name] = make(*arguments, **settings)
-  except Exception as error:  # another library may raise anything, that need not survive the way between processes
+  except Exception as error:  # other libraries raise anything, which may not be picklable
     raise RuntimeError(f'{type(error).__name__}: {" ".join(str(error).split())[:200]}') from None
   return getattr(_RUNS[name], 'report', None)
 
@@ -48,9 +51,10 @@ def _seconds(name: str, steps: int) -> float:
 
 
 class Program:
-  """`make(*arguments, **settings)` gives run(steps), in each of the workers; raises RuntimeError if that fails.
+  """The function run(steps) that `make(*arguments, **settings)` returns in each of the worker processes.
 
-  With several workers `make` also gets which of how many it is. A step is `times` of those that run takes.
+  With several workers `make` also gets `share`, (number of the worker, number of workers). A step of the program is
+  `times` steps of run. Raises RuntimeError if `make` fails.
   """
 
   def __init__(self, workers: list[ProcessPoolExecutor], name: str, make: Callable, *arguments, **settings):
@@ -62,15 +66,15 @@ class Program:
     self.report, *_ = [call.result() for call in calls]
 
   def milliseconds(self, steps: int) -> float:
-    """What one of so many steps takes, in the slowest process."""
+    """Runs `steps` steps; returns milliseconds per step of run, in the slowest process."""
     calls = [worker.submit(_seconds, self._name, steps * self.times) for worker in self.workers]
     return max(call.result() for call in calls) / (steps * self.times) * 1e3
 
 
 def alternate(programs: dict[str, Program], rounds: int, steps: int) -> dict[str, list[float]]:
-  """Milliseconds a step of every block, the programs taking turns so that a drifting machine hits all alike.
+  """Returns milliseconds per step of every block; programs take turns, so that a drifting machine affects all alike.
 
-  Each of them in turn is the first one of a round, so that none always comes after the same other.
+  Every program in turn is the first of a round, so that none always follows the same other one.
   """
   for program in programs.values():
     program.milliseconds(steps)  # compiles and warms up
@@ -83,7 +87,7 @@ def alternate(programs: dict[str, Program], rounds: int, steps: int) -> dict[str
 
 
 def compare(programs: dict[str, Program], rounds: int, steps: int) -> dict[str, list[float]]:
-  """`alternate`, of programs whose processes end with it."""
+  """Runs `alternate`, then ends the processes of the programs."""
   blocks = alternate(programs, rounds, steps)
   for program in programs.values():
     for process in program.workers:
@@ -92,13 +96,13 @@ def compare(programs: dict[str, Program], rounds: int, steps: int) -> dict[str, 
 
 
 def check_same(output: pathlib.Path, before: dict, now: dict, remedy: str) -> None:
-  """Raises InputError where a file that is gone on with is of another machine, or of other versions."""
+  """Raises InputError if a file to be continued was measured on another machine or with other versions."""
   where = lambda some: {**some['environment'], 'threads': some.get('threads'), 'versions': some.get('versions')}
   if differing := [key for key in _SAME if where(before)[key] != where(now)[key]]:
     raise InputError('output', str(output), f'of another environment ({", ".join(differing)} differ)', remedy)
 
 
 def ratios(blocks: dict[str, list[float]], reference: str, of_reference: bool = False) -> dict[str, float]:
-  """Median, block by block, of what each takes over what the reference takes, or the other way round."""
+  """Returns the median over blocks of each program's time over the reference's or, if `of_reference`, the inverse."""
   pairs = {name: zip(blocks[reference], times) for name, times in blocks.items()}
   return {name: statistics.median(a / b if of_reference else b / a for a, b in pair) for name, pair in pairs.items()}

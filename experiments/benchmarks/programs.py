@@ -1,6 +1,7 @@
-"""What runs in the process of a library: its way of computing one batch.
+"""Programs that run in the process of a library and apply an operation to a batch.
 
-albumentations, OpenCV and Pillow go image by image, PyTorch's libraries take the batch, JAX's are jit(vmap(...)).
+albumentations, OpenCV and Pillow compute image by image, libraries on PyTorch take the batch, those on JAX run under
+jit(vmap(...)).
 """
 
 import itertools
@@ -12,11 +13,11 @@ import numpy as np
 
 from experiments.benchmarks import peers
 
-BATCHES = {32: 256, 224: 32}  # side of the images: images in a batch
+BATCHES = {32: 256, 224: 32}  # side of the images: images per batch
 
 
 def pictures(n: int, count: int) -> np.ndarray:
-  """Smooth images with some grain, all different: float32 [count, n, n, 3] in [0, 1]."""
+  """Returns smooth images with some grain, all different: float32 [count, n, n, 3] in [0, 1]."""
   rng = np.random.default_rng(0)
   spread = np.stack([np.interp(np.linspace(0, 4, n), np.arange(5), row) for row in np.eye(5)], axis=1)
   smooth = np.einsum('ya,xb,nabc->nyxc', spread, spread, rng.random((count, 5, 5, 3)), optimize=True)
@@ -24,7 +25,7 @@ def pictures(n: int, count: int) -> np.ndarray:
 
 
 def jax_step(library: str, op: str, n: int) -> Callable:
-  """(seed, images) -> batch with its images changed, by keys split from the seed."""
+  """Returns (seed, images) -> batch with changed images, whose keys are split from the seed."""
   import jax
   import jax.numpy as jnp
 
@@ -52,13 +53,13 @@ def _torch_program(library: str, op: str, n: int, threads: int) -> Callable:
   import torch
 
   torch.set_num_threads(threads)
-  whole, device = peers.make(library, op, n), 'cuda' if torch.cuda.is_available() else 'cpu'
-  if isinstance(whole, torch.nn.Module):
-    whole = whole.to(device)
+  transform, device = peers.make(library, op, n), 'cuda' if torch.cuda.is_available() else 'cpu'
+  if isinstance(transform, torch.nn.Module):
+    transform = transform.to(device)
 
   @torch.inference_mode()
   def run(batch):
-    changed = whole(batch).contiguous()  # a crop is a view: its pixels are not copied yet
+    changed = transform(batch).contiguous()  # a crop is a view: its pixels are not copied yet
     if batch.is_cuda:
       torch.cuda.synchronize()
     return changed
@@ -87,7 +88,7 @@ def _image_program(library: str, op: str, n: int, threads: int) -> Callable:
 
 
 def _batch(library: str, images: np.ndarray):
-  """The images as the library wants them."""
+  """Converts images to a batch of the library."""
   if library in peers.TORCH:
     import torch
 
@@ -104,14 +105,14 @@ def _batch(library: str, images: np.ndarray):
 
 
 def _array(library: str, batch) -> np.ndarray:
-  """The way back of `_batch`."""
+  """Converts a batch of the library to an array: the inverse of `_batch`."""
   if library in peers.TORCH:
     return batch.permute(0, 2, 3, 1).cpu().numpy()
   return np.stack([np.asarray(image) for image in batch]) if isinstance(batch, list) else np.asarray(batch)
 
 
 def copy(n: int, dtype: str) -> Callable:
-  """run(times) of the least that XLA can do with a batch: read it, and write as much."""
+  """Returns run(times) of the least that XLA can do with a batch: read it, and write as much."""
   import jax
   import jax.numpy as jnp
 
@@ -131,7 +132,7 @@ def _pictures_as(n: int, dtype: str) -> np.ndarray:
 
 
 def make(library: str, op: str, n: int, dtype: str, threads: int, share: tuple[int, int] = (0, 1)) -> Callable:
-  """run(times) for a share of the images; `run.report` says what comes out."""
+  """Returns run(times) for images i, i + n, ... of `share` (i, n); `run.report` describes the output."""
   images = _pictures_as(n, dtype)[share[0] :: share[1]]
   batch, seconds = _batch(library, images), None
   if library in peers.PER_IMAGE:

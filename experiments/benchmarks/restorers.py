@@ -1,7 +1,7 @@
 """Table restore of experiments.bench: a trained VAE against classical methods, on the test images of its run.
 
-Every method is told what happened to the images. A parameter of a classical one is the best of a few, by mean squared
-error, on training images; the VAE has none.
+Every method knows how the images were damaged. The parameter of a classical method is the best of a few by mean squared
+error on training images; the VAE has none.
 """
 
 import pathlib
@@ -21,9 +21,9 @@ from genaug.study.intervals import mean_interval
 from genaug.training import figures, workdir
 from genaug.training.experiment import trained
 
-_TUNED_ON = 100  # training images
+_TUNED_ON = 100  # number of training images on which parameters are chosen
 _SHOWN = 8
-_RADII = (1, 2, 3, 5, 8, 12)  # of inpainting, in pixels
+_RADII = (1, 2, 3, 5, 8, 12)  # radii of inpainting, in pixels
 PROBLEMS = {  # name: (kind, settings of genaug.offline.restoration.damage)
   'noise 0.1': ('noise', {'noise': 0.1}),
   'noise 0.3': ('noise', {'noise': 0.3}),
@@ -37,6 +37,8 @@ Images = Float[np.ndarray, 'n h w c']
 
 
 class Method(NamedTuple):
+  """A classical method, and the values to try of its parameter."""
+
   restore: Callable[[Image, Float[np.ndarray, 'h w'], float], Image]  # (observed, seen, parameter)
   parameters: Sequence[float] = (0.0,)
 
@@ -50,15 +52,15 @@ def _inpaint(how: int):
   return restore
 
 
-def _of_blur(sigma: float) -> Float[np.ndarray, 'k k']:
-  """Its point spread function."""
+def _point_spread(sigma: float) -> Float[np.ndarray, 'k k']:
+  """Returns the point spread function of a Gaussian blur."""
   point = np.zeros((2 * int(4 * sigma) + 1,) * 2)
   point[point.shape[0] // 2, point.shape[1] // 2] = 1
   return scipy.ndimage.gaussian_filter(point, sigma)
 
 
 def _deconvolved(restore: Callable) -> Callable:
-  """Of each channel, mirrored beyond the frame, as the methods take black or the opposite edge to be there."""
+  """Wraps a method for single channels. It mirrors them beyond the frame, where methods assume black or wrap around."""
 
   def of_channel(x: Float[np.ndarray, 'h w'], parameter: float):
     pad = min(8, *x.shape)
@@ -70,7 +72,7 @@ def _deconvolved(restore: Callable) -> Callable:
 
 
 def methods(kind: str, noise: float = 0.0, blur: float = 0.0) -> dict[str, Method]:
-  """Classical ones for a kind of damage."""
+  """Returns the classical methods for a kind of damage."""
   if kind == 'noise':
     nlm = {'patch_size': 5, 'patch_distance': 6, 'sigma': noise, 'channel_axis': -1}
     return {
@@ -88,7 +90,7 @@ def methods(kind: str, noise: float = 0.0, blur: float = 0.0) -> dict[str, Metho
       'cv2.inpaint, Navier-Stokes': Method(_inpaint(cv2.INPAINT_NS), _RADII),
       'biharmonic': Method(lambda x, seen, _: classical.inpaint_biharmonic(x, seen < 1, channel_axis=-1)),
     }
-  spread = _of_blur(blur)
+  spread = _point_spread(blur)
   return {
     'Wiener': Method(
       _deconvolved(lambda x, balance: classical.wiener(x, spread, balance)),
@@ -102,15 +104,15 @@ def methods(kind: str, noise: float = 0.0, blur: float = 0.0) -> dict[str, Metho
 
 
 def _damaged(name: str, change, images: Images, rng: np.random.Generator) -> tuple[Images, Float[np.ndarray, 'n h w']]:
-  """(what is observed, 1 where anything is)."""
+  """Returns (observed images, mask that is 1 where pixels were observed)."""
   observed = np.asarray(change.apply(images))
   observed = observed + change.noise * rng.normal(size=observed.shape).astype(np.float32)
   seen = np.ones(images.shape[:3], np.float32)
   side = images.shape[1]
-  if name == 'missing square':  # of a quarter of the pixels
+  if name == 'missing square':  # with a quarter of the pixels
     for image, (top, left) in zip(seen, rng.integers(0, side - side // 2 + 1, (len(images), 2))):
       image[top : top + side // 2, left : left + side // 2] = 0
-  if name == 'missing pixels':  # every second one
+  if name == 'missing pixels':  # each with probability 1/2
     seen[rng.random(seen.shape) < 0.5] = 0
   return observed * seen[..., None], seen
 
@@ -127,7 +129,7 @@ def _levels(images: Images) -> np.ndarray:
 def table(
   directory: pathlib.Path, data_dir: pathlib.Path, count: int, output: pathlib.Path | None, steps: int = 200
 ) -> dict:
-  """Figures of every problem and method; pictures beside the output."""
+  """Scores every method on every problem; saves pictures beside the output."""
   experiment, state = trained(directory, data_dir, 'best')
   dataset, problems = experiment.dataset, {}
   test, tuned = dataset.test.arrays['image'][:count], dataset.train.arrays['image'][:_TUNED_ON]
@@ -139,16 +141,16 @@ def table(
     observed, seen = _damaged(name, change, test, rng)
     damaged_training, seen_training = _damaged(name, change, tuned, rng)
     restorer = Restorer(experiment.config, experiment.spec, state, change, steps)
-    found, chosen = {'damaged': observed, 'VAE': restorer(observed, seen[..., None])}, {}
+    restored, chosen = {'damaged': observed, 'VAE': restorer(observed, seen[..., None])}, {}
     for title, method in methods(kind, **settings).items():
       errors = {p: ((_run(method, damaged_training, seen_training, p) - tuned) ** 2).mean() for p in method.parameters}
       chosen[title] = min(errors, key=errors.get)
-      found[title] = _run(method, observed, seen, chosen[title])
-    problems[name] = _scores(found, _levels(test)) | {'parameters': chosen}
+      restored[title] = _run(method, observed, seen, chosen[title])
+    problems[name] = _scores(restored, _levels(test)) | {'parameters': chosen}
     for title, score in problems[name]['methods'].items():
       print(f'{name}, {title}: PSNR {score["psnr"]:.2f} dB, SSIM {score["ssim"]:.3f}', flush=True)
     if output:
-      shown = np.concatenate([images[:_SHOWN] for images in (test, *found.values())])
+      shown = np.concatenate([images[:_SHOWN] for images in (test, *restored.values())])
       figures.save_png(output.with_name(f'{output.stem}_{name.replace(" ", "_")}.png'), figures.grid(shown, _SHOWN))
   return {
     'what': f'{len(test):,} test images of {dataset.name}, {"x".join(map(str, experiment.spec.image_shape))};'
@@ -159,15 +161,15 @@ def table(
   }
 
 
-def _scores(found: dict[str, Images], originals: np.ndarray) -> dict:
-  """Means of every method, and by how many dB the VAE is above the best classical one, image by image."""
-  of_each = {title: psnr(_levels(images), originals) for title, images in found.items()}
+def _scores(restored: dict[str, Images], originals: np.ndarray) -> dict:
+  """Returns mean scores of methods, and by how many dB the VAE is above the best classical one, image by image."""
+  decibels = {title: psnr(_levels(images), originals) for title, images in restored.items()}
   scores = {
     title: {
-      'psnr': float(of_each[title].mean()),
+      'psnr': float(decibels[title].mean()),
       'ssim': float(np.mean(ssim(_levels(images), originals))),
     }
-    for title, images in found.items()
+    for title, images in restored.items()
   }
   best = max(set(scores) - {'VAE', 'damaged'}, key=lambda title: scores[title]['psnr'])
-  return {'methods': scores, 'best classical': best, 'gain_db': mean_interval(list(of_each['VAE'] - of_each[best]))}
+  return {'methods': scores, 'best classical': best, 'gain_db': mean_interval(list(decibels['VAE'] - decibels[best]))}

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from experiments.benchmarks.processes import Program, compare, ratios, worker
 from genaug.errors import InputError
 
-_STYLE = pathlib.Path(__file__).parents[1] / 'results' / 'gan_mnist5k.png'  # any image takes as long
-NETWORKS = {  # name: (file in configs/, images, what is other than there)
+_STYLE = pathlib.Path(__file__).parents[1] / 'results' / 'gan_mnist5k.png'  # the time does not depend on the image
+NETWORKS = {  # name: (file in configs/, image shape, overrides of that config)
   'dcgan': ('gan_mnist5k', (28, 28, 1), {'model.width': 64, 'model.conditional': False}),
   'r3': ('r3_mnist5k', (28, 28, 1), {'model.conditional': False}),
   'unet': ('flow_mnist5k', (28, 28, 1), {}),
@@ -49,7 +49,7 @@ def _config(network: str, settings: dict | None = None):
 
 
 def on_noise(config, shape: tuple[int, int, int]):
-  """An experiment with this config on a thousand images of noise."""
+  """Returns an experiment with this config on a thousand images of noise, one step per call."""
   import numpy as np
 
   from genaug.data.dataset import Dataset, Split
@@ -63,7 +63,7 @@ def on_noise(config, shape: tuple[int, int, int]):
 
 
 def ours(network: str, **settings) -> Callable[[int], None]:
-  """run(steps) of the step that experiments.train runs, with its batches, random draws and weight average."""
+  """Returns run(steps) of the step that experiments.train runs, with its batches, random draws and weight average."""
   import jax
 
   from genaug.training import loop
@@ -80,12 +80,12 @@ def ours(network: str, **settings) -> Callable[[int], None]:
 
   sizes = {role: sum(leaf.size for leaf in jax.tree.leaves(params)) for role, params in state.params.items()}
   run.report = {role: size for role, size in sizes.items() if size}
-  run(8)  # compiles for the state as it is at first and as a step leaves it, each with lazy penalties and without
+  run(8)  # compiles for the initial state and for one that a step returns, each with and without lazy penalties
   return run
 
 
 def of_pytorch(table: str, module: str):
-  """A module of experiments.benchmarks that imports PyTorch. Raises InputError where that is not installed."""
+  """Imports a module of experiments.benchmarks that needs PyTorch. Raises InputError if that is not installed."""
   try:
     return importlib.import_module(f'experiments.benchmarks.{module}')
   except ImportError:
@@ -93,7 +93,7 @@ def of_pytorch(table: str, module: str):
 
 
 def step(output: pathlib.Path | None, networks: list[str], threads: int, rounds: int, steps: int) -> dict:
-  """Figures of each network, written to the output as they come; those that it has of other networks stay."""
+  """Measures networks, and writes the output after each; results of other networks in it stay."""
   from genaug.training import workdir
 
   torch_steps = of_pytorch('step', 'torch_steps')
@@ -137,6 +137,7 @@ def step(output: pathlib.Path | None, networks: list[str], threads: int, rounds:
 
 
 def in_step(rounds: int, steps: int) -> dict:
+  """Measures the DCGAN step with each of AUGMENTATIONS."""
   programs = {name: _program(ours, 'dcgan', **settings) for name, settings in AUGMENTATIONS.items()}
   blocks = compare(programs, rounds, steps)
   takes = ratios(blocks, 'none')
@@ -159,7 +160,7 @@ def _result(what: str, blocks: dict, steps: int) -> dict:
 
 
 def policy(dense: bool, side: int, count: int, name: str) -> Callable[[int], None]:
-  """run(batches) of a policy, with an operation computed for the images that drew it, or for all: `dense`."""
+  """Returns run(batches) of a policy; `dense` computes operations for all images, not only for those that drew them."""
   import jax
   import jax.numpy as jnp
 
@@ -179,6 +180,7 @@ def policy(dense: bool, side: int, count: int, name: str) -> Callable[[int], Non
 
 
 def dispatch(rounds: int, steps: int) -> dict:
+  """Measures policies with operations computed in groups of images that drew them, and for all images."""
   tables = {}
   for name in ('rand_augment', 'trivial_augment_wide'):
     for side, count in ((32, 256), (224, 32)):
@@ -190,6 +192,7 @@ def dispatch(rounds: int, steps: int) -> dict:
 
 
 def roofline(rounds: int, steps: int) -> dict:
+  """Measures the memory bandwidth of a fused chain of operations, and of a copy."""
   import jax
   import jax.numpy as jnp
 

@@ -1,4 +1,4 @@
-"""The table `augment` of experiments.bench: images a second of every operation, ours and the peers'."""
+"""Table augment of experiments.bench: images per second of every operation, in genaug and its peers."""
 
 import importlib.metadata
 import itertools
@@ -16,8 +16,8 @@ from experiments.benchmarks.programs import BATCHES
 from genaug.errors import InputError
 from genaug.training import workdir
 
-_BLOCK_S = 0.04  # a block repeats a batch until it takes about as long
-_SLOW_S = 1.0  # a program that needs longer for a batch is measured once
+_BLOCK_S = 0.04  # seconds that a block lasts, about: it repeats a batch as often as that takes
+_SLOW_S = 1.0  # seconds; a program that needs longer for a batch is measured once
 _HOW = {
   'everyone': 'all cores; the batch stays in memory and the allocator is set as experiments.train sets it; every '
   'image is changed, by random parameters of its own unless marked; float32 in [0, 1] in and out unless marked uint8; '
@@ -33,7 +33,7 @@ _HOW = {
 
 
 def _program(workers: list[ProcessPoolExecutor], library: str, op: str, n: int, dtype: str, threads: int) -> Program:
-  """Of what goes image by image the faster one: a process a core, or a thread a core in one process."""
+  """Makes a program. For libraries of single images, the faster of a process per core and a thread per core."""
   arguments = (programs.make, library, op, n, dtype)
   if library not in peers.PER_IMAGE:
     return _timed(Program(workers, dtype, *arguments, threads=threads))
@@ -44,36 +44,37 @@ def _program(workers: list[ProcessPoolExecutor], library: str, op: str, n: int, 
 
 
 def _timed(program: Program) -> Program:
+  """Measures `batch_ms` of a program once, and sets how many batches are a block."""
   program.batch_ms = program.milliseconds(1)
   program.times = max(1, round(_BLOCK_S * 1e3 / program.batch_ms))
   return program
 
 
 def _programs(workers: dict[str, list], op: str, n: int, threads: int) -> tuple[dict[str, Program], dict[str, str]]:
-  """Those of all libraries, and why some can't be had. Raises RuntimeError if ours can't."""
-  made, notes = {}, {}
+  """Returns (programs of all libraries, why some fail). Raises RuntimeError if genaug's fails."""
+  ready, notes = {}, {}
   for library, dtype in peers.programs(op):
     name = f'{library} uint8' if dtype == 'uint8' and peers.takes_float(library, op) else library
     try:
       if library in workers:
-        made[name] = _program(workers[library], library, op, n, dtype, threads)
+        ready[name] = _program(workers[library], library, op, n, dtype, threads)
     except RuntimeError as error:
       notes[name] = str(error)
-  if 'genaug' not in made:
+  if 'genaug' not in ready:
     raise RuntimeError(notes['genaug'])
-  return made, notes
+  return ready, notes
 
 
 def _cell(workers: dict[str, list], op: str, n: int, threads: int, rounds: int, seconds: float) -> dict:
-  """The figures of an operation at a size. Raises RuntimeError if ours fails."""
-  made, notes = _programs(workers, op, n, threads)
+  """Measures an operation at an image size. Raises RuntimeError if genaug's program fails."""
+  ready, notes = _programs(workers, op, n, threads)
   against = {
     name: 'genaug' if peers.takes_float(name, op) or op in peers.MIXING else 'genaug uint8'
-    for name in made
+    for name in ready
     if name in peers.LIBRARIES and name != 'genaug'
   }
   copy_of = {name: 'copy uint8' if name == 'genaug uint8' else 'copy' for name in {'genaug', *against.values()}}
-  everything = made | {
+  everything = ready | {
     name: _timed(Program(workers['genaug'], name, programs.copy, n, 'uint8' if name == 'copy uint8' else 'float32'))
     for name in set(copy_of.values())
   }
@@ -83,7 +84,7 @@ def _cell(workers: dict[str, list], op: str, n: int, threads: int, rounds: int, 
   blocks |= {name: [program.batch_ms] for name, program in everything.items() if name not in quick}
   speeds = {name: BATCHES[n] / statistics.median(times) * 1e3 for name, times in blocks.items()}
   ratios = {name: float(f'{speeds[ours] / speeds[name]:.3g}') for name, ours in against.items()}
-  moved = {name: (1 + math.prod(made[name].report['shape']) / (3 * n * n)) / 2 for name in copy_of}  # 1 of a copy
+  moved = {name: (1 + math.prod(ready[name].report['shape']) / (3 * n * n)) / 2 for name in copy_of}  # a copy's is 1
   best = min(ratios, key=ratios.get, default=None)
   return {
     'images_per_s': {name: float(f'{speed:.4g}') for name, speed in speeds.items()},
@@ -92,18 +93,19 @@ def _cell(workers: dict[str, list], op: str, n: int, threads: int, rounds: int, 
     'ratio_to_libraries': min((ratio for name, ratio in ratios.items() if name not in peers.PLAIN), default=None),
     'ratio': ratios.get(best),
     'of_a_copy': {name: float(f'{moved[name] * speeds[name] / speeds[copy]:.3g}') for name, copy in copy_of.items()},
-    'marks': {name: marks for name in made if name in peers.LIBRARIES and (marks := peers.marks(name, op))},
-    'compile_s': {name: round(s, 2) for name, p in made.items() if (s := p.report.pop('compile_s')) is not None},
+    'marks': {name: marks for name in ready if name in peers.LIBRARIES and (marks := peers.marks(name, op))},
+    'compile_s': {name: round(s, 2) for name, p in ready.items() if (s := p.report.pop('compile_s')) is not None},
     'notes': notes,
-    'reports': {name: program.report for name, program in made.items()},
+    'reports': {name: program.report for name, program in ready.items()},
     'milliseconds': {name: [float(f'{block:.4g}') for block in times] for name, times in blocks.items()},
   }
 
 
 def summary(cells: dict[str, dict]) -> dict:
-  """Per size: the geometric mean of the ratios, and the operations below half of the best peer.
+  """Returns for each image size the geometric mean of the ratios, and the operations below half of the best peer.
 
-  Once against the best of all, once against the best augmentation library, OpenCV's and Pillow's own calls left out.
+  The mean is against the best of all peers and, as a second one, against the best augmentation library, without OpenCV
+  and Pillow called directly.
   """
   table = {}
   for n in BATCHES:
@@ -118,11 +120,12 @@ def summary(cells: dict[str, dict]) -> dict:
 
 
 def _mean(ratios: Iterable[float]) -> float:
+  """Returns the geometric mean."""
   return round(math.exp(statistics.fmean(map(math.log, ratios))), 3)
 
 
 def table(output: pathlib.Path | None, ops: list[str], fresh: bool, threads: int, rounds: int, seconds: float) -> dict:
-  """Measures what the output lacks, `seconds` of rounds an operation and size, and writes it after each one.
+  """Measures what the output lacks, for about `seconds` per operation and size, and writes it after each of them.
 
   Raises InputError for an unknown operation, and for an output of another machine or other versions.
   """
@@ -132,9 +135,9 @@ def table(output: pathlib.Path | None, ops: list[str], fresh: bool, threads: int
   result = _start(output, fresh and not ops, threads)
   cells = result['operations']
   installed = [library for library in peers.LIBRARIES if result['versions'][library]]
-  met = [op for op in ops or peers.OPS if len(set(peers.having(op)) & set(installed)) > 1]
-  todo = [(op, n) for op in met for n in BATCHES if fresh or str(n) not in cells.get(op, {})]
-  print('no peer is installed for: ' + (', '.join(op for op in ops or peers.OPS if op not in met) or 'none'))
+  with_peer = [op for op in ops or peers.OPS if len(set(peers.having(op)) & set(installed)) > 1]
+  todo = [(op, n) for op in with_peer for n in BATCHES if fresh or str(n) not in cells.get(op, {})]
+  print('no peer is installed for: ' + (', '.join(op for op in ops or peers.OPS if op not in with_peer) or 'none'))
   workers = {
     name: [processes.worker() for _ in range(threads if name in peers.PER_IMAGE else 1)] for name in installed if todo
   }
@@ -161,7 +164,7 @@ def table(output: pathlib.Path | None, ops: list[str], fresh: bool, threads: int
 
 
 def _start(output: pathlib.Path | None, fresh: bool, threads: int) -> dict:
-  """The result so far: what the output holds, or nothing yet."""
+  """Returns the result so far: what the output holds, or one without measurements."""
   environment, versions = workdir.environment(), {name: peers.version(name) for name in peers.LIBRARIES}
   versions['genaug'] = importlib.metadata.version('jax')
   result = {

@@ -1,6 +1,6 @@
 """PyTorch's side of experiments.bench step: the networks of genaug.models, at the sizes that are measured.
 
-Initialised as PyTorch does, which takes no part in the time. Channels are at the end in memory, as is fastest on CPU.
+Initialisation is PyTorch's, as it does not affect the time. Channels are last in memory, which is fastest on CPU.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 
 class _Permute(nn.Module):
-  """Axes in another order; the memory stays as it is."""
+  """Permutation of axes, which leaves the memory as it is."""
 
   def __init__(self, *order: int):
     super().__init__()
@@ -58,7 +58,7 @@ def dcgan_discriminator() -> nn.Module:
 
 
 def _smooth(x: torch.Tensor, up: bool) -> torch.Tensor:
-  """Twice or half the sides, filtered by [1, 2, 1] along both."""
+  """Doubles or halves the sides, filtered by [1, 2, 1] along both."""
   line = torch.tensor([1.0, 2.0, 1.0])
   kernel, channels = torch.outer(line, line).expand(x.shape[1], 1, 3, 3), x.shape[1]
   if up:
@@ -249,7 +249,7 @@ def _from_vector() -> nn.Module:
 
 
 class VaeDecoder(nn.Module):
-  """(noise, what the encoder found) -> (logits, KL of each image)."""
+  """(noise, outputs of the encoder) -> (logits, KL of each image)."""
 
   def __init__(self, blocks: int):
     super().__init__()
@@ -269,7 +269,7 @@ def _kl(mean: torch.Tensor, log_var: torch.Tensor) -> torch.Tensor:
 
 
 class _Level(nn.Module):
-  """(features on the way up, those of the encoder, noise) -> (features with latents in them, KL)."""
+  """One level of the ladder: (decoder features, encoder features, noise) -> (features with latents added, KL)."""
 
   def __init__(self, channels: int):
     super().__init__()

@@ -1,6 +1,6 @@
 """PyTorch's side of experiments.bench step: losses, optimisers and order of updates of genaug.tasks, on a fixed batch.
 
-make_NETWORK(threads, compiled) gives run(steps), which returns the last losses; `run.report` counts the parameters.
+make_NETWORK(threads, compiled) returns run(steps), which returns the last losses; `run.report` counts the parameters.
 Hyper-parameters that follow a schedule stay at their first value.
 """
 
@@ -30,7 +30,7 @@ def _images(*shape: int, count: int = _BATCH) -> torch.Tensor:
 
 
 def _moving_average(module: nn.Module) -> Callable[[], None]:
-  """update() of the averaged weights and statistics of batch norm."""
+  """Returns update(), a step of the moving average of weights and batch norm statistics."""
   latest = [value.detach() for value in (*module.parameters(), *module.buffers()) if value.is_floating_point()]
   average = [value.clone() for value in latest]
   return lambda: torch._foreach_lerp_(average, latest, 1 - _EMA)
@@ -48,7 +48,7 @@ def _program(step: Callable[[int], Losses], compiled: bool, **modules: nn.Module
 
   run.report = {role: sum(value.numel() for value in module.parameters()) for role, module in modules.items()}
   if compiled:
-    run(1)  # to know now whether it can be
+    run(1)  # fails now if it can't be compiled
   return run
 
 
@@ -62,10 +62,10 @@ def _adversarial(
   compiled: bool,
   shape: tuple[int, int, int],
   z_dim: int,
-  losses: tuple[Callable, Callable],  # of the discriminator and the generator: (real logits, fake logits) -> losses
+  losses: tuple[Callable, Callable],  # of discriminator and generator: (real logits, fake logits) -> losses
   adam: tuple[float, tuple[float, float]],
   relativistic: bool = False,  # whether the generator's loss takes real logits
-  penalty_every: int = 0,  # of R1 and R2, each of weight 1
+  penalty_every: int = 0,  # steps between penalties R1 and R2, each of weight 1; 0 is none
   together: bool = False,  # real and generated images in one pass: compiled spectral norm can't do two before backward
 ) -> Callable[[int], Losses]:
   generator, discriminator = _prepared(threads, compiled, generator, discriminator)
@@ -143,7 +143,7 @@ def make_unet(threads: int, compiled: bool) -> Callable[[int], Losses]:
 
 
 def negative_elbo(encoder: nn.Module, decoder: nn.Module, x: torch.Tensor, shapes: tuple) -> torch.Tensor:
-  """Of each of some binary images, in nats, by one draw of latents of these shapes."""
+  """Returns the negative ELBO of each binary image, in nats, by one draw of latents of these shapes."""
   logits, kl = decoder([torch.randn(len(x), *shape) for shape in shapes], encoder(x))
   return kl - (x * logits - F.softplus(logits)).sum((1, 2, 3))
 
@@ -180,7 +180,7 @@ def make_ladder_vae(threads: int, compiled: bool) -> Callable[[int], Losses]:
 
 
 def make_edsr(threads: int, compiled: bool) -> Callable[[int], Losses]:
-  """Of given pairs: ours also crops patches and makes them small."""
+  """Trains on fixed pairs; the step of genaug also crops patches and downscales them."""
   (network,) = _prepared(threads, compiled, translators.Upscaler())
   optimizer = torch.optim.Adam(network.parameters(), 1e-3, (0.9, 0.999), fused=True)
   average, images, small = _moving_average(network), _images(3, 48, 48, count=16), _images(3, 24, 24, count=16)
@@ -214,7 +214,7 @@ def make_unet_translator(threads: int, compiled: bool) -> Callable[[int], Losses
     g_opt.zero_grad()
     g_loss.backward()
     discriminator.requires_grad_(True)
-    for optimizer in (d_opt, g_opt):  # both players move at once
+    for optimizer in (d_opt, g_opt):  # both networks are updated at once
       optimizer.step()
     average()
     return d_loss.detach(), g_loss.detach()
@@ -228,7 +228,7 @@ def _gram(x: torch.Tensor) -> torch.Tensor:
 
 
 def make_stylizer(threads: int, compiled: bool) -> Callable[[int], Losses]:
-  """In one style."""
+  """Trains on a single style."""
   stylizer, vgg = _prepared(threads, compiled, translators.Stylizer(), translators.VGG16())
   optimizer = torch.optim.Adam(stylizer.parameters(), 1e-3, (0.9, 0.999), fused=True)
   images = _images(3, 128, 128, count=8).add(1).div(2)

@@ -1,4 +1,4 @@
-"""PyTorch's side of experiments.bench step: the networks from image to image, as torch_networks has the others."""
+"""PyTorch's side of experiments.bench step: image-to-image networks; torch_networks has the others."""
 
 import itertools
 
@@ -21,7 +21,7 @@ class Upscaler(nn.Module):
     first = h = self.first(x - 0.5)
     for block in self.blocks:
       h = h + block(h)
-    cubic = F.interpolate(x, scale_factor=2, mode='bicubic', antialias=True)  # with a = -0.5, which it has not without
+    cubic = F.interpolate(x, scale_factor=2, mode='bicubic', antialias=True)  # a = -0.5, unlike without antialias
     return cubic + F.pixel_shuffle(self.last(first + self.body(h)), 2)
 
 
@@ -57,7 +57,7 @@ class UNetTranslator(nn.Module):
 
 
 def patch_discriminator() -> nn.Module:
-  """Of pairs."""
+  """Returns a PatchGAN discriminator of pairs of images, which are stacked along the channels."""
   return nn.Sequential(
     nn.Conv2d(6, 32, 4, 2, 1),
     nn.LeakyReLU(0.2),
@@ -95,7 +95,7 @@ class Stylizer(nn.Module):
 
 
 class VGG16(nn.Module):
-  """Images in [0, 1] -> the last ReLU of each of the first four blocks; of random weights, as the time is the same."""
+  """Images in [0, 1] -> the last ReLU of each of the first four blocks; with random weights: the time is the same."""
 
   def __init__(self):
     super().__init__()

@@ -1,10 +1,10 @@
-"""torchvision: v2 transforms of a batch, which draw once for all of its images."""
+"""torchvision: v2 transforms of a batch, which draw parameters once for all of its images."""
 
 from experiments.benchmarks.calls import Named, call
 from experiments.benchmarks.draws import simard
 
 MODULE, PACKAGE = 'torchvision.transforms.v2', 'torchvision'
-FROM_BYTES = ('jpeg',)  # what it computes in uint8 only, whatever it is given
+FROM_BYTES = ('jpeg',)  # operations that it computes in uint8 only, whatever the input
 
 
 def _bilinear(name, *arguments, **keywords) -> Named:
@@ -72,7 +72,7 @@ OPS = {
   'augmix': call('AugMix'),
 }
 ONE_DRAW = OPS
-FEATURES = {  # what else it has; see experiments.features
+FEATURES = {  # further features, see experiments.features
   'five_crop, ten_crop': 'TenCrop',
   'gamma': 'functional.adjust_gamma',
   'masks follow': 'Compose',

@@ -1,9 +1,9 @@
-"""Table upscale of experiments.bench: trained networks of super-resolution against resizers, on a folder of images.
+"""Table upscale of experiments.bench: trained super-resolution networks against resizers, on a folder of images.
 
-Images are cropped to multiples of the scale, made small as a run makes them, once for every way that the runs differ
-in, and enlarged by all. Scores as of the metric super_resolution, image by image; luma of a greyscale file is the
-image itself. SRCNN and VDSR do the same; their bicubic x2 on Set14 is 30.24 dB. Read as RGB, its one greyscale file,
-`bridge`, would score 1.3 dB higher.
+Images are cropped to multiples of the scale, downscaled as in the training of a run, once for every degradation among
+the runs, and enlarged by all methods. Scores are those of the metric super_resolution, image by image; the luma of a
+greyscale file is the image itself. SRCNN and VDSR do the same; their bicubic x2 on Set14 is 30.24 dB. Read as RGB, its
+one greyscale file, `bridge`, would score 1.3 dB higher.
 """
 
 import pathlib
@@ -28,21 +28,21 @@ from genaug.training import figures, workdir
 from genaug.training.experiment import trained
 
 _BASELINE = 'bicubic, as MATLAB'
-_SHOWN, _SIDE = 5, 96  # images, and pixels a side of what is shown of each
+_SHOWN, _SIDE = 5, 96  # number of images in a picture, and side in pixels of the crop of each
 
 Pixels = UInt8[np.ndarray, 'h w c']
 
 
 def _as_matlab(image: Pixels, scale: int) -> Pixels:
-  found = cubic_upscaled(jnp.asarray(image, jnp.float32)[None], scale)[0]
-  return np.asarray(jnp.round(jnp.clip(found, 0, 255)).astype(jnp.uint8))
+  enlarged = cubic_upscaled(jnp.asarray(image, jnp.float32)[None], scale)[0]
+  return np.asarray(jnp.round(jnp.clip(enlarged, 0, 255)).astype(jnp.uint8))
 
 
 def _by_pillow(how: Image.Resampling) -> Callable[[Pixels, int], Pixels]:
   def resized(image: Pixels, scale: int) -> Pixels:
     height, width, channels = image.shape
-    found = Image.fromarray(image[..., 0] if channels == 1 else image).resize((scale * width, scale * height), how)
-    return np.asarray(found).reshape(scale * height, scale * width, channels)
+    enlarged = Image.fromarray(image[..., 0] if channels == 1 else image).resize((scale * width, scale * height), how)
+    return np.asarray(enlarged).reshape(scale * height, scale * width, channels)
 
   return resized
 
@@ -65,47 +65,47 @@ RESIZERS = {
 def table(
   directories: Sequence[pathlib.Path], data_dir: pathlib.Path, folder: pathlib.Path | None, output: pathlib.Path | None
 ) -> dict:
-  """Scores of every run and resizer; pictures beside the output: originals, the baseline's and the runs' images."""
+  """Scores every run and resizer. Saves pictures beside the output: columns of originals, baseline and runs."""
   if not folder:
     raise InputError('folder', folder, 'what table upscale is of', '--folder=PATH, of images')
   if len({path.name for path in directories}) < len(directories):
     problem = 'two runs of one name, which the table would call alike'
     raise InputError('workdir', ','.join(map(str, directories)), problem, 'rename the folder of one')
-  found = {path.name: trained(path, data_dir, 'best', images=False) for path in directories}
-  configs = {name: experiment.config for name, (experiment, _) in found.items()}
-  runs = {name: Upscaler(experiment.config, experiment.spec, state) for name, (experiment, state) in found.items()}
-  if len({(configs[name].model.scale, found[name][0].spec.image_shape[-1]) for name in runs}) > 1:
+  loaded = {path.name: trained(path, data_dir, 'best', images=False) for path in directories}
+  configs = {name: experiment.config for name, (experiment, _) in loaded.items()}
+  runs = {name: Upscaler(experiment.config, experiment.spec, state) for name, (experiment, state) in loaded.items()}
+  if len({(configs[name].model.scale, loaded[name][0].spec.image_shape[-1]) for name in runs}) > 1:
     raise InputError('workdir', ','.join(runs), 'runs of several scales, or of grey and of colour', 'runs of one kind')
-  any_experiment, _ = next(iter(found.values()))
+  any_experiment, _ = next(iter(loaded.values()))
   scale = any_experiment.config.model.scale
   images, greyscale = _read(folder, any_experiment.spec.image_shape[-1])
   images = [x[: x.shape[0] // scale * scale, : x.shape[1] // scale * scale] for x in images]
   methods = {name: lambda x, resize=resize: resize(x, scale) for name, resize in RESIZERS.items()} | runs
   inputs, pictures = {}, Counter()
-  for way, config in {_way(config): config for config in configs.values()}.items():
+  for way, config in {_degradation(config): config for config in configs.values()}.items():
     kind = config.superres.degradation
-    small = [_made_small(config, i, image) for i, image in enumerate(images)]
-    made = {name: [upscale(x) for x in small] for name, upscale in methods.items()}
-    scores = {name: _scores(of_all, images, greyscale, scale) for name, of_all in made.items()}
+    small = [_downscaled(config, i, image) for i, image in enumerate(images)]
+    enlarged = {name: [upscale(x) for x in small] for name, upscale in methods.items()}
+    scores = {name: _scores(outputs, images, greyscale, scale) for name, outputs in enlarged.items()}
     inputs[way] = _summary(scores, list(runs))
     for name, means in inputs[way]['methods'].items():
       print(f'{way}, {name}: ' + ', '.join(f'{score} {value:.4f}' for score, value in means.items()), flush=True)
     if output:
-      columns = [images, made[_BASELINE], *(made[name] for name in runs)]
-      again = f'_{pictures[kind]}' if pictures[kind] else ''
+      columns = [images, enlarged[_BASELINE], *(enlarged[name] for name in runs)]
+      suffix = f'_{pictures[kind]}' if pictures[kind] else ''
       pictures[kind] += 1
-      figures.save_png(output.with_name(f'{output.stem}_{kind}{again}.png'), _shown(columns))
+      figures.save_png(output.with_name(f'{output.stem}_{kind}{suffix}.png'), _shown(columns))
   return {
     'what': f'{len(images):,} images of {folder.name}, x{scale}; {scale} pixels of each border left out',
     'configs': {name: config.to_dict() for name, config in configs.items()},
-    'trained': {name: _trained(experiment.config, state) for name, (experiment, state) in found.items()},
+    'trained': {name: _trained(experiment.config, state) for name, (experiment, state) in loaded.items()},
     'environment': workdir.environment(),
     'inputs': inputs,
   }
 
 
 def _read(folder: pathlib.Path, channels: int) -> tuple[list[Pixels], list[bool]]:
-  """Its images with so many channels, and which files are greyscale. Raises InputError where one has others."""
+  """Reads a folder as (images of so many channels, whether each is greyscale). Raises InputError for other channels."""
   images, names = reading.exact_images(folder, (None, None, None), 'folder')
   if wrong := [name for name, image in zip(names, images) if image.shape[-1] not in (1, channels)]:
     problem = f'{", ".join(wrong)}: {"not RGB" if channels == 3 else "not greyscale"}, as the runs are'
@@ -119,8 +119,8 @@ def _trained(config, state) -> str:
   return f'{int(state.step):,} steps of {config.train.batch_size} patches of {images}'
 
 
-def _way(config) -> str:
-  """How a run makes images small: those of one way share the inputs."""
+def _degradation(config) -> str:
+  """Returns the name of the degradation that a run was trained with; runs of one degradation share inputs."""
   settings = config.superres
   if settings.degradation == 'bicubic':
     return 'bicubic'
@@ -128,8 +128,8 @@ def _way(config) -> str:
   return f'{settings.degradation}: {ranges[0]}, noise to {settings.noise:g}, {ranges[1]}'
 
 
-def _made_small(config, number: int, image: Pixels) -> Pixels:
-  """As in the run's training; what is drawn depends on the number of the image alone."""
+def _downscaled(config, number: int, image: Pixels) -> Pixels:
+  """Downscales an image as in the run's training; random draws depend on the number of the image alone."""
   key, x = jax.random.fold_in(jax.random.key(0), number), jnp.asarray(image / np.float32(255))
   small = DEGRADATIONS[config.superres.degradation](config, key, x, config.model.scale)
   return np.asarray(jnp.round(255 * jnp.clip(small, 0, 1)).astype(jnp.uint8))
@@ -143,11 +143,12 @@ def _scores(
 
 
 def _as_grey(image: Pixels, greyscale: bool) -> Pixels:
+  """Reduces the image to its mean channel if its file is greyscale."""
   return np.rint(image.mean(-1, keepdims=True)).astype(np.uint8) if greyscale else image
 
 
 def _summary(scores: dict[str, list[dict[str, float]]], runs: Sequence[str]) -> dict:
-  """Means of every method, and how much better each run is than the baseline, image by image."""
+  """Returns mean scores of every method, and differences of each run from the baseline, image by image."""
   means = {
     name: {
       score: float(np.mean([one[score] for one in of_all]))
@@ -167,7 +168,7 @@ def _summary(scores: dict[str, list[dict[str, float]]], runs: Sequence[str]) -> 
 
 
 def _shown(columns: Sequence[Sequence[Pixels]]) -> Pixels:
-  """The middle of the first images, a row each."""
+  """Returns a grid of centre crops of the first images: a row per image, a column per method."""
   crops = []
   for row in zip(*(column[:_SHOWN] for column in columns), strict=True):
     side = min(_SIDE, *row[0].shape[:2])

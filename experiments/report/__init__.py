@@ -1,1 +1,1 @@
-"""What results look like: one HTML page for people, Markdown tables for the READMEs."""
+"""Presentation of results: an HTML page of runs, and Markdown tables for the READMEs."""

@@ -6,9 +6,9 @@ python -m experiments.report [--check]
 RUNS are workdirs and result files of experiments.reproduce, compare, seeds and sweep. The page needs no network and no
 other file.
 
-The tables are all of RESULTS/README.md, from RESULTS/*.json and experiments/features.py; headline and configs in
-README.md; and operations in genaug/augment/README.md, from genaug.augment.registry. These three stand between
-<!-- NAME --> and <!-- end of NAME -->, so that no figure is typed by hand and no table goes stale.
+The generated tables are: all of RESULTS/README.md, from RESULTS/*.json and experiments/features.py; headline and
+configs in README.md; operations in genaug/augment/README.md, from genaug.augment.registry. The last three stand between
+<!-- NAME --> and <!-- end of NAME -->. So no number is typed by hand, and no table goes stale.
 """
 
 import pathlib
@@ -26,7 +26,7 @@ _CHECK = flags.DEFINE_bool('check', False, 'Change nothing; fail if the tables a
 
 
 def _with_sections(path: pathlib.Path, sections: dict[str, str]) -> str:
-  """The file's text with other sections. Raises InputError for a section that is not there."""
+  """Returns the file's text with these sections replaced. Raises InputError for a section that it does not have."""
   text = path.read_text()
   for name, content in sections.items():
     begin, end = f'<!-- {name} -->', f'<!-- end of {name} -->'
@@ -37,7 +37,8 @@ def _with_sections(path: pathlib.Path, sections: dict[str, str]) -> str:
   return text
 
 
-def _readmes() -> int:
+def _update_readmes() -> int:
+  """Rewrites the READMEs whose tables are stale or, with --check, lists them. Returns the exit status."""
   from experiments.report import tables
 
   results, readme, operations = (pathlib.Path(flag.value) for flag in (_RESULTS, _README, _OPERATIONS))
@@ -58,7 +59,7 @@ def _readmes() -> int:
 
 def main(*names: str) -> int:
   if not names:
-    return _readmes()
+    return _update_readmes()
   if _CHECK.value:
     raise InputError('check', True, "is of the READMEs' tables", 'leave out RUNS, or --check')
   from experiments.report import page

@@ -1,4 +1,4 @@
-"""What a headline table says, in words; only a difference that is significant is called a gain or a loss."""
+"""Sentences about a headline table. Only a significant difference is called a gain or a loss."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ _LEVEL = 0.05
 
 
 def about_test(result: dict) -> str:
-  """What the figures are of."""
+  """Returns a sentence on the test conditions: data set, classes, seeds, test images and classifier."""
   images, seeds = result['images'], result['config']['seeds']
   classes = f'{len(images["classes"])} classes'
   unlabelled = any(row.get('unlabelled') for row in result['config']['rows'].values())
@@ -28,7 +28,7 @@ def about_test(result: dict) -> str:
 
 
 def answers(result: dict) -> list[list[str]]:
-  """A few sentences for every k, the most important one first."""
+  """Returns a few sentences for every k, the most important one first."""
   return [_answer(result, k) for k in result['per_class']]
 
 
@@ -59,34 +59,34 @@ def _answer(result: dict, k: str) -> list[str]:
 
 
 def verdicts(rows: dict[str, dict]) -> dict[str, list[str]]:
-  """Titles and points by what their difference to row `none` is."""
-  found: dict[str, list[str]] = {name: [] for name in ('Gains', 'Losses', 'No clear difference', 'One seed')}
+  """Groups rows by their difference from row `none`, as title and percentage points, in descending order."""
+  groups: dict[str, list[str]] = {name: [] for name in ('Gains', 'Losses', 'No clear difference', 'One seed')}
   compared = [row for name, row in judged(rows).items() if 'to_none' in row and name != 'none']
   for row in sorted(compared, key=lambda row: -row['to_none']['mean']):
     difference = row['to_none']
     unclear = 'One seed' if difference['seeds'] < 2 else 'No clear difference'
     verdict = ('Gains' if difference['mean'] > 0 else 'Losses') if clear(difference) else unclear
-    found[verdict].append(f'{_quoted(row)} {100 * difference["mean"]:+.1f}')
-  return found
+    groups[verdict].append(f'{_quoted(row)} {100 * difference["mean"]:+.1f}')
+  return groups
 
 
 def judged(rows: dict[str, dict]) -> dict[str, dict]:
-  """Rows whose differences to `none` and `classic` have a p-value, `p`, corrected for the number of other rows."""
+  """Adds p-values `p`, corrected for the number of rows, to the rows' differences from `none` and `classic`."""
   accuracy = {
     name: {run['seed']: run['accuracy'] for run in row['runs'] if 'accuracy' in run} for name, row in rows.items()
   }
-  found = {name: dict(row) for name, row in rows.items()}
+  with_p = {name: dict(row) for name, row in rows.items()}
   for other in ('none', 'classic'):
     key, reference = f'to_{other}', accuracy.get(other, {})
     names = [name for name, row in rows.items() if key in row and name != other]
     p = [paired_p([accuracy[n][seed] - reference[seed] for seed in accuracy[n] if seed in reference]) for n in names]
     for name, corrected in zip(names, holm(p), strict=True):
-      found[name][key] = rows[name][key] | {'p': corrected}
-  return found
+      with_p[name][key] = rows[name][key] | {'p': corrected}
+  return with_p
 
 
 def clear(difference: dict) -> bool:
-  """Whether a difference of `judged` rows is significant; of one seed none is."""
+  """Whether a difference in rows returned by `judged` is significant; with one seed none is."""
   return difference.get('p', 1) < _LEVEL
 
 
@@ -120,15 +120,15 @@ def _p(difference: dict) -> str:
 
 
 def percent(summary: dict, sign: str = '') -> str:
-  """Mean [interval], of a share or a difference of shares."""
+  """Formats mean [low, high] in percent, of a share or a difference of shares."""
   low, high = summary['interval_95']
   return f'{100 * summary["mean"]:{sign}.1f} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]'
 
 
 def figures(name: str, row: dict, marked: Callable[[str], str] = str) -> list[str]:
-  """Accuracy, differences to rows `none` and `classic`, ECE; '' for what is not there or of the row to itself.
+  """Returns cells of a row: accuracy, differences from rows `none` and `classic`, ECE.
 
-  Differences that are significant are `marked`.
+  A difference that is missing, or from the row itself, is ''. `marked` formats those that are significant.
   """
   failed = sum('failed' in run for run in row['runs'])
   note = f' ({failed} of {len(row["runs"])} failed)' if failed else ''

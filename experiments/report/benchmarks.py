@@ -1,4 +1,4 @@
-"""Tables of experiments.bench."""
+"""Markdown tables of the results of experiments.bench."""
 
 import itertools
 import re
@@ -15,6 +15,7 @@ _TAKES = (
 
 
 def _about(result: dict) -> str:
+  """Returns a line about a measurement: what was measured, versions, devices and commit."""
   environment = result['environment']
   known = {'excluded: ': result.get('excluded'), 'threads: ': result.get('threads'), 'torch ': environment.get('torch')}
   parts = [f'{name}{value}' for name, value in known.items() if value]
@@ -23,7 +24,7 @@ def _about(result: dict) -> str:
 
 
 def _step(result: dict) -> list[str]:
-  """A row a network; where a program could not be measured, why."""
+  """Returns the table of training steps, a row per network; a program that could not be measured has the reason."""
   programs = dict.fromkeys(name for found in result.values() for name in (found['milliseconds'] | found['missing']))
   peers, rows = [name for name in programs if name != 'genaug'], []
   for network, found in result.items():
@@ -77,7 +78,7 @@ def _roofline(result: dict) -> list[str]:
 
 
 def _curves(result: dict) -> list[str]:
-  """A row a network, and every point."""
+  """Returns the table of how steps grow, a row per network, and the table of all measured points."""
   rows, every = [], []
   for kind, axes in result['points'].items():
     values = {axis: [(int(n), points[n]) for n in sorted(points, key=int)] for axis, points in axes.items()}
@@ -119,7 +120,7 @@ def _bounds(result: dict) -> list[str]:
 
 
 def _restored(result: dict) -> list[str]:
-  """PSNR and SSIM of every method, by the kind of damage."""
+  """Returns answers, and the table of PSNR and SSIM of every method for every kind of damage."""
   rows, answers = [], []
   for problem, found in result['problems'].items():
     best, gain = found['best classical'], found['gain_db']
@@ -134,6 +135,7 @@ def _restored(result: dict) -> list[str]:
 
 
 def _compressed(result: dict) -> list[str]:
+  """Returns the table of compression: curves of rate and PSNR with BD-rates, or sizes of lossless files."""
   if 'curves' in result:
     rows = [
       [name, ', '.join(f'{8 * size / result["values"]:.3f}: {quality:.2f}' for size, quality in curve)]
@@ -157,7 +159,7 @@ def _compressed(result: dict) -> list[str]:
 
 
 def _stylised(result: dict) -> list[str]:
-  """Losses and seconds of the network and of the pixels after some steps."""
+  """Returns answers, and the table of losses and seconds of the network and of optimising the pixels."""
   columns = ('style_total', 'content_loss', 'style_loss', 'tv_loss')
   rows = [
     [name, *(f'{score[column]:.4f}' for column in columns), f'{score["seconds"]:.4f}']
@@ -178,7 +180,7 @@ def _stylised(result: dict) -> list[str]:
 
 
 def _upscaled(result: dict) -> list[str]:
-  """Scores of every run and resizer, by how the inputs were made small."""
+  """Returns answers, and the table of scores of every run and resizer, by how the inputs were downscaled."""
   rows, answers = [], []
   for way, found in result['inputs'].items():
     for name, gain in found['more_than_bicubic'].items():
@@ -225,7 +227,7 @@ def _throughput(result: dict) -> list[str]:
 
 
 def _of_another_day(result: dict, earlier: dict) -> list[str]:
-  """How far two runs of the table of operations agree in `ratio`, genaug to the best peer, where both had that one."""
+  """Compares two measurements of all operations by `ratio`, genaug to the best peer, if both days had that peer."""
   lines, missing = [], {name for some in (result, earlier) for name, version in some['versions'].items() if not version}
   for n in result['summary']:
     now, then = (
@@ -254,6 +256,7 @@ def _of_another_day(result: dict, earlier: dict) -> list[str]:
 
 
 def _speeds(cell: dict | None) -> list[str]:
+  """Returns cells of an operation at one size: speeds of genaug and of the best peer, their ratio, share of a copy."""
   if not cell or not cell['best_peer']:
     return ['', '', '', '']
   best, speeds = cell['best_peer'], cell['images_per_s']
@@ -264,8 +267,8 @@ def _speeds(cell: dict | None) -> list[str]:
   return [f'{speeds[ours]:,.0f}', f'{best} {speeds[best]:,.0f}{sign}', f'{cell["ratio"]:.2f}', share]
 
 
-_PLACES = ('--data_dir',)  # that say nothing of what was measured
-BENCHMARKS = {  # result file: (title, what renders it)
+_PATH_FLAGS = ('--data_dir',)  # flags left out of commands: they do not say what was measured
+BENCHMARKS = {  # result file: (title, function that renders it)
   'step_time': ('A training step', _step),
   'layer_time': ('Convolutions by themselves', _layers),
   'augment_throughput': ('Operations a second', _throughput),
@@ -276,7 +279,7 @@ BENCHMARKS = {  # result file: (title, what renders it)
   'roofline': ('Share of the memory bandwidth', _roofline),
 }
 
-_OF_RUNS = {  # beginning of a result file: (title, what renders it)
+_RUN_BENCHMARKS = {  # prefix of result files: (title, function that renders one)
   'restoration_': ('Restoration: a VAE and classical methods', _restored),
   'upscaling_': ('Super-resolution: networks and resizers', _upscaled),
   'stylization_': ('Style transfer: a network and steps on the pixels', _stylised),
@@ -285,20 +288,20 @@ _OF_RUNS = {  # beginning of a result file: (title, what renders it)
 
 
 def rendered(results: dict[str, dict]) -> list[str]:
-  """Of all these files, by their names."""
+  """Returns the sections of all results of benchmarks, which are {name of the file: content}."""
   parts = []
   for name, (title, render) in BENCHMARKS.items():
     if name in results:
       measured = [results[name]] if 'environment' in results[name] else results[name].values()
-      commands = dict.fromkeys(portable(command_of(one['environment']), _PLACES) for one in measured)
+      commands = dict.fromkeys(portable(command_of(one['environment']), _PATH_FLAGS) for one in measured)
       parts += [f'## {title}', *render(results[name])]
       if name == 'augment_throughput' and f'{name}_earlier' in results:
         parts += _of_another_day(results[name], results[f'{name}_earlier'])
       parts += commands
-  for start, (title, render) in _OF_RUNS.items():
+  for start, (title, render) in _RUN_BENCHMARKS.items():
     found = {name: result for name, result in results.items() if name.startswith(start)}
     parts += [f'## {title}'] if found else []
     for name, result in found.items():
       commands = [*result.get('training_commands', []), command_of(result['environment'])]
-      parts += [f'### {name.removeprefix(start)}', *render(result), *(portable(one, _PLACES) for one in commands)]
+      parts += [f'### {name.removeprefix(start)}', *render(result), *(portable(one, _PATH_FLAGS) for one in commands)]
   return parts

@@ -1,4 +1,4 @@
-"""Templates of the page: every string is escaped unless it is markup of ours, every missing name is an error."""
+"""The Jinja environment of the page: strings are escaped unless they are markup of ours; missing names are errors."""
 
 import base64
 import json
@@ -8,7 +8,7 @@ import jinja2
 
 
 def number(value: object) -> str:
-  """Whole numbers in full, others with four digits, what is no number as it is."""
+  """Formats integers in full and floats with four significant digits; anything else as str does."""
   if isinstance(value, bool) or not isinstance(value, int | float):
     return str(value)
   return f'{value:,}' if isinstance(value, int) else f'{value:.4g}'

@@ -1,4 +1,4 @@
-"""Tables of experiments.compare: many trained models, what their scores are of, which are best."""
+"""Tables of experiments.compare: scores of many trained models, on which images, and which models are best."""
 
 import statistics
 
@@ -27,22 +27,22 @@ _SCORES = {  # key: (column, digits)
   'eval/ece': ('ECE', 3),
   'eval/probe_accuracy': ('accuracy of a linear probe', 3),
 }
-_SETTINGS = {  # what a caption says of them: where it is in a config
+_SETTINGS = {  # name in a caption: (section, key) in a config
   'network': ('model', 'network'),
   'width': ('model', 'width'),
   'batch': ('train', 'batch_size'),
   'learning rate': ('optim', 'lr'),
 }
-_HIGHER = {'eval/translation_ssim'}  # is better
+_HIGHER = {'eval/translation_ssim'}  # translation scores of which a higher one is better
 
 
 def compares(result: dict, score: str) -> bool:
-  """Whether any of its rows has the score; '' is of all."""
+  """Whether any row of the table has the score; always, if the score is ''."""
   return not score or any(score in row['summary'] for row in result['rows'].values())
 
 
 def compared(result: dict) -> list[str]:
-  """A table of experiments.compare: every row's scores, the first also on the way, what they are of, the command."""
+  """Returns a table's section: answers, scores (the first one also at earlier evaluations), scored images, command."""
   rows = {name: result['rows'][name] for name in result['order'] if name in result['rows']}
   shown = [key for key in _SCORES if any(key in row['summary'] for row in rows.values())]
   curves = [[line[shown[0]] for line in row['runs'][0]['curve'] if shown[0] in line] for row in rows.values()]
@@ -68,11 +68,11 @@ def compared(result: dict) -> list[str]:
   answers = [*_lowest(rows, shown), *_gains(rows), *_to_identity(rows, shown)]
   missing = [name for name in result['order'] if name not in rows]
   missing = [f'Not run yet: {", ".join(missing)}.'] if missing else []
-  return [*answers, markdown(header, body), *missing, _of_images(rows), portable(result['command'])]
+  return [*answers, markdown(header, body), *missing, _scored_on(rows), portable(result['command'])]
 
 
 def _to_identity(rows: dict, shown: list[str]) -> list[str]:
-  """In which scores every row is nearer to the targets than images as they are."""
+  """Says of every row in which scores its translations are better than untranslated images."""
   parts = []
   for row in rows.values():
     means = {key: (row['summary'].get(key), row['summary'].get(f'{key}_identity')) for key in shown}
@@ -88,16 +88,16 @@ def _to_identity(rows: dict, shown: list[str]) -> list[str]:
 
 
 def _gains(rows: dict) -> list[str]:
-  """By how much the most accurate row is above the next one, seed by seed."""
-  of_each = {
+  """Says by how much the most accurate row is above the next one, seed by seed."""
+  accuracies = {
     row['title']: {run['seed']: run['eval/accuracy'] for run in row['runs'] if 'eval/accuracy' in run}
     for row in rows.values()
   }
-  mean = lambda name: statistics.fmean(of_each[name].values())
-  ranked = sorted((name for name, scores in of_each.items() if scores), key=mean, reverse=True)
+  mean = lambda name: statistics.fmean(accuracies[name].values())
+  ranked = sorted((name for name, scores in accuracies.items() if scores), key=mean, reverse=True)
   if len(ranked) < 2:
     return []
-  best, second = (of_each[name] for name in ranked[:2])
+  best, second = (accuracies[name] for name in ranked[:2])
   differences = [100 * (best[seed] - second[seed]) for seed in sorted(best.keys() & second.keys())]
   gain = mean_interval(differences)
   width = f' ± {gain["half_width_95"]:.1f}' if 'half_width_95' in gain else ''
@@ -105,8 +105,8 @@ def _gains(rows: dict) -> list[str]:
   return [f'{unclear}“{ranked[0]}” is {gain["mean"]:.1f}{width} points above “{ranked[1]}”, seed by seed.']
 
 
-def _of_images(rows: dict) -> str:
-  """What the scores are of, where all rows have them of the same."""
+def _scored_on(rows: dict) -> str:
+  """Returns a line on what the scores were computed on, taken to be the same in all rows, and on shared settings."""
   scores = {name: value for row in rows.values() for name, value in row['runs'][0].items()}
   parts = []
   if 'eval/network' in scores:
@@ -128,21 +128,21 @@ def _of_images(rows: dict) -> str:
     parts.append(f'ELBO of {scores["eval/elbo_images"]:,} images of {scores["eval/elbo_split"]}')
   if 'eval/iwae_draws' in scores:
     parts.append(f'IWAE of {scores["eval/iwae_draws"]:,} draws of the first {scores["eval/iwae_images"]:,} of them')
-  return '; '.join([*parts, *_shared(rows)])
+  return '; '.join([*parts, *_shared_settings(rows)])
 
 
-def _shared(rows: dict) -> list[str]:
-  """Settings that are the same in all rows."""
-  found = []
+def _shared_settings(rows: dict) -> list[str]:
+  """Returns the settings that are the same in all rows, as one entry, or none."""
+  settings = []
   for name, (group, key) in _SETTINGS.items():
     values = {row['config'].get(group, {}).get(key) for row in rows.values()}
     if len(values) == 1 and None not in values:
-      found.append(f'{name} {values.pop()}')
-  return [f'all rows: {", ".join(found)}'] if found else []
+      settings.append(f'{name} {values.pop()}')
+  return [f'all rows: {", ".join(settings)}'] if settings else []
 
 
 def _lowest(rows: dict, shown: list[str]) -> list[str]:
-  """Which two rows have the lowest distances, in a sentence; copies have low ones, too, and are left out."""
+  """Says which two rows have the lowest FD and KID, without rows that copy training images, as copies score well."""
   mean = lambda row, key: row['summary'].get(key, {}).get('mean', 0)
   copies = [row for row in rows.values() if mean(row, 'eval/authpct') < mean(row, 'eval/authpct_baseline') - 10]
   parts, others = [], [row for row in rows.values() if row not in copies]
@@ -158,7 +158,7 @@ def _lowest(rows: dict, shown: list[str]) -> list[str]:
 
 
 def _apart(first: dict, second: dict, key: str) -> str:
-  """What has to be said where the order of two means may be chance."""
+  """Returns a caveat if the order of two means may be chance: they are of one seed, or their intervals overlap."""
   single = [row['title'] for row in (first, second) if 'half_width_95' not in row['summary'][key]]
   if single:
     return '; of one seed' if len(single) == 2 else f'; {single[0]} of one seed'

@@ -1,4 +1,4 @@
-"""One HTML page of runs: no script, no other file, nothing from the network."""
+"""The HTML page of runs, which needs no script, no other file and no network."""
 
 import datetime
 import json
@@ -23,7 +23,7 @@ _ABSENT = 'absent'
 
 
 def write(paths: Sequence[pathlib.Path], output: pathlib.Path) -> None:
-  """Raises InputError, before anything is written, for what is no run and for an output that is something else."""
+  """Writes the page of these runs. Raises InputError, before it writes, for a path that is no run or a bad output."""
   check_output(output)
   page = render(runs.read(paths), datetime.datetime.now(datetime.UTC))
   output.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def write(paths: Sequence[pathlib.Path], output: pathlib.Path) -> None:
 
 
 def check_output(output: pathlib.Path) -> None:
-  """Raises InputError for a file that no report of ours would overwrite."""
+  """Raises InputError if the output exists and is not an earlier report, which may be overwritten."""
   if output.is_dir() or (output.exists() and _MARKER.encode() not in output.read_bytes()[:1000]):
     raise InputError('output', str(output), 'exists and is no report', 'name another --output')
 
@@ -49,7 +49,7 @@ def render(found: Found, now: datetime.datetime) -> str:
 
 
 def _about(found: Found, sources: Sequence[Result | Group], now: datetime.datetime) -> str:
-  """When, of what, and on which machines."""
+  """Returns a line that says when the page was made, of which runs, and on which machines they ran."""
   count = sum(len(group.runs) for group in found.groups)
   what = [f'headline table of {result.content["data"]}' for result in found.headlines]
   what += [f'{count} training run{"s" * (count > 1)}'] * bool(count)
@@ -67,7 +67,7 @@ def _machine(environment: dict) -> str:
 
 
 def _headline(result: dict) -> dict:
-  """The answer first, then charts, then figures."""
+  """Returns what the template shows of a headline table: for every k answers, verdicts, a chart and a table."""
   cells = [
     {
       'k': k,
@@ -91,7 +91,7 @@ def _seeds(row: dict) -> str:
 
 
 def _forest(result: dict, k: str) -> str:
-  """Best first; accuracies in %."""
+  """Returns a forest plot of the rows at one k, best first, with accuracies in %."""
   shown, failed, reference = [], [], None
   for name, row in _rows(result, k):
     missing = sum('failed' in run for run in row['runs'])
@@ -129,7 +129,7 @@ def _training(groups: Sequence[Group]) -> dict:
 
 
 def _scores(groups: Sequence[Group]) -> list[tuple[list[str], list[list[str]]]]:
-  """(header, rows) for every set of scores, a row for every run."""
+  """Returns (header, rows) for each distinct set of scores: a row per run, and one for the mean over several seeds."""
   tables: dict[tuple[str, ...], list[list[str]]] = {}
   for group in groups:
     names = tuple(dict.fromkeys(name for run in group.runs for name in run.scores))
@@ -152,15 +152,15 @@ def _over_seeds(values: list) -> str:
 
 
 def curve(name: str, groups: Sequence[Group]) -> str:
-  """One chart, of the steps that all runs of a group have logged; none of what never changes."""
+  """Returns a chart of one metric, at steps that all runs of a group have logged; '' if the metric never changes."""
   series = []
   for color, group in enumerate(groups):
-    found = [run.series[name] for run in group.runs if name in run.series]
-    steps = sorted(set.intersection(*map(set, found))) if found else []
+    logged = [run.series[name] for run in group.runs if name in run.series]
+    steps = sorted(set.intersection(*map(set, logged))) if logged else []
     if len(steps) > 1:
-      values = [[one[step] for one in found] for step in steps]
+      values = [[one[step] for one in logged] for step in steps]
       mean = [sum(some) / len(some) for some in values]
-      band = ([min(some) for some in values], [max(some) for some in values]) if len(found) > 1 else ((), ())
+      band = ([min(some) for some in values], [max(some) for some in values]) if len(logged) > 1 else ((), ())
       series.append(charts.Series(group.name, color % 6, steps, mean, *band))
   return '' if all(len(set(one.mean)) == 1 for one in series) else charts.lines(f'{name} over steps', series)
 
@@ -169,8 +169,8 @@ def _sweep(sweep: Result) -> dict:
   content, best = sweep.content, sweep.content.get('best')
   scored = [trial for trial in content['trials'] if math.isfinite(trial.get('mean', math.nan))]
   finished = [trial['mean'] for trial in scored if trial['status'] == 'finished']
-  of_best = next((trial['mean'] for trial in scored if trial['id'] == best), None)
-  descending = of_best is None or of_best == max(finished, default=of_best)
+  best_mean = next((trial['mean'] for trial in scored if trial['id'] == best), None)
+  descending = best_mean is None or best_mean == max(finished, default=best_mean)
   scored.sort(key=lambda trial: (trial['status'] != 'finished', -trial['mean'] if descending else trial['mean']))
   trials = scored + [trial for trial in content['trials'] if trial not in scored]
   keys = sorted({key for trial in trials for key in trial['overrides']})
@@ -185,7 +185,7 @@ def _sweep(sweep: Result) -> dict:
     for trial in trials
   ]
   text = (
-    f'Best mean of {content["objective"]}: {number(of_best)}, of trial {best}.' if best else 'No trial has a score.'
+    f'Best mean of {content["objective"]}: {number(best_mean)}, of trial {best}.' if best else 'No trial has a score.'
   )
   text += ' The best of many is an optimistic estimate of itself; a test on other data says what it is worth.'
   header = ['trial', 'status', 'mean', 'folds', *keys]
@@ -209,7 +209,7 @@ def _text(value: object) -> str:
 
 
 def _configs(groups: Sequence[Group]) -> dict:
-  """Rows of the keys in which configs differ, by whether all of them have the key."""
+  """Returns rows of the config keys that differ: `shared` keys, which all groups have; `partly`, which some lack."""
   flat = [flatten_dict(group.config, sep='.') for group in groups]
   setting = lambda config, key: json.dumps(config[key]) if key in config else _ABSENT
   rows = [

@@ -1,4 +1,4 @@
-"""Reads what programs have written: workdirs, and result files of reproduce, compare, seeds and sweep."""
+"""Reads the output of programs: workdirs, and result files of reproduce, compare, seeds and sweep."""
 
 import collections
 import json
@@ -11,7 +11,7 @@ from flax.traverse_util import flatten_dict
 from experiments.report.formatting import command_of
 from genaug.errors import InputError
 
-_KINDS = {  # what each program's result file has, none the keys of another
+_KINDS = {  # keys by which each program's result file is recognised; none has all those of another
   'headline': {'per_class', 'images', 'data', 'config', 'command', 'environment'},
   'seeds': {'runs', 'summary', 'config', 'command', 'environment'},
   'sweep': {'trials', 'objective', 'config', 'environment'},
@@ -21,16 +21,18 @@ _REMEDY = 'a workdir of experiments.train, or a result file of experiments.repro
 
 
 class Run(NamedTuple):
+  """One training run: its last scores, its logged metrics and its pictures."""
+
   name: str
   seed: int
   seconds: float | None
   scores: dict[str, float | int | str]
   series: dict[str, dict[int, float]]  # {score: {step: value}}
-  pictures: dict[str, pathlib.Path]  # the last ones, by what they show
+  pictures: dict[str, pathlib.Path]  # the last picture of each kind, by name
 
 
 class Group(NamedTuple):
-  """Runs that differ in nothing but their seed."""
+  """Runs that differ only in their seed."""
 
   name: str
   config: dict
@@ -40,7 +42,7 @@ class Group(NamedTuple):
 
 
 class Result(NamedTuple):
-  """Of reproduce headline, or of a sweep."""
+  """A headline table of experiments.reproduce, or a sweep."""
 
   name: str
   content: dict
@@ -51,13 +53,15 @@ class Result(NamedTuple):
 
 
 class Found(NamedTuple):
+  """Everything that was read, by kind."""
+
   headlines: list[Result]
   groups: list[Group]
   sweeps: list[Result]
 
 
 def read(paths: Sequence[pathlib.Path]) -> Found:
-  """Raises InputError for what is no run."""
+  """Reads workdirs, result files and directories of result files. Raises InputError for anything else."""
   found, workdirs = Found([], [], []), {}
   files = {file.resolve(): file for path in paths for file in _files(path)}
   for file, name in zip(files.values(), _names(list(files))):
@@ -67,18 +71,18 @@ def read(paths: Sequence[pathlib.Path]) -> Found:
     content = _json(file)
     kind = next((kind for kind, keys in _KINDS.items() if keys <= content.keys()), None)
     if kind in ('headline', 'sweep'):
-      made = content['environment']
+      environment = content['environment']
       pictures = sorted((file.parent / 'figures').glob('*.png')) if kind == 'sweep' else []
-      commands = [content.get('command') or command_of(made)]
+      commands = [content.get('command') or command_of(environment)]
       results = found.headlines if kind == 'headline' else found.sweeps
-      results.append(Result(name, content, content['config'], made, commands, pictures))
+      results.append(Result(name, content, content['config'], environment, commands, pictures))
     elif kind == 'seeds':
       found.groups.append(_seeds(name, content, file.with_suffix('.png')))
     elif kind == 'compare':
-      made = {key: content[key] for key in ('command', 'environment')}
+      origin = {key: content[key] for key in ('command', 'environment')}
       for row in (row for row in content['order'] if row in content['rows']):
         picture = file.with_name(f'{file.stem}_{row}.png')
-        found.groups.append(_seeds(f'{name}, {row}', content['rows'][row] | made, picture))
+        found.groups.append(_seeds(f'{name}, {row}', content['rows'][row] | origin, picture))
     else:
       raise InputError('RUNS', str(file), 'no result of a program here', _REMEDY)
   found.groups.extend(_grouped(workdirs))
@@ -86,14 +90,15 @@ def read(paths: Sequence[pathlib.Path]) -> Found:
 
 
 def _grouped(workdirs: dict[str, pathlib.Path]) -> list[Group]:
+  """Groups workdirs whose configs differ only in the seed."""
   groups: dict[tuple[str, int], list[tuple[dict, dict, Run]]] = {}
-  times = collections.Counter()
+  occurrences = collections.Counter()
   for name, directory in workdirs.items():
     config, environment = _json(directory / 'config.json'), _json(directory / 'environment.json')
     flat = {key: value for key, value in flatten_dict(config, sep='.').items() if key != 'seed'}
     without_seed = json.dumps(flat, sort_keys=True)
-    times[without_seed, config['seed']] += 1  # the same seed twice is not two seeds
-    members = groups.setdefault((without_seed, times[without_seed, config['seed']]), [])
+    occurrences[without_seed, config['seed']] += 1  # a seed that occurs twice does not count as two seeds
+    members = groups.setdefault((without_seed, occurrences[without_seed, config['seed']]), [])
     members.append((config, environment, _run(name, config['seed'], directory)))
   return [_group(members) for members in groups.values()]
 
@@ -101,11 +106,11 @@ def _grouped(workdirs: dict[str, pathlib.Path]) -> list[Group]:
 def _group(members: list[tuple[dict, dict, Run]]) -> Group:
   runs, (config, environment, _) = [run for *_, run in members], members[0]
   commands = [command_of(environment) for _, environment, _ in members]
-  return Group(_shared([run.name for run in runs]), config, environment, commands, runs)
+  return Group(_group_name([run.name for run in runs]), config, environment, commands, runs)
 
 
 def _files(path: pathlib.Path) -> list[pathlib.Path]:
-  """Itself, or the result files in a directory of reproduce or sweep."""
+  """Returns the path itself if it is a file or a workdir, otherwise the result files in the directory."""
   if not path.exists():
     raise InputError('RUNS', str(path), 'no such file or directory', _REMEDY)
   if path.is_file() or {'config.json', 'environment.json'} <= {file.name for file in path.iterdir()}:
@@ -117,14 +122,15 @@ def _files(path: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _names(files: Sequence[pathlib.Path]) -> list[str]:
-  """As short as tells them apart: a whole path says more of a machine than of a run."""
+  """Returns the shortest path endings that differ for all files: a whole path says more of a machine than of a run."""
   for length in range(1, max(len(file.parts) for file in files) + 1):
     names = ['/'.join(file.parts[-length - file.is_dir() :]) for file in files]
     if len(set(names)) == len(names):
       return names
 
 
-def _shared(names: Sequence[str]) -> str:
+def _group_name(names: Sequence[str]) -> str:
+  """Returns the name of a group: the parent directory that its runs share, or all their names."""
   parents = {str(pathlib.PurePath(name).parent) for name in names}
   return parents.pop() if len(parents) == 1 and len(names) > 1 and parents != {'.'} else ', '.join(names)
 
@@ -140,7 +146,7 @@ def _json(path: pathlib.Path) -> dict:
 
 
 def _run(name: str, seed: int, directory: pathlib.Path) -> Run:
-  """Also one that is still going on: its last scores are the log's."""
+  """Reads a workdir, also of a run that still goes on: its scores are the last ones in the log."""
   series: dict[str, dict[int, float]] = {}
   scores: dict[str, float | int | str] = {}
   log = directory / 'metrics.jsonl'
@@ -163,6 +169,7 @@ def _run(name: str, seed: int, directory: pathlib.Path) -> Run:
 
 
 def _seeds(name: str, content: dict, picture: pathlib.Path) -> Group:
+  """Returns the runs in a result file of experiments.seeds, or in a row of one of experiments.compare."""
   runs = []
   for number, run in enumerate(content['runs']):
     scores = {key: value for key, value in run.items() if key.startswith('eval/')}

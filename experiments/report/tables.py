@@ -1,4 +1,4 @@
-"""Results in Markdown: sections of README.md, genaug/augment/README.md, and all of experiments/results/README.md."""
+"""Generated Markdown: sections of README.md and genaug/augment/README.md, and all of experiments/results/README.md."""
 
 import ast
 import json
@@ -12,7 +12,7 @@ from experiments.report.formatting import anchor, command_of, details, interval,
 
 _CONFIGS = pathlib.Path(__file__).parents[2] / 'configs'
 _RESULTS = 'experiments/results/README.md'
-_IN_TABLE = {  # a config that is scored beside others: under which heading of that page
+_IN_TABLE = {  # config: heading of that page under which it is scored beside others
   'fixmatch_mnist5k': 'mnist5k: 10 labels a class',
   'flow_own_images': '217 crops of 200 photographs of raccoons, 64 px',
   'gan_own_images': '217 crops of 200 photographs of raccoons, 64 px',
@@ -26,7 +26,7 @@ _IN_TABLE = {  # a config that is scored beside others: under which heading of t
 
 
 def _read(directory: pathlib.Path, pattern: str = '*.json') -> dict[str, dict]:
-  """By name, its numbers in the order of numbers."""
+  """Reads JSON files as {name: content}, sorted by name, numbers within names by value."""
   in_order = lambda path: [int(part) if part.isdigit() else part for part in re.split(r'(\d+)', path.stem)]
   return {path.stem: json.loads(path.read_text()) for path in sorted(directory.glob(pattern), key=in_order)}
 
@@ -35,13 +35,13 @@ def _read(directory: pathlib.Path, pattern: str = '*.json') -> dict[str, dict]:
 
 
 def chosen_headline(directory: pathlib.Path) -> str:
-  """The headline table of one data set: of those with the most rows the one with the most test images."""
+  """Returns the headline table of one data set: of those with the most rows, the one with the most test images."""
   size = lambda result: (len(result['config']['order']), result['images']['test'])
   return _headline(max(_read(directory, 'headline_*.json').values(), key=size))
 
 
 def configs(directory: pathlib.Path) -> str:
-  """Every config: the first line of its docstring, its paper, and what its result file says, or which table does."""
+  """Returns the table of configs: docstring's first line, paper, time and score, or a link to where the score is."""
   rows = []
   for path in sorted(_CONFIGS.glob('*.py')):
     docstring = ast.get_docstring(ast.parse(path.read_text())) or ''
@@ -64,6 +64,7 @@ def configs(directory: pathlib.Path) -> str:
 
 
 def _time(result: dict) -> str:
+  """Formats the mean time of the result's runs and the devices that they ran on; '' if it is not known."""
   seconds = [run['seconds'] for run in result['runs'] if run['seconds']]
   environment = result['environment']
   if not seconds:
@@ -73,7 +74,7 @@ def _time(result: dict) -> str:
 
 
 def _score(result: dict) -> str:
-  if 'eval/retrieval_5' in result['summary']:  # its FD has other features than those of the others
+  if 'eval/retrieval_5' in result['summary']:  # its FD uses other features than that of the others
     found, chance = (result['summary'][f'eval/{name}']['mean'] for name in ('retrieval_5', 'retrieval_chance_5'))
     return f'found among 5: {found:.1%}, by chance {chance:.1%}'
   named = (('eval/fd', 'FD', 2), ('eval/elbo_nats', 'ELBO, nats', 1), ('eval/accuracy', 'accuracy', 3))
@@ -84,25 +85,25 @@ def _score(result: dict) -> str:
 
 
 def results(directory: pathlib.Path) -> str:
-  """Every table that the project publishes, each with its command."""
+  """Returns experiments/results/README.md: every published table, each with its command."""
   loaded, parts = _read(directory), [_INTRODUCTION, _PHOTOS]
   backends = {result.get('environment', {}).get('backend') for result in loaded.values()} - {None}
   parts += [_CPU] * (backends == {'cpu'})
   parts += ['## Few-shot accuracy with augmentation, synthetic data, or both']
   parts += [_headline(result) for name, result in loaded.items() if name.startswith('headline_')]
   parts += ['## Augmentation found by a sweep']
-  parts += [_found(r['search']) + '\n\n' + _headline(r) for name, r in loaded.items() if name.startswith('sweep_')]
+  parts += [_sweep(r['search']) + '\n\n' + _headline(r) for name, r in loaded.items() if name.startswith('sweep_')]
   trained = {name: result for name, result in loaded.items() if {'runs', 'summary'} <= result.keys()}
   words = {name: result for name, result in trained.items() if 'eval/retrieval' in result['summary']}
   classifiers = {name: result for name, result in trained.items() if 'eval/accuracy' in result['summary']}
   others = {name: result for name, result in trained.items() if name not in words | classifiers}
-  for title, about, table, of in (
+  for title, about, table, group in (
     ('Generative models', _TRAINED, _quality, others),
-    ('Images from words', _WORDS, _retrieved, words),
-    ('Classifiers of few labels', _CLASSIFIED, _classified, classifiers),
+    ('Images from words', _WORDS, _retrieval, words),
+    ('Classifiers of few labels', _CLASSIFIED, _classification, classifiers),
   ):
-    if of:
-      parts += [f'## {title}', about, table(of), *(portable(result['command']) for result in of.values())]
+    if group:
+      parts += [f'## {title}', about, table(group), *(portable(result['command']) for result in group.values())]
   compared = [result for result in loaded.values() if {'order', 'rows'} <= result.keys()]
   for score, (title, about) in _SECTIONS.items():
     some = [result for result in compared if models.compares(result, score)]
@@ -148,7 +149,7 @@ and never their labels. ± is the half width of a 95 % t-interval over seeds. Mi
 _TRANSLATED = """CUT and CycleGAN never see a pair: targets of training images are shuffled, and the pairs of test
 images score all rows. An image as it is, not translated, is the baseline. Steps differ. Minutes are of runs beside
 other work."""
-_SECTIONS = {  # a score: (title, introduction) of tables whose rows have it; others come under the last one
+_SECTIONS = {  # score: (title, introduction) for tables whose rows have it; the last section takes the others
   'eval/accuracy': ('Few labels, many images', _LABELS),
   'eval/translation_l1': ('Translation with pairs and without', _TRANSLATED),
   '': ('Which generative model, of how many images', _COMPARED),
@@ -156,13 +157,13 @@ _SECTIONS = {  # a score: (title, introduction) of tables whose rows have it; ot
 
 
 def _headline(result: dict) -> str:
-  """Answers, table, what it is of and the command."""
+  """Returns a headline result: answers, table, test conditions and command."""
   sentences = '\n'.join(f'- {" ".join(answer)}' for answer in answers(result))
   return '\n\n'.join([sentences, headline(result), f'{about_test(result)} {CAVEAT}', portable(result['command'])])
 
 
 def headline(result: dict) -> str:
-  """Accuracy of every row at every k, and its differences to rows `none` and `classic`, with intervals."""
+  """Returns the table of rows: at every k accuracy, differences from `none` and `classic`, with intervals, and ECE."""
   ks = list(result['per_class'])
   header, rows = [result['data']], []
   for k in ks:
@@ -177,8 +178,8 @@ def headline(result: dict) -> str:
   return markdown(header, rows)
 
 
-def _found(search: dict) -> str:
-  """How a sweep found what is then confirmed on fresh images, and what that is."""
+def _sweep(search: dict) -> str:
+  """Returns a sentence with the command, best score and settings of the sweep that the table below it confirms."""
   best = next(trial for trial in search['trials'] if trial['id'] == search['best'])
   settings = ', '.join(f'{key.removeprefix("augment.")}={value:.3g}' for key, value in best['overrides'].items())
   command = portable(command_of(search['environment']))
@@ -189,6 +190,7 @@ def _found(search: dict) -> str:
 
 
 def _quality(trained: dict[str, dict]) -> str:
+  """Returns the table of generative models: FD with its baseline, KID and ELBO, means over seeds."""
   header = ['config', 'steps', 'seeds', 'FD (AlexNet relu5)', 'real-vs-real baseline', 'KID', 'test ELBO, nats']
   rows = []
   for name, result in trained.items():
@@ -201,8 +203,8 @@ def _quality(trained: dict[str, dict]) -> str:
   return markdown([*header, 'images', 'time a run'], rows)
 
 
-def _retrieved(trained: dict[str, dict]) -> str:
-  """How many captions are found by their images, beside chance and real images."""
+def _retrieval(trained: dict[str, dict]) -> str:
+  """Returns the table of how often images made from captions retrieve these captions' test images."""
   header = [
     'config',
     'steps',
@@ -215,20 +217,21 @@ def _retrieved(trained: dict[str, dict]) -> str:
   ]
   rows = []
   for name, result in trained.items():
-    run, summary, found = result['runs'][0], result['summary'], []
+    run, summary, shares = result['runs'][0], result['summary'], []
     for few in ('', '_5'):
-      own, chance, real = (summary[f'eval/retrieval{of}{few}']['mean'] for of in ('', '_chance', '_ceiling'))
-      found.append(f'{own:.1%} (chance {chance:.1%}, mirrored test images {real:.1%})')
+      own, chance, real = (summary[f'eval/retrieval{kind}{few}']['mean'] for kind in ('', '_chance', '_ceiling'))
+      shares.append(f'{own:.1%} (chance {chance:.1%}, mirrored test images {real:.1%})')
     steps, seeds = f'{result["config"]["train"]["steps"]:,}', f'{len(result["runs"])}'
     distances = [interval(result, f'eval/{key}', 1) for key in ('fd', 'fd_baseline')]
-    of = (
+    scored = (
       f'{run["eval/retrieval_captions"]:,} captions of {run["eval/retrieval_split"]}; {run["eval/retrieval_network"]}'
     )
-    rows.append([_link(name), steps, seeds, *found, *distances, of])
+    rows.append([_link(name), steps, seeds, *shares, *distances, scored])
   return markdown(header, rows)
 
 
-def _classified(trained: dict[str, dict]) -> str:
+def _classification(trained: dict[str, dict]) -> str:
+  """Returns the table of classifiers: accuracy and ECE, means over seeds."""
   header, rows = ['config', 'steps', 'seeds', 'accuracy', 'ECE', 'test images', 'time a run'], []
   for name, result in trained.items():
     run, scores = result['runs'][0], [interval(result, f'eval/{key}', 3) for key in ('accuracy', 'ece')]
@@ -242,7 +245,7 @@ def _link(name: str) -> str:
 
 
 def _features() -> str:
-  """What the peers have, by the name of it; ours by its test."""
+  """Returns the table of features: the name of each in the other libraries, and the test of it in genaug."""
   from experiments.features import FEATURES, VERSIONS
 
   rows = []
@@ -258,7 +261,7 @@ def _features() -> str:
 
 
 def operations() -> str:
-  """Every operation of a config, in its order."""
+  """Returns the table of all operations that a config can name, in order of application."""
   from genaug.augment.registry import table
 
   return table()
