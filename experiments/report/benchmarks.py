@@ -244,8 +244,8 @@ def _of_another_day(result: dict, earlier: dict) -> list[str]:
       means = (statistics.geometric_mean([ratios[op] for op in both]) for ratios in (now, then))
       lines.append(
         f'- {n}x{n}: {" here, ".join(f"{mean:.2f}" for mean in means)} then, geometric means of {len(both)} operations.'
-        f' The ratio of an operation changed by a factor of {statistics.median(apart.values()):.2f} in the median and'
-        f' {apart[most]:.2f} at most (`{most}`).'
+        f' The ratio of an operation changed by a factor of {statistics.median(apart.values()):.2f} in the median, at'
+        f' most by {apart[most]:.2f} (`{most}`).'
       )
   commits = [(some['environment']['git_commit'] or 'unknown')[:7] for some in (result, earlier)]
   about = (
