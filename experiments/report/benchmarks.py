@@ -14,13 +14,17 @@ _TAKES = (
 )
 
 
-def _about(result: dict) -> str:
-  """Returns a line about a measurement: what was measured, versions, devices and commit."""
+def _commit(result: dict) -> str:
+  return (result['environment']['git_commit'] or 'unknown')[:7]
+
+
+def _about(result: dict, commit: bool = True) -> str:
+  """Returns a line about a measurement: what was measured, versions, devices and, if wanted, the commit."""
   environment = result['environment']
   known = {'excluded: ': result.get('excluded'), 'threads: ': result.get('threads'), 'torch ': environment.get('torch')}
   parts = [f'{name}{value}' for name, value in known.items() if value]
-  commit = f'commit {(environment["git_commit"] or "unknown")[:7]}'
-  return '; '.join([result['what'], *parts, *environment['devices'], f'jax {environment["packages"]["jax"]}', commit])
+  parts += [*environment['devices'], f'jax {environment["packages"]["jax"]}']
+  return '; '.join([result['what'], *parts, *[f'commit {_commit(result)}'] * commit])
 
 
 def _step(result: dict) -> list[str]:
@@ -34,9 +38,10 @@ def _step(result: dict) -> list[str]:
     for peer in peers:
       takes = found['genaug_takes'].get(peer)
       rows[-1] += [medians.get(peer) or found['missing'].get(peer, ''), f'{takes:.2f}' if takes else '']
+    rows[-1].append(_commit(found))
   columns = [column for peer in peers for column in (peer, 'genaug takes')]
-  about = dict.fromkeys(_BATCH.sub('', _about(found)) for found in result.values())
-  return [*about, markdown(['network', 'batch', 'images', 'parameters', 'genaug', *columns], rows), _TAKES]
+  about = dict.fromkeys(_BATCH.sub('', _about(found, commit=False)) for found in result.values())
+  return [*about, markdown(['network', 'batch', 'images', 'parameters', 'genaug', *columns, 'commit'], rows), _TAKES]
 
 
 def _layers(result: dict) -> list[str]:
@@ -247,7 +252,7 @@ def _of_another_day(result: dict, earlier: dict) -> list[str]:
         f' The ratio of an operation changed by a factor of {statistics.median(apart.values()):.2f} in the median, at'
         f' most by {apart[most]:.2f} (`{most}`).'
       )
-  commits = [(some['environment']['git_commit'] or 'unknown')[:7] for some in (result, earlier)]
+  commits = [_commit(some) for some in (result, earlier)]
   about = (
     f'Speed of genaug relative to the best peer, measured on two days (commit {commits[0]} here, {commits[1]} then),'
     f' for operations whose best peer was installed on both (missing on one: {", ".join(sorted(missing)) or "none"}):'
