@@ -125,7 +125,7 @@ def get_config() -> ConfigDict:
   return c.lock()
 
 
-def own_optimizers(*networks: str) -> ConfigDict:
+def optimizer_overrides(*networks: str) -> ConfigDict:
   """Returns optimiser settings of each network that override those of c.optim; None keeps the value of c.optim."""
   none = lambda: ConfigDict({name: number_or_pair(None) for name in ('lr', 'b1', 'b2', 'weight_decay')})
   return ConfigDict({network: none() for network in networks})

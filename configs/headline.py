@@ -114,7 +114,7 @@ def get_config(size='quick'):
   return c.lock()
 
 
-def confirming(sweep: dict) -> tuple[ConfigDict, ConfigDict]:
+def sweep_confirmation(sweep: dict) -> tuple[ConfigDict, ConfigDict]:
   """Returns (table config, data) for rows `none`, `classic` and the best trial of a sweep.json, with fresh seeds."""
   c = get_config().unlock()
   c.classifier = ConfigDict(sweep['config'])

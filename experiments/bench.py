@@ -118,7 +118,7 @@ def main(table: str) -> None:
   elif table == 'curves':
     result = curves.table(output, _ROUNDS.value, _STEPS.value)
   elif table == 'autoencoder':
-    result = steps.of_pytorch(table, 'bounds').table(pathlib.Path(_DATA_DIR.value))
+    result = steps.import_torch_module(table, 'vae_elbo').table(pathlib.Path(_DATA_DIR.value))
   else:
     result = getattr(steps, table.replace('-', '_'))(_ROUNDS.value, _STEPS.value)
   if output:

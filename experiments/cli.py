@@ -40,7 +40,7 @@ def define_data_dir() -> flags.FlagHolder:
 
 
 class Trained(NamedTuple):
-  """Where a trained run is: the first arguments of `training.experiment.trained`."""
+  """Where a trained run is: the first arguments of `training.experiment.load_trained`."""
 
   workdir: pathlib.Path
   data_dir: pathlib.Path

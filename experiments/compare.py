@@ -47,13 +47,13 @@ def _saved_rows(path: pathlib.Path, table: dict) -> dict:
     problem = f'is no table of this program ({type(error).__name__}: {error})'
     raise InputError('output', str(path), problem, 'move it away, or name another --output') from None
   for name in rows.keys() & table['rows'].keys():
-    workdir.refuse_another(path, rows[name]['config'], table['rows'][name]['config'], 'output')
+    workdir.check_same_config(path, rows[name]['config'], table['rows'][name]['config'], 'output')
   return rows
 
 
 def _checked_tables() -> dict:
   """Returns the chosen tables. Raises InputError, before anything is trained, for a row that cannot be trained."""
-  from genaug.data.sources import OWN
+  from genaug.data.sources import USER_DATA_SETS
   from genaug.training import checks
 
   tables = {name: _CONFIG.value.tables[name] for name in _chosen(_TABLES, _CONFIG.value.order)}
@@ -61,7 +61,7 @@ def _checked_tables() -> dict:
     for row in _chosen(_ROWS, table.order):
       config = table.rows[row].config
       checks.check_config(config)
-      if config.data.name in OWN and not pathlib.Path(config.data.folder).expanduser().is_dir():
+      if config.data.name in USER_DATA_SETS and not pathlib.Path(config.data.folder).expanduser().is_dir():
         key = f'config.tables.{name}.rows.{row}.config.data.folder'
         raise InputError(key, config.data.folder, 'is not a folder', f'--{key}=FOLDER, or other --tables')
   return tables

@@ -23,10 +23,10 @@ def main() -> None:
   from genaug.errors import InputError
   from genaug.metrics.registry import describe
   from genaug.training import checks, evaluator, workdir
-  from genaug.training.experiment import trained
+  from genaug.training.experiment import load_trained
 
   run = _RUN()
-  experiment, state = trained(*run)
+  experiment, state = load_trained(*run)
   config = experiment.config.copy_and_resolve_references()
   config.eval.samples = _SAMPLES.value or config.eval.samples
   config.eval.metrics = _METRICS.value or config.eval.metrics

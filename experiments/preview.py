@@ -35,7 +35,7 @@ Example = dict[str, np.ndarray]
 
 
 def main() -> int:
-  from genaug.offline import captions, contact_sheet
+  from genaug.offline import augment_text, contact_sheet
   from genaug.training import checks, figures
 
   config, output = _CONFIG.value, pathlib.Path(_OUTPUT.value)
@@ -43,17 +43,17 @@ def main() -> int:
   names, examples, status = _read_folder(config.data) if _IMAGES.value else (*_read_data_set(config.data), 0)
   for shape, name in {example['image'].shape: name for name, example in zip(names, examples)}.items():
     checks.check_augment(config.augment, shape, name if _IMAGES.value else f'an image of {config.data.name}')
-  on = captions.turned_on(config.augment)
+  on = augment_text.turned_on(config.augment)
   if not on:
     print('the config augments nothing: set for example --config.augment.rotate.p=1')
-  examples = contact_sheet.annotated(examples, boxes=not captions.loses_annotations(config.augment))
+  examples = contact_sheet.annotated(examples, boxes=not augment_text.loses_annotations(config.augment))
 
   rows = [
     [contact_sheet.Cell(*cell)] for cell in zip(examples, ([f'row {i}: {name}'] for i, name in enumerate(names, 1)))
   ]
-  for row, example, caption in captions.draws(config.augment, examples, _SEED.value, _DRAWS):
+  for row, example, caption in augment_text.draws(config.augment, examples, _SEED.value, _DRAWS):
     rows[row].append(contact_sheet.Cell(example, caption))
-  title = [f'{cli.config_name()}, seed {_SEED.value}', captions.settings(config.augment) or 'nothing is augmented']
+  title = [f'{cli.config_name()}, seed {_SEED.value}', augment_text.settings(config.augment) or 'nothing is augmented']
   heads = ['original', *(f'draw {i}' for i in range(1, _DRAWS + 1))]
   figures.save_png(output, contact_sheet.render(title, heads, rows))
   print(f'{len(rows)} images with {_DRAWS} draws each: {output}')

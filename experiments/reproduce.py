@@ -97,7 +97,7 @@ def _confirm() -> None:
     if not (key.startswith('augment.') and key.count('.') == 2):
       problem = 'searches more than operations on images'
       raise InputError('sweep', key, problem, 'train its best trial with several seeds: experiments.seeds')
-  config, data = headline.confirming(record)
+  config, data = headline.sweep_confirmation(record)
   config.update_from_flattened_dict(config_flags.get_override_values(flags.FLAGS['config']))
   _study('sweep', {data.name: (config, data)}, search=record)
 

@@ -34,13 +34,13 @@ def main() -> None:
   from genaug.errors import InputError
   from genaug.offline import reading, restoration
   from genaug.training import figures
-  from genaug.training.experiment import trained
+  from genaug.training.experiment import load_trained
 
   output, root = cli.new_directory(_OUTPUT.value), pathlib.Path(_INPUT.value)
   if (_KIND.value == 'missing') != (_MASKS.value is not None):
     problem = f'does not suit kind {_KIND.value!r}'
     raise InputError('masks', _MASKS.value, problem, '--masks=FOLDER with --kind=missing only')
-  experiment, state = trained(*_RUN(), images=False)
+  experiment, state = load_trained(*_RUN(), images=False)
   spec = experiment.spec
   damage = restoration.damage(_KIND.value, spec, _NOISE.value, _BLUR.value, _SCALE.value)
   restore = restoration.Restorer(experiment.config, spec, state, damage, _STEPS.value)

@@ -69,7 +69,7 @@ def _encoded_captions(vocabulary):
   from genaug.data import captions
 
   for text in _TEXT.value:
-    if unseen := captions.unseen(text, vocabulary):
+    if unseen := captions.out_of_vocabulary(text, vocabulary):
       print(f'in fewer than two training captions, so known by parts of words at most: {", ".join(unseen)}')
   texts = [_TEXT.value[i % len(_TEXT.value)] for i in range(_COUNT.value)]
   return captions.encode(texts, vocabulary)
@@ -158,13 +158,13 @@ def main() -> None:
 
   from genaug.data.builders import batches_done
   from genaug.training import evaluator, figures
-  from genaug.training.experiment import trained
+  from genaug.training.experiment import load_trained
 
   output = pathlib.Path(_OUTPUT.value)
   _check_output(output)
   given = {'flow.guidance': _GUIDANCE.value, 'flow.sample_steps': _STEPS.value}
   overrides = {key: value for key, value in given.items() if value is not None}
-  load = functools.partial(trained, *_RUN(), overrides=overrides)
+  load = functools.partial(load_trained, *_RUN(), overrides=overrides)
   experiment, state = load(images=False)
   name = _sampler(experiment)
   sampler, labels = experiment.task.samplers[name], evaluator.labels_of(experiment, _CLASSES.value)
@@ -175,11 +175,11 @@ def main() -> None:
   key = jax.random.key(_SEED.value)
   turns = {} if labels is None else {'label': np.resize(labels, _COUNT.value)}
   if _TEXT.value:
-    images = evaluate.made_from(state, name, key, caption=_encoded_captions(experiment.dataset.vocabulary), **turns)
+    images = evaluate.apply_sampler(state, name, key, caption=_encoded_captions(experiment.dataset.vocabulary), **turns)
     shown = len(_TEXT.value)
   elif _INPUT.value:
     inputs, shown = _input_images(experiment)
-    images = evaluate.made_from(state, name, key, **{sampler.source: inputs}, **turns)
+    images = evaluate.apply_sampler(state, name, key, **{sampler.source: inputs}, **turns)
   else:
     images = np.concatenate(list(evaluate.samples(state, _COUNT.value, key, name, labels)))
     shown = 0 if labels is None else len(labels)

@@ -27,11 +27,11 @@ def main() -> int:
 
   from genaug.data import image_file
   from genaug.offline import reading, stylization
-  from genaug.training.experiment import trained
+  from genaug.training.experiment import load_trained
 
   output, root = cli.new_directory(_OUTPUT.value), pathlib.Path(_INPUT.value)
   contents = reading.items_of(root)
-  experiment, state = trained(*_RUN(), images=False)
+  experiment, state = load_trained(*_RUN(), images=False)
   stylist = stylization.Stylist(experiment.config, experiment.spec, state)
   numbers = stylist.numbers(_STYLES.value)
   data = experiment.config.data

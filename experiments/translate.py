@@ -32,10 +32,10 @@ def main() -> int:
   from genaug.tasks.registry import TASKS
   from genaug.training import figures
   from genaug.training.evaluator import Evaluator
-  from genaug.training.experiment import trained
+  from genaug.training.experiment import load_trained
 
   output, root = cli.new_directory(_OUTPUT.value), pathlib.Path(_INPUT.value)
-  experiment, state = trained(*_RUN(), images=False)
+  experiment, state = load_trained(*_RUN(), images=False)
   task, samplers = experiment.config.task, list(experiment.task.samplers)
   if 'target' not in TASKS[task].inputs:
     raise InputError('workdir', str(_RUN().workdir), f'is a run of task {task!r}', 'a run that translates images')
@@ -48,11 +48,11 @@ def main() -> int:
   if 'grid.png' in names:
     raise InputError('input', str(root), 'grid.png is the name of the overview', 'rename that image')
   evaluate, source = Evaluator(experiment, progress=batches_done), experiment.task.samplers[name].source
-  translated = evaluate.made_from(state, name, **{source: images})
+  translated = evaluate.apply_sampler(state, name, **{source: images})
   for image, file in zip(translated, names, strict=True):
     figures.save_png(output / file, image)
   shown = [some[:_SHOWN] / np.float32(255) for some in (images, translated)]
-  figures.save_png(output / 'grid.png', figures.grid(figures.beside(*shown)))
+  figures.save_png(output / 'grid.png', figures.grid(figures.interleave_rows(*shown)))
   print(f'{len(names):,} images in {output}; grid.png shows the first of them')
   return reading.say_skipped(skipped, root)
 

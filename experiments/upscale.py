@@ -28,10 +28,10 @@ def main() -> None:
   from genaug.offline import reading
   from genaug.offline.upscaling import Upscaler
   from genaug.training import figures
-  from genaug.training.experiment import trained
+  from genaug.training.experiment import load_trained
 
   output = cli.new_directory(_OUTPUT.value)
-  experiment, state = trained(*_RUN(), images=False)
+  experiment, state = load_trained(*_RUN(), images=False)
   upscale = Upscaler(experiment.config, experiment.spec, state, _TILE.value)
   paths, names = reading.images_of_channels(pathlib.Path(_INPUT.value), experiment.spec.image_shape[-1])
   for path, name in zip(tqdm(paths, unit='image', disable=None), names, strict=True):

@@ -55,9 +55,9 @@ def test_many_rows_need_clearer_differences():
   row = lambda values: {'title': 'x', 'runs': [{'seed': i, 'accuracy': a, 'ece': 0.1} for i, a in enumerate(values)]}
   rows = {'none': row(none), 'gan': row([a + b for a, b in zip(none, gain)])}
   more = {f'other{i}': row([a + (-1) ** j * 0.01 for j, a in enumerate(none)]) for i in range(12)}
-  alone, among = (answers.judged(compared(found, 'accuracy'))['gan']['to_none'] for found in (rows, rows | more))
-  assert answers.clear(alone)
-  assert not answers.clear(among)
+  alone, among = (answers.with_p_values(compared(found, 'accuracy'))['gan']['to_none'] for found in (rows, rows | more))
+  assert answers.is_significant(alone)
+  assert not answers.is_significant(among)
   assert among['p'] == pytest.approx(13 * alone['p'])
 
 

@@ -17,7 +17,7 @@ from genaug.augment import OpParams
 from genaug.augment.registry import OPS
 from genaug.data import folder, image_file
 from genaug.errors import InputError
-from genaug.offline import augment_folder, captions, contact_sheet
+from genaug.offline import augment_folder, augment_text, contact_sheet
 
 WIDTH, HEIGHT = 20, 16
 
@@ -295,7 +295,7 @@ def test_a_sheet_of_the_configs_data_set_shows_different_draws(data_dir, tmp_pat
 def test_every_operation_has_a_caption(name):
   op = OPS[name]
   drawn = {name: OpParams(np.array(True), op.sample_params(jax.random.key(0), (16, 16, 3)))}
-  (caption,) = captions.describe(drawn)
+  (caption,) = augment_text.describe(drawn)
   assert caption.startswith(name)
 
 

@@ -11,7 +11,7 @@ from experiments.benchmarks import layers, steps
 from genaug.losses.likelihood import kl_to_standard_normal
 from genaug.models import Spec
 from genaug.models.registry import NETWORKS
-from genaug.tasks.vae import posterior_of_noise
+from genaug.tasks.vae import standardised_posterior
 
 torch = pytest.importorskip('torch')
 torch_steps = importlib.import_module('experiments.benchmarks.torch_steps')
@@ -35,7 +35,7 @@ def test_parameters_are_as_many_and_losses_finite(network):
   run = getattr(torch_steps, f'make_{network}')(threads=1, compiled=False)
   losses = run(2)
   assert all(loss.isfinite() for loss in losses)
-  assert run.report == steps.ours(network).report
+  assert run.report == steps.genaug_step(network).report
 
 
 def _as_in_pytorch(value: np.ndarray, name: str, transposed: bool) -> np.ndarray:
@@ -127,7 +127,7 @@ def test_with_the_same_parameters_autoencoders_give_the_same(network):
 
   encoded = modules['encoder'].apply(random_params('encoder', images, label), images, label)
   outputs, _, levels = modules['decoder'].apply(random_params('decoder', noise, label, encoded), noise, label, encoded)
-  kl = kl_to_standard_normal(*posterior_of_noise(levels)).sum(-1)
+  kl = kl_to_standard_normal(*standardised_posterior(levels)).sum(-1)
   logits, peer_kl = peers['decoder'](list(map(_channels_first, noise)), peers['encoder'](_channels_first(images)))
   np.testing.assert_allclose(logits.detach().permute(0, 2, 3, 1).numpy(), outputs, atol=1e-5 * np.abs(outputs).max())
   np.testing.assert_allclose(peer_kl.detach().numpy(), kl, rtol=1e-4)

@@ -16,7 +16,7 @@ from genaug.models.registry import NETWORKS
 from genaug.training import checks, loop
 from genaug.training.evaluator import Evaluator
 from genaug.training.experiment import prepare
-from genaug.training.fit import side_by_side
+from genaug.training.fit import stack_experiments
 from tests.conftest import tiny_config
 
 quiet = lambda _: None
@@ -161,7 +161,7 @@ def test_seeds_side_by_side_are_those_one_after_another(data_dir, steps_per_call
       state, _ = step(state, device_data, batch(i))
     alone.append(state)
   step = loop.make_step(experiments[0], 2)
-  device_data, batch, state = side_by_side(experiments, [experiment.init() for experiment in experiments])
+  device_data, batch, state = stack_experiments(experiments, [experiment.init() for experiment in experiments])
   for i in range(0, 6, steps_per_call):
     state, metrics = step(state, device_data, batch(i))
   assert metrics['loss'].shape[0] == 2

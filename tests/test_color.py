@@ -92,7 +92,7 @@ def test_an_operation_is_its_map(case):
   op, build, arguments = case
   image = dull()
   matrix = build(color.mean_color(image), *arguments)
-  np.testing.assert_allclose(op(image, *arguments), color.recolored(image, matrix), atol=1e-6)
+  np.testing.assert_allclose(op(image, *arguments), color.apply_colors_clipped(image, matrix), atol=1e-6)
   expected = np.einsum('ij,hwj->hwi', matrix[:, :3], image) + matrix[:, 3]
   np.testing.assert_allclose(color.apply_colors(image, matrix), expected, atol=1e-6)
   assert np.abs(expected - image).max() > 0.01

@@ -91,7 +91,7 @@ def toy(monkeypatch):
   monkeypatch.setitem(METRICS, 'toy_error', metric)
   c = base.get_config().unlock()
   c.task, c.model.network, c.toy = 'toy', 'blur', ConfigDict({'gain': 1.5})
-  c.optim.update(base.own_optimizers('filter'))
+  c.optim.update(base.optimizer_overrides('filter'))
   c.eval.update({'metrics': ('toy_error',), 'every': 10})
   c.train.update({'steps': 10, 'batch_size': 16, 'log_every': 5, 'checkpoint_every': 5, 'snapshot_every': 10})
   c.optim.lr = 1e-2

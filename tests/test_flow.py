@@ -16,11 +16,11 @@ from genaug.augment import Pipeline
 from genaug.augment.encoding import ENCODINGS, encode
 from genaug.errors import InputError
 from genaug.losses.flow import flow_matching, heun, interpolate, logit_normal_times, stratified_times, velocity
-from genaug.metrics import Evaluated
+from genaug.metrics import EvalContext
 from genaug.metrics.registry import METRICS, describe
 from genaug.models import Spec
 from genaug.models.norms import GroupNorm
-from genaug.models.unet import UNet, depth_to_space, levels, space_to_depth
+from genaug.models.unet import UNet, depth_to_space, patch_and_resolutions, space_to_depth
 from genaug.tasks.registry import TASKS
 from genaug.training import loop
 from genaug.training.evaluator import Evaluator
@@ -117,13 +117,13 @@ def test_encodings_are_zero_exactly_where_nothing_was_done(name):
 
 @pytest.mark.parametrize(('side', 'expected'), [(8, (2, 2)), (28, (2, 2)), (32, (2, 2)), (64, (4, 2)), (128, (4, 3))])
 def test_the_lowest_resolution_is_small(side, expected):
-  assert levels((side, side, 3)) == expected
+  assert patch_and_resolutions((side, side, 3)) == expected
 
 
 @pytest.mark.parametrize('shape', [(27, 27, 1), (30, 30, 3), (36, 36, 1), (28, 32, 1), (100, 100, 3), (0, 0, 1)])
 def test_images_that_do_not_divide_are_refused(shape):
   with pytest.raises(ValueError, match=f'{shape[0]} x {shape[1]} pixels: must be square, of a side'):
-    levels(shape)
+    patch_and_resolutions(shape)
 
 
 def test_group_norm_is_that_of_flax():
@@ -319,8 +319,8 @@ def test_a_short_run_ends_with_its_held_out_loss(data_dir, tmp_path):
 
 def test_the_best_checkpoint_is_that_of_the_least_held_out_loss():
   losses = np.array([1.0, 2.0, 6.0], np.float32)
-  nothing = dict.fromkeys(Evaluated._fields)
-  run = Evaluated(**nothing | {'outputs': lambda: {'flow_loss': losses}, 'split': 'test'})
+  nothing = dict.fromkeys(EvalContext._fields)
+  run = EvalContext(**nothing | {'outputs': lambda: {'flow_loss': losses}, 'split': 'test'})
   scores = METRICS['held_out'].compute(run)
   assert describe(scores) == 'flow loss 3.0000 [3 images of test]'
   assert best_metric(tiny_config('flow', eval__metrics=('held_out', 'distances'))) == ('eval/flow_loss', 'min')

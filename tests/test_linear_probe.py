@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from genaug.errors import InputError
-from genaug.metrics import Evaluated, linear_probe
+from genaug.metrics import EvalContext, linear_probe
 from genaug.metrics.registry import METRICS, describe
 from genaug.training import checks
 from genaug.training.experiment import prepare
@@ -37,18 +37,19 @@ def test_the_ridge_is_the_one_that_is_best_where_each_image_is_left_out():
 
 def test_a_linear_probe_finds_the_classes_that_features_tell_apart():
   """Classes on a circle around a point far from the origin; and of the pixels, which are noise, it finds nothing."""
-  rng, nothing = np.random.default_rng(0), dict.fromkeys(Evaluated._fields)
+  rng, nothing = np.random.default_rng(0), dict.fromkeys(EvalContext._fields)
   train, test = ({'image': noise(n, 4, 4, 1), 'label': rng.integers(0, 5, n)} for n in (300, 200))
   circle = lambda label: np.stack([np.cos(2 * np.pi * label / 5), np.sin(2 * np.pi * label / 5)], axis=1)
   features = lambda arrays: {'features': np.float32(9 + circle(arrays['label']) + 0.05 * rng.normal(size=(1, 2)))}
   run = nothing | {'train_images': lambda: train, 'test': test, 'split': 'test', 'cache': {}}
   run |= {'on_demand': lambda name: features(test), 'train_on_demand': lambda name: features(train)}
-  scores = METRICS['linear_probe'].compute(Evaluated(**run))
+  scores = METRICS['linear_probe'].compute(EvalContext(**run))
   assert scores['eval/probe_accuracy'] == 1
   assert scores['eval/probe_accuracy_pixels'] == pytest.approx(0.2, abs=0.1)
   assert '100.00% [10 labels a class' in describe(scores)
   run['on_demand'] = run['train_on_demand'] = lambda name: {'features': np.full((200, 3), np.nan)}
-  assert np.isnan(METRICS['linear_probe'].compute(Evaluated(**run))['eval/probe_accuracy'])  # as of a run that diverged
+  scores = METRICS['linear_probe'].compute(EvalContext(**run))  # as of a run that diverged
+  assert np.isnan(scores['eval/probe_accuracy'])
   with pytest.raises(InputError, match='told every class'):
     checks.check_config(tiny_config('gan', eval__metrics=('linear_probe',), model__conditional=True))
 

@@ -82,13 +82,13 @@ def test_up_is_the_transpose_of_down():
 
 @pytest.mark.parametrize(('side', 'expected'), [(28, (7, 2)), (32, (4, 3)), (64, (4, 4)), (96, (6, 4))])
 def test_stages(side, expected):
-  assert layers.stages(side) == expected
+  assert layers.base_and_doublings(side) == expected
 
 
 @pytest.mark.parametrize('side', [5, 27, 36, 68, 0])
 def test_stages_refuses_sides_that_do_not_halve(side):
   with pytest.raises(ValueError, match=str(side)):
-    layers.stages(side)
+    layers.base_and_doublings(side)
 
 
 @pytest.mark.parametrize('side', [28, 32, 64])

@@ -113,12 +113,12 @@ def test_all_programs_see_the_same_images_and_list_what_they_leave_out(photos, t
   out = tmp_path / 'out'
   made = [path.relative_to(out).as_posix().removesuffix('_aug000.png') for path in out.rglob('*_aug000.png')]
   assert sorted(made) == expected
-  assert sorted(path.relative_to(photos).as_posix() for path in folders.missed(skipped)) == sorted(LEFT_OUT)
+  assert sorted(path.relative_to(photos).as_posix() for path in folders.possible_images(skipped)) == sorted(LEFT_OUT)
 
   items, skipped = folders.contents(photos)
   shown = reading.examples(items, skipped, 1000, 0)
   assert sorted(name.rpartition('.')[0] for name in shown) == sorted(folders.printable(name) for name in expected)
-  assert len(folders.missed(skipped)) == len(LEFT_OUT)
+  assert len(folders.possible_images(skipped)) == len(LEFT_OUT)
 
   said = []
   settings = data_config('image_folder', folder=str(photos))
@@ -183,7 +183,7 @@ def test_what_may_not_be_entered_is_listed(tmp_path, monkeypatch):
   monkeypatch.setattr(pathlib.Path, 'exists', refused)  # root, as whom tests may run, may enter everything
   items, skipped = folders.contents(tmp_path)
   assert [item.name for item in items] == ['ash/1.png']
-  assert folders.missed(skipped) == {tmp_path / 'elm' / '2.png': 'cannot be read (Permission denied)'}
+  assert folders.possible_images(skipped) == {tmp_path / 'elm' / '2.png': 'cannot be read (Permission denied)'}
 
 
 def test_class_folders_of_any_name(tmp_path):

@@ -27,7 +27,7 @@ def test_every_operation_has_a_known_peer_and_a_row_of_features():
   for library in peers.LIBRARIES.values():
     assert set(library.OPS) <= set(peers.OPS)
   for op in peers.OPS:
-    libraries = set(peers.having(op))
+    libraries = set(peers.libraries_with(op))
     assert len(libraries) >= 2
     known = {library for library, name in features.FEATURES[op].items() if name}
     assert libraries & features.VERSIONS.keys() <= known

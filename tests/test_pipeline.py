@@ -106,7 +106,7 @@ def test_a_chain_is_its_operations_in_order():
     expected = tone.lookup(image, levels[:, 0])
     # Colour: one matrix, clipped at its end.
     colors = color.saturation_matrix(**values['saturation']), color.hue_matrix(**values['hue'])
-    expected = color.recolored(expected, color.compose_colors(*colors))
+    expected = color.apply_colors_clipped(expected, color.compose_colors(*colors))
     # Moves: one matrix.
     moves = [
       matrices.hflip_matrix(SHAPE[:2]),

@@ -11,7 +11,7 @@ from PIL import Image
 from genaug.errors import InputError
 from genaug.tasks import from_noise
 from genaug.training import evaluator, loop, workdir
-from genaug.training.experiment import prepare, trained
+from genaug.training.experiment import load_trained, prepare
 from tests.conftest import FEW, ROOT, random_params, save_untrained_run, tiny_config
 
 
@@ -185,7 +185,7 @@ def test_a_run_of_another_version_says_so(finished, data_dir, tmp_path):
   del config['data']['per_class']
   (old / 'config.json').write_text(json.dumps(config))
   with pytest.raises(InputError, match=r'data.per_class.*of another version'):
-    trained(old, data_dir, 'latest')
+    load_trained(old, data_dir, 'latest')
 
 
 def test_a_second_process_may_not_train_in_the_same_workdir(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from genaug.metrics import Evaluated
+from genaug.metrics import EvalContext
 from genaug.metrics.reconstruction import mean_lpips, psnr, ssim
 from genaug.metrics.registry import METRICS, describe
 
@@ -45,7 +45,7 @@ def test_lpips_of_the_same_images_is_nothing_and_grows_with_what_differs():
 
 
 def _run(**values):
-  return Evaluated(**dict.fromkeys(Evaluated._fields) | values)
+  return EvalContext(**dict.fromkeys(EvalContext._fields) | values)
 
 
 def test_the_elbo_of_training_images_stands_beside_that_of_test_images():

@@ -13,7 +13,7 @@ from genaug.data import image_folder, sources, subsets
 from genaug.errors import InputError
 from genaug.training import workdir
 from genaug.training.checkpoint import Checkpoints
-from genaug.training.experiment import assemble, prepare, trained
+from genaug.training.experiment import assemble, load_trained, prepare
 from tests.conftest import save_untrained_run, tiny_config
 
 CLASSES = ('ash', 'elm', 'oak')
@@ -101,7 +101,7 @@ def finished(folder):
 
 def test_scores_name_other_images_and_are_refused_other_classes(folder, finished):
   said = []
-  load = lambda **keys: trained(finished, folder.parent / 'prepared', 'latest', said.append, **keys)
+  load = lambda **keys: load_trained(finished, folder.parent / 'prepared', 'latest', said.append, **keys)
   load()
   assert not any('trained on' in line for line in said)
   (folder / 'oak/3.png').unlink()
@@ -182,14 +182,14 @@ def test_copies_of_one_image_are_on_one_side(folder):
 
   copies = folders.find_images(folder.parent / 'copies').splits['']
   paths = [path for name in CLASSES for path in copies[name]]
-  originals = [folders.original(path, path.read_bytes()) for path in paths]
+  originals = [folders.content_identity(path, path.read_bytes()) for path in paths]
   assert len(set(originals)) == 24
   test = subsets.split_by_identity(originals, np.repeat(np.arange(3), 32), 0.3)
   assert not {originals[i] for i in np.flatnonzero(test)} & {originals[i] for i in np.flatnonzero(~test)}
 
   shutil.copy(folder.parent / 'copies/elm/2_aug001.png', folder / 'elm/2_aug001.png')
   originals = [
-    folders.original(path, path.read_bytes()) for path in (folder / 'elm/2_aug001.png', folder / 'elm/2.png')
+    folders.content_identity(path, path.read_bytes()) for path in (folder / 'elm/2_aug001.png', folder / 'elm/2.png')
   ]
   assert originals[0] == originals[1]
 

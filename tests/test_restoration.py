@@ -7,7 +7,7 @@ from PIL import Image
 from genaug.errors import InputError
 from genaug.offline import restoration
 from genaug.training import loop
-from genaug.training.experiment import prepare, trained
+from genaug.training.experiment import load_trained, prepare
 from tests.conftest import UNAUGMENTED, slow_but, tiny_config
 
 
@@ -18,7 +18,7 @@ def run(data_dir, tmp_path_factory):
   config = tiny_config('vae', vae__likelihood='gaussian', optim__lr=3e-3, model__z_dim=16, **settings, **UNAUGMENTED)
   directory = tmp_path_factory.mktemp('vae')
   loop.train(prepare(config, data_dir, lambda _: None), directory, lambda _: None)
-  return *trained(directory, data_dir, 'latest', lambda _: None), directory
+  return *load_trained(directory, data_dir, 'latest', lambda _: None), directory
 
 
 DAMAGED = {

@@ -297,7 +297,7 @@ def test_every_sample_is_shown_above_its_nearest_training_image(digits):
   experiment = assemble(tiny_config('gan'), digits._replace(train=digits.train.take(np.arange(50))))
   evaluator = Evaluator(experiment)
   samples = np.clip(train[::3] + np.float32(3), 0, 255).astype(np.uint8)  # close to every third
-  expected = figures.grid(figures.beside(samples / np.float32(255), train[::3] / np.float32(255)))
+  expected = figures.grid(figures.interleave_rows(samples / np.float32(255), train[::3] / np.float32(255)))
   np.testing.assert_array_equal(evaluator.nearest(samples), expected)
 
 

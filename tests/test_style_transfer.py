@@ -21,7 +21,7 @@ from genaug.offline import reading, stylization
 from genaug.tasks import style
 from genaug.tasks.registry import TASKS
 from genaug.training import checks, loop
-from genaug.training.experiment import prepare, trained
+from genaug.training.experiment import load_trained, prepare
 from tests.conftest import STYLES, UNAUGMENTED, noise, save_untrained_run, tiny_config
 
 SPEC = Spec((32, 32, 3), 0)  # with fewer pixels VGG's last layers fall into XLA's slow convolutions on CPU
@@ -64,7 +64,7 @@ def test_an_image_in_its_own_style_loses_nothing_but_variation():
   settings = tiny_config('style', style__style_weight=3.0, style__content_weight=2.0, style__tv_weight=0.5).style
   other = jnp.flip(images, 0)
   found = jax.jit(
-    lambda x: style.losses(settings, x, style.content_of(images), style.of_styles(grams, jnp.array([0, 1])))
+    lambda x: style.losses(settings, x, style.content_of(images), style.select_grams(grams, jnp.array([0, 1])))
   )
   same, differing = found(images), found(other)
   np.testing.assert_allclose(same['content_loss'], 0, atol=1e-8)
@@ -148,7 +148,7 @@ def test_images_get_nearer_to_the_style_that_they_are_in_than_to_the_other(norm)
   images = jax.jit(task.samplers['stylized'].sample)(state, BATCH, None)
   taps = jax.jit(style.activations)(images)
   own, other = (
-    perceptual.style_distance(taps, list(style.of_styles(state.extra['grams'], jnp.array(styles)).values()))
+    perceptual.style_distance(taps, list(style.select_grams(state.extra['grams'], jnp.array(styles)).values()))
     for styles in ((0, 1), (1, 0))
   )
   assert (own < other).all()
@@ -158,7 +158,7 @@ def test_pixels_get_better_step_by_step():
   config = tiny_config('style')
   state = jax.jit(TASKS['style'].build(config, SPEC).init)(jax.random.key(0))
   images = jnp.asarray(BATCH['image'] / np.float32(255))
-  grams = style.of_styles(state.extra['grams'], jnp.array([0, 1]))
+  grams = style.select_grams(state.extra['grams'], jnp.array([0, 1]))
   content = jax.jit(style.content_of)(images)
   score = jax.jit(lambda images: style.losses(config.style, images, content, grams)['style_total'])
   for made in stylization.Painter(config.style)(images, grams, 3):
@@ -262,7 +262,7 @@ def test_a_folder_is_stylised_in_all_styles(run, tmp_path, forked):
 
 
 def test_one_style_of_one_file_and_what_is_refused(run, data_dir, tmp_path, forked):
-  experiment, state = trained(run, data_dir, 'latest', lambda _: None, images=False)
+  experiment, state = load_trained(run, data_dir, 'latest', lambda _: None, images=False)
   stylist = stylization.Stylist(experiment.config, experiment.spec, state)
   assert stylist.numbers(['1', 'stripes', 'dots']) == [1, 0]
   pixels = noise(16, 16, 1)

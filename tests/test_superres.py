@@ -15,10 +15,10 @@ from genaug.errors import InputError
 from genaug.metrics.super_resolution import SUPER_RESOLUTION, cropped, luma
 from genaug.models import Spec
 from genaug.models.superres import Upscaler as Network
-from genaug.models.superres import cubic_upscaled, reach
+from genaug.models.superres import cubic_upscaled, receptive_radius
 from genaug.offline.upscaling import Upscaler
 from genaug.tasks.registry import TASKS
-from genaug.tasks.superres import bicubic, blind
+from genaug.tasks.superres import bicubic, blind_degradation
 from genaug.training import checks
 from tests.conftest import UNAUGMENTED, tiny_config, tiny_flags
 
@@ -99,7 +99,7 @@ def test_blurred_images_score_worse_in_everything():
   less, more = (np.stack([crops.resize(x, 72, 72, 'cubic') for x in _small(sharp, side)]) for side in (36, 18))
   samples = {'upscaled': less, 'bicubic': more}
   said = {'scale': np.full(2, 2.0), 'blind': np.zeros(2)}
-  shown = {'made_from_test': samples.get, 'test': {'image': sharp}, 'split': 'test', 'cache': {}}
+  shown = {'samples_from_test': samples.get, 'test': {'image': sharp}, 'split': 'test', 'cache': {}}
   run = SimpleNamespace(outputs=lambda: said, **shown)
   scores = SUPER_RESOLUTION.compute(run)
   for name, sign in {'psnr': 1, 'psnr_y': 1, 'ssim': 1, 'ssim_y': 1, 'lpips': -1}.items():
@@ -117,7 +117,7 @@ def _small(images: np.ndarray, side: int) -> list:
 def test_blind_damage_differs_between_images_and_not_between_batches():
   config = family.get_config('blind')
   images = jnp.tile(PHOTO[None, :24, :24] / np.float32(255), (8, 1, 1, 1))
-  small = jax.jit(jax.vmap(lambda key, image: blind(config, key, image, 2)))
+  small = jax.jit(jax.vmap(lambda key, image: blind_degradation(config, key, image, 2)))
   found = np.asarray(small(KEYS, images))
   assert len({image.tobytes() for image in found}) == 8
   np.testing.assert_allclose(small(KEYS[2:5], images[2:5]), found[2:5], atol=0.5 / 255)
@@ -125,7 +125,7 @@ def test_blind_damage_differs_between_images_and_not_between_batches():
   assert ((found - plain) ** 2).mean() > 1e-4
   config.superres.update({'blur': (0.0, 0.0), 'noise': 0.0, 'jpeg_quality': (100.0, 100.0)})
   grey = images[0, ..., :1]  # of colours, JPEG halves the resolution
-  np.testing.assert_allclose(blind(config, KEYS[0], grey, 2), bicubic(grey, 2), atol=1.1 / 255)
+  np.testing.assert_allclose(blind_degradation(config, KEYS[0], grey, 2), bicubic(grey, 2), atol=1.1 / 255)
 
 
 def _squares(count: int) -> np.ndarray:
@@ -210,9 +210,9 @@ def test_tiles_equal_the_whole():
   whole, tiled = (made[tile].upscaled(image[..., :3] / np.float32(255)) for tile in (0, 16))
   assert whole.shape == (123, 90, 3)
   np.testing.assert_allclose(tiled, whole, atol=1e-4 * np.abs(whole).max())
-  assert reach(2) == 7
+  assert receptive_radius(2) == 7
   far = np.asarray(image)
-  far[:, 15 + reach(2) + 1 :] ^= 255
+  far[:, 15 + receptive_radius(2) + 1 :] ^= 255
   changed = np.abs(made[0].upscaled(far[..., :3] / np.float32(255)) - whole).max((0, 2)) > 1e-4
   assert not changed[: 3 * 16].any()
   assert changed[3 * 17 : 3 * 18].any()  # tiles see no more than they need

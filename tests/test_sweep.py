@@ -16,7 +16,7 @@ import optuna
 import pytest
 
 from configs import classify_fashion_mnist, classify_mnist5k, vae_mnist5k
-from configs.headline import confirming
+from configs.headline import sweep_confirmation
 from genaug.data import sources
 from genaug.errors import InputError
 from genaug.study import cluster, sweep_figures, sweeps, tuning
@@ -270,7 +270,7 @@ def test_a_cluster_that_loses_a_node_finishes_the_sweep(quick, data_dir, tmp_pat
 def test_the_best_trial_is_confirmed_on_the_test_images(tmp_path):
   searched = tiny_config('classify', data__per_class=10, data__validation=2, data__fold=1, data__test_split='')
   trial = {'id': 'b', 'overrides': {'augment.rotate.p': 1.0, 'augment.rotate.degrees': 12.0}}
-  config, data = confirming({'config': json.loads(searched.to_json()), 'trials': [trial], 'best': 'b'})
+  config, data = sweep_confirmation({'config': json.loads(searched.to_json()), 'trials': [trial], 'best': 'b'})
   assert (data.test_split, data.validation, data.fold) == ('test', 0, 0)
   assert (config.order, config.first_seed, config.per_class) == (('none', 'classic', 'found'), 100, (10,))
   assert config.rows.found.augment.rotate.degrees == 12.0

@@ -10,7 +10,7 @@ from configs import text_to_image_own_images
 from genaug.data import builders, captioned, captions, record, sources
 from genaug.data.dataset import Dataset, Split
 from genaug.errors import InputError
-from genaug.metrics.retrieval import _chance, retrieved
+from genaug.metrics.retrieval import _chance, recall_at
 from genaug.models import Spec
 from genaug.models.unet import pool_tokens
 from genaug.tasks.registry import TASKS
@@ -25,15 +25,15 @@ def test_frequent_words_have_a_number_and_rare_ones_those_of_their_parts():
   vocabulary = captions.vocabulary(CAPTIONS)
   assert vocabulary == ('blue', 'disc', 'red', 'square', '~<ze', '~bra', '~ebr', '~ra>', '~zeb')
   rows = captions.encode(['Red disc', 'zebras', 'whatever', ''], vocabulary)
-  assert rows.shape == (4, captions.MOST)
+  assert rows.shape == (4, captions.MAX_TOKENS)
   found = [[vocabulary[i - 1] for i in row if i] for row in rows]
   assert found == [['red', 'disc'], ['~<ze', '~zeb', '~ebr', '~bra'], [], []]
-  assert captions.unseen('a red zebra', vocabulary) == ['a', 'zebra']
+  assert captions.out_of_vocabulary('a red zebra', vocabulary) == ['a', 'zebra']
   assert captions.encode([' '.join(['red'] * 100)], vocabulary).all()
-  assert captions.unseen('a bra', vocabulary) == ['a', 'bra']  # a part of a word is no word
-  assert captions.unseen('red', captions.vocabulary(['red', 'red'])) == []
+  assert captions.out_of_vocabulary('a bra', vocabulary) == ['a', 'bra']  # a part of a word is no word
+  assert captions.out_of_vocabulary('red', captions.vocabulary(['red', 'red'])) == []
   numbers = captions.vocabulary(['in 2024', 'in 1987'])
-  assert captions.unseen('in 024', numbers) == ['024']  # a part, though digits sort before every mark
+  assert captions.out_of_vocabulary('in 024', numbers) == ['024']  # a part, though digits sort before every mark
 
 
 def test_captions_of_emoji_name_parts_and_hold_out_compositions(tmp_path):
@@ -139,12 +139,12 @@ def test_retrieval_counts_captions_that_are_found():
   rng = np.random.default_rng(0)
   real = rng.normal(size=(6, 8))
   same = np.eye(6, dtype=bool)
-  assert retrieved(real * 3, real, same, 1) == 1
+  assert recall_at(real * 3, real, same, 1) == 1
   shuffled = real[[1, 0, 2, 3, 4, 5]]
-  assert retrieved(shuffled, real, same, 1) == pytest.approx(4 / 6)
-  assert retrieved(shuffled, real, same, 6) == 1
+  assert recall_at(shuffled, real, same, 1) == pytest.approx(4 / 6)
+  assert recall_at(shuffled, real, same, 6) == 1
   same[0, 1] = same[1, 0] = True  # two images of one caption
-  assert retrieved(shuffled, real, same, 1) == 1
+  assert recall_at(shuffled, real, same, 1) == 1
   draws = [same[i, rng.choice(6, 2, replace=False)].any() for i in rng.integers(0, 6, 20_000)]
   assert _chance(same, 2) == pytest.approx(np.mean(draws), abs=0.01)
 

@@ -18,7 +18,7 @@ from genaug.data.dataset import Dataset, Split
 from genaug.errors import DivergedError, InputError
 from genaug.training import checks, figures, loop, workdir
 from genaug.training.checkpoint import Checkpoints
-from genaug.training.experiment import best_metric, prepare, trained
+from genaug.training.experiment import best_metric, load_trained, prepare
 from genaug.training.logs import Log, Window
 from tests.conftest import (
   EXTRA,
@@ -220,7 +220,7 @@ def test_a_run_is_read_at_its_best_its_latest_or_any_checkpoint(data_dir, tmp_pa
     saved.save(step, zeros.replace(step=np.int32(step)), {'eval/elbo_nats': elbo})
   saved.close()
   for which, step in (('best', 5), ('latest', 10), ('5', 5)):
-    assert int(trained(tmp_path, data_dir, which, lambda _: None, images=False)[1].step) == step
+    assert int(load_trained(tmp_path, data_dir, which, lambda _: None, images=False)[1].step) == step
 
 
 def test_window_averages_and_finds_the_first_bad_step():

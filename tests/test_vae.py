@@ -12,7 +12,7 @@ from genaug.errors import InputError
 from genaug.losses.likelihood import kl_to_standard_normal, normal_log_density
 from genaug.models import Spec, mixture
 from genaug.tasks.registry import TASKS
-from genaug.tasks.vae import model, posterior_of_noise
+from genaug.tasks.vae import model, standardised_posterior
 from genaug.training import checks, dry_run, loop
 from genaug.training.evaluator import Evaluator
 from genaug.training.experiment import prepare
@@ -89,7 +89,7 @@ def test_kl_in_closed_form_is_the_mean_of_the_log_ratio(name):
   def both(noise):
     levels = vae.decode(params, noise[None], LABEL[:1], vae.encode(params, images, LABEL[:1]))[-1]
     log_q = sum(normal_log_density(level.z, *level.posterior).sum() for level in levels)
-    return kl_to_standard_normal(*posterior_of_noise(levels)).sum(), log_q - vae.log_prior(params, levels)[0]
+    return kl_to_standard_normal(*standardised_posterior(levels)).sum(), log_q - vae.log_prior(params, levels)[0]
 
   closed, ratio = both(_noise(4000, vae.latents))
   error = (closed - ratio).std() / np.sqrt(len(ratio))

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from genaug.models import Spec
-from genaug.tasks.flow import look
+from genaug.tasks.flow import alexnet_features
 from genaug.tasks.registry import TASKS
 from genaug.training import loop
 from genaug.training.experiment import prepare
@@ -17,12 +17,12 @@ from tests.conftest import UNAUGMENTED, png, tiny_config
 def test_what_an_image_shows_is_of_one_length_and_hardly_of_its_brightness():
   rng = np.random.default_rng(0)
   images = jnp.asarray(rng.random((4, 8, 8, 3), np.float32)).repeat(4, 1).repeat(4, 2)
-  found = look(images)
+  found = alexnet_features(images)
   assert found.shape == (4, 256)
   np.testing.assert_allclose((found**2).mean(-1), 1, rtol=1e-4)
   distance = lambda a, b: float(((a - b) ** 2).mean())
-  assert distance(look(0.9 * images[:1]), found[:1]) < 0.5 * distance(found[1:2], found[:1])
-  seen = jax.grad(lambda x: (look(x) * found[::-1]).sum())(images)
+  assert distance(alexnet_features(0.9 * images[:1]), found[:1]) < 0.5 * distance(found[1:2], found[:1])
+  seen = jax.grad(lambda x: (alexnet_features(x) * found[::-1]).sum())(images)
   assert np.isfinite(seen).all()
 
 

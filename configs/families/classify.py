@@ -14,7 +14,7 @@ def get_config() -> ConfigDict:
   c.optim.b1 = 0.9
   c.optim.schedule = 'cosine'
   c.optim.weight_decay = 1e-2
-  c.optim.update(base.own_optimizers('classifier'))
+  c.optim.update(base.optimizer_overrides('classifier'))
   c.train.steps = 500
   c.eval.metrics = ('accuracy',)
   c.eval.every = 500

@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
   c.optim.clip = 1.0
   c.optim.schedule = 'cosine'
   c.optim.warmup_steps = 100
-  c.optim.update(base.own_optimizers('denoiser'))
+  c.optim.update(base.optimizer_overrides('denoiser'))
   c.eval.metrics = ('held_out', 'distances')
 
   c.flow = ConfigDict()

@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
   c.optim.b1 = 0.9
   c.optim.schedule = 'cosine'
   c.optim.warmup_steps = 100
-  c.optim.update(base.own_optimizers('tokenizer', 'detokenizer', 'prior'))
+  c.optim.update(base.optimizer_overrides('tokenizer', 'detokenizer', 'prior'))
   c.eval.metrics = ('elbo', 'codes')
 
   c.fsq = ConfigDict()

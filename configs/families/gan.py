@@ -45,7 +45,7 @@ def get_config(variant: str = '') -> ConfigDict:
   c.model.stride = 1                    # r3: stride next to the image: 1 | 2, with which no layer works at full size
   c.model.d_norm = 'batch'              # discriminator's norm: batch (dcgan; none in the others) | none | spectral
   c.model.minibatch_stddev = False      # tell the discriminator how much images within a group differ
-  c.optim.update(base.own_optimizers('generator', 'discriminator'))
+  c.optim.update(base.optimizer_overrides('generator', 'discriminator'))
   c.eval.metrics = ('distances', 'coverage', 'memorisation', 'diversity', 'discriminator')
 
   c.gan = ConfigDict()

@@ -17,7 +17,7 @@ def get_config(weight: str = '0.013') -> ConfigDict:
   c.optim.b1 = 0.9
   c.optim.clip = 1.0
   c.optim.schedule = 'cosine'
-  c.optim.update(base.own_optimizers('analysis', 'synthesis', 'hyper_analysis', 'hyper_synthesis', 'prior'))
+  c.optim.update(base.optimizer_overrides('analysis', 'synthesis', 'hyper_analysis', 'hyper_synthesis', 'prior'))
   c.eval.metrics = ('rate_distortion', 'reconstruction')
 
   c.hyperprior = ConfigDict()

@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
   c.model.norm = 'instance'             # instance | batch, which learns worse (Ulyanov et al. 2017, arXiv:1701.02096)
   c.optim.lr = 1e-3
   c.optim.b1 = 0.9
-  c.optim.update(base.own_optimizers('stylizer'))
+  c.optim.update(base.optimizer_overrides('stylizer'))
   c.train.batch_size = 8
   c.eval.metrics = ('style',)
   c.eval.batch_size = 16                # VGG16 keeps all its activations

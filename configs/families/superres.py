@@ -32,7 +32,7 @@ def get_config(variant: str = '') -> ConfigDict:
   c.optim.lr = 1e-3
   c.optim.b1 = 0.9
   c.optim.schedule = 'cosine'
-  c.optim.update(base.own_optimizers('upscaler', 'discriminator'))
+  c.optim.update(base.optimizer_overrides('upscaler', 'discriminator'))
   c.eval.metrics = ('super_resolution',)
 
   c.superres = ConfigDict()

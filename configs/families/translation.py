@@ -30,7 +30,7 @@ def get_config(method: str = 'pix2pix') -> ConfigDict:
     'cut': ('translator', 'discriminator', 'projector'),
     'cyclegan': ('translator', 'discriminator', 'inverse', 'inverse_discriminator'),
   }
-  c.optim.update(base.own_optimizers(*roles[method]))
+  c.optim.update(base.optimizer_overrides(*roles[method]))
   c.train.batch_size = 16
   c.eval.metrics = ('translation',)
 

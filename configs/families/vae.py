@@ -30,7 +30,7 @@ def get_config(variant: str = '') -> ConfigDict:
   c.optim.lr = 1e-3
   c.optim.b1 = 0.9
   c.optim.schedule = 'cosine'
-  c.optim.update(base.own_optimizers('encoder', 'decoder'))
+  c.optim.update(base.optimizer_overrides('encoder', 'decoder'))
   c.eval.metrics = ('elbo', 'latents', 'reconstruction')
 
   c.vae = ConfigDict()

@@ -22,7 +22,7 @@ from genaug.offline import codecs, reading
 from genaug.offline import lossless as lossless_codec
 from genaug.offline import lossy as lossy_codec
 from genaug.training import workdir
-from genaug.training.experiment import trained
+from genaug.training.experiment import load_trained
 
 _QUALITIES = (5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95)
 _LOSSLESS = {
@@ -135,7 +135,7 @@ def table(directories: Sequence[pathlib.Path], folder: pathlib.Path | None, data
   if folder:
     images, _ = reading.exact_images(folder, models[0].input_shape)
   else:
-    images = list(trained(directories[0], data_dir, 'best')[0].dataset.test.arrays['image'][:count])
+    images = list(load_trained(directories[0], data_dir, 'best')[0].dataset.test.arrays['image'][:count])
   if isinstance(models[0], lossless_codec.Codec):
     result = lossless(directories[0], data_dir, models[0], images)
   else:

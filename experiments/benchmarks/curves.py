@@ -84,7 +84,7 @@ def table(output: pathlib.Path | None, rounds: int, count: int, log: Callable[[s
     save()
   if 'streamed' not in result:
     programs = {
-      name: Program([worker()], 'step', steps.ours, 'dcgan', **{'data.device_mib': mib})
+      name: Program([worker()], 'step', steps.genaug_step, 'dcgan', **{'data.device_mib': mib})
       for name, mib in {'resident': 1024, 'streamed': 0}.items()
     }
     result['milliseconds'] = compare(programs, rounds, count)

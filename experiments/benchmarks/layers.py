@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from experiments.benchmarks.processes import Program, alternate, ratios, worker
-from experiments.benchmarks.steps import of_pytorch
+from experiments.benchmarks.steps import import_torch_module
 
 
 class Layer(NamedTuple):
@@ -97,7 +97,7 @@ def table(threads: int, rounds: int, steps: int) -> dict:
   """Measures milliseconds of every layer, and genaug's time divided by those of XLA and PyTorch."""
   from genaug.training import workdir
 
-  torch = of_pytorch('layers', 'torch_networks').torch
+  torch = import_torch_module('layers', 'torch_networks').torch
   workers, blocks, takes = [worker(), worker()], {}, {}
   for name, layer in LAYERS.items():
     programs = {

@@ -13,12 +13,12 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Callable
 
-from experiments.benchmarks import albumentations, augmax, dm_pix, kornia, opencv, ours, pillow, torchvision
+from experiments.benchmarks import albumentations, augmax, dm_pix, genaug_ops, kornia, opencv, pillow, torchvision
 from experiments.benchmarks.calls import Named, resolve
-from experiments.benchmarks.ours import MIXING
+from experiments.benchmarks.genaug_ops import MIXING
 
 LIBRARIES = {
-  'genaug': ours,
+  'genaug': genaug_ops,
   'albumentations': albumentations,
   'opencv': opencv,
   'pillow': pillow,
@@ -30,10 +30,10 @@ LIBRARIES = {
 PER_IMAGE = ('albumentations', 'opencv', 'pillow')
 PLAIN = ('opencv', 'pillow')  # not augmentation libraries, but what these are built on
 TORCH = ('kornia', 'torchvision')
-OPS = tuple(ours.OPS)
+OPS = tuple(genaug_ops.OPS)
 
 
-def having(op: str) -> list[str]:
+def libraries_with(op: str) -> list[str]:
   """Returns the libraries that have an operation, genaug first."""
   return [name for name, library in LIBRARIES.items() if op in library.OPS]
 
@@ -47,7 +47,7 @@ def full_name(library: str, name: str) -> str:
 def make(library: str, op: str, n: int) -> Callable:
   """Returns the callable of a library's operation for images of side n, as the module's docstring describes it."""
   if library == 'genaug':
-    return ours.make(op, n)
+    return genaug_ops.make(op, n)
   module, entry = LIBRARIES[library], LIBRARIES[library].OPS[op]
   if isinstance(entry, Named):
     return entry.make(resolve(full_name(library, entry.name)), n)
@@ -62,7 +62,7 @@ def programs(op: str) -> list[tuple[str, str]]:
   That is float32 if the library takes it, and for libraries of single images also uint8. genaug is measured in uint8,
   too, if a peer takes nothing else.
   """
-  libraries = having(op)
+  libraries = libraries_with(op)
   bytes_only = op not in MIXING and not all(takes_float(library, op) for library in libraries)
   both = (*PER_IMAGE, *['genaug'] * bytes_only)
   return [

@@ -19,7 +19,7 @@ from genaug.metrics.reconstruction import psnr, ssim
 from genaug.offline.restoration import Restorer, damage
 from genaug.study.intervals import mean_interval
 from genaug.training import figures, workdir
-from genaug.training.experiment import trained
+from genaug.training.experiment import load_trained
 
 _TUNED_ON = 100  # number of training images on which parameters are chosen
 _SHOWN = 8
@@ -130,7 +130,7 @@ def table(
   directory: pathlib.Path, data_dir: pathlib.Path, count: int, output: pathlib.Path | None, steps: int = 200
 ) -> dict:
   """Scores every method on every problem; saves pictures beside the output."""
-  experiment, state = trained(directory, data_dir, 'best')
+  experiment, state = load_trained(directory, data_dir, 'best')
   dataset, problems = experiment.dataset, {}
   test, tuned = dataset.test.arrays['image'][:count], dataset.train.arrays['image'][:_TUNED_ON]
   test, tuned = test / np.float32(255), tuned / np.float32(255)

@@ -62,7 +62,7 @@ def on_noise(config, shape: tuple[int, int, int]):
   return assemble(config, Dataset('noise', split, split, tuple('0123456789')))._replace(steps_per_call=1)
 
 
-def ours(network: str, **settings) -> Callable[[int], None]:
+def genaug_step(network: str, **settings) -> Callable[[int], None]:
   """Returns run(steps) of the step that experiments.train runs, with its batches, random draws and weight average."""
   import jax
 
@@ -84,7 +84,7 @@ def ours(network: str, **settings) -> Callable[[int], None]:
   return run
 
 
-def of_pytorch(table: str, module: str):
+def import_torch_module(table: str, module: str):
   """Imports a module of experiments.benchmarks that needs PyTorch. Raises InputError if that is not installed."""
   try:
     return importlib.import_module(f'experiments.benchmarks.{module}')
@@ -96,7 +96,7 @@ def step(output: pathlib.Path | None, networks: list[str], threads: int, rounds:
   """Measures networks, and writes the output after each; results of other networks in it stay."""
   from genaug.training import workdir
 
-  torch_steps = of_pytorch('step', 'torch_steps')
+  torch_steps = import_torch_module('step', 'torch_steps')
 
   if steps % 4:
     problem = 'r3 computes its penalties every 4th step, and each block is to have its share'
@@ -108,7 +108,7 @@ def step(output: pathlib.Path | None, networks: list[str], threads: int, rounds:
   for network in networks:
     make, missing = getattr(torch_steps, f'make_{network}'), {}
     programs = {
-      'genaug': _program(ours, network),
+      'genaug': _program(genaug_step, network),
       'torch eager': _program(make, threads, False, tuned=False),
       'torch eager, allocator tuned': _program(make, threads, False),
     }
@@ -138,7 +138,7 @@ def step(output: pathlib.Path | None, networks: list[str], threads: int, rounds:
 
 def in_step(rounds: int, steps: int) -> dict:
   """Measures the DCGAN step with each of AUGMENTATIONS."""
-  programs = {name: _program(ours, 'dcgan', **settings) for name, settings in AUGMENTATIONS.items()}
+  programs = {name: _program(genaug_step, 'dcgan', **settings) for name, settings in AUGMENTATIONS.items()}
   blocks = compare(programs, rounds, steps)
   takes = ratios(blocks, 'none')
   for name, times in blocks.items():

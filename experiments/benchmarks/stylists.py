@@ -14,9 +14,9 @@ import numpy as np
 
 from genaug.offline.stylization import Painter, Stylist
 from genaug.study.intervals import mean_interval
-from genaug.tasks.style import content_of, losses, of_styles
+from genaug.tasks.style import content_of, losses, select_grams
 from genaug.training import figures, workdir
-from genaug.training.experiment import trained
+from genaug.training.experiment import load_trained
 
 STEPS = (25, 50, 100)
 _ROUNDS = 5  # in which the network is timed
@@ -25,11 +25,11 @@ _SHOWN = 8
 
 def table(directory: pathlib.Path, data_dir: pathlib.Path, count: int, output: pathlib.Path | None) -> dict:
   """Measures losses and seconds of both. Saves a picture beside the output: originals, the network's, after STEPS."""
-  experiment, state = trained(directory, data_dir, 'best')
+  experiment, state = load_trained(directory, data_dir, 'best')
   stylist, settings = Stylist(experiment.config, experiment.spec, state), experiment.config.style
   images = jnp.asarray(experiment.dataset.test.arrays['image'][:count] / np.float32(255))
   number = np.arange(len(images)) % len(stylist.names)
-  grams = of_styles(state.extra['grams'], number)
+  grams = select_grams(state.extra['grams'], number)
   # All arrays are arguments: XLA would compute what depends on constants alone while it compiles.
   score = jax.jit(lambda made, images, grams: losses(settings, made, content_of(images), grams))
   made = {'original': (images, 0.0), 'network': _by_network(experiment.task, state, images)}

@@ -135,7 +135,7 @@ def table(output: pathlib.Path | None, ops: list[str], fresh: bool, threads: int
   result = _start(output, fresh and not ops, threads)
   cells = result['operations']
   installed = [library for library in peers.LIBRARIES if result['versions'][library]]
-  with_peer = [op for op in ops or peers.OPS if len(set(peers.having(op)) & set(installed)) > 1]
+  with_peer = [op for op in ops or peers.OPS if len(set(peers.libraries_with(op)) & set(installed)) > 1]
   todo = [(op, n) for op in with_peer for n in BATCHES if fresh or str(n) not in cells.get(op, {})]
   print('no peer is installed for: ' + (', '.join(op for op in ops or peers.OPS if op not in with_peer) or 'none'))
   workers = {

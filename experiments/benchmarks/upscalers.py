@@ -25,7 +25,7 @@ from genaug.offline.upscaling import Upscaler
 from genaug.study.intervals import mean_interval
 from genaug.tasks.superres import DEGRADATIONS
 from genaug.training import figures, workdir
-from genaug.training.experiment import trained
+from genaug.training.experiment import load_trained
 
 _BASELINE = 'bicubic, as MATLAB'
 _SHOWN, _SIDE = 5, 96  # number of images in a picture, and side in pixels of the crop of each
@@ -71,7 +71,7 @@ def table(
   if len({path.name for path in directories}) < len(directories):
     problem = 'two runs of one name, which the table would call alike'
     raise InputError('workdir', ','.join(map(str, directories)), problem, 'rename the folder of one')
-  loaded = {path.name: trained(path, data_dir, 'best', images=False) for path in directories}
+  loaded = {path.name: load_trained(path, data_dir, 'best', images=False) for path in directories}
   configs = {name: experiment.config for name, (experiment, _) in loaded.items()}
   runs = {name: Upscaler(experiment.config, experiment.spec, state) for name, (experiment, state) in loaded.items()}
   if len({(configs[name].model.scale, loaded[name][0].spec.image_shape[-1]) for name in runs}) > 1:

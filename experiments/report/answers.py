@@ -33,7 +33,7 @@ def answers(result: dict) -> list[list[str]]:
 
 
 def _answer(result: dict, k: str) -> list[str]:
-  everything = judged(result['per_class'][k]['rows'])
+  everything = with_p_values(result['per_class'][k]['rows'])
   rows = {name: row for name, row in everything.items() if 'accuracy' in row}
   of = '' if len(everything) == len(result['config']['order']) else f' ({len(everything)} rows so far)'
   if not rows:
@@ -45,7 +45,7 @@ def _answer(result: dict, k: str) -> list[str]:
   else:
     others = [other for other in ('none', 'classic') if f'to_{other}' in rows[best] and other != best]
     sentences[0] += f': {", ".join(_difference(rows[best], other) for other in others)}.'
-    if not clear(rows[best]['to_none']):
+    if not is_significant(rows[best]['to_none']):
       sentences.append('More seeds may tell.')
   generated = {name: row for name, row in rows.items() if result['config']['rows'][name]['generator']}
   if generated and best not in generated:
@@ -61,16 +61,16 @@ def _answer(result: dict, k: str) -> list[str]:
 def verdicts(rows: dict[str, dict]) -> dict[str, list[str]]:
   """Groups rows by their difference from row `none`, as title and percentage points, in descending order."""
   groups: dict[str, list[str]] = {name: [] for name in ('Gains', 'Losses', 'No clear difference', 'One seed')}
-  compared = [row for name, row in judged(rows).items() if 'to_none' in row and name != 'none']
+  compared = [row for name, row in with_p_values(rows).items() if 'to_none' in row and name != 'none']
   for row in sorted(compared, key=lambda row: -row['to_none']['mean']):
     difference = row['to_none']
     unclear = 'One seed' if difference['seeds'] < 2 else 'No clear difference'
-    verdict = ('Gains' if difference['mean'] > 0 else 'Losses') if clear(difference) else unclear
+    verdict = ('Gains' if difference['mean'] > 0 else 'Losses') if is_significant(difference) else unclear
     groups[verdict].append(f'{_quoted(row)} {100 * difference["mean"]:+.1f}')
   return groups
 
 
-def judged(rows: dict[str, dict]) -> dict[str, dict]:
+def with_p_values(rows: dict[str, dict]) -> dict[str, dict]:
   """Adds p-values `p`, corrected for the number of rows, to the rows' differences from `none` and `classic`."""
   accuracy = {
     name: {run['seed']: run['accuracy'] for run in row['runs'] if 'accuracy' in run} for name, row in rows.items()
@@ -85,8 +85,8 @@ def judged(rows: dict[str, dict]) -> dict[str, dict]:
   return with_p
 
 
-def clear(difference: dict) -> bool:
-  """Whether a difference in rows returned by `judged` is significant; with one seed none is."""
+def is_significant(difference: dict) -> bool:
+  """Whether a difference in rows returned by `with_p_values` is significant; with one seed none is."""
   return difference.get('p', 1) < _LEVEL
 
 
@@ -110,7 +110,7 @@ def _difference(row: dict, other: str) -> str:
     return f'{points:+.1f} points relative to {name} with one seed, so no interval'
   low, high = (100 * bound for bound in difference['interval_95'])
   sure = f'[{low:+.1f}, {high:+.1f}], {_p(difference)}'
-  if not clear(difference):
+  if not is_significant(difference):
     return f'no clear difference from {name}: {points:+.1f} points {sure}'
   return f'a {"gain" if points > 0 else "loss"} of {abs(points):.1f} points against {name} {sure}'
 
@@ -137,6 +137,7 @@ def figures(name: str, row: dict, marked: Callable[[str], str] = str) -> list[st
   keys = 'to_none', 'to_classic'
   differences = {key: percent(row[key], sign='+') for key in keys if key in row and key != f'to_{name}'}
   shown = [
-    marked(differences[key]) if key in differences and clear(row[key]) else differences.get(key, '') for key in keys
+    marked(differences[key]) if key in differences and is_significant(row[key]) else differences.get(key, '')
+    for key in keys
   ]
   return [percent(row['accuracy']) + note, *shown, f'{100 * row["ece"]["mean"]:.1f}']

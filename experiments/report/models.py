@@ -2,7 +2,7 @@
 
 import statistics
 
-from experiments.report.answers import clear
+from experiments.report.answers import is_significant
 from experiments.report.formatting import interval, markdown, portable
 from genaug.study.intervals import mean_interval, paired_p
 
@@ -101,7 +101,7 @@ def _gains(rows: dict) -> list[str]:
   differences = [100 * (best[seed] - second[seed]) for seed in sorted(best.keys() & second.keys())]
   gain = mean_interval(differences)
   width = f' ± {gain["half_width_95"]:.1f}' if 'half_width_95' in gain else ''
-  unclear = 'No clear difference: ' * (not clear({'p': paired_p(differences)}))
+  unclear = 'No clear difference: ' * (not is_significant({'p': paired_p(differences)}))
   return [f'{unclear}“{ranked[0]}” is {gain["mean"]:.1f}{width} points above “{ranked[1]}”, seed by seed.']
 
 

@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from flax.traverse_util import flatten_dict
 
 from experiments.report import charts, runs
-from experiments.report.answers import CAVEAT, about_test, answers, clear, figures, judged, percent, verdicts
+from experiments.report.answers import (
+  CAVEAT,
+  about_test,
+  answers,
+  figures,
+  is_significant,
+  percent,
+  verdicts,
+  with_p_values,
+)
 from experiments.report.jinja import ENVIRONMENT, number
 from experiments.report.runs import Found, Group, Result
 from genaug.errors import InputError
@@ -27,7 +36,7 @@ def write(paths: Sequence[pathlib.Path], output: pathlib.Path) -> None:
   check_output(output)
   page = render(runs.read(paths), datetime.datetime.now(datetime.UTC))
   output.parent.mkdir(parents=True, exist_ok=True)
-  workdir.write_whole(output, page.encode())
+  workdir.write_atomic(output, page.encode())
 
 
 def check_output(output: pathlib.Path) -> None:
@@ -82,7 +91,7 @@ def _headline(result: dict) -> dict:
 
 
 def _rows(result: dict, k: str) -> list[tuple[str, dict]]:
-  rows = judged(result['per_class'][k]['rows'])
+  rows = with_p_values(result['per_class'][k]['rows'])
   return [(name, rows[name]) for name in result['config']['order'] if name in rows]
 
 
@@ -102,7 +111,7 @@ def _forest(result: dict, k: str) -> str:
     mean, (low, high) = row['accuracy']['mean'], row['accuracy']['interval_95']
     points = [100 * run['accuracy'] for run in row['runs'] if 'accuracy' in run]
     kind = 'generated' if result['config']['rows'][name]['generator'] else 'real'
-    filled = name == 'none' or clear(row.get('to_none', {}))
+    filled = name == 'none' or is_significant(row.get('to_none', {}))
     text = percent(row['accuracy']) + f', {note}' * bool(missing)
     shown.append(charts.Interval(row['title'], text, 100 * mean, 100 * low, 100 * high, points, kind, filled))
     reference = 100 * mean if name == 'none' else reference

@@ -7,7 +7,7 @@ import re
 import statistics
 
 from experiments.report import benchmarks, models
-from experiments.report.answers import CAVEAT, about_test, answers, figures, judged
+from experiments.report.answers import CAVEAT, about_test, answers, figures, with_p_values
 from experiments.report.formatting import anchor, command_of, details, interval, markdown, portable
 
 _CONFIGS = pathlib.Path(__file__).parents[2] / 'configs'
@@ -170,7 +170,7 @@ def headline(result: dict) -> str:
   for k in ks:
     header += [f'k = {k}: accuracy', 'Δ vs none', 'Δ vs classic', 'ECE']
   bold = lambda text: f'**{text}**'
-  of_k = [judged(result['per_class'][k]['rows']) for k in ks]
+  of_k = [with_p_values(result['per_class'][k]['rows']) for k in ks]
   for name in result['config']['order']:
     cells = [cells.get(name) for cells in of_k]
     title = next((cell['title'] for cell in cells if cell), None)

@@ -176,7 +176,7 @@ def _check_owner(name: str, of: str, known: Example, batched: bool) -> None:
     raise ValueError(f'{name} of shape {known[name].shape}: must be {number} long, one for each of the {of}')
 
 
-def mix_of(count: int) -> Callable[[Callable[..., Example]], Callable[..., Example]]:
+def checked_mix(count: int) -> Callable[[Callable[..., Example]], Callable[..., Example]]:
   """Returns a decorator of mixes that checks their first `count` arguments, which are examples.
 
   Inside the mix, masks and maps [h, w] have a channel axis; its result has none again.

@@ -72,7 +72,7 @@ def apply_colors(image: Float[Array, 'h w c'], matrix: Matrix) -> Float[Array, '
   return red * matrix[:, 0] + green * matrix[:, 1] + blue * matrix[:, 2] + matrix[:, 3]
 
 
-def recolored(image: Float[Array, 'h w c'], matrix: Matrix) -> Float[Array, 'h w c']:
+def apply_colors_clipped(image: Float[Array, 'h w c'], matrix: Matrix) -> Float[Array, 'h w c']:
   """Maps every pixel by `apply_colors` and clips to [0, 1]."""
   return clip(apply_colors(image, matrix))
 
@@ -143,7 +143,7 @@ def contrast_matrix(factor: ScalarLike, mean: Float[Array, ' c']) -> Matrix:
 def contrast(image: Float[Array, 'h w c'], factor: ScalarLike) -> Float[Array, 'h w c']:
   """Changes the contrast by a factor >= 0, as PIL's ImageEnhance does: 0 is the mean luma, 1 changes nothing."""
   check_channels(image.shape[-1], 'contrast')
-  return recolored(image, contrast_matrix(factor, mean_color(image)))
+  return apply_colors_clipped(image, contrast_matrix(factor, mean_color(image)))
 
 
 @validated(limit=_named(LIMIT, 'limit'))
@@ -166,7 +166,7 @@ def saturation(image: Float[Array, 'h w c'], factor: ScalarLike) -> Float[Array,
   """
   check_channels(image.shape[-1], 'saturation')
   matrix = saturation_matrix(factor)
-  return image if image.shape[-1] == 1 else recolored(image, matrix)
+  return image if image.shape[-1] == 1 else apply_colors_clipped(image, matrix)
 
 
 @validated(limit=_named(LIMIT, 'limit'))
@@ -186,7 +186,7 @@ def grayscale(image: Float[Array, 'h w c'], amount: ScalarLike) -> Float[Array, 
   """Fades the image into its luma by an amount in [0, 1]; the number of channels stays, and so do grey images."""
   check_channels(image.shape[-1], 'grayscale')
   matrix = grayscale_matrix(amount)
-  return image if image.shape[-1] == 1 else recolored(image, matrix)
+  return image if image.shape[-1] == 1 else apply_colors_clipped(image, matrix)
 
 
 @validated(amount=Parameter(0, 1, '', 'The amount, 1 is grey; uniform in a pair.', (0, 1)))
@@ -221,7 +221,7 @@ def hue(image: Float[Array, 'h w c'], degrees: ScalarLike) -> Float[Array, 'h w 
   """
   check_channels(image.shape[-1], 'hue')
   matrix = hue_matrix(degrees)
-  return image if image.shape[-1] == 1 else recolored(image, matrix)
+  return image if image.shape[-1] == 1 else apply_colors_clipped(image, matrix)
 
 
 @validated(degrees=_named(HUE, 'degrees'))
@@ -257,7 +257,7 @@ def color_jitter(
   and a fixed one costs a single pass.
   """
   check_channels(image.shape[-1], 'color_jitter')
-  return recolored(image, color_jitter_matrix(brightness, contrast, saturation, hue, mean_color(image)))
+  return apply_colors_clipped(image, color_jitter_matrix(brightness, contrast, saturation, hue, mean_color(image)))
 
 
 @validated(**{name: _named(LIMIT, name) for name in ('brightness', 'contrast', 'saturation')}, hue=_named(HUE, 'hue'))
@@ -288,7 +288,7 @@ def channel_shuffle_matrix(index: ScalarLike) -> Matrix:
 def channel_shuffle(image: Float[Array, 'h w 3'], index: ScalarLike) -> Float[Array, 'h w 3']:
   """Puts the channels in the order PERMUTATIONS[index], index in 0..5: 0 leaves them as they are, 5 reverses them."""
   check_channels(image.shape[-1], 'channel_shuffle', (RGB,))
-  return recolored(image, channel_shuffle_matrix(index))
+  return apply_colors_clipped(image, channel_shuffle_matrix(index))
 
 
 def sample_channel_shuffle(key: PRNGKeyArray, shape: ImageShape) -> Params:
@@ -308,7 +308,7 @@ def channel_drop_matrix(channel: ScalarLike, fill: ScalarLike = 0.0) -> Matrix:
 def channel_drop(image: Float[Array, 'h w 3'], channel: ScalarLike, *, fill: ScalarLike = 0.0) -> Float[Array, 'h w 3']:
   """Replaces one channel by `fill` in [0, 1]; channel -1 stands for none."""
   check_channels(image.shape[-1], 'channel_drop', (RGB,))
-  return recolored(image, channel_drop_matrix(channel, fill))
+  return apply_colors_clipped(image, channel_drop_matrix(channel, fill))
 
 
 def sample_channel_drop(key: PRNGKeyArray, shape: ImageShape) -> Params:

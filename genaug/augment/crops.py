@@ -22,7 +22,7 @@ from genaug.augment.image import (
   validated,
 )
 from genaug.augment.matrices import Matrix, Size
-from genaug.augment.resample import BORDERS, Fill, in_range, warp
+from genaug.augment.resample import BORDERS, Fill, clip_overshoot, warp
 
 TRIES = 10  # number of windows sampled, of which the first that fits into the frame is taken, as in torchvision
 _LEAST = 0.001  # smallest width and height of a window, as fractions of the image's
@@ -139,7 +139,7 @@ def resized_crop(
   size = size or image.shape[:2]
   matrix = resized_crop_matrix(image.shape[:2], x, y, width, height, size)
   shown = warp(image, matrix, size=size, interpolation=interpolation, border=border, fill=fill)
-  return in_range(shown, interpolation)
+  return clip_overshoot(shown, interpolation)
 
 
 def resized_crop_matrix(

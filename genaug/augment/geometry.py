@@ -39,7 +39,7 @@ from genaug.augment.matrices import (
   translate_matrix,
   zoom_matrix,
 )
-from genaug.augment.resample import Fill, in_range, warp
+from genaug.augment.resample import Fill, clip_overshoot, warp
 
 LIMITS = {  # ranges of the operations' arguments; beyond them, float32 coordinates begin to miss pixels
   **dict.fromkeys(('angle',), (-3600, 3600)),
@@ -235,7 +235,7 @@ def _move(image, matrix, params, interpolation, border, fill, projective=False):
     check_range(f'{operation}: fill', fill, 0, 1)
   matrix = matrix(image.shape[:2], **params)
   moved = warp(image, matrix, projective=projective, interpolation=interpolation, border=border, fill=fill)
-  return in_range(moved, interpolation)
+  return clip_overshoot(moved, interpolation)
 
 
 @validated(

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, ScalarLike
 
-from genaug.augment.color import EYE, Matrix, color_matrix, recolored
+from genaug.augment.color import EYE, Matrix, apply_colors_clipped, color_matrix
 from genaug.augment.image import (
   RGB,
   ImageShape,
@@ -38,7 +38,7 @@ def pca_lighting(image: Float[Array, 'h w 3'], alphas: Float[Array, '3']) -> Flo
   Source: Krizhevsky et al. 2012, "ImageNet classification with deep convolutional neural networks", section 4.1.
   """
   check_channels(image.shape[-1], 'pca_lighting', (RGB,))
-  return recolored(image, pca_lighting_matrix(alphas))
+  return apply_colors_clipped(image, pca_lighting_matrix(alphas))
 
 
 @validated(std=Parameter(0, 10, '', 'Alphas are normal with mean 0 and this standard deviation.'))
@@ -92,7 +92,7 @@ def planckian_jitter(image: Float[Array, 'h w 3'], temperature: ScalarLike) -> F
   Source: Zini et al., 2022, "Planckian jitter"; their gains are steeper, because they treat pixels as linear light.
   """
   check_channels(image.shape[-1], 'planckian_jitter', (RGB,))
-  return recolored(image, planckian_jitter_matrix(temperature))
+  return apply_colors_clipped(image, planckian_jitter_matrix(temperature))
 
 
 @validated(

@@ -26,7 +26,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, ScalarLike
 
-from genaug.augment.checks import check_keys, mix_of
+from genaug.augment.checks import check_keys, checked_mix
 from genaug.augment.image import (
   ImageShape,
   Parameter,
@@ -42,7 +42,16 @@ from genaug.augment.image import (
   validated,
 )
 from genaug.augment.style import fourier_mix, histogram_match, sample_fourier_mix, sample_histogram_match
-from genaug.augment.targets import SPATIAL, Example, Targets, entries, image_shape, joined_objects, moved, with_flags
+from genaug.augment.targets import (
+  SPATIAL,
+  Example,
+  Targets,
+  concat_objects,
+  entries,
+  image_shape,
+  transform_example,
+  with_flags,
+)
 
 Batch = dict[str, Any]
 
@@ -54,7 +63,7 @@ ROUNDS = 12  # of bisection, which give a threshold to 1 / 4096 of the range
 # Mixes with given parameters
 
 
-@mix_of(2)
+@checked_mix(2)
 def mixup(example: Example, other: Example, weight: ScalarLike, *, targets: Targets | None = None) -> Example:
   """Returns the weighted mean of two examples; `weight` in [0, 1] is that of `example`.
 
@@ -71,10 +80,10 @@ def mixup(example: Example, other: Example, weight: ScalarLike, *, targets: Targ
       mixed[name] = clip(mean) if target.kind == 'image' else mean
   mixed |= {name: _mean(example[name], other[name], share) for name, _ in entries(targets, example, 'label')}
   seen = jnp.ones(_size(targets, example), bool)
-  return example | mixed | joined_objects(targets, (example, seen & (share < 1)), (other, seen & (share > 0)))
+  return example | mixed | concat_objects(targets, (example, seen & (share < 1)), (other, seen & (share > 0)))
 
 
-@mix_of(2)
+@checked_mix(2)
 def cutmix(example: Example, other: Example, box: Float[ArrayLike, '4'], *, targets: Targets | None = None) -> Example:
   """Pastes `other` inside a box (x_min, y_min, x_max, y_max), fractions of the side, rounded to whole pixels.
 
@@ -85,7 +94,7 @@ def cutmix(example: Example, other: Example, box: Float[ArrayLike, '4'], *, targ
   return _paste(targets, example, other, *_inside(_edges(box, size), size))
 
 
-@mix_of(2)
+@checked_mix(2)
 def resizemix(
   example: Example, other: Example, box: Float[ArrayLike, '4'], *, targets: Targets | None = None
 ) -> Example:
@@ -98,10 +107,10 @@ def resizemix(
   left, top, right, bottom = edges = _edges(box, size)
   # An empty box shows nothing, but its matrix must still have an inverse, or gradients become NaN.
   sx, sy = jnp.maximum(right - left, 1) / w, jnp.maximum(bottom - top, 1) / h
-  return _paste(targets, example, moved(targets, other, _affine(sx, left, sy, top)), *_inside(edges, size))
+  return _paste(targets, example, transform_example(targets, other, _affine(sx, left, sy, top)), *_inside(edges, size))
 
 
-@mix_of(4)
+@checked_mix(4)
 def mosaic(
   first: Example,
   second: Example,
@@ -133,17 +142,13 @@ def mosaic(
   for name, _ in entries(targets, first, 'label'):
     labels = jnp.stack([to_float(example[name]) for example in examples])
     mixed[name] = (sides.reshape(4, *[1] * (labels.ndim - 1)) * labels).sum(0).astype(first[name].dtype)
-  parts = [
-    (
-      moved(targets, example, _affine(1.0, x - w * left, 1.0, y - h * top), spatial=False),
-      ((column < x) == left) & ((row < y) == top),
-    )
-    for example, (left, top) in zip(examples, places)
-  ]
-  return first | mixed | joined_objects(targets, *parts)
+  shifts = [_affine(1.0, x - w * left, 1.0, y - h * top) for left, top in places]
+  moved = [transform_example(targets, *one, spatial=False) for one in zip(examples, shifts)]
+  shown = [((column < x) == left) & ((row < y) == top) for left, top in places]
+  return first | mixed | concat_objects(targets, *zip(moved, shown))
 
 
-@mix_of(2)
+@checked_mix(2)
 def fmix(
   example: Example,
   other: Example,
@@ -165,7 +170,7 @@ def fmix(
   return _paste(targets, example, other, lambda _: pasted[..., None], pasted.mean())
 
 
-@mix_of(2)
+@checked_mix(2)
 def copy_paste(example: Example, other: Example, *, targets: Targets | None = None) -> Example:
   """Pastes the objects of `other`, where its mask is neither 0 nor the mask's fill, at the same place.
 
@@ -201,11 +206,7 @@ def _size(targets: Targets, example: Example) -> tuple[int, int]:
 
 
 def _paste(
-  targets: Targets,
-  example: Example,
-  other: Example,
-  pasted: Callable[[int], Bool[Array, 'h w #c']],
-  share: ScalarLike,
+  targets: Targets, example: Example, other: Example, pasted: Callable[[int], Bool[Array, 'h w #c']], share: ScalarLike
 ) -> Example:
   """Pastes `other` where the mask `pasted(number of channels)` is true, which is `share` of the pixels."""
   mixed = {
@@ -214,7 +215,7 @@ def _paste(
   }
   mixed |= {name: _mean(example[name], other[name], share) for name, _ in entries(targets, example, 'label')}
   seen = pasted(1)[..., 0]
-  return example | mixed | joined_objects(targets, (example, ~seen), (other, seen))
+  return example | mixed | concat_objects(targets, (example, ~seen), (other, seen))
 
 
 def _edges(box: Float[ArrayLike, '4'], size: tuple[int, int]) -> Float[Array, '4']:
@@ -355,13 +356,13 @@ def mix_batch(
   others = [jax.tree.map(lambda x, rows=rows: x[rows], known) for rows in (partners(len(params[0]), n) for n in shifts)]
 
   def one(on, values, example, *others):
-    if op in OF_IMAGES:
+    if op in IMAGE_MIXES:
       images = [name for name, target in entries(targets, example, 'image') if target.recolor]
       mixed = {name: op(example[name], others[0][name], **values, **options) for name in images}
       return example | {name: jnp.where(on, mixed[name], example[name]) for name in images}
     mixed = op(example, *others, **values, **options, targets=targets)
     seen = jnp.ones(_size(targets, example), bool)
-    alone = example | joined_objects(targets, (example, seen), *((other, ~seen) for other in others))
+    alone = example | concat_objects(targets, (example, seen), *((other, ~seen) for other in others))
     return jax.tree.map(partial(jnp.where, on), mixed, alone)
 
   return dict(batch) | jax.vmap(one)(*params, known, *others)
@@ -385,7 +386,7 @@ def _randomly(op: Callable[..., Any], sample_params: Callable[..., Params]) -> C
   return random_form(f'random_{op.__name__}', op.__doc__, op, sample_params, apply, BATCH, p=1.0, shift=1)
 
 
-OF_IMAGES = (histogram_match, fourier_mix)  # they take an image and a reference, the other mixes take examples
+IMAGE_MIXES = (histogram_match, fourier_mix)  # they take an image and a reference, the other mixes take examples
 
 random_mixup = _randomly(mixup, sample_mixup)
 random_cutmix = _randomly(cutmix, sample_cutmix)

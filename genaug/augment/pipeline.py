@@ -23,7 +23,7 @@ from genaug.augment.image import ImageShape, to_float
 from genaug.augment.registry import OPS, Op
 from genaug.augment.resample import BORDERS, INTERPOLATIONS
 from genaug.augment.settings import Settings, check_fraction, read_config, read_operations
-from genaug.augment.stages import KNOWN, OpParams, Plan, Sampled, carry_out, undo_geometry
+from genaug.augment.stages import KNOWN, OpParams, Plan, Sampled, apply_operations, undo_geometry
 from genaug.augment.targets import (
   SPATIAL,
   Example,
@@ -164,7 +164,7 @@ class Pipeline:
     for name, values in self._values.items():
 
       def one(key, example, name=name):
-        return carry_out(self._plan, {name: self._sample_one(name, key, image_shape)}, example)
+        return apply_operations(self._plan, {name: self._sample_one(name, key, image_shape)}, example)
 
       try:
         jax.eval_shape(one, key, example)
@@ -206,7 +206,7 @@ class Pipeline:
     targets = self._plan.targets
     images = {name: example[name] for name, _ in entries(targets, example, 'image')}
     work = with_channels(targets, example | {name: to_float(image) for name, image in images.items()})
-    done = without_channels(carry_out(self._plan, params, work), like=example)
+    done = without_channels(apply_operations(self._plan, params, work), like=example)
     return done | {name: done[name].astype(image.dtype) for name, image in images.items()}
 
   def _invert_example(self, params: Sampled, example: Example) -> Example:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from genaug.augment import color, filters, matrices, tone
 from genaug.augment.conditional import when
 from genaug.augment.image import check_channels, operation
-from genaug.augment.resample import Fill, in_range, warp
+from genaug.augment.resample import Fill, clip_overshoot, warp
 
 # The operations of layers, with the units of their parameters.
 OPERATIONS = (
@@ -92,7 +92,7 @@ def _enhance(image, params):
     color.brightness_matrix(factor),
     jnp.where(op == INDEX['color'], color.saturation_matrix(factor), color.contrast_matrix(factor, mean)),
   )
-  return color.recolored(image, matrix)
+  return color.apply_colors_clipped(image, matrix)
 
 
 def _point(image, params):
@@ -143,7 +143,7 @@ def apply_layers(
 
 
 def _moved(image, matrix, interpolation, border, fill):
-  return in_range(warp(image, matrix, interpolation=interpolation, border=border, fill=fill), interpolation)
+  return clip_overshoot(warp(image, matrix, interpolation=interpolation, border=border, fill=fill), interpolation)
 
 
 def static_fill(fill: Fill) -> float | tuple[float, ...]:

@@ -91,7 +91,7 @@ def resample(
   return value if interpolation == 'nearest' else from_float(value, image.dtype)
 
 
-def in_range(moved: Num[Array, 'h w c'], interpolation: str) -> Num[Array, 'h w c']:
+def clip_overshoot(moved: Num[Array, 'h w c'], interpolation: str) -> Num[Array, 'h w c']:
   """Clips a resampled image in [0, 1] to that range if `interpolation` is cubic; no other one leaves it."""
   return clip(moved) if interpolation == 'cubic' else moved
 

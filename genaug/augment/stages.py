@@ -17,7 +17,7 @@ from genaug.augment import color, matrices, tone, warp
 from genaug.augment.conditional import when
 from genaug.augment.image import Params, check_channels
 from genaug.augment.registry import Op
-from genaug.augment.resample import FAR_OUTSIDE, in_range, resample, source_points
+from genaug.augment.resample import FAR_OUTSIDE, clip_overshoot, resample, source_points
 from genaug.augment.targets import (
   OBJECTS,
   SPATIAL,
@@ -25,10 +25,10 @@ from genaug.augment.targets import (
   Target,
   Targets,
   entries,
-  reading,
-  seen_boxes,
-  seen_points,
+  resample_options,
+  visible_boxes,
   visible_name,
+  visible_points,
 )
 
 
@@ -56,12 +56,12 @@ class Plan(NamedTuple):
     """Returns the `params` of the operations of these stages, in the order of application (jit sorts dicts)."""
     return {name: params[name] for name, op in self.ops.items() if name in params and op.stage in stages}
 
-  def reading(self, target: Target) -> dict[str, Any]:
+  def resample_options(self, target: Target) -> dict[str, Any]:
     """Returns the keyword arguments with which an entry is resampled."""
-    return reading(target, self.border, self.fill, self.interpolation)
+    return resample_options(target, self.border, self.fill, self.interpolation)
 
 
-def carry_out(plan: Plan, params: Sampled, example: Example) -> Example:
+def apply_operations(plan: Plan, params: Sampled, example: Example) -> Example:
   """Applies all operations except mixes to an example; its images must be floating point, maps and masks [h, w, c]."""
   for name in params:
     for entry in _recolored(plan, example) if plan.ops[name].channels else ():
@@ -69,7 +69,7 @@ def carry_out(plan: Plan, params: Sampled, example: Example) -> Example:
   for stages, run in STAGES.items():
     if chosen := plan.of(params, *stages):
       example = run(plan, chosen, example)
-  return flagged(plan, example)
+  return with_visibility(plan, example)
 
 
 def _recolored(plan: Plan, example: Example) -> dict[str, Target]:
@@ -95,7 +95,7 @@ def _each(plan: Plan, params: Sampled, example: Example) -> Example:
       )
     recolored = _recolored(plan, example)
     for entry, target in entries(plan.targets, example, *SPATIAL):
-      options, when_on = plan.reading(target), partial(_when, name in plan.always, on)
+      options, when_on = plan.resample_options(target), partial(_when, name in plan.always, on)
       if entry in recolored:
         options = tuple((option, options[option]) for option in op.options)
         changed[entry] = when_on(_call, example[entry], values, arithmetic=op.apply, options=options)
@@ -110,7 +110,7 @@ def _cut_objects(plan: Plan, name: str, params: OpParams, example: Example) -> E
   changed, (on, values) = {}, params
   kept = plan.ops[name].apply(jnp.ones((*_shape(plan, example), 1), bool), **values)[..., 0]
   for entry, target in entries(plan.targets, example, *OBJECTS):
-    look, flag = seen_boxes if target.kind == 'boxes' else seen_points, visible_name(entry)
+    look, flag = visible_boxes if target.kind == 'boxes' else visible_points, visible_name(entry)
     seen, visible = look(example[entry], kept)
     changed |= {entry: jnp.where(on, seen, example[entry]), flag: example.get(flag, True) & (visible | ~on)}
   return changed
@@ -159,10 +159,10 @@ def _color(plan: Plan, params: Sampled, example: Example) -> Example:
       op = plan.ops[name]
       if op.stage == 'contrast':  # it needs the mean of the image as the matrix so far leaves it
         values = values | {'mean': color.map_color(matrix, mean)}
-      options = {option: plan.reading(target)[option] for option in op.options}
+      options = {option: plan.resample_options(target)[option] for option in op.options}
       following = jnp.where(on, op.apply(**values, **options), color.compose_colors())
       matrix = color.compose_colors(matrix, following)
-    changed[entry] = color.recolored(example[entry], matrix)
+    changed[entry] = color.apply_colors_clipped(example[entry], matrix)
   return example | changed
 
 
@@ -213,7 +213,7 @@ def _move(plan: Plan, params: Sampled, example: Example) -> Example:
   static = {'projective': any(plan.ops[name].projective for name in moves), 'ops': _field_ops(plan, fields)}
   moved, values = {}, {'matrix': matrix, 'fields': fields}
   for name, target in entries(plan.targets, example, *SPATIAL):
-    static |= {'options': tuple(plan.reading(target).items()), 'clipped': target.kind == 'image'}
+    static |= {'options': tuple(plan.resample_options(target).items()), 'clipped': target.kind == 'image'}
     moved[name] = _when(certain, on, _read, example[name], values, **static)
   field = _displacement(shape, fields, _field_ops(plan, fields))
   for name, target in entries(plan.targets, example, *OBJECTS):
@@ -238,7 +238,7 @@ def _resampled(
   image: Array, x: Float[Array, 'h w'], y: Float[Array, 'h w'], options: dict[str, Any], clipped: bool
 ) -> Array:
   value = resample(image, x, y, **options)
-  return in_range(value, options['interpolation']) if clipped else value
+  return clip_overshoot(value, options['interpolation']) if clipped else value
 
 
 def undo_geometry(plan: Plan, params: Sampled, example: Example) -> Example:
@@ -246,7 +246,7 @@ def undo_geometry(plan: Plan, params: Sampled, example: Example) -> Example:
   h, w = shape = _shape(plan, example)
   fields, moves = _geometry(plan, params)
   if not fields and not moves:
-    return flagged(plan, example)
+    return with_visibility(plan, example)
   matrix, field = _matrix(plan, moves, shape), _displacement(shape, fields, _field_ops(plan, fields))
   back = matrices.inverse(matrix)
   centres = jnp.stack(jnp.meshgrid(jnp.arange(w) + 0.5, jnp.arange(h) + 0.5), -1).reshape(-1, 2)
@@ -256,7 +256,7 @@ def undo_geometry(plan: Plan, params: Sampled, example: Example) -> Example:
     sources = warp.invert_points(field, sources)
   x, y = jnp.moveaxis(sources, -1, 0).reshape(2, h, w)
   undone = {
-    name: _resampled(example[name], x, y, plan.reading(target), target.kind == 'image')
+    name: _resampled(example[name], x, y, plan.resample_options(target), target.kind == 'image')
     for name, target in entries(plan.targets, example, *SPATIAL)
   }
 
@@ -275,10 +275,10 @@ def undo_geometry(plan: Plan, params: Sampled, example: Example) -> Example:
       outlines = warp.outline(example[name])
       points = before(outlines.reshape(-1, 2)).reshape(outlines.shape)
       undone[name] = jnp.concatenate([points.min(1), points.max(1)], axis=-1)
-  return flagged(plan, example | undone)
+  return with_visibility(plan, example | undone)
 
 
-def flagged(plan: Plan, example: Example) -> Example:
+def with_visibility(plan: Plan, example: Example) -> Example:
   """Returns the example with visibility flags for all boxes and keypoints; those that it brings along stay in force."""
   shape, flags = _shape(plan, example), {}
   for name, target in entries(plan.targets, example, *OBJECTS):

@@ -100,7 +100,7 @@ def without_channels(example: Example, like: Example) -> Example:
   return example | {name: example[name][..., 0] for name in flat}
 
 
-def reading(target: Target, border: str, fill: float, interpolation: str) -> dict[str, Any]:
+def resample_options(target: Target, border: str, fill: float, interpolation: str) -> dict[str, Any]:
   """Returns the keyword arguments of `resample.warp` for an entry; `fill` and `interpolation` are those of images."""
   default = fill if target.kind == 'image' else 0
   return {
@@ -118,22 +118,22 @@ def image_shape(targets: Targets, known: Example, leading: int) -> ImageShape:
   return jnp.shape(known[name])[leading:]
 
 
-def moved(targets: Targets, example: Example, matrix: Matrix, spatial: bool = True) -> Example:
+def transform_example(targets: Targets, example: Example, matrix: Matrix, spatial: bool = True) -> Example:
   """Returns the example moved by a matrix, with border 'edge'; without `spatial` only boxes and keypoints are moved."""
   changed = {}
   for name, target in entries(targets, example, *SPATIAL) if spatial else ():
-    changed[name] = warp(example[name], matrix, **reading(target, 'edge', 0.0, 'bilinear'))
+    changed[name] = warp(example[name], matrix, **resample_options(target, 'edge', 0.0, 'bilinear'))
   for name, target in entries(targets, example, *OBJECTS):
     changed[name] = (transform_boxes if target.kind == 'boxes' else transform_points)(matrix, example[name])
   return example | changed
 
 
-def joined_objects(targets: Targets, *parts: tuple[Example, Bool[Array, 'h w']]) -> Example:
+def concat_objects(targets: Targets, *parts: tuple[Example, Bool[Array, 'h w']]) -> Example:
   """Concatenates boxes, keypoints, flags and attributes of all parts, (example, mask of its visible pixels) each."""
   first, _ = parts[0]
   joined = {}
   for name, target in entries(targets, first, *OBJECTS):
-    look, flag = seen_boxes if target.kind == 'boxes' else seen_points, visible_name(name)
+    look, flag = visible_boxes if target.kind == 'boxes' else visible_points, visible_name(name)
     values, visible = zip(*(look(example[name], seen) for example, seen in parts))
     before = [example.get(flag, True) for example, _ in parts]
     joined[name] = jnp.concatenate(values)
@@ -143,7 +143,9 @@ def joined_objects(targets: Targets, *parts: tuple[Example, Bool[Array, 'h w']])
   return joined
 
 
-def seen_boxes(boxes: Float[Array, 'n 4'], seen: Bool[Array, 'h w']) -> tuple[Float[Array, 'n 4'], Bool[Array, ' n']]:
+def visible_boxes(
+  boxes: Float[Array, 'n 4'], seen: Bool[Array, 'h w']
+) -> tuple[Float[Array, 'n 4'], Bool[Array, ' n']]:
   """Returns the smallest boxes around each box's visible part, and which have one; the others come with no area."""
   h, w = seen.shape
   x, y = jnp.arange(w), jnp.arange(h)
@@ -159,7 +161,9 @@ def seen_boxes(boxes: Float[Array, 'n 4'], seen: Bool[Array, 'h w']) -> tuple[Fl
   return jnp.concatenate([low, jnp.maximum(low, high)], axis=-1), jnp.all(high > low, axis=-1)
 
 
-def seen_points(points: Float[Array, 'n 2'], seen: Bool[Array, 'h w']) -> tuple[Float[Array, 'n 2'], Bool[Array, ' n']]:
+def visible_points(
+  points: Float[Array, 'n 2'], seen: Bool[Array, 'h w']
+) -> tuple[Float[Array, 'n 2'], Bool[Array, ' n']]:
   """Returns the points as they are, and which of them lie on a visible pixel."""
   h, w = seen.shape
   column, row = jnp.clip(jnp.floor(points).astype(jnp.int32), 0, jnp.array([w - 1, h - 1])).T

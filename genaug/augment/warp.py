@@ -28,7 +28,7 @@ from genaug.augment.image import (
   validated,
 )
 from genaug.augment.matrices import Matrix, Size, transform_points
-from genaug.augment.resample import Fill, in_range, resample
+from genaug.augment.resample import Fill, clip_overshoot, resample
 
 Field = Float[Array, 'h w 2']
 IDENTITY = np.eye(3, dtype=np.float32)
@@ -45,7 +45,7 @@ def displaced(
   """Resamples an image in [0, 1] once by the field, kept in that range; keywords and errors are those of `resample`."""
   x, y = _centres(field.shape[:2])
   moved = resample(image, x + field[..., 0], y + field[..., 1], interpolation=interpolation, border=border, fill=fill)
-  return in_range(moved, interpolation)
+  return clip_overshoot(moved, interpolation)
 
 
 def _centres(size: Size) -> tuple[Float[np.ndarray, ' w'], Float[np.ndarray, 'h 1']]:

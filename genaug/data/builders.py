@@ -193,9 +193,9 @@ class Emoji64(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         if any(variant['image'] not in drawn for drawn in pngs):  # not every vendor draws every emoji
           continue
         rgba, *others = (_rgba(drawn[variant['image']]) for drawn in pngs)
-        target = {'target': encode(np.asarray(image_file.on_white(others[0])))} if others else {}
+        target = {'target': encode(np.asarray(image_file.pillow_on_white(others[0])))} if others else {}
         example = {
-          'image': encode(np.asarray(image_file.on_white(rgba))),
+          'image': encode(np.asarray(image_file.pillow_on_white(rgba))),
           'mask': encode(np.asarray(rgba.getchannel('A'))[..., None]),
           'label': base['category'],
           'subcategory': base['subcategory'],
@@ -245,7 +245,7 @@ class EmojiCaptions(Emoji64, skip_registration=True):
       for tone in ('', *tones):
         if (tone in held_out) == (split == 'test') and variants[tone]['image'] in pngs[0]:
           caption = f'{base["short_name"].replace("_", " ")}, {self.TONES[tone]}, {base["subcategory"]}'
-          pixels = encode(np.asarray(image_file.on_white(_rgba(pngs[0][variants[tone]['image']]))))
+          pixels = encode(np.asarray(image_file.pillow_on_white(_rgba(pngs[0][variants[tone]['image']]))))
           yield variants[tone]['image'], {'image': pixels, 'label': base['category'], 'caption': caption}
 
 

@@ -85,5 +85,5 @@ def _read(root: Path, file: Path) -> dict[Path, str]:
   ):
     if alone := sorted(names.keys() - others.keys()):
       remedy = 'a line NAME<tab>CAPTION for every image of data.folder'
-      raise InputError('data.captions', str(file), f'{len(alone)} images {problem}: {folder.some(alone)}', remedy)
+      raise InputError('data.captions', str(file), f'{len(alone)} images {problem}: {folder.abbreviate(alone)}', remedy)
   return {images[name]: captions[name] for name in sorted(images)}

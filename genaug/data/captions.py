@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 _MIN_COUNT = 2  # training captions that must contain a word for it to be a token
 _PART = '~'  # prefix of trigrams: no word contains it, so a trigram never equals a word of three letters
-MOST = 48  # tokens per caption; further ones are cut off
+MAX_TOKENS = 48  # tokens per caption; further ones are cut off
 
 
 def words(caption: str) -> list[str]:
@@ -29,14 +29,14 @@ def vocabulary(captions: Sequence[str]) -> tuple[str, ...]:
 def encode(captions: Sequence[str], vocabulary: Sequence[str]) -> Int[np.ndarray, 'n 48']:
   """Returns the token ids of each caption, from 1 and padded with 0; tokens not in the vocabulary are left out."""
   number, known = {token: i + 1 for i, token in enumerate(vocabulary)}, _words_of(vocabulary)
-  rows = np.zeros((len(captions), MOST), np.int32)
+  rows = np.zeros((len(captions), MAX_TOKENS), np.int32)
   for row, caption in zip(rows, captions):
-    ids = [number[token] for token in _tokens(caption, known) if token in number][:MOST]
+    ids = [number[token] for token in _tokens(caption, known) if token in number][:MAX_TOKENS]
     row[: len(ids)] = ids
   return rows
 
 
-def unseen(caption: str, vocabulary: Sequence[str]) -> list[str]:
+def out_of_vocabulary(caption: str, vocabulary: Sequence[str]) -> list[str]:
   """Returns the words that are not tokens: fewer than two training captions have them. Known trigrams still count."""
   known = _words_of(vocabulary)
   return [word for word in words(caption) if word not in known]

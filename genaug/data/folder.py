@@ -102,7 +102,7 @@ def find_images(root: Path) -> Found:
   return Found(splits, skipped)
 
 
-def original(path: Path, content: bytes) -> bytes:
+def content_identity(path: Path, content: bytes) -> bytes:
   """Returns a digest of what a file of that content shows, independent of where the file lies.
 
   For a copy made by `experiments.augment_folder` it is the digest of the original's content if that lies beside the
@@ -124,7 +124,7 @@ def _by_stem(directory: Path, changed_at: int) -> dict[str, Path]:
   return {path.stem: path for path in reversed(files)}
 
 
-def missed(skipped: Skipped) -> Skipped:
+def possible_images(skipped: Skipped) -> Skipped:
   """Returns those of the files left out that may be images after all, which the user might miss."""
   return {path: why for path, why in skipped.items() if why not in (NOT_AN_IMAGE, IS_A_MASK)}
 
@@ -147,7 +147,7 @@ def _below(path: Path, root: Path) -> str:
   return printable(path.name if path == root else path.relative_to(root))
 
 
-def some(names: Sequence[str], most: int = 5) -> str:
+def abbreviate(names: Sequence[str], most: int = 5) -> str:
   """Returns the first `most` of the names, and how many more there are."""
   return ', '.join(map(printable, names[:most])) + f' and {len(names) - most} more' * (len(names) > most)
 

@@ -135,7 +135,7 @@ def read_square(
     if resize and scale < 1:
       image.draft(None, tuple(math.ceil(side * scale) for side in image.size))
     image = _decode(image, bits)
-  image = _converted(on_white(image), 'L' if channels == 1 else 'RGB')
+  image = _converted(pillow_on_white(image), 'L' if channels == 1 else 'RGB')
   side = min(image.size) if resize else size
   left, top = (image.width - side) // 2, (image.height - side) // 2
   square = image.crop((left, top, left + side, top + side))
@@ -160,7 +160,7 @@ def read_mask(path: pathlib.Path) -> Picture:
   return Picture(labels[..., None], mode, palette)
 
 
-def on_white(image: Image.Image) -> Image.Image:
+def pillow_on_white(image: Image.Image) -> Image.Image:
   """Composites an image with transparency onto white, as L or RGB; returns any other as it is."""
   if not image.has_transparency_data:
     return image
@@ -168,9 +168,9 @@ def on_white(image: Image.Image) -> Image.Image:
   return Image.alpha_composite(Image.new('RGBA', rgba.size, 'white'), rgba).convert(_mode(image)[:-1])
 
 
-def opaque(picture: Picture) -> Picture:
+def composite_on_white(picture: Picture) -> Picture:
   """Returns the picture composited onto white, without opacity."""
-  image = on_white(_to_pillow(picture))
+  image = pillow_on_white(_to_pillow(picture))
   return Picture(np.asarray(image).reshape(*picture.pixels.shape[:2], MODES[image.mode]), image.mode)
 
 
@@ -182,7 +182,7 @@ def write(path: pathlib.Path, picture: Picture) -> None:
     if path.suffix == '.png':
       _to_pillow(picture).save(partial, 'PNG')
     else:
-      on_white(_to_pillow(picture)).save(partial, 'JPEG', quality=95, subsampling=0)
+      pillow_on_white(_to_pillow(picture)).save(partial, 'JPEG', quality=95, subsampling=0)
     partial.replace(path)
   finally:
     partial.unlink(missing_ok=True)

@@ -32,7 +32,7 @@ class _File(NamedTuple):
 class _Decoded(NamedTuple):
   """Result of decoding a file; its pixels are in the spool file."""
 
-  original: bytes = b''  # digest, see `folder.original`
+  original: bytes = b''  # digest, see `folder.content_identity`
   pixels: bytes = b''  # digest of the pixels
   deep: bool = False  # grey of more than 8 bits, of which only the brightest value is known yet
   peak: float = 0.0
@@ -162,7 +162,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     c = self.builder_config
     try:
       content = path.read_bytes()
-      original = folder.original(path, content)
+      original = folder.content_identity(path, content)
       size, channels = c.reading.image_size, c.reading.channels
       square = image_file.read_square(io.BytesIO(content), size, channels, bits or None, c.resize)
     except image_file.UnreadableError as error:

@@ -148,7 +148,7 @@ def _match_folders(images: Path, targets: Path, paired: bool) -> Found:
   if not paired:
     return Found(*([side[name] for name in sorted(side)] for side in sides))
   if unmatched := sorted(sides[0].keys() ^ sides[1].keys()):
-    shown = folder.some([f'{name} (in {(images if name in sides[0] else targets).name})' for name in unmatched])
+    shown = folder.abbreviate([f'{name} (in {(images if name in sides[0] else targets).name})' for name in unmatched])
     problem = f'{len(sides[0])} images and {len(sides[1])} targets; on one side only: {shown}'
     remedy = 'files of a pair have one name, but for .png or .jpg; --config.data.paired=False for images of no pairs'
     raise InputError('data.target_folder', str(targets), problem, remedy)

@@ -56,7 +56,7 @@ BUILDERS: dict[str, Callable[[ml_collections.ConfigDict, pathlib.Path], tfds.cor
   ),
 }
 
-OWN = ('image_folder', 'image_pairs', 'image_captions')
+USER_DATA_SETS = ('image_folder', 'image_pairs', 'image_captions')
 """Data sets that read your own files, in `data.folder`."""
 
 RAW_BYTES = tfds.decode.DeserializeMethod.RAW_BYTES
@@ -79,11 +79,11 @@ def load(
 
   Keys of `config`: name (a key of BUILDERS or any TFDS name[/config]), train_split, test_split (TFDS split names, also
   slices such as 'train[:80%]'), per_class, subset_seed, validation and fold (see `subsets.choose`), unlabelled, paired;
-  for those in OWN also folder, image_size, channels, test_fraction, load_truncated, bits; for image_folder skip_broken
-  and resize, for image_pairs target_folder, for image_captions captions. With `validation` the held-out images become
-  the test split, with test_split '' the training images do: either way the real test split is not read. A data set
-  without class labels gets label 0 and the one class name 'all'. Files that have to be fetched by hand are looked for
-  in data_dir/downloads.
+  for those in USER_DATA_SETS also folder, image_size, channels, test_fraction, load_truncated, bits; for image_folder
+  skip_broken and resize, for image_pairs target_folder, for image_captions captions. With `validation` the held-out
+  images become the test split, with test_split '' the training images do: either way the real test split is not read.
+  A data set without class labels gets label 0 and the one class name 'all'. Files that have to be fetched by hand are
+  looked for in data_dir/downloads.
 
   Raises:
     InputError: unknown name or split, missing or damaged files, images that are absent, too few or of unequal sizes.
@@ -219,7 +219,8 @@ def _make_builder(
 ) -> tfds.core.DatasetBuilder:
   try:
     with _quiet():
-      places = [config.get(key, '') for key in ('folder', 'target_folder', 'captions')] * (config.name in OWN)
+      keys = ('folder', 'target_folder', 'captions') if config.name in USER_DATA_SETS else ()
+      places = [config.get(key, '') for key in keys]
       gone = not all(pathlib.Path(place).expanduser().exists() for place in places if place)
       if gone and prepared and (data_dir / prepared / 'dataset_info.json').is_file():
         return tfds.builder_from_directory(data_dir / prepared)

@@ -11,7 +11,7 @@ Arrays = dict[str, np.ndarray]
 Scores = dict[str, float | int | str]
 
 
-class Evaluated(NamedTuple):
+class EvalContext(NamedTuple):
   """A trained state and its data as metrics see them; outputs and samples are computed on request."""
 
   settings: ConfigDict  # config.eval
@@ -22,7 +22,7 @@ class Evaluated(NamedTuple):
   train_on_demand: Callable[[str], dict[str, Float[np.ndarray, 'n ...']]]  # for the first of train_images
   samplers: tuple[str, ...]
   samples: Callable[[str], UInt8[np.ndarray, 'n h w c']]  # settings.samples images of the named sampler
-  made_from_test: Callable[[str], UInt8[np.ndarray, 'n h w c']]  # by a sampler with a source, one per test image
+  samples_from_test: Callable[[str], UInt8[np.ndarray, 'n h w c']]  # by a sampler with a source, one per test image
   labels: Int[np.ndarray, ' n'] | None  # classes of the samples; None for tasks that are not told classes
   train: Arrays
   test: Arrays
@@ -36,7 +36,7 @@ class Evaluated(NamedTuple):
 class Metric(NamedTuple):
   """Registry entry of a metric that `eval.metrics` can name."""
 
-  compute: Callable[[Evaluated], Scores]  # the names of scores begin with eval/
+  compute: Callable[[EvalContext], Scores]  # the names of scores begin with eval/
   key: str  # the score by which the best checkpoint is chosen
   better: str  # min | max
   needs: str  # an entry of tasks.Definition.provides: tasks with it have the metric

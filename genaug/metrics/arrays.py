@@ -6,14 +6,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from genaug.errors import InputError
-from genaug.metrics import Evaluated
+from genaug.metrics import EvalContext
 
 _SETS = ('samples', 'train', 'test')
 _REMEDY = 'numpy.savez of samples, train, test: uint8 images [n, h, w, 1 or 3] all, or features [n, d] all'
 _LABELS = 'integers [n] in samples_label, train_label and test_label, all three of them or none'
 
 
-def read(path: pathlib.Path, settings: ConfigDict) -> Evaluated:
+def read(path: pathlib.Path, settings: ConfigDict) -> EvalContext:
   """Reads an .npz file of arrays `samples`, `train` and `test`: uint8 images, or features of your own.
 
   With integer arrays `samples_label`, `train_label` and `test_label`, they are also compared within classes. `settings`
@@ -47,7 +47,7 @@ def read(path: pathlib.Path, settings: ConfigDict) -> Evaluated:
     name: {'image': arrays[name], **({'label': arrays[f'{name}_label']} if labelled else {})}
     for name in ('train', 'test')
   }
-  return Evaluated(
+  return EvalContext(
     settings=settings,
     outputs=dict,
     train_images=dict,
@@ -56,7 +56,7 @@ def read(path: pathlib.Path, settings: ConfigDict) -> Evaluated:
     train_on_demand=lambda name: {},
     samplers=('samples',),
     samples=lambda name: arrays[name],
-    made_from_test=lambda name: arrays[name],
+    samples_from_test=lambda name: arrays[name],
     labels=arrays['samples_label'] if labelled else None,
     **real,
     split='test',

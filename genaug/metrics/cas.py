@@ -8,7 +8,7 @@ from jaxtyping import Int, UInt8
 from ml_collections import ConfigDict
 
 from genaug.errors import InputError
-from genaug.metrics import Evaluated, Metric, Scores, classifier, features
+from genaug.metrics import EvalContext, Metric, Scores, classifier, features
 
 
 def accuracy_after_training(
@@ -23,7 +23,7 @@ def accuracy_after_training(
   return float((predicted == test_label).mean())
 
 
-def _cas(run: Evaluated) -> Scores:
+def _cas(run: EvalContext) -> Scores:
   """Computes the score and, as baseline, the accuracy after training on as many real training images."""
   test, classes = (run.test['image'], run.test['label']), int(run.train['label'].max()) + 1
   if 'cas' not in run.cache:

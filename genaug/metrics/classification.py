@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from genaug.metrics import Evaluated, Metric, Scores
+from genaug.metrics import EvalContext, Metric, Scores
 
 _BINS = 15
 
@@ -43,7 +43,7 @@ def calibration_error(confidence: Float[np.ndarray, ' n'], right: np.ndarray) ->
   return float(np.abs(gap).sum() / len(confidence))
 
 
-def _accuracy(run: Evaluated) -> Scores:
+def _accuracy(run: EvalContext) -> Scores:
   label = run.test['label']
   result = scores(run.outputs()['probabilities'], label, run.class_names)
   result |= {'accuracy_images': len(label), 'accuracy_split': run.split}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from genaug.metrics import Evaluated, Metric, Scores, features, neighbours
+from genaug.metrics import EvalContext, Metric, Scores, features, neighbours
 
 K = 5
 
@@ -42,7 +42,7 @@ def prdc(real: neighbours.Features, generated: neighbours.Features, k: int = K) 
   )
 
 
-def _coverage(run: Evaluated) -> Scores:
+def _coverage(run: EvalContext) -> Scores:
   reference = features.of_test(run)
   if 'prdc' not in run.cache:
     run.cache['prdc'] = prdc(reference, features.of_baseline(run))
@@ -50,7 +50,7 @@ def _coverage(run: Evaluated) -> Scores:
   return {
     **{f'eval/{name}': value for name, value in scores._asdict().items()},
     **{f'eval/{name}_baseline': value for name, value in baseline._asdict().items()},
-    **features.protocol(run),
+    **features.score_context(run),
   }
 
 

@@ -1,9 +1,9 @@
 """Whether a discriminator takes held-out images for real, or only those that it was trained on."""
 
-from genaug.metrics import Evaluated, Metric, Scores
+from genaug.metrics import EvalContext, Metric, Scores
 
 
-def _discriminator(run: Evaluated) -> Scores:
+def _discriminator(run: EvalContext) -> Scores:
   taken = run.outputs()['taken_for_real']
   return {
     'eval/taken_for_real': float(taken.mean()),

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from genaug.metrics import Evaluated, Metric, Scores, features, inception
+from genaug.metrics import EvalContext, Metric, Scores, features, inception
 
 Features = Float[np.ndarray, 'n d']
 Labels = Int[np.ndarray, ' n']
@@ -66,7 +66,7 @@ def _within_classes(a: Features, a_label: Labels, b: Features, b_label: Labels) 
   return (float(np.mean([frechet_distance(*pair) for pair in pairs])), smallest) if smallest > 1 else None
 
 
-def _distances(run: Evaluated) -> Scores:
+def _distances(run: EvalContext) -> Scores:
   """Computes the Frechet and kernel distance to the test split, of generated and of as many real training images.
 
   The latter, the real-vs-real baseline, is what a perfect generator would get. For tasks that are told the class, also
@@ -85,11 +85,11 @@ def _distances(run: Evaluated) -> Scores:
       generated, suffix = features.of_samples(run, name), name.removeprefix('samples')
       scores[f'eval/fd{suffix}'] = frechet_distance(generated, reference)
       scores[f'eval/kid{suffix}'] = kernel_distance(generated, reference)
-  scores |= {**run.cache['distances'], **features.protocol(run), 'eval/features': reference.shape[1]}
+  scores |= {**run.cache['distances'], **features.score_context(run), 'eval/features': reference.shape[1]}
   return scores if run.labels is None else scores | _class_distances(run)
 
 
-def _class_distances(run: Evaluated) -> Scores:
+def _class_distances(run: EvalContext) -> Scores:
   reference, label = features.of_test(run), run.test['label']
   if 'class distances' not in run.cache:
     real_label = run.train['label'][features.baseline_rows(run)]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree, UInt8
 
-from genaug.metrics import Evaluated, Metric, Scores
+from genaug.metrics import EvalContext, Metric, Scores
 from genaug.models import imagenet, weights
 
 _COUNT = 64  # images of which all pairs are compared
@@ -60,7 +60,7 @@ def mean_pairwise_lpips(images: UInt8[np.ndarray, 'n h w c']) -> float:
   return float(pairs[np.triu_indices(len(images), 1)].mean())
 
 
-def _diversity(run: Evaluated) -> Scores:
+def _diversity(run: EvalContext) -> Scores:
   """Scores the first samples, whose keys are the same in every evaluation, and as baseline as many test images."""
   if 'diversity' not in run.cache:
     rows = np.random.default_rng(0).permutation(len(run.test['image']))[:_COUNT]

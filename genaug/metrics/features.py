@@ -16,7 +16,7 @@ from jaxtyping import Float, Int, UInt8
 from ml_collections import ConfigDict
 
 from genaug.errors import InputError
-from genaug.metrics import Evaluated, Scores, inception
+from genaug.metrics import EvalContext, Scores, inception
 from genaug.models import imagenet
 
 Features = Float[np.ndarray, 'n d']
@@ -81,39 +81,39 @@ def extract(settings: ConfigDict, images: UInt8[np.ndarray, 'n h w c']) -> Featu
 
 
 # Features that metrics share: for samples they are computed once per evaluation, for real images once for all.
-def of_samples(run: Evaluated, sampler: str = 'samples') -> Features:
+def of_samples(run: EvalContext, sampler: str = 'samples') -> Features:
   if sampler not in run.generated:
     run.generated[sampler] = extract(run.settings, run.samples(sampler))
   return run.generated[sampler]
 
 
-def of_test(run: Evaluated) -> Features:
+def of_test(run: EvalContext) -> Features:
   return _cached(run, 'test', run.test['image'])
 
 
-def of_train(run: Evaluated) -> Features:
+def of_train(run: EvalContext) -> Features:
   return _cached(run, 'train', run.train['image'])
 
 
-def baseline_rows(run: Evaluated) -> Int[np.ndarray, ' n']:
+def baseline_rows(run: EvalContext) -> Int[np.ndarray, ' n']:
   """Returns the rows of random training images that stand in for a perfect generator's: one per sample, or all."""
   return np.random.default_rng(0).permutation(len(run.train['image']))[: run.settings.samples]
 
 
-def of_baseline(run: Evaluated) -> Features:
+def of_baseline(run: EvalContext) -> Features:
   rows = baseline_rows(run)
   if 'train' in run.cache or len(rows) == len(run.train['image']):
     return of_train(run)[rows]
   return _cached(run, 'baseline', run.train['image'][rows])
 
 
-def _cached(run: Evaluated, name: str, images: UInt8[np.ndarray, 'n h w c']) -> Features:
+def _cached(run: EvalContext, name: str, images: UInt8[np.ndarray, 'n h w c']) -> Features:
   if name not in run.cache:
     run.cache[name] = extract(run.settings, images)
   return run.cache[name]
 
 
-def protocol(run: Evaluated) -> Scores:
+def score_context(run: EvalContext) -> Scores:
   """Returns what a score means nothing without: the network, the numbers of images and the split."""
   return {
     'eval/network': network(run.settings).label,

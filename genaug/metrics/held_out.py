@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from genaug.metrics import Evaluated, Metric, Scores
+from genaug.metrics import EvalContext, Metric, Scores
 
 
-def _held_out(run: Evaluated) -> Scores:
+def _held_out(run: EvalContext) -> Scores:
   losses = run.outputs()['flow_loss']
   return {
     'eval/flow_loss': float(losses.mean(dtype=np.float64)),

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from genaug.metrics import Evaluated, Metric, Scores
+from genaug.metrics import EvalContext, Metric, Scores
 
 _ACTIVE = 0.01  # a latent is active if its posterior mean varies more over the images: Burda et al. 2016, section 5.2
 
@@ -13,7 +13,7 @@ def _mean(values: np.ndarray) -> float:
   return float(values.mean(dtype=np.float64))
 
 
-def _elbo(run: Evaluated) -> Scores:
+def _elbo(run: EvalContext) -> Scores:
   outputs, train = run.outputs(), run.train_outputs()['elbo_nats']
   names = ('elbo_nats', 'log_likelihood_nats', 'kl_nats', 'bits_per_dim')
   return {
@@ -34,7 +34,7 @@ def _elbo_text(scores: Scores) -> str:
   )
 
 
-def _iwae(run: Evaluated) -> Scores:
+def _iwae(run: EvalContext) -> Scores:
   """Computes the importance-weighted bound for the first test images only, as it takes thousands of draws of each."""
   bound = run.on_demand('iwae')
   outputs = {name: run.outputs()[name][: len(bound['nats'])] for name in ('elbo_nats', 'bits_per_dim')}
@@ -58,7 +58,7 @@ def _iwae_text(scores: Scores) -> str:
   )
 
 
-def _amortisation(run: Evaluated) -> Scores:
+def _amortisation(run: EvalContext) -> Scores:
   """Computes the amortisation gap: how much the ELBO rises when each image's posterior is refined.
 
   If the encoder has memorised the training images, the gap is small for them and large for test images.
@@ -84,7 +84,7 @@ def _amortisation_text(scores: Scores) -> str:
   )
 
 
-def _latents(run: Evaluated) -> Scores:
+def _latents(run: EvalContext) -> Scores:
   means = run.outputs()['posterior_means']
   return {
     'eval/active_units': int((means.var(0, dtype=np.float64) > _ACTIVE).sum()),
@@ -106,7 +106,7 @@ def _latents_text(scores: Scores) -> str:
   )
 
 
-def _codes(run: Evaluated) -> Scores:
+def _codes(run: EvalContext) -> Scores:
   """Counts the codes that occur and computes their perplexity: the number of equally frequent codes of that entropy."""
   codes = run.outputs()['codes']
   shares = np.unique(codes, return_counts=True)[1] / codes.size

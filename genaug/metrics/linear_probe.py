@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from ml_collections import ConfigDict
 
 from genaug.errors import InputError
-from genaug.metrics import Evaluated, Metric, Scores
+from genaug.metrics import EvalContext, Metric, Scores
 
 _PER_CLASS = 10  # labelled images per class, or as many as the smallest class has, if fewer
 _DRAWS = 5  # random choices of the labelled images, each with its own classifier
@@ -59,7 +59,7 @@ def accuracies(
   return values
 
 
-def _linear_probe(run: Evaluated) -> Scores:
+def _linear_probe(run: EvalContext) -> Scores:
   """Computes the accuracy on features and, as baseline, that of the same classifiers on the same images' pixels."""
   train, test = (compute('features')['features'] for compute in (run.train_on_demand, run.on_demand))
   label, test_label = run.train_images()['label'][: len(train)], run.test['label'][: len(test)]

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from genaug.metrics import Evaluated, Metric, Scores, features, neighbours
+from genaug.metrics import EvalContext, Metric, Scores, features, neighbours
 
 # Points of AuthPct below held-out images from which on a warning is given. With 200 digits, GANs were within 7 points
 # of held-out images, flow models that copy up to 41 below.
@@ -11,27 +11,27 @@ _FAR = 15
 
 
 def margins(
-  samples: neighbours.Features, train: neighbours.Features, own: Float[np.ndarray, ' n'] | None = None
+  samples: neighbours.Features, train: neighbours.Features, train_radii: Float[np.ndarray, ' n'] | None = None
 ) -> tuple[Float[np.ndarray, ' m'], Float[np.ndarray, ' m']]:
   """Returns (margin, distance) of every sample.
 
-  `distance` is to its nearest training image. `own` holds each training image's distance to its nearest other one,
-  `neighbours.radii(train, 1)`, computed if None; `margin` is `distance` minus the entry of that nearest image.
+  `distance` is to its nearest training image. `train_radii` holds each training image's distance to its nearest other
+  one, `neighbours.radii(train, 1)`, computed if None; `margin` is `distance` minus the entry of that nearest image.
   """
-  own = neighbours.radii(train, 1) if own is None else own
+  train_radii = neighbours.radii(train, 1) if train_radii is None else train_radii
   index, distance = neighbours.nearest(samples, train)
-  return distance - own[index], distance
+  return distance - train_radii[index], distance
 
 
 def authenticity(
-  samples: neighbours.Features, train: neighbours.Features, own: Float[np.ndarray, ' n'] | None = None
+  samples: neighbours.Features, train: neighbours.Features, train_radii: Float[np.ndarray, ' n'] | None = None
 ) -> tuple[float, Float[np.ndarray, ' m']]:
   """Returns AuthPct, and the distance of every sample to its nearest training image.
 
   AuthPct is the percentage of samples whose margin is positive, see `margins` (Alaa et al. 2022, "How Faithful is your
   Synthetic Data?", arXiv:2102.08921, section 4.3; the name is of Stein et al. 2023, arXiv:2306.04675).
   """
-  margin, distance = margins(samples, train, own)
+  margin, distance = margins(samples, train, train_radii)
   return 100 * float((margin > 0).mean()), distance
 
 
@@ -47,18 +47,18 @@ def copying_test(samples: Float[np.ndarray, ' m'], held_out: Float[np.ndarray, '
   return float(((below + up_to) / 2 - m * n / 2) / np.sqrt(m * n * (m + n + 1) / 12))
 
 
-def _memorisation(run: Evaluated) -> Scores:
+def _memorisation(run: EvalContext) -> Scores:
   """Computes AuthPct and, unless the test images are the training images, its value for held-out images and C_T."""
   samples, train = features.of_samples(run), features.of_train(run)
-  if 'own' not in run.cache:
-    run.cache['own'] = neighbours.radii(train, 1)
-  own = run.cache['own']
-  authpct, distances = authenticity(samples, train, own)
-  scores: Scores = {**features.protocol(run), 'eval/authpct': authpct, 'eval/train_samples': len(train)}
+  if 'train_radii' not in run.cache:
+    run.cache['train_radii'] = neighbours.radii(train, 1)
+  train_radii = run.cache['train_radii']
+  authpct, distances = authenticity(samples, train, train_radii)
+  scores: Scores = {**features.score_context(run), 'eval/authpct': authpct, 'eval/train_samples': len(train)}
   if run.test['image'] is run.train['image']:
     return scores
   if 'held out' not in run.cache:
-    run.cache['held out'] = authenticity(features.of_test(run), train, own)
+    run.cache['held out'] = authenticity(features.of_test(run), train, train_radii)
   baseline, held_out = run.cache['held out']
   return {**scores, 'eval/authpct_baseline': baseline, 'eval/c_t': copying_test(distances, held_out)}
 

@@ -8,7 +8,7 @@ from jaxtyping import Int, UInt8
 from ml_collections import ConfigDict
 
 from genaug.errors import InputError
-from genaug.metrics import Evaluated, Metric, Scores, classifier
+from genaug.metrics import EvalContext, Metric, Scores, classifier
 
 _MODES = 1000
 
@@ -30,7 +30,7 @@ def _channels(images: UInt8[np.ndarray, 'n h w 3']) -> UInt8[np.ndarray, '3*n h 
   return np.concatenate([images[..., channel : channel + 1] for channel in range(3)])
 
 
-def _modes(run: Evaluated) -> Scores:
+def _modes(run: EvalContext) -> Scores:
   """Counts modes by a classifier of single digits, trained on the channels of the training images."""
   if 'digits' not in run.cache:
     predict = classifier.train(_channels(run.train['image']), _digits(run.train['label']), 10)

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from genaug.metrics import Evaluated, Metric, Scores
+from genaug.metrics import EvalContext, Metric, Scores
 
 
-def _rate(run: Evaluated) -> Scores:
+def _rate(run: EvalContext) -> Scores:
   outputs = run.outputs()
   names = ('rate_distortion', 'bits_per_pixel', 'squared_error')
   means = {f'eval/{name}': float(outputs[name].mean(dtype=np.float64)) for name in names}

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from genaug.metrics import Evaluated, Metric, Scores
+from genaug.metrics import EvalContext, Metric, Scores
 from genaug.metrics.diversity import lpips
 from genaug.models import imagenet, weights
 
@@ -70,9 +70,9 @@ def mean_lpips(images: Images, references: Images) -> float:
   return float(np.concatenate(values).mean(dtype=np.float64))
 
 
-def _reconstruction(run: Evaluated) -> Scores:
+def _reconstruction(run: EvalContext) -> Scores:
   """Scores the reconstructions of all test images; without SSIM if these are smaller than its window."""
-  images, references = run.made_from_test('reconstructions'), run.test['image']
+  images, references = run.samples_from_test('reconstructions'), run.test['image']
   scores = {'eval/psnr': float(np.mean(psnr(images, references)))}
   if min(images.shape[1:3]) >= WINDOW:
     scores['eval/ssim'] = float(np.mean(ssim(images, references), dtype=np.float64))

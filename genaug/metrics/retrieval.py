@@ -3,12 +3,12 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from genaug.metrics import Evaluated, Metric, Scores, features
+from genaug.metrics import EvalContext, Metric, Scores, features
 
 _FEW = 5
 
 
-def retrieved(
+def recall_at(
   queries: Float[np.ndarray, 'n d'], images: Float[np.ndarray, 'm d'], same: Bool[np.ndarray, 'n m'], most: int
 ) -> float:
   """Returns the share of queries with a match among the `most` images of largest cosine similarity.
@@ -20,7 +20,7 @@ def retrieved(
   return float(np.take_along_axis(same, nearest, axis=1).any(1).mean())
 
 
-def _retrieval(run: Evaluated) -> Scores:
+def _retrieval(run: EvalContext) -> Scores:
   """Generates an image for every test caption and searches for its nearest test images, by features less their mean.
 
   Test images match if they have the same caption. Chance is the score of images drawn at random; the ceiling is that of
@@ -32,11 +32,11 @@ def _retrieval(run: Evaluated) -> Scores:
   real = features.of_test(run).astype(np.float64)
   if 'mirrored' not in run.cache:
     run.cache['mirrored'] = features.extract(run.settings, np.ascontiguousarray(images[:, :, ::-1]))
-  generated = features.extract(run.settings, run.made_from_test('from_text'))
+  generated = features.extract(run.settings, run.samples_from_test('from_text'))
   scores: Scores = {'eval/retrieval_chance': float(same.mean()), 'eval/retrieval_chance_5': float(_chance(same, _FEW))}
   for name, queries in (('', generated), ('_ceiling', run.cache['mirrored'])):
     for suffix, most in (('', 1), ('_5', _FEW)):
-      scores[f'eval/retrieval{name}{suffix}'] = retrieved(queries - real.mean(0), real - real.mean(0), same, most)
+      scores[f'eval/retrieval{name}{suffix}'] = recall_at(queries - real.mean(0), real - real.mean(0), same, most)
   return scores | {
     'eval/retrieval_captions': len(captions),
     'eval/retrieval_split': run.split,

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from genaug.metrics import Evaluated, Metric, Scores
+from genaug.metrics import EvalContext, Metric, Scores
 
 _NAMES = ('style_total', 'content_loss', 'style_loss')
 
 
-def _style(run: Evaluated) -> Scores:
+def _style(run: EvalContext) -> Scores:
   outputs = run.outputs()
   means = {f'eval/{name}': float(outputs[name].mean(dtype=np.float64)) for name in _NAMES}
   return {

@@ -6,7 +6,7 @@ As is usual for super-resolution: on luma and on RGB, with as many pixels croppe
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from genaug.metrics import Evaluated, Metric, Scores
+from genaug.metrics import EvalContext, Metric, Scores
 from genaug.metrics.diversity import lpips
 from genaug.metrics.reconstruction import WINDOW, mean_lpips, psnr, ssim
 from genaug.models import imagenet, weights
@@ -47,12 +47,12 @@ def scores_of(images: Images, references: Images) -> dict[str, float]:
   return scores | {'lpips': _lpips(images[:_COUNT], references[:_COUNT])}
 
 
-def _super_resolution(run: Evaluated) -> Scores:
+def _super_resolution(run: EvalContext) -> Scores:
   """Scores all test images, upscaled by the network and by cubic interpolation."""
   outputs = run.outputs()
   scale, is_blind = int(outputs['scale'][0]), bool(outputs['blind'][0])
   references = cropped(run.test['image'], scale)
-  score = lambda sampler: scores_of(cropped(run.made_from_test(sampler), scale), references)
+  score = lambda sampler: scores_of(cropped(run.samples_from_test(sampler), scale), references)
   if 'bicubic' not in run.cache:
     run.cache['bicubic'] = score('bicubic')
   methods = {'super': score('upscaled'), 'bicubic': run.cache['bicubic']}

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from ml_collections import ConfigDict
 
-from genaug.metrics import Evaluated, Metric, Scores, features
+from genaug.metrics import EvalContext, Metric, Scores, features
 from genaug.metrics.distances import frechet_distance, kernel_distance
 from genaug.metrics.reconstruction import WINDOW, mean_lpips, ssim
 from genaug.models import weights
@@ -12,7 +12,7 @@ from genaug.models import weights
 Images = UInt8[np.ndarray, 'n h w c']
 
 
-def _translation(run: Evaluated) -> Scores:
+def _translation(run: EvalContext) -> Scores:
   """Scores the translations of all test images; without paired targets only by FD and KID to all targets.
 
   The baseline, identity, is the image as it is: a translator that does nothing.
@@ -22,7 +22,7 @@ def _translation(run: Evaluated) -> Scores:
   if 'targets' not in run.cache:
     run.cache['targets'] = features.extract(run.settings, target if run.paired_test else target[_distinct(target)])
     run.cache['identity'] = _to_targets(run, images, rows)
-  methods = {'': _to_targets(run, run.made_from_test('translated'), rows), '_identity': run.cache['identity']}
+  methods = {'': _to_targets(run, run.samples_from_test('translated'), rows), '_identity': run.cache['identity']}
   scores = {f'eval/translation_{name}{end}': value for end, scores in methods.items() for name, value in scores.items()}
   return scores | {
     'eval/translations': len(rows),
@@ -31,7 +31,7 @@ def _translation(run: Evaluated) -> Scores:
   }
 
 
-def _to_targets(run: Evaluated, images: Images, rows: Int[np.ndarray, ' m']) -> dict[str, float]:
+def _to_targets(run: EvalContext, images: Images, rows: Int[np.ndarray, ' m']) -> dict[str, float]:
   """Returns L1, SSIM and LPIPS of images to their targets, if paired, and FD and KID of their `rows` to all targets."""
   target, scores = run.test['target'], {}
   if run.paired_test:

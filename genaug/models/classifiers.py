@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from genaug.models import ImageShape, Network, Spec, settings
-from genaug.models.layers import ConvDown, stages
+from genaug.models.layers import ConvDown, base_and_doublings
 from genaug.models.norms import batch_norm
 
 _he = nn.initializers.he_normal()
@@ -23,7 +23,7 @@ class CNN(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, 'b h w c'], train: bool) -> Float[Array, 'b k']:
-    doublings = min(stages(side)[1] for side in self.spec.image_shape[:2])
+    doublings = min(base_and_doublings(side)[1] for side in self.spec.image_shape[:2])
     norm = batch_norm(train, self.dtype, self.axis_name)
     for i in range(doublings):
       x = ConvDown(self.width * 2**i, use_bias=False, kernel_init=_he, dtype=self.dtype)(x)
@@ -81,7 +81,7 @@ def _cnn(config, spec: Spec, axis_name: str | None):
 def _check_sides(model, shape: ImageShape) -> None:
   del model
   for side in shape[:2]:
-    stages(side)
+    base_and_doublings(side)
 
 
 def _residual(**sizes) -> Network:

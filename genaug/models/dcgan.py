@@ -1,6 +1,6 @@
 """DCGAN (Radford, Metz and Chintala 2016, arXiv:1511.06434, section 3).
 
-For square images of any side that `layers.stages` takes.
+For square images of any side that `layers.base_and_doublings` takes.
 """
 
 import flax.linen as nn
@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from genaug.models import Network, Spec, settings
 from genaug.models.gan_layers import minibatch_stddev
-from genaug.models.layers import ConvDown, ConvUp, check_square, stages
+from genaug.models.layers import ConvDown, ConvUp, base_and_doublings, check_square
 from genaug.models.norms import batch_norm
 
 _init = nn.initializers.normal(0.02)
@@ -26,7 +26,7 @@ class Generator(nn.Module):
   @nn.compact
   def __call__(self, z: Float[Array, 'b d'], label: Int[Array, ' b'], train: bool) -> Float[Array, 'b h w c']:
     side, _, channels = self.spec.image_shape
-    base, doublings = stages(side)
+    base, doublings = base_and_doublings(side)
     if self.spec.num_classes:
       z = jnp.concatenate([z, nn.Embed(self.spec.num_classes, z.shape[-1], name='label')(label)], axis=-1)
     widths = [self.width * 2**i for i in reversed(range(doublings))]
@@ -57,7 +57,7 @@ class Discriminator(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, 'b h w c'], label: Int[Array, ' b']) -> Float[Array, ' b']:
-    _, doublings = stages(self.spec.image_shape[0])
+    _, doublings = base_and_doublings(self.spec.image_shape[0])
     norm = batch_norm(True, self.dtype, self.axis_name)
     x = nn.leaky_relu(ConvDown(self.width, kernel_init=_init, dtype=self.dtype)(x), 0.2)
     for i in range(1, doublings):

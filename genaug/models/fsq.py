@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, Key
 from genaug.losses.likelihood import LIKELIHOODS
 from genaug.models import Network, Spec, settings
 from genaug.models.layers import check_square
-from genaug.models.vae_layers import LogScale, Outputs, downwards, to_outputs, upwards, widths_up
+from genaug.models.vae_layers import LogScale, Outputs, decoder_stack, encoder_features, to_outputs, widths_up
 
 _SLACK = 1e-3  # fraction by which the range exceeds the levels, so that the outermost ones can be reached
 
@@ -71,7 +71,7 @@ class Encoder(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, 'b h w c']) -> Float[Array, 'b side side d']:
-    *_, h = downwards(self, x)
+    *_, h = encoder_features(self, x)
     return quantized(nn.Dense(len(self.levels))(h.astype(jnp.float32)), self.levels)
 
 
@@ -89,7 +89,7 @@ class Decoder(nn.Module):
   def __call__(self, z: Float[Array, 'b side side d']) -> tuple[Outputs, LogScale]:
     widths = widths_up(self)
     x = nn.relu(nn.Dense(widths[0], dtype=self.dtype)(z))
-    return to_outputs(self, upwards(self, x, widths))
+    return to_outputs(self, decoder_stack(self, x, widths))
 
 
 class Prior(nn.Module):

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from genaug.models.layers import stages
+from genaug.models.layers import base_and_doublings
 
 
 def widths(side: int, width: int, max_width: int) -> list[int]:
   """Returns the channels at each resolution, from the image's to the lowest: doubled per halving, up to `max_width`."""
-  _, doublings = stages(side)
+  _, doublings = base_and_doublings(side)
   return [min(width * 2**i, max_width) for i in range(doublings + 1)]
 
 

@@ -166,7 +166,7 @@ def _on_cpu(*arrays: Array) -> bool:
   return jax.default_backend() == 'cpu' and not any(axes)
 
 
-def stages(side: int) -> tuple[int, int]:
+def base_and_doublings(side: int) -> tuple[int, int]:
   """Returns (base side, number of doublings) for an image side, which is halved until it is at most 7.
 
   28 -> (7, 2), 32 -> (4, 3), 64 -> (4, 4). Raises ValueError for a side that does not halve down to 4..7.
@@ -180,12 +180,12 @@ def stages(side: int) -> tuple[int, int]:
 
 
 def check_square(model: ConfigDict, shape: ImageShape) -> None:
-  """Raises ValueError unless images of that shape are square, with a side that `stages` takes."""
+  """Raises ValueError unless images of that shape are square, with a side that `base_and_doublings` takes."""
   del model
   height, width, _ = shape
   if height != width:
     raise ValueError(f'images of {height} x {width} pixels: must be square')
-  stages(height)
+  base_and_doublings(height)
 
 
 class _Convolution(nn.Module):

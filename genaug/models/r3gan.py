@@ -1,7 +1,7 @@
 """R3GAN (Huang et al. 2024, arXiv:2501.05441, section 3 and appendix B).
 
-For square images of any side that `layers.stages` takes, times `stride`. Neither network has normalisation; both are
-made for the relativistic loss with R1 and R2.
+For square images of any side that `layers.base_and_doublings` takes, times `stride`. Neither network has normalisation;
+both are made for the relativistic loss with R1 and R2.
 """
 
 import math
@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from genaug.models import ImageShape, Network, Spec, settings
 from genaug.models.gan_layers import Logit, minibatch_stddev, smooth_down, smooth_up, widths
-from genaug.models.layers import Conv3x3, ConvDown, ConvUp, check_square, stages
+from genaug.models.layers import Conv3x3, ConvDown, ConvUp, base_and_doublings, check_square
 
 _SLOPE = 0.2  # negative slope of the leaky ReLU
 _GROUP = 16  # channels per group of the 3x3 convolution
@@ -56,7 +56,7 @@ class Generator(nn.Module):
   def __call__(self, z: Float[Array, 'b d'], label: Int[Array, ' b'], train: bool) -> Float[Array, 'b h w c']:
     del train
     side, _, channels = self.spec.image_shape
-    base, doublings = stages(side // self.stride)
+    base, doublings = base_and_doublings(side // self.stride)
     *upwards, lowest = widths(side // self.stride, self.width, self.max_width)
     if self.spec.num_classes:
       z = jnp.concatenate([z, nn.Embed(self.spec.num_classes, z.shape[-1], name='label')(label)], axis=-1)

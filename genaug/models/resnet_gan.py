@@ -1,7 +1,7 @@
 """Residual generator and discriminator of SNGAN (Miyato et al. 2018, arXiv:1802.05957, tables 3 and 4) and BigGAN.
 
-For square images of any side that `layers.stages` takes. The discriminator has no batch norm; `model.d_norm` can give
-it spectral norm.
+For square images of any side that `layers.base_and_doublings` takes. The discriminator has no batch norm;
+`model.d_norm` can give it spectral norm.
 """
 
 from functools import partial
@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from genaug.models import Network, Spec, settings
 from genaug.models.gan_layers import Logit, minibatch_stddev, widths
-from genaug.models.layers import Conv3x3, ConvPool, UpsampleConv, check_square, stages
+from genaug.models.layers import Conv3x3, ConvPool, UpsampleConv, base_and_doublings, check_square
 
 _init = nn.initializers.xavier_uniform()
 
@@ -54,7 +54,7 @@ class Generator(nn.Module):
   @nn.compact
   def __call__(self, z: Float[Array, 'b d'], label: Int[Array, ' b'], train: bool) -> Float[Array, 'b h w c']:
     side, _, channels = self.spec.image_shape
-    base, _ = stages(side)
+    base, _ = base_and_doublings(side)
     *upwards, lowest = widths(side, self.width, self.max_width)
     norm = partial(_BatchNorm, self.spec.num_classes, self.dtype, self.axis_name)
     options = {'kernel_init': _init, 'dtype': self.dtype}

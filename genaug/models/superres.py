@@ -65,7 +65,7 @@ class Upscaler(nn.Module):
     return cubic_upscaled(x, self.scale) + depth_to_space(h.astype(jnp.float32), self.scale)
 
 
-def reach(blocks: int) -> int:
+def receptive_radius(blocks: int) -> int:
   """Returns how many input pixels each way an output pixel of an `Upscaler` with so many blocks depends on."""
   return 2 * blocks + 3
 

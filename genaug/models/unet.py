@@ -33,7 +33,7 @@ def depth_to_space(x: Float[Array, 'b h w d'], patch: int) -> Float[Array, 'b H 
   return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * patch, w * patch, -1)
 
 
-def levels(shape: ImageShape) -> tuple[int, int]:
+def patch_and_resolutions(shape: ImageShape) -> tuple[int, int]:
   """Returns (patch, number of resolutions) for an image shape: patches of 2 pixels, for sides from 48 on of 4.
 
   The side in patches is halved once, and again while it is more than 8: 28 -> 14, 7; 64 -> 16, 8. Raises ValueError for
@@ -86,7 +86,7 @@ class UNet(nn.Module):
     caption: Int[Array, 'b l'] | None = None,
     features: Float[Array, 'b f'] | None = None,
   ) -> Float[Array, 'b h w c']:
-    patch, count = levels(self.spec.image_shape)
+    patch, count = patch_and_resolutions(self.spec.image_shape)
     condition = nn.Dense(4 * self.width, name='time')(_time_features(t))
     if self.spec.num_classes:
       # As large as the features of time; Flax's default is an eighth of that, with little effect at first.
@@ -186,7 +186,7 @@ def _build(config, spec: Spec, axis_name: str | None):
 
 def _check(model, shape: ImageShape) -> None:
   del model
-  levels(shape)
+  patch_and_resolutions(shape)
 
 
 UNET = Network(('denoiser',), _build, _check)

@@ -16,8 +16,8 @@ from jaxtyping import Array, Float, Int
 
 from genaug.losses.likelihood import LIKELIHOODS
 from genaug.models import Network, Spec, settings
-from genaug.models.layers import Conv3x3, check_square, stages
-from genaug.models.vae_layers import LogScale, Outputs, downwards, residual, to_outputs, upwards, widths_up
+from genaug.models.layers import Conv3x3, base_and_doublings, check_square
+from genaug.models.vae_layers import LogScale, Outputs, decoder_stack, encoder_features, residual, to_outputs, widths_up
 
 Z = Float[Array, 'b *z']
 Label = Int[Array, ' b']
@@ -53,7 +53,7 @@ class Encoder(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, 'b h w c'], label: Label) -> Normal:
-    *_, h = downwards(self, x)
+    *_, h = encoder_features(self, x)
     return _posterior(self, h, label)
 
 
@@ -81,7 +81,7 @@ class Decoder(nn.Module):
   ) -> tuple[Outputs, LogScale, tuple[Level, ...]]:
     level = _standard_level(noise[0], posterior)
     x = _from_vector(self, level.z, label)
-    return *to_outputs(self, upwards(self, x, widths_up(self))), (level,)
+    return *to_outputs(self, decoder_stack(self, x, widths_up(self))), (level,)
 
 
 class LadderEncoder(nn.Module):
@@ -95,7 +95,7 @@ class LadderEncoder(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, 'b h w c'], label: Label) -> tuple[Normal, tuple[Float[Array, 'b ...'], ...]]:
-    *features, h = downwards(self, x)
+    *features, h = encoder_features(self, x)
     return _posterior(self, h, label), (*features, h)
 
 
@@ -113,7 +113,7 @@ class LadderDecoder(nn.Module):
 
   @property
   def latent_shapes(self) -> tuple[tuple[int, ...], ...]:
-    base, doublings = stages(self.spec.image_shape[0])
+    base, doublings = base_and_doublings(self.spec.image_shape[0])
     return ((self.z_dim,), *((base * 2**i, base * 2**i, self.map_channels) for i in range(doublings)))
 
   @nn.compact
@@ -127,7 +127,7 @@ class LadderDecoder(nn.Module):
     levels = [_standard_level(noise[0], top)]
     x, widths = _from_vector(self, levels[0].z, label), widths_up(self)
     for i, features in enumerate(widths):
-      x = upwards(self, x, widths[max(i - 1, 0) : i + 1])
+      x = decoder_stack(self, x, widths[max(i - 1, 0) : i + 1])
       prior = _Normal(self.map_channels, self.dtype, name=f'prior_{i}')(x)
       map_posterior = None
       if maps:
@@ -173,7 +173,7 @@ def _posterior(net, h, label: Label) -> Normal:
 
 def _from_vector(net, z: Float[Array, 'b z'], label: Label) -> Float[Array, 'b base base n']:
   """Returns the decoder's lowest feature map, from the latent vector and the label."""
-  base, _ = stages(net.spec.image_shape[0])
+  base, _ = base_and_doublings(net.spec.image_shape[0])
   lowest = widths_up(net)[0]
   if net.spec.num_classes:
     z = jnp.concatenate([z, jax.nn.one_hot(label, net.spec.num_classes)], axis=-1)

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from genaug.models.layers import Conv3x3, ConvDown, ConvUp, stages
+from genaug.models.layers import Conv3x3, ConvDown, ConvUp, base_and_doublings
 from genaug.models.norms import GroupNorm
 
 Map = Float[Array, 'b side side n']
@@ -26,16 +26,16 @@ def residual(net: nn.Module, x: Map) -> Map:
   return x
 
 
-def downwards(net: nn.Module, x: Float[Array, 'b h w c']) -> Iterator[Map]:
+def encoder_features(net: nn.Module, x: Float[Array, 'b h w c']) -> Iterator[Map]:
   """Yields the encoder's features at half the side of the images, a quarter and so on."""
-  _, doublings = stages(net.spec.image_shape[0])
+  _, doublings = base_and_doublings(net.spec.image_shape[0])
   x = 2 * x - 1
   for i in range(doublings):
     x = residual(net, nn.relu(ConvDown(net.width * 2**i, dtype=net.dtype)(x)))
     yield x  # [b, side / 2^(i+1), ..., width * 2^i]
 
 
-def upwards(net: nn.Module, x: Map, widths: Sequence[int]) -> Map:
+def decoder_stack(net: nn.Module, x: Map, widths: Sequence[int]) -> Map:
   """Decodes from the first of these widths to the last: residual blocks at each, doubled sides in between."""
   for features in widths[1:]:
     x = nn.relu(ConvUp(features, dtype=net.dtype)(residual(net, x)))
@@ -44,7 +44,7 @@ def upwards(net: nn.Module, x: Map, widths: Sequence[int]) -> Map:
 
 def widths_up(net: nn.Module) -> list[int]:
   """Returns the channels at every resolution below the images' own, lowest first."""
-  _, doublings = stages(net.spec.image_shape[0])
+  _, doublings = base_and_doublings(net.spec.image_shape[0])
   return [net.width * 2**i for i in reversed(range(doublings))]
 
 

@@ -21,7 +21,7 @@ from genaug.augment import TARGETS, Pipeline, Target
 from genaug.augment.image import from_float
 from genaug.data import batches, folder, image_file
 from genaug.errors import InputError
-from genaug.offline import captions, reading
+from genaug.offline import augment_text, reading
 from genaug.training import checks, workdir
 from genaug.training.logs import say
 
@@ -53,7 +53,7 @@ class Job(NamedTuple):
   def record(self) -> dict:
     """Everything but their number that decides what the copies are; kept in augment.json."""
     return {
-      'config': {'augment': captions.effective(self.augment)},
+      'config': {'augment': augment_text.effective(self.augment)},
       'seed': self.seed,
       'format': self.format,
       'input': str(self.input),
@@ -102,7 +102,7 @@ def run(job: Job) -> Result:
   with image_file.truncated_files(job.load_truncated), ThreadPoolExecutor() as pool:
     layouts, bits = reading.layouts(items, skipped, job.bits, pool)
     if not layouts:
-      problem = f'no image is readable:{folder.listed(folder.missed(skipped), job.input)}'
+      problem = f'no image is readable:{folder.listed(folder.possible_images(skipped), job.input)}'
       raise InputError('input', str(job.input), problem, 'name another --input')
     job, groups = job._replace(bits=bits), {}
     for item, layout in sorted(layouts.items(), key=lambda pair: pair[1]):  # smallest images first
@@ -118,13 +118,13 @@ def run(job: Job) -> Result:
 
 
 def _check_operations(augment: ConfigDict) -> None:
-  for name in captions.mixes(augment):
+  for name in augment_text.mixes(augment):
     problem = 'mixes images, but their labels, which are folders here, cannot be mixed'
     if augment[name].p:
       raise InputError(f'config.augment.{name}.p', augment[name].p, problem, f'--config.augment.{name}.p=0')
     choice = next(key for key in ('one_of', 'some_of') if any(name in names for *_, names in augment[key]))
     raise InputError(f'config.augment.{choice}', augment[choice], f'{name} {problem}', f'leave {name} out of it')
-  if not captions.turned_on(augment):
+  if not augment_text.turned_on(augment):
     raise InputError('config.augment', 'all off', 'every copy would be alike', 'such as --config.augment.rotate.p=1')
 
 
@@ -168,7 +168,7 @@ def _claimed(job: Job) -> Iterator[None]:
     except (OSError, ValueError) as error:
       raise InputError('output', str(path), f'cannot be read: {error}', 'name a new --output') from None
     recorded.pop('environment', None)
-    workdir.refuse_another(job.output, recorded, job.record, 'output')
+    workdir.check_same_config(job.output, recorded, job.record, 'output')
   for place in () if path.exists() else filter(None, (job.output, job.output_masks)):
     if place.exists() and (not place.is_dir() or any(p.name != LOCK for p in place.iterdir())):
       problem = f'exists, and has no {RECORD} that says what it is'

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from genaug.errors import InputError
 from genaug.offline import lossless, lossy
-from genaug.training.experiment import trained
+from genaug.training.experiment import load_trained
 
 CODECS = {'vae': lossless.Codec, 'hyperprior': lossy.Codec}
 
@@ -14,7 +14,7 @@ def of_run(
   workdir: pathlib.Path, data_dir: pathlib.Path, checkpoint: str, log: Callable[[str], None] = print
 ) -> lossless.Codec | lossy.Codec:
   """Returns the codec of a trained run. Raises InputError if its task has none."""
-  experiment, state = trained(workdir, data_dir, checkpoint, log, images=False)
+  experiment, state = load_trained(workdir, data_dir, checkpoint, log, images=False)
   if experiment.config.task not in CODECS:
     raise InputError('task', experiment.config.task, 'no run that compresses', f'one of {", ".join(CODECS)}')
   return CODECS[experiment.config.task](experiment.config, experiment.spec, state)

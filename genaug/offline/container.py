@@ -124,7 +124,7 @@ def _is_side(side: Any) -> bool:
   return type(side) is int and 0 < side <= _LARGEST_SIDE
 
 
-def coder_of(payload: bytes) -> stream.stack.AnsCoder:
+def ans_decoder(payload: bytes) -> stream.stack.AnsCoder:
   """Returns a coder that holds the payload. Raises InputError for words that no coder left behind."""
   try:
     return stream.stack.AnsCoder(np.frombuffer(payload, '<u4').astype(np.uint32))
@@ -158,6 +158,6 @@ def write(path: pathlib.Path, content: bytes) -> None:
   """Writes a file atomically. Raises InputError if it cannot be written."""
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
-    workdir.write_whole(path, content)
+    workdir.write_atomic(path, content)
   except OSError as error:
     raise InputError('output', str(path), f'cannot be written: {error.strerror}', 'name another --output') from None

@@ -105,7 +105,7 @@ class Codec:
     Raises InputError for content that it did not write, or wrote with another model or on another kind of machine.
     """
     header, payload = container.unpack(content, self._digest)
-    coder = container.coder_of(payload)
+    coder = container.ans_decoder(payload)
     count = len(header['shapes'])
     starts = range(0, count, _BATCH)[::-1]
     images = np.concatenate([self._pop(coder, min(_BATCH, count - start)) for start in progress(starts)][::-1])

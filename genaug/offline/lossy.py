@@ -77,7 +77,7 @@ class Codec:
   def decompress(self, content: bytes, progress: Progress = iter) -> tuple[list[Image], list[str]]:
     """Returns the reconstructed images and their names. Raises InputError as `unpack` and `check_pixels` do."""
     header, payload = container.unpack(content, self._digest)
-    coder = container.coder_of(payload)
+    coder = container.ans_decoder(payload)
     images = [self._pop(coder, tuple(header['shapes'][i])) for i in progress(range(len(header['shapes']))[::-1])][::-1]
     container.check_pixels(images, header)
     return images, header['names']

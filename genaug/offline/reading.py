@@ -58,7 +58,7 @@ def examples(
       break
     try:
       _layout(item)
-      image = image_file.opaque(image_file.read_image(item.image, bits)).pixels
+      image = image_file.composite_on_white(image_file.read_image(item.image, bits)).pixels
       mask = {'mask': image_file.read_mask(item.mask).pixels} if item.mask else {}
       chosen[folder.printable(item.name)] = contact_sheet.reduced({'image': image} | mask)
     except image_file.UnreadableError as error:
@@ -150,11 +150,11 @@ def images_of_channels(root: folder.Path, channels: int) -> tuple[list[folder.Pa
 
 
 def _paths_of(root: folder.Path, key: str = 'input') -> tuple[list[folder.Path], folder.Skipped]:
-  """Returns all images of a folder, masks among them, and the skipped files that may be images (`folder.missed`)."""
+  """Returns all images of a folder, masks among them, and the skipped files that are `folder.possible_images`."""
   items, skipped = folder.contents(root, key=key)
   masks = [path for path, why in skipped.items() if why in folder.MASKS]
   paths = sorted({*(item.image for item in items), *masks})
-  return paths, {path: why for path, why in folder.missed(skipped).items() if path not in masks}
+  return paths, {path: why for path, why in folder.possible_images(skipped).items() if path not in masks}
 
 
 def _png_names(
@@ -223,7 +223,7 @@ def squares(
 
 def say_skipped(skipped: folder.Skipped, root: folder.Path) -> int:
   """Prints which files are left out; returns the exit status: 1 if some of them may be images."""
-  missed = folder.missed(skipped)
+  missed = folder.possible_images(skipped)
   if harmless := {path: why for path, why in skipped.items() if path not in missed}:
     print(f'left out{folder.summary(harmless, root)}')
   if missed:

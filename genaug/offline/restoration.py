@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from genaug import augment, ranges
 from genaug.errors import InputError
 from genaug.models import Spec
-from genaug.tasks.vae import model, posterior_of_noise
+from genaug.tasks.vae import model, standardised_posterior
 
 _NEEDED = {
   'task': ('vae',),
@@ -87,7 +87,7 @@ class Restorer:
       """Returns the encoder's posterior mean, for the observation with gaps filled by its mean, and Adam's state."""
       mean = (observed * seen).sum((1, 2), keepdims=True) / jnp.maximum(seen.sum((1, 2), keepdims=True), 1)
       encoded = vae.encode(params, damage.undo(jnp.where(seen > 0, observed, mean)), label)
-      z = posterior_of_noise(vae.decode(params, jnp.zeros((_BATCH, vae.latents)), label, encoded)[-1]).mean
+      z = standardised_posterior(vae.decode(params, jnp.zeros((_BATCH, vae.latents)), label, encoded)[-1]).mean
       return z, optimizer.init(z)
 
     def energy(z, params, observed, seen):

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from genaug.errors import InputError
 from genaug.models import Spec
 from genaug.models.registry import NETWORKS
-from genaug.models.superres import cubic_upscaled, reach
+from genaug.models.superres import cubic_upscaled, receptive_radius
 
 
 class Upscaler:
@@ -24,7 +24,7 @@ class Upscaler:
     if config.task != 'superres':
       problem = 'no run of super-resolution'
       raise InputError('task', config.task, problem, 'train one: configs/superres_own_images.py')
-    self._tile, self._margin = tile, reach(config.model.blocks)
+    self._tile, self._margin = tile, receptive_radius(config.model.blocks)
     self._channels, self._scale = spec.image_shape[-1], config.model.scale
     network = NETWORKS[config.model.network].build(config, spec, None)['upscaler']
     self._params = state.ema['upscaler']

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from genaug import ranges
 from genaug.data import sources, subsets
-from genaug.data.dataset import Dataset, Split, copies, mix, with_unlabelled
+from genaug.data.dataset import Dataset, Split, mix, test_duplicates, with_unlabelled
 from genaug.errors import InputError
 from genaug.metrics import features
 from genaug.metrics.registry import METRICS
@@ -192,7 +192,7 @@ class Table:
     trained = self._stages.train(row, self._tuned(row, chosen), jobs)
     runs = []
     for cell, one in zip(cells, trained):
-      scores = one if isinstance(one, Failure) else self._stages.twice(row, lambda one=one: self._test(row, one))
+      scores = one if isinstance(one, Failure) else self._stages.with_retry(row, lambda one=one: self._test(row, one))
       runs.append({'seed': cell.seed, **({'failed': scores} if isinstance(scores, Failure) else scores)})
     return {'title': settings.title, 'runs': runs}
 
@@ -258,7 +258,7 @@ class Table:
     splits: list[Split | Failure] = []
     for inputs in zip(cells, generators, filters):
       failure = next((one for one in inputs if isinstance(one, Failure)), None)
-      splits.append(failure or self._stages.twice(name, lambda inputs=inputs: make_split(*inputs)))
+      splits.append(failure or self._stages.with_retry(name, lambda inputs=inputs: make_split(*inputs)))
     return splits
 
   # ---------------------------------------------------------------- images and configs
@@ -274,7 +274,7 @@ class Table:
       unlabelled = any(self._config.rows[row].unlabelled for row in self._config.order)
       trained_on = [self._pool] if unlabelled else self._shots.values()
       images = np.concatenate([one.train.arrays['image'] for one in trained_on])
-      if seen := len(copies(Split({'image': images}), split)):
+      if seen := len(test_duplicates(Split({'image': images}), split)):
         problem = f'classifiers would be trained on {seen} images of the test split, to the pixel'
         remedy = 'remove the copies from one of the two folders'
         raise InputError('data.folder', self._data.folder, problem, remedy)

@@ -65,7 +65,7 @@ class Stages:
     self._fits: dict[str, Fit] = {}
     self._samplers: dict[str, Evaluator] = {}
 
-  def twice(self, name: str, make: Callable[[], Any]) -> Any:
+  def with_retry(self, name: str, make: Callable[[], Any]) -> Any:
     """Returns make(), at the second attempt if the first raises, or the Failure of the second."""
     for outcome in ('once more', 'failed'):
       try:
@@ -106,7 +106,7 @@ class Stages:
       chunk = keys[first : first + fit.at_once]
       try:
         attempt(chunk)
-      except Exception as error:  # as in `twice`, but those that were trained together are retried one by one
+      except Exception as error:  # as in `with_retry`, but those that were trained together are retried one by one
         self._log(f'{name}, once more: {_describe_error(error)}')
         for key in chunk:
           try:

@@ -55,7 +55,7 @@ class Store:
 
   def write(self, key: str, tree: PyTree) -> None:
     """Writes a stage atomically."""
-    workdir.write_whole(self._path(key), flax.serialization.to_bytes(jax.device_get(tree)))
+    workdir.write_atomic(self._path(key), flax.serialization.to_bytes(jax.device_get(tree)))
 
   def _path(self, key: str) -> pathlib.Path:
     return self._directory / f'{key}.msgpack'

@@ -134,7 +134,7 @@ class Record:
     self.trials: dict[str, dict] = {}
     if self._path.exists():
       saved = json.loads(self._path.read_text())
-      workdir.refuse_another(directory, {name: saved[name] for name in head}, head)
+      workdir.check_same_config(directory, {name: saved[name] for name in head}, head)
       self.trials = {trial['id']: trial | {'overrides': _with_tuples(trial['overrides'])} for trial in saved['trials']}
 
   def update(self, overrides: Overrides, **changes: object) -> None:

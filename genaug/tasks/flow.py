@@ -49,7 +49,7 @@ class Condition(NamedTuple):
   features: Float[Array, 'b f'] | None
 
 
-def look(images: Float[Array, 'b h w c']) -> Float[Array, 'b 256']:
+def alexnet_features(images: Float[Array, 'b h w c']) -> Float[Array, 'b 256']:
   """Returns AlexNet features of images in [0, 1], which say what they show, but not where.
 
   These are the activations of the last ReLU, averaged over pixels and scaled to a mean square of 1.
@@ -60,7 +60,7 @@ def look(images: Float[Array, 'b h w c']) -> Float[Array, 'b 256']:
 
 
 def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = False) -> Task:
-  """Builds the task; with `of_images` the network is conditioned on the `look` of an image."""
+  """Builds the task; with `of_images` the network is conditioned on the `alexnet_features` of an image."""
   conditioned = spec.num_classes or spec.vocabulary or of_images
   if config.flow.guidance != 1 and not (conditioned and config.flow.label_dropout):
     problem = 'needs a network that is trained with labels or captions and without'
@@ -99,7 +99,7 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
     condition = null_condition(len(batch['label']))._replace(label=batch['label'])
     if spec.vocabulary:
       condition = condition._replace(caption=batch['caption'])
-    return condition._replace(features=look(images)) if of_images else condition
+    return condition._replace(features=alexnet_features(images)) if of_images else condition
 
   def init(key):
     one = jnp.zeros((1, *spec.image_shape))

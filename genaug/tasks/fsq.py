@@ -16,7 +16,7 @@ from genaug.errors import InputError
 from genaug.losses.likelihood import LIKELIHOODS, bits_per_dim
 from genaug.models import Spec
 from genaug.models.fsq import codes_of, latents_of
-from genaug.models.layers import stages
+from genaug.models.layers import base_and_doublings
 from genaug.models.mixture import gumbel_of
 from genaug.models.registry import NETWORKS
 from genaug.ranges import Choice, Number
@@ -35,7 +35,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   likelihood, levels = LIKELIHOODS[config.fsq.likelihood], tuple(config.fsq.levels)
   optimizer = optimizers(config, _ROLES)
   pipeline = Pipeline.from_config(config.augment)
-  side, _ = stages(spec.image_shape[0])
+  side, _ = base_and_doublings(spec.image_shape[0])
   count, label_of_init = side * side, jnp.zeros(1, jnp.int32)
 
   def init(key):

@@ -69,7 +69,7 @@ def losses(
   return terms | {'style_total': sum(weights_of[name] * loss for name, loss in terms.items())}
 
 
-def of_styles(grams: Grams, style: Int[Array, ' b']) -> Grams:
+def select_grams(grams: Grams, style: Int[Array, ' b']) -> Grams:
   """Returns the Gram matrices of each image's style."""
   return {layer: matrices[style] for layer, matrices in grams.items()}
 
@@ -104,7 +104,8 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     def objective(params, part):
       variables = {'params': params, 'batch_stats': state.stats['stylizer']}
       outputs, updated = network.apply(variables, part['images'], part['style'], train=True, mutable='batch_stats')
-      terms = losses(config.style, outputs, content_of(part['images']), of_styles(state.extra['grams'], part['style']))
+      grams = select_grams(state.extra['grams'], part['style'])
+      terms = losses(config.style, outputs, content_of(part['images']), grams)
       means = {name: loss.mean() for name, loss in terms.items()}
       loss = means.pop('style_total')
       return loss, ({'loss': loss, **means}, updated.get('batch_stats', {}))
@@ -124,7 +125,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     """Returns the losses of unaugmented images, each in a style drawn by its key."""
     images, style = batch['image'].astype(jnp.float32) / 255, drawn(keys)
     terms = losses(
-      config.style, stylized(state, images, style), content_of(images), of_styles(state.extra['grams'], style)
+      config.style, stylized(state, images, style), content_of(images), select_grams(state.extra['grams'], style)
     )
     return {name: terms[name] for name in ('content_loss', 'style_loss', 'style_total')}
 

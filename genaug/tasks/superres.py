@@ -36,7 +36,7 @@ Image = Float[Array, 'h w c']
 Small = Float[Array, 'h/s w/s c']
 
 
-def rounded(image: Image) -> Image:
+def quantise_8bit(image: Image) -> Image:
   """Rounds to the levels of an 8-bit file."""
   return jnp.round(image * _LEVELS) / _LEVELS
 
@@ -45,10 +45,11 @@ def bicubic(image: Image, scale: int) -> Small:
   """Downscales as MATLAB's imresize(image, 1 / scale) on 8 bits: first the height, then the width, each rounded."""
   h, w, _ = image.shape
   how = {'interpolation': 'cubic', 'border': 'edge'}
-  return rounded(augment.resize(rounded(augment.resize(image, h // scale, w, **how)), h // scale, w // scale, **how))
+  low = quantise_8bit(augment.resize(image, h // scale, w, **how))
+  return quantise_8bit(augment.resize(low, h // scale, w // scale, **how))
 
 
-def blind(config, key: Key[Array, ''], image: Image, scale: int) -> Small:
+def blind_degradation(config, key: Key[Array, ''], image: Image, scale: int) -> Small:
   """Blurs, downscales, adds noise and compresses, each with a random strength.
 
   The classical degradation model of Wang et al. 2021 (Real-ESRGAN, arXiv:2107.10833), section 3.1, applied once.
@@ -56,10 +57,10 @@ def blind(config, key: Key[Array, ''], image: Image, scale: int) -> Small:
   blur, noise, jpeg = jax.random.split(key, 3)
   image = augment.random_gaussian_blur(blur, image, tuple(config.superres.blur))
   image = augment.random_gaussian_noise(noise, bicubic(image, scale), config.superres.noise)
-  return rounded(augment.random_jpeg(jpeg, image, tuple(config.superres.jpeg_quality)))
+  return quantise_8bit(augment.random_jpeg(jpeg, image, tuple(config.superres.jpeg_quality)))
 
 
-DEGRADATIONS = {'bicubic': lambda config, key, image, scale: bicubic(image, scale), 'blind': blind}
+DEGRADATIONS = {'bicubic': lambda config, key, image, scale: bicubic(image, scale), 'blind': blind_degradation}
 
 
 def build(config, spec: Spec, axis_name: str | None = None) -> Task:

@@ -102,7 +102,7 @@ def _per_example(x: Float[Array, 'b ...']) -> PerExample:
   return x.reshape(len(x), -1).sum(-1)
 
 
-def posterior_of_noise(levels: tuple[Level, ...]) -> Normal:
+def standardised_posterior(levels: tuple[Level, ...]) -> Normal:
   """Returns the posterior of all levels concatenated, each standardised by its prior given the coarser levels."""
 
   def relative(level):
@@ -138,7 +138,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     Also the KL and posterior mean of every latent, standardised by the prior, and the latents of the coarsest level.
     """
     outputs, log_scale, levels = vae.decode(params, noise, label, encoded)
-    relative = posterior_of_noise(levels)
+    relative = standardised_posterior(levels)
     by_latent = kl_to_standard_normal(*relative)
     vamp = settings.prior == 'vamp'  # a mixture: no closed form
     kl = log_posterior(levels) - vae.log_prior(params, levels) if vamp else by_latent.sum(-1)

@@ -68,10 +68,11 @@ def check_config(config: ConfigDict) -> None:
     key = 'optim.schedule_steps' if config.optim.schedule_steps else 'train.steps'
     problem, remedy = 'is the whole schedule', f'fewer than {key} = {length}'
     raise InputError('optim.warmup_steps', config.optim.warmup_steps, problem, remedy)
+  reads_files = config.data.name in sources.USER_DATA_SETS or {'target', 'caption'} & set(task.inputs)
   for key in ('folder', 'target_folder', 'captions'):
-    if config.data.get(key) and config.data.name not in sources.OWN and not {'target', 'caption'} & set(task.inputs):
+    if config.data.get(key) and not reads_files:
       problem = f'data.name={config.data.name} reads no files of your own'
-      remedy = f'--config.data.name={sources.OWN[0]}, or one of configs/*_own_images.py'
+      remedy = f'--config.data.name={sources.USER_DATA_SETS[0]}, or one of configs/*_own_images.py'
       raise InputError(f'data.{key}', config.data[key], problem, remedy)
   mixes = _mixes(config.augment)
   if mixes and 'label' not in task.inputs:
@@ -101,7 +102,7 @@ def metrics_of(task: str) -> list[str]:
 def check_model(config: ConfigDict, image_shape: ImageShape, classes: int) -> None:
   """Raises InputError unless the model and the augmentation fit images of this shape and this number of classes."""
   height, _, channels = image_shape
-  own = config.data.name in sources.OWN
+  own = config.data.name in sources.USER_DATA_SETS
   try:
     NETWORKS[config.model.network].check(config.model, image_shape)
   except ValueError as error:

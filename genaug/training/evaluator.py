@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 from genaug.data.dataset import Split
 from genaug.errors import InputError
-from genaug.metrics import Evaluated, Scores, features, neighbours
+from genaug.metrics import EvalContext, Scores, features, neighbours
 from genaug.metrics.registry import METRICS
 from genaug.tasks import Sampler, from_noise
 from genaug.training import figures
@@ -43,7 +43,7 @@ class Evaluator:
     state = jax.device_put(jax.device_get(state), jax.local_devices()[0])
     test, count = split or self._dataset.test, self._config.eval.samples
     training = functools.cache(lambda: self._some_training_images(len(test.arrays['label'])))
-    run = Evaluated(
+    run = EvalContext(
       settings=self._config.eval,
       outputs=functools.cache(lambda: self.outputs(state, test)),
       train_images=lambda: training().arrays,
@@ -52,7 +52,7 @@ class Evaluator:
       train_on_demand=lambda name: self._on_demand_of(state, training(), name),
       samplers=tuple(self._task.samplers),
       samples=functools.cache(lambda name: np.concatenate(list(self.samples(state, count, None, name, self._labels)))),
-      made_from_test=lambda name: _to_uint8(self._of_images(functools.partial(self._sample, name), state, test)),
+      samples_from_test=lambda name: _to_uint8(self._of_images(functools.partial(self._sample, name), state, test)),
       labels=self._turns(self._labels, np.arange(count)) if self._spec.num_classes else None,
       train=self._dataset.train.arrays,
       test=test.arrays,
@@ -143,7 +143,7 @@ class Evaluator:
       parts.append(jax.tree.map(lambda value: np.asarray(value)[: count - first], found))  # noqa: B023
     return jax.tree.map(lambda *values: np.concatenate(values), *parts)
 
-  def made_from(
+  def apply_sampler(
     self, state: PyTree, sampler: str, key: Key[Array, ''] | None = None, **arrays: np.ndarray
   ) -> UInt8[np.ndarray, 'n h w c']:
     """Returns the images that a sampler makes from examples with these arrays [n, ...] as entries."""
@@ -166,7 +166,7 @@ class Evaluator:
       images = np.asarray(self._sample(name, state, batch, _keys_of(self._keys.snapshot, index)))
       if sampler.source:
         shown = [batch[name] / np.float32(255) for name in (sampler.source, sampler.truth) if name]
-        images = figures.beside(shown[0], images, *shown[1:])
+        images = figures.interleave_rows(shown[0], images, *shown[1:])
       else:
         diversity[f'diversity/{name}'] = mean_distance(images) / max(self._real_distance, 1e-6)
       grids[name] = figures.grid(images, wide)
@@ -219,7 +219,7 @@ class Evaluator:
     """Returns a grid of the first images, each above the training image that is nearest by `eval.features`."""
     shown, train = images[: _SNAPSHOT // 2], self._dataset.train.arrays['image']
     index, _ = neighbours.nearest(*(features.extract(self._config.eval, x) for x in (shown, train)))
-    return figures.grid(figures.beside(shown / np.float32(255), train[index] / np.float32(255)))
+    return figures.grid(figures.interleave_rows(shown / np.float32(255), train[index] / np.float32(255)))
 
   @property
   def _split(self) -> str:

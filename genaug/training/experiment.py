@@ -93,7 +93,7 @@ def prepare(
   return assemble(config, dataset)
 
 
-def trained(
+def load_trained(
   directory: pathlib.Path,
   data_dir: pathlib.Path,
   which: str,

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from genaug.training.workdir import write_whole
+from genaug.training.workdir import write_atomic
 
 _MIN_CELL = 56  # pixels: smaller images are enlarged
 
@@ -28,7 +28,7 @@ def save_png(path: pathlib.Path, image: UInt8[np.ndarray, 'h w c']) -> None:
   path.parent.mkdir(parents=True, exist_ok=True)
   content = io.BytesIO()
   _picture(image).save(content, 'PNG')
-  write_whole(path, content.getvalue())
+  write_atomic(path, content.getvalue())
 
 
 def save_gif(path: pathlib.Path, images: Float[np.ndarray, 'n h w c'], milliseconds: int = 80) -> None:
@@ -41,7 +41,7 @@ def _picture(image: UInt8[np.ndarray, 'h w c']) -> Image.Image:
   return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
 
-def beside(*images: Float[np.ndarray, 'n h w c'], columns: int = 8) -> Float[np.ndarray, 'm h w c']:
+def interleave_rows(*images: Float[np.ndarray, 'n h w c'], columns: int = 8) -> Float[np.ndarray, 'm h w c']:
   """Interleaves rows of the arrays, such as originals above reconstructions; fills up incomplete rows in white."""
   padding = ((0, -len(images[0]) % columns), (0, 0), (0, 0), (0, 0))
   rows = [np.pad(x, padding, constant_values=1).reshape(-1, columns, *x.shape[1:]) for x in images]

@@ -18,7 +18,7 @@ from genaug.training.loop import make_batches, make_step
 _PAUSE = 50  # calls dispatched before the host waits for the device
 
 
-def side_by_side(
+def stack_experiments(
   experiments: Sequence[Experiment], states: Sequence[PyTree]
 ) -> tuple[PyTree, Callable[[int], PyTree], PyTree]:
   """Returns (device_data, batch(step), state), stacked over the experiments, for `make_step(experiment, models)`."""
@@ -53,7 +53,7 @@ class Fit:
     states = [self._init(experiment.keys.init) for experiment in experiments]
     if len(experiments) == 1:
       return [self._run(0, *make_batches(experiments[0]), states[0], advance)]
-    together = self._run(len(experiments), *side_by_side(experiments, states), advance)
+    together = self._run(len(experiments), *stack_experiments(experiments, states), advance)
     return [jax.tree.map(lambda array, i=i: array[i], together) for i in range(len(experiments))]
 
   def _run(self, models, device_data, make_batch, state, advance):

@@ -12,7 +12,7 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from genaug.errors import DivergedError
-from genaug.training.workdir import write_whole
+from genaug.training.workdir import write_atomic
 
 
 class Window:
@@ -63,7 +63,7 @@ class Log:
   def __init__(self, workdir: pathlib.Path, start: int):
     path = workdir / 'metrics.jsonl'
     self.history = kept = [line for line in logged(workdir) if line['step'] <= start]
-    write_whole(path, ''.join(json.dumps(line) + '\n' for line in kept).encode())
+    write_atomic(path, ''.join(json.dumps(line) + '\n' for line in kept).encode())
     self._file = path.open('a')
     self._events = SummaryWriter(str(workdir / 'tensorboard'), purge_step=start + 1 if start else None)
 

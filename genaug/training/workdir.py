@@ -73,7 +73,7 @@ def claim(workdir: pathlib.Path, config: ConfigDict, dataset: Dataset) -> None:
     _refuse_other_rates(there, mine)
     there_steps, steps = there['train']['steps'], mine['train']['steps']
     longer = {'train': there['train'] | {'steps': max(there_steps, steps)}}
-    refuse_another(workdir, _deciding(there | longer, there_steps), _deciding(mine, steps))
+    check_same_config(workdir, _deciding(there | longer, there_steps), _deciding(mine, steps))
     if (differing := data_differences(workdir, dataset)) and any(differing):
       problem = f'is not what this run was trained on ({differing})'
       raise InputError('data', dataset.name, problem, 'restore those files, or name another --workdir')
@@ -122,7 +122,7 @@ def read_data(workdir: pathlib.Path) -> dict | None:
   return _read_json(workdir, path) if path.exists() else None
 
 
-def refuse_another(workdir: pathlib.Path, there: dict, now: dict, flag: str = 'workdir') -> None:
+def check_same_config(workdir: pathlib.Path, there: dict, now: dict, flag: str = 'workdir') -> None:
   """Raises InputError, naming `flag` and the differing keys, if a workdir's config `there` differs from `now`."""
   theirs, ours = flatten_dict(there, sep='.'), flatten_dict(now, sep='.')
   keys = (theirs.keys() | ours.keys()) - _FREE
@@ -158,10 +158,10 @@ def _read_json(workdir: pathlib.Path, path: pathlib.Path) -> dict:
 def write_json(path: pathlib.Path, content: dict) -> None:
   """Writes JSON atomically and creates the directory."""
   path.parent.mkdir(parents=True, exist_ok=True)
-  write_whole(path, (json.dumps(content, indent=2) + '\n').encode())
+  write_atomic(path, (json.dumps(content, indent=2) + '\n').encode())
 
 
-def write_whole(path: pathlib.Path, content: bytes) -> None:
+def write_atomic(path: pathlib.Path, content: bytes) -> None:
   """Writes a file atomically, even if other processes, of other hosts too, write the same file."""
   partial = path.with_suffix(f'.{socket.gethostname()}-{os.getpid()}.partial')
   try:
