@@ -25,7 +25,7 @@ class Split(NamedTuple):
     return Split({name: array[rows] for name, array in self.arrays.items()})
 
 
-def test_duplicates(train: Split, test: Split) -> subsets.Rows:
+def duplicate_test_rows(train: Split, test: Split) -> subsets.Rows:
   """Returns the rows of test images that are, pixel for pixel, among the training images."""
   digest = lambda image: hashlib.blake2b(image, digest_size=16).digest()
   seen = {digest(image) for image in train.arrays['image']}

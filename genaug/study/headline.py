@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from genaug import ranges
 from genaug.data import sources, subsets
-from genaug.data.dataset import Dataset, Split, mix, test_duplicates, with_unlabelled
+from genaug.data.dataset import Dataset, Split, duplicate_test_rows, mix, with_unlabelled
 from genaug.errors import InputError
 from genaug.metrics import features
 from genaug.metrics.registry import METRICS
@@ -274,7 +274,7 @@ class Table:
       unlabelled = any(self._config.rows[row].unlabelled for row in self._config.order)
       trained_on = [self._pool] if unlabelled else self._shots.values()
       images = np.concatenate([one.train.arrays['image'] for one in trained_on])
-      if seen := len(test_duplicates(Split({'image': images}), split)):
+      if seen := len(duplicate_test_rows(Split({'image': images}), split)):
         problem = f'classifiers would be trained on {seen} images of the test split, to the pixel'
         remedy = 'remove the copies from one of the two folders'
         raise InputError('data.folder', self._data.folder, problem, remedy)
