@@ -24,6 +24,7 @@ def _about(result: dict, commit: bool = True) -> str:
   known = {'excluded: ': result.get('excluded'), 'threads: ': result.get('threads'), 'torch ': environment.get('torch')}
   parts = [f'{name}{value}' for name, value in known.items() if value]
   parts += [*environment['devices'], f'jax {environment["packages"]["jax"]}']
+  parts += [f'XLA_FLAGS={xla_flags}'] if (xla_flags := environment.get('xla_flags')) else []
   return '; '.join([result['what'], *parts, *[f'commit {_commit(result)}'] * commit])
 
 
@@ -275,6 +276,7 @@ def _speeds(cell: dict | None) -> list[str]:
 _PATH_FLAGS = ('--data_dir',)  # flags left out of commands: they do not say what was measured
 BENCHMARKS = {  # result file: (title, function that renders it)
   'step_time': ('A training step', _step),
+  'step_time_eigen': ("A training step with XLA's Eigen convolutions, as before jaxlib 0.10", _step),
   'layer_time': ('Single convolutions', _layers),
   'augment_throughput': ('Throughput of operations', _throughput),
   'augment_in_step': ('Augmentation inside a training step', _in_step),

@@ -180,6 +180,7 @@ def environment() -> dict:
     'python': platform.python_version(),
     'platform': platform.platform(),
     'packages': {name: importlib.metadata.version(name) for name in _PACKAGES},
+    'xla_flags': os.environ.get('XLA_FLAGS', ''),
     'backend': jax.default_backend(),
     'devices': [f'{d.device_kind} {d.id}' for d in devices],
     'processes': jax.process_count(),
