@@ -276,7 +276,6 @@ def _speeds(cell: dict | None) -> list[str]:
 _PATH_FLAGS = ('--data_dir',)  # flags left out of commands: they do not say what was measured
 BENCHMARKS = {  # result file: (title, function that renders it)
   'step_time': ('A training step', _step),
-  'step_time_eigen': ("A training step with XLA's Eigen convolutions, as before jaxlib 0.10", _step),
   'layer_time': ('Single convolutions', _layers),
   'augment_throughput': ('Throughput of operations', _throughput),
   'augment_in_step': ('Augmentation inside a training step', _in_step),
