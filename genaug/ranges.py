@@ -24,7 +24,7 @@ class Number(NamedTuple):
       allowed = 'above 0' + f', up to {self.high}' * math.isfinite(self.high)
     else:
       allowed = f'from {self.low} to {self.high}' if math.isfinite(self.high) else f'of at least {self.low}'
-    remedy = f'a number {allowed}' + ', or a pair of such, of the first and the last step' * self.schedule
+    remedy = f'a number {allowed}' + ', or a pair of such numbers, for the first and the last step' * self.schedule
     values = value if self.schedule and isinstance(value, tuple | list) and len(value) == 2 else (value,)
     if self.optional and value is None:
       return None
@@ -51,7 +51,7 @@ class Subset(NamedTuple):
 
   def problem(self, value: object) -> tuple[str, str] | None:
     unknown = [name for name in value if name not in self.names]
-    return (f'no {unknown[0]!r}', f'a tuple of any of {", ".join(self.names)}') if unknown else None
+    return (f'{unknown[0]!r} is not a choice', f'a tuple of any of {", ".join(self.names)}') if unknown else None
 
 
 Range = Number | Choice | Subset
@@ -62,8 +62,8 @@ def get(config: ConfigDict, key: str) -> object:
   """Returns the value of a dotted key. Raises InputError if the config is of another version that lacks the key."""
   for part in key.split('.'):
     if part not in config:
-      remedy = 'train anew, or use the code that wrote it (git_commit in environment.json)'
-      raise InputError(key, None, 'missing: this config is of another version', remedy)
+      remedy = 'train again, or use the code that wrote it (git_commit in environment.json)'
+      raise InputError(key, None, 'missing: this config is of another version of genaug', remedy)
     config = config[part]
   return config
 

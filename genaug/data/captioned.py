@@ -61,9 +61,9 @@ def image_captions_config(root: str, captions: str, reading: image_folder.Readin
 
 def _read(root: Path, file: Path) -> dict[Path, str]:
   if not file.is_file():
-    problem, remedy = 'is not a file', '--config.data.captions=FILE, of lines NAME<tab>CAPTION'
+    problem, remedy = 'is not a file', '--config.data.captions=FILE, a text file of lines NAME<tab>CAPTION'
     raise InputError('data.captions', str(file), problem, remedy)
-  layout, captions = 'lines NAME<tab>CAPTION, names relative to data.folder', {}
+  layout, captions = 'write lines NAME<tab>CAPTION in UTF-8, with names relative to data.folder', {}
   try:
     text = file.read_text('utf-8-sig')
   except UnicodeDecodeError as error:
@@ -75,7 +75,7 @@ def _read(root: Path, file: Path) -> dict[Path, str]:
       raise InputError('data.captions', str(file), problem, layout)
     if line.strip() and name.strip() in captions:
       problem = f'line {number} has a second caption for {name.strip()!r}'
-      raise InputError('data.captions', str(file), problem, 'one line for every image')
+      raise InputError('data.captions', str(file), problem, 'keep one line per image')
     if line.strip():
       captions[name.strip()] = caption.strip()
   images = {item.name: item.image for item in folder.contents(root, key='config.data.folder').items}
@@ -84,6 +84,6 @@ def _read(root: Path, file: Path) -> dict[Path, str]:
     (captions, images, 'with a caption and no such file'),
   ):
     if alone := sorted(names.keys() - others.keys()):
-      remedy = 'a line NAME<tab>CAPTION for every image of data.folder'
+      remedy = 'write one line NAME<tab>CAPTION for every image in data.folder'
       raise InputError('data.captions', str(file), f'{len(alone)} images {problem}: {folder.abbreviate(alone)}', remedy)
   return {images[name]: captions[name] for name in sorted(images)}

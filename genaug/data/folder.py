@@ -73,7 +73,7 @@ def contents(root: Path, masks: Path | None = None, key: str = 'input') -> Conte
     items = [Item(_posix(path, root), path, masks / path.relative_to(root).with_suffix('.png')) for path in images]
     if missing := [item for item in items if not item.mask.is_file()]:
       more = f' and {len(missing) - 1} more' * (len(missing) > 1)
-      problem = f'no mask of {printable(missing[0].name)}{more}'
+      problem = f'no mask for {printable(missing[0].name)}{more}'
       raise InputError('masks', str(masks), problem, f'put it at {printable(missing[0].mask)}')
   if not items:
     raise InputError(key, str(root), f'holds no images{summary(skipped, root)}', layout)

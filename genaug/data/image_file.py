@@ -80,8 +80,8 @@ def brightest(file: File) -> float:
 def check_bits(bits: int) -> None:
   """Raises InputError for an invalid value of `data.bits`."""
   if bits not in (0, *BITS):
-    remedy = f'one of {", ".join(map(str, BITS))}, or 0: as many as the brightest value needs'
-    raise InputError('data.bits', bits, 'images do not have that many', remedy)
+    remedy = f'one of {", ".join(map(str, BITS))}, or 0 for as many as the brightest value needs'
+    raise InputError('data.bits', bits, 'not a supported bit depth', remedy)
 
 
 def bits_of(peak: float) -> int:
@@ -103,14 +103,14 @@ def read_unchanged(file: File) -> UInt8[np.ndarray, 'h w c']:
   """Returns the pixels of an image. Raises UnreadableError if that would drop bits or frames, or convert colours."""
   with _opened(file) as image:
     if _is_deep(image) or any(';16' in str(part) for part in image.tile):
-      raise UnreadableError('has more than 8 bits a channel')
+      raise UnreadableError('has more than 8 bits per channel')
     if (frames := getattr(image, 'n_frames', 1)) > 1:
       raise UnreadableError(f'has {frames} frames')
     if image.mode in _OTHER_COLOURS:
       raise UnreadableError(f'has colours of mode {image.mode}, not grey or RGB')
     profile, mode = image.info.get('icc_profile'), _mode(image)
     if profile and _transform(profile, mode.removesuffix('A')):
-      raise UnreadableError('has colours of another profile than sRGB')
+      raise UnreadableError('has a colour profile other than sRGB')
   return read_image(file).pixels
 
 
@@ -156,7 +156,7 @@ def read_mask(path: pathlib.Path) -> Picture:
   elif mode.startswith('I'):
     mode, labels = 'I;16', labels.astype(np.int32)
   elif mode not in ('L', 'P'):
-    raise UnreadableError(f'is of mode {mode}: a mask is grey, RGB or has a palette')
+    raise UnreadableError(f'has mode {mode}: masks must be grey, RGB or palette images')
   return Picture(labels[..., None], mode, palette)
 
 
@@ -212,7 +212,7 @@ def _decode(image: Image.Image, bits: int) -> Image.Image:
   if _is_deep(image):
     image = _scaled(image, bits)
   elif halved and max(high for _, high in image.getextrema()[:3]) < _DARK:
-    raise UnreadableError('has colours of 16 bits that use the lower ones only: save it with 8 bits a channel')
+    raise UnreadableError('stores its colours in 16 bits but uses only the lower ones: save it with 8 bits per channel')
   image = _to_srgb(image, mode)
   return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
@@ -220,7 +220,7 @@ def _decode(image: Image.Image, bits: int) -> Image.Image:
 def _deep_values(image: Image.Image) -> np.ndarray:
   values = np.asarray(image)
   if not (np.isfinite(values).all() and values.min() >= 0 and values.max() < 2 ** BITS[-1]):
-    raise UnreadableError(f'has values from {values.min()} to {values.max()}: save it with 8 or 16 bits a channel')
+    raise UnreadableError(f'has values from {values.min()} to {values.max()}: save it with 8 or 16 bits per channel')
   return values
 
 

@@ -113,7 +113,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     if '' in found.splits:
       test = subsets.split_by_identity(identities, np.array([files[i].label for i in rows]), c.reading.test_fraction)
       if not test.any():
-        problem = 'no class has two different images, so none is left to test on'
+        problem = 'no class has two different images, so none is left for the test split'
         raise InputError('data.folder', str(c.folder), problem, 'add a second image to a class')
       sides = np.where(test, 'test', 'train')
     else:
@@ -229,7 +229,7 @@ def _duplicate_notes(
   words = 'copies of one image are kept on one side of the split'
   if not own_split:
     same = [rows for rows in same if len({sides[i] for i in rows}) > 1]
-    words = 'the same image is in several splits, so scores count what was trained on'
+    words = 'the same image is in several splits, so scores include images seen in training'
   if not same:
     return []
   shown = '; '.join(' = '.join(folder.printable(paths[i].relative_to(root)) for i in rows) for rows in same[:3])

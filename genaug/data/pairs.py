@@ -109,7 +109,7 @@ def decode(paths: Iterable[Path], reading: image_folder.Reading) -> dict[Path, U
     return list(progress(pool.map(attempt, files), total=len(files), desc=description))
 
   with image_file.truncated_files(reading.load_truncated), ThreadPoolExecutor(_WORKERS) as pool:
-    peak = max((peak for peak in map_files(image_file.brightest, 'looking') if peak), default=0)
+    peak = max((peak for peak in map_files(image_file.brightest, 'checking') if peak), default=0)
     bits = reading.bits or (image_file.bits_of(peak) if peak else 0)
     size, channels = reading.image_size, reading.channels
     pixels = map_files(lambda path: image_file.read_square(path, size, channels, bits), 'decoding')
@@ -150,7 +150,7 @@ def _match_folders(images: Path, targets: Path, paired: bool) -> Found:
   if unmatched := sorted(sides[0].keys() ^ sides[1].keys()):
     shown = folder.abbreviate([f'{name} (in {(images if name in sides[0] else targets).name})' for name in unmatched])
     problem = f'{len(sides[0])} images and {len(sides[1])} targets; on one side only: {shown}'
-    remedy = 'files of a pair have one name, but for .png or .jpg; --config.data.paired=False for images of no pairs'
+    remedy = 'name both files of a pair alike, but for the suffix; without pairs --config.data.paired=False'
     raise InputError('data.target_folder', str(targets), problem, remedy)
   return Found(*([side[name] for name in sorted(sides[0])] for side in sides))
 
@@ -162,7 +162,7 @@ def _by_name(root: Path, key: str, paired: bool) -> dict[str, Path]:
   named = {name_of(path): path for path in paths}
   if same := [path for path in paths if named[name_of(path)] != path]:
     problem = f'{folder.printable(same[0].name)} and {folder.printable(named[name_of(same[0])].name)} have one name'
-    raise InputError(key, str(root), problem, 'rename one of them, or take it out')
+    raise InputError(key, str(root), problem, 'rename or remove one of them')
   return named
 
 
@@ -172,8 +172,8 @@ def _check_sizes(pairs) -> None:
     sizes = [(header.width, header.height) for header in map(image_file.read_header, (image, target))]
     if sizes[0] != sizes[1]:
       (width, height), (other_width, other_height) = sizes
-      problem = f'of {width} x {height} pixels, and its target {target} of {other_width} x {other_height}'
-      raise InputError('data.folder', str(image), problem, 'pairs of one size, which show the same')
+      problem = f'is of {width} x {height} pixels, and its target {target} is of {other_width} x {other_height}'
+      raise InputError('data.folder', str(image), problem, 'crop or resize one of them, so that both show the same')
 
 
 def _split(found: Found, pixels: dict[Path, np.ndarray], fraction: float, paired: bool) -> dict[str, Found]:

@@ -64,7 +64,7 @@ def differences(recorded: dict, dataset: Dataset) -> Differences:
       if before['images'] != after['images']:
         images.append(f'{split}: class {name!r} has {after["images"]} images, had {before["images"]}')
       elif before != after:
-        images.append(f'{split}: other images in class {name!r}, or in another order, {after["images"]} as before')
+        images.append(f'{split}: class {name!r} has other images, or another order; {after["images"]} as before')
     if not names and not images and recorded[split]['digest'] != now[split]['digest']:
       images.append(f'{split}: the same images in another order')
   return Differences(names, images)

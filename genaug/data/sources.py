@@ -110,8 +110,8 @@ def load(
   if ratio := config.get('unlabelled', 0):
     rest = np.setdiff1d(np.arange(len(everything.arrays['label'])), np.concatenate([rows, held_out]))
     if len(rest) < ratio:
-      problem, remedy = f'{len(rest)} images are left unlabelled', '--config.data.per_class=10, or another few'
-      raise InputError('data.unlabelled', ratio, problem, remedy)
+      problem = f'{len(rest)} images are left unlabelled'
+      raise InputError('data.unlabelled', ratio, problem, 'fewer labelled ones, such as --config.data.per_class=10')
     train = with_unlabelled(train, everything.take(rest).arrays['image'], ratio, config.subset_seed)
   paired = config.get('paired', True)
   if not paired and 'target' in train.arrays:
@@ -208,7 +208,7 @@ def _download_and_prepare(name: str, builder: tfds.core.DatasetBuilder, download
     raise _cannot_prepare(name, e) from e
   except (AssertionError, OSError, tfds.download.DownloadError) as e:
     if (cause := e.__cause__ or e) and getattr(cause, 'errno', None) in _UNWRITABLE:
-      remedy = 'make room, or name another --data_dir; the same command then begins anew'
+      remedy = 'make room, or name another --data_dir, then run the command again'
       raise InputError('data_dir', str(builder.data_path), f'cannot be written: {cause.strerror}', remedy) from e
     remedy = f'check the network; files that TFDS cannot fetch itself go into {downloads}'
     raise InputError('data.name', name, f'TFDS cannot prepare it: {e}', remedy) from e
@@ -249,7 +249,7 @@ def _cannot_prepare(name: str, error: ImportError) -> InputError:
 def _check_features(name: str, builder: tfds.core.DatasetBuilder) -> dict[str, object]:
   features = {k: v for k, v in builder.info.features.items() if k in ('image', 'label', 'mask', 'target', 'caption')}
   if not _is_8_bit(features.get('image')):
-    problem = f"has no 8-bit feature 'image', but {', '.join(sorted(builder.info.features))}"
+    problem = f"has no 8-bit feature 'image', only {', '.join(sorted(builder.info.features))}"
     raise InputError('data.name', name, problem, 'choose an image data set')
   if not isinstance(features.get('label'), tfds.features.ClassLabel):
     features.pop('label', None)
@@ -275,7 +275,7 @@ def _read_split(
   try:
     source = builder.as_data_source(split, deserialize_method=RAW_BYTES, file_format='array_record')
   except (NotImplementedError, ValueError) as e:
-    remedy = f'delete {builder.data_dir}, or choose another data_dir: it is prepared anew'
+    remedy = f'delete {builder.data_dir}, or name another --data_dir; the data set is then prepared again'
     raise InputError('data.name', name, 'is prepared in another format than array_record', remedy) from e
 
   images = [k for k in ('image', 'mask', 'target') if k in features]
@@ -327,7 +327,7 @@ def _decode(encoded: bytes, channels: int) -> UInt8[np.ndarray, 'h w c']:
 
 def _no_split(builder: tfds.core.DatasetBuilder, key: str, split: str) -> InputError:
   sizes = ', '.join(f'{name} ({info.num_examples} images)' for name, info in builder.info.splits.items())
-  return InputError(key, split, 'no such split, or an empty one', f'one of {sizes}, or a slice of one')
+  return InputError(key, split, 'no such split, or an empty one', f'one of {sizes}, or a slice such as train[:100]')
 
 
 def _unequal(name: str, a: np.ndarray, b: np.ndarray) -> InputError:

@@ -75,6 +75,6 @@ def test_rows(images: Sequence[np.ndarray], fraction: float) -> Bool[np.ndarray,
   test = split_by_identity(identities, np.zeros(len(images), int), fraction)
   if not test.any():
     raise InputError(
-      'data.folder', f'{len(images)} images', 'no two of its images differ, so none is left to test on', 'add one'
+      'data.folder', f'{len(images)} images', 'all are alike, so none is left for the test split', 'add another one'
     )
   return test

@@ -9,7 +9,7 @@ from genaug.errors import InputError
 from genaug.metrics import EvalContext
 
 _SETS = ('samples', 'train', 'test')
-_REMEDY = 'numpy.savez of samples, train, test: uint8 images [n, h, w, 1 or 3] all, or features [n, d] all'
+_REMEDY = 'save samples, train and test with numpy.savez: all uint8 images [n, h, w, 1 or 3], or all features [n, d]'
 _LABELS = 'integers [n] in samples_label, train_label and test_label, all three of them or none'
 
 
@@ -24,7 +24,7 @@ def read(path: pathlib.Path, settings: ConfigDict) -> EvalContext:
     with np.load(path) as file:  # refuses pickled objects
       arrays = dict(file)
   except (OSError, ValueError, EOFError) as error:
-    raise InputError('arrays', str(path), f'no such file of arrays ({error})', _REMEDY) from error
+    raise InputError('arrays', str(path), f'is not a readable .npz file ({error})', _REMEDY) from error
   for name in _SETS:
     array, first = arrays.get(name), arrays.get('samples')
     if array is None or array.ndim not in (2, 4) or array.shape[1:] != first.shape[1:] or len(array) < 2:

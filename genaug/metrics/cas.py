@@ -49,8 +49,8 @@ def _text(scores: Scores) -> str:
 
 def _check(config: ConfigDict) -> None:
   if not config.model.conditional:
-    remedy = '--config.model.conditional=True, or leave it out'
-    raise InputError('eval.metrics', 'cas', 'samples have no class to learn', remedy)
+    remedy = '--config.model.conditional=True, or leave cas out of eval.metrics'
+    raise InputError('eval.metrics', 'cas', 'samples have no class labels that a classifier could learn', remedy)
 
 
 CAS = Metric(_cas, 'eval/cas', 'max', 'samples', _text, _check, needs_images=True)

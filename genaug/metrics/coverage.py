@@ -67,9 +67,9 @@ def _warning(scores: Scores) -> str:
   """Returns a warning for low precision, as early in training, or for low coverage beside it, as with few modes."""
   precision, coverage = scores['eval/precision'], scores['eval/coverage']
   if precision < scores['eval/precision_baseline'] / 2:
-    return ' WARNING: unlike the real images; train longer, or look at the losses for one that diverges'
+    return ' WARNING: samples are unlike the real images; train longer, or check that no loss diverges'
   if coverage * scores['eval/precision_baseline'] < precision * scores['eval/coverage_baseline'] / 2:
-    return ' WARNING: few modes; for a GAN try a relativistic loss with R1 and R2, or DiffAugment'
+    return ' WARNING: samples cover few modes; for a GAN try a relativistic loss with R1 and R2, or DiffAugment'
   return ''
 
 

@@ -78,7 +78,7 @@ def _diversity(run: EvalContext) -> Scores:
 
 def _text(scores: Scores) -> str:
   diversity, baseline = scores['eval/lpips_diversity'], scores['eval/lpips_diversity_baseline']
-  warning = ' WARNING: samples are all alike; a GAN has collapsed: try R1 and R2 or a lower lr of the discriminator'
+  warning = ' WARNING: samples are all alike; if a GAN has collapsed, try R1 and R2 or a lower optim.discriminator.lr'
   return (
     f'LPIPS diversity {diversity:.3f} [all pairs of {scores["eval/lpips_samples"]} samples, alexnet; baseline of'
     f' {scores["eval/lpips_reference_samples"]} images of {scores["eval/lpips_split"]}: {baseline:.3f}]'

@@ -85,15 +85,16 @@ def _text(scores: Scores) -> str:
   return (
     f'linear probe {scores["eval/probe_accuracy"]:.2%} [{scores["eval/probe_labels"]} labels a class, standard'
     f' deviation over {_DRAWS} draws of them {scores["eval/probe_deviation"]:.2%},'
-    f' {scores["eval/probe_images"]:,} images of {scores["eval/probe_split"]}; of pixels'
+    f' {scores["eval/probe_images"]:,} images of {scores["eval/probe_split"]}; probe of pixels'
     f' {scores["eval/probe_accuracy_pixels"]:.2%}]'
   )
 
 
 def _check(config: ConfigDict) -> None:
   if config.model.conditional:
-    remedy = '--config.model.conditional=False, or leave it out'
-    raise InputError('eval.metrics', 'linear_probe', 'the network is told every class in training', remedy)
+    remedy = '--config.model.conditional=False, or leave linear_probe out of eval.metrics'
+    problem = 'the network is told every class in training; a probe needs an unconditional one'
+    raise InputError('eval.metrics', 'linear_probe', problem, remedy)
 
 
 LINEAR_PROBE = Metric(_linear_probe, 'eval/probe_accuracy', 'max', 'features', _text, _check)

@@ -72,7 +72,7 @@ def _text(scores: Scores) -> str:
   else:
     baseline = 'no held-out images to compare it with: the test images are the training images'
   return (
-    f'AuthPct {authpct:.1f} ({baseline}) [to {scores["eval/train_samples"]:,} training images;'
+    f'AuthPct {authpct:.1f} ({baseline}) [compared with {scores["eval/train_samples"]:,} training images;'
     f' {features.sizes_text(scores)}]{warning}'
   )
 

@@ -67,7 +67,8 @@ def _text(scores: Scores) -> str:
 
 def _check(config: ConfigDict) -> None:
   if config.data.name != 'stacked_mnist':
-    raise InputError('eval.metrics', 'modes', 'counts the modes of stacked_mnist only', 'coverage, or leave it out')
+    remedy = 'use coverage, or leave modes out of eval.metrics'
+    raise InputError('eval.metrics', 'modes', 'counts the modes of stacked_mnist only', remedy)
 
 
 MODES = Metric(_modes, 'eval/modes', 'max', 'samples', _text, _check)

@@ -15,7 +15,7 @@ def _rate(run: EvalContext) -> Scores:
 def _text(scores: Scores) -> str:
   return (
     f'{scores["eval/bits_per_pixel"]:.3f} bits a pixel, mean squared error {scores["eval/squared_error"]:.1f} of 255^2,'
-    f' together {scores["eval/rate_distortion"]:.3f}'
+    f' rate-distortion loss {scores["eval/rate_distortion"]:.3f}'
     f' [{scores["eval/rate_images"]:,} images of {scores["eval/rate_split"]}]'
   )
 

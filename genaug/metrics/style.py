@@ -22,7 +22,7 @@ def _text(scores: Scores) -> str:
   return (
     f'weighted loss {scores["eval/style_total"]:.3f}, of content {scores["eval/content_loss"]:.3f}, of style'
     f' {scores["eval/style_loss"]:.4f} [{scores["eval/style_images"]:,} images of {scores["eval/style_split"]}, each in'
-    f' a style by chance; {scores["eval/style_network"]}]'
+    f' a random style; {scores["eval/style_network"]}]'
   )
 
 

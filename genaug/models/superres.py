@@ -82,7 +82,7 @@ def _check(model, shape: ImageShape) -> None:
   if height % model.scale or width % model.scale or min(height, width) < 4 * model.scale:
     least = 4 * model.scale
     raise ValueError(
-      f'images of {height} x {width} pixels: sides must be multiples of model.scale = {model.scale}, from {least} on'
+      f'images of {height} x {width} pixels: sides must be multiples of model.scale = {model.scale}, at least {least}'
     )
 
 

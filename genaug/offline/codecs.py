@@ -16,5 +16,5 @@ def of_run(
   """Returns the codec of a trained run. Raises InputError if its task has none."""
   experiment, state = load_trained(workdir, data_dir, checkpoint, log, images=False)
   if experiment.config.task not in CODECS:
-    raise InputError('task', experiment.config.task, 'no run that compresses', f'one of {", ".join(CODECS)}')
+    raise InputError('task', experiment.config.task, 'cannot compress images', f'a run of task {" or ".join(CODECS)}')
   return CODECS[experiment.config.task](experiment.config, experiment.spec, state)

@@ -89,7 +89,7 @@ def _visible(example: dict[str, np.ndarray], name: str, size: int) -> Num[np.nda
 def _lines(caption: list[str]) -> list[str]:
   """Wraps a caption to at most MAX_LINES lines; every entry begins a line, and its further lines are indented."""
   lines = [line for entry in caption for line in textwrap.wrap(entry, WIDTH, subsequent_indent='  ')]
-  return lines if len(lines) <= MAX_LINES else [*lines[: MAX_LINES - 1], f'… {len(lines) - MAX_LINES + 1} lines more']
+  return lines if len(lines) <= MAX_LINES else [*lines[: MAX_LINES - 1], f'… {len(lines) - MAX_LINES + 1} more lines']
 
 
 def reduced(example: Example) -> Example:

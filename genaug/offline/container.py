@@ -61,8 +61,8 @@ def pack(header: Mapping[str, Any], payload: bytes) -> tuple[bytes, int]:
   """Returns (content of a file, number of its bytes that are header)."""
   text = json.dumps({**header, **_platform()}).encode()
   if len(text) > _LARGEST_HEADER:
-    problem = f'names and sizes take {len(text) >> 20} MiB, and at most {_LARGEST_HEADER >> 20} are read'
-    raise InputError('input', 'images', problem, 'compress them in several files')
+    problem = f'names and sizes take {len(text) >> 20} MiB, and the limit is {_LARGEST_HEADER >> 20} MiB'
+    raise InputError('input', 'images', problem, 'compress them into several files')
   packed = zlib.compress(text, 9) + struct.pack('<I', zlib.crc32(payload))
   head = _MAGIC + struct.pack('<II', len(packed), zlib.crc32(packed)) + packed
   return head + payload, len(head)
@@ -70,9 +70,9 @@ def pack(header: Mapping[str, Any], payload: bytes) -> tuple[bytes, int]:
 
 def unpack(content: bytes, model: str) -> tuple[dict[str, Any], bytes]:
   """Returns (header, payload) of a file. Raises InputError unless `pack` made it, by this model on this platform."""
-  damaged = InputError('input', 'file', 'damaged: it was cut or changed', 'compress the images again')
+  damaged = InputError('input', 'file', 'damaged: it was truncated or changed', 'compress the images again')
   if content[: len(_MAGIC)] != _MAGIC:
-    raise InputError('input', 'file', 'not a file of experiments.compress, or of another version', 'name one of it')
+    raise InputError('input', 'file', 'not a file of experiments.compress, or of another version', 'name another')
   start = len(_MAGIC) + 8
   if len(content) < start:
     raise damaged
@@ -91,13 +91,13 @@ def unpack(content: bytes, model: str) -> tuple[dict[str, Any], bytes]:
   if not whole:
     raise InputError('input', 'header', 'not as experiments.compress writes it', 'do not trust the file')
   if header['model'] != model:
-    raise InputError('input', 'model', 'compressed by another model', 'name the --workdir and --checkpoint of that one')
+    raise InputError('input', 'model', 'compressed by another model', 'name its --workdir and --checkpoint')
   here = _platform()
   if different := [f'{name} {header[name]}, here {here[name]}' for name in here if header[name] != here[name]]:
-    problem = f'compressed with {"; ".join(different)}: numbers would differ in their last bits'
+    problem = f'compressed with {"; ".join(different)}: results would differ in their last bits'
     raise InputError('input', 'platform', problem, 'decompress where it was compressed, with the same versions')
   if any(path.is_absolute() or '..' in path.parts for path in map(pathlib.PurePosixPath, header['names'])):
-    raise InputError('input', 'names', 'some lead out of the folder', 'do not trust the file')
+    raise InputError('input', 'names', 'some lead out of the folder that --output names', 'do not trust the file')
   return header, payload
 
 
@@ -140,8 +140,8 @@ def on_cpu(params: PyTree) -> PyTree:
 def check_pixels(images: Sequence[Image], header: Mapping[str, Any]) -> None:
   """Raises InputError if the decoded images are not those that were encoded."""
   if checksum(images) != header['pixels']:
-    problem = 'what was decoded is not what was encoded: this machine computes other numbers than that one'
-    raise InputError('input', 'pixels', problem, f'decompress on a machine like that one ({header["machine"]})')
+    problem = 'what was decoded is not what was encoded: this machine rounds differently from the one that compressed'
+    raise InputError('input', 'pixels', problem, f'decompress on the same kind of machine ({header["machine"]})')
 
 
 def _platform() -> dict[str, str]:

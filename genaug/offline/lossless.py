@@ -49,7 +49,8 @@ class Codec:
 
   def __init__(self, config: ConfigDict, spec: Spec, state: PyTree):
     """Raises InputError for any other model."""
-    ranges.check_trained(config, _NEEDED, 'no run that compresses: that takes one vector of latents and 256 levels')
+    problem = 'cannot compress images: that takes an unconditional VAE of one latent vector and 256 grey levels'
+    ranges.check_trained(config, _NEEDED, problem)
     self.input_shape, self._latents = spec.image_shape, config.model.z_dim
     self._params = container.on_cpu(state.params)
     self._digest = container.digest(config, ('model', 'vae'), self._params)

@@ -74,7 +74,7 @@ def _map_readable(items: list[folder.Item], skipped: folder.Skipped, function: C
       return error
 
   results = {}
-  for item, result in zip(items, builders.progress(pool.map(try_to, items), total=len(items), desc='looking')):
+  for item, result in zip(items, builders.progress(pool.map(try_to, items), total=len(items), desc='checking')):
     if isinstance(result, image_file.UnreadableError):
       skipped[item.image] = str(result)
     else:
@@ -166,17 +166,17 @@ def _png_names(
   counts = Counter(names)
   for path, name in zip(paths, names, strict=True):
     if counts[name] > 1:
-      wrong.setdefault(path, f'is not the only one that would become {folder.printable(name)}')
+      wrong.setdefault(path, f'is not the only one that would be written to {folder.printable(name)}')
   if wrong:
-    problem = f'{len(wrong)} of {len(paths)} files are not {wanted}, each of its own name{folder.listed(wrong, root)}'
-    raise InputError(key, str(root), problem, 'take them out, or change them')
+    problem = f'{len(wrong)} of {len(paths)} files are not {wanted} or share an output{folder.listed(wrong, root)}'
+    raise InputError(key, str(root), problem, 'remove, convert or rename them')
   return names
 
 
 def _is_file(root: folder.Path) -> bool:
   """Whether `root` is a file, not a folder. Raises InputError if there is neither."""
   if not root.exists():
-    raise InputError('input', str(root), 'no such file or folder', 'an image, or a folder of images')
+    raise InputError('input', str(root), 'no such file or folder', 'name an image, or a folder of images')
   return root.is_file()
 
 
@@ -217,7 +217,7 @@ def squares(
     names.append(output_name(item))
   if not images:
     problem = f'none of its images can be read{folder.summary(skipped, root)}'
-    raise InputError('input', str(root), problem, 'a folder of images')
+    raise InputError('input', str(root), problem, 'name a folder of images')
   return np.stack(images), names, skipped
 
 

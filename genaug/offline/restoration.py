@@ -53,12 +53,12 @@ def damage(kind: str, spec: Spec, noise: float = 0.0, blur: float = 0.0, scale: 
     raise InputError('kind', kind, 'no such damage', f'one of {", ".join(KINDS)}')
   problem = f'does not suit kind {kind!r}'
   if kind == 'noise' and not noise:
-    raise InputError('noise', noise, problem, '--noise=0.1: its standard deviation, where white is 1')
+    raise InputError('noise', noise, problem, '--noise=0.1, the standard deviation, where white is 1')
   if blurs != (blur > 0):
-    raise InputError('blur', blur, problem, '--blur=1.0 with --kind=blur, in pixels, and with no other')
+    raise InputError('blur', blur, problem, '--blur=1.0, in pixels, with --kind=blur only')
   if shrinks != (scale > 1) or height % scale or width % scale:
     problem += f' and images of {height} x {width}'
-    raise InputError('scale', scale, problem, '--scale=2 with --kind=small, a divisor of the sides, and with no other')
+    raise InputError('scale', scale, problem, '--scale=2, a divisor of the sides, with --kind=small only')
   same = lambda images: images
   if shrinks:
     to = lambda *size: jax.vmap(functools.partial(augment.resize, height=size[0], width=size[1], interpolation='cubic'))
@@ -71,7 +71,8 @@ class Restorer:
 
   def __init__(self, config: ConfigDict, spec: Spec, state: PyTree, damage: Damage, steps: int = 200):
     """Raises InputError for any other model."""
-    ranges.check_trained(config, _NEEDED, 'no run that restores: that takes a Gaussian VAE that is not told classes')
+    problem = 'cannot restore images: that takes an unconditional VAE with Gaussian likelihood and normal prior'
+    ranges.check_trained(config, _NEEDED, problem)
     self._params, self._steps = state.params, steps
     vae = model(config, spec)
     label, noise_var = jnp.zeros(_BATCH, jnp.int32), max(damage.noise, _LEAST_NOISE) ** 2

@@ -28,7 +28,7 @@ class Stylist:
   def __init__(self, config: ConfigDict, spec: Spec, state: PyTree):
     """Raises InputError for a run of another task."""
     if config.task != 'style':
-      raise InputError('task', config.task, 'has no styles', 'a run of configs/style_own_images.py')
+      raise InputError('task', config.task, 'has no styles', 'name a run of configs/style_own_images.py')
     self.names, self._channels = style.names(config), spec.image_shape[-1]
     network = NETWORKS[config.model.network].build(config, spec, None)['stylizer']
     self._variables = {'params': state.params['stylizer'], 'batch_stats': state.stats['stylizer']}

@@ -22,8 +22,8 @@ class Upscaler:
     Raises InputError for a run of another task.
     """
     if config.task != 'superres':
-      problem = 'no run of super-resolution'
-      raise InputError('task', config.task, problem, 'train one: configs/superres_own_images.py')
+      problem = 'not a super-resolution run'
+      raise InputError('task', config.task, problem, 'train one with --config=configs/superres_own_images.py')
     self._tile, self._margin = tile, receptive_radius(config.model.blocks)
     self._channels, self._scale = spec.image_shape[-1], config.model.scale
     network = NETWORKS[config.model.network].build(config, spec, None)['upscaler']

@@ -83,7 +83,7 @@ def run(
     name, task = pending.pop(ref)
     if task is None:
       results[name] = ray.get(ref)
-      ended(f'{name}: whole')
+      ended(f'{name}: complete')
     elif isinstance(task, Cell):
       ended(f'{name}, k = {task.per_class}, seed {task.seed}: {_outcome(ref)}')
       cells_left[name] -= 1

@@ -88,7 +88,7 @@ def resources(wanted: dict[str, float]) -> dict[str, float]:
   request = {'CPU': share if cpus < 0 else cpus, 'GPU': min(smallest.get('GPU', 0), 1) if gpus < 0 else gpus}
   if not any(all(node.get(name, 0) >= amount for name, amount in request.items()) for node in nodes):
     largest = {name: max(node.get(name, 0) for node in nodes) for name in request}
-    raise InputError(', '.join(wanted), request, 'no node has as much', f'at most {largest}')
+    raise InputError(', '.join(wanted), request, 'no node has that much', f'at most {largest}')
   return request
 
 

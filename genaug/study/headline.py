@@ -70,7 +70,8 @@ class Table:
     few = min(self.per_class)
     if len(config.lr) > 1 and not 2 <= config.folds <= few:
       problem = f'{few} images of a class cannot be parted so, to choose among {len(config.lr)} learning rates'
-      raise InputError('folds', config.folds, problem, 'two or more, at most k, or a single --config.lr')
+      remedy = 'at least 2 and at most k, the images per class, or a single --config.lr'
+      raise InputError('folds', config.folds, problem, remedy)
     folds = range(config.folds if len(config.lr) > 1 else 0)
     tuning = {k: Cell(k, config.tuning_seed) for k in self.per_class}
     self._folds = {k: [_choose(pool, cell, config.folds, f) for f in folds] for k, cell in tuning.items()}
@@ -95,7 +96,7 @@ class Table:
       checks.check_devices(one, jax.device_count(), steps_per_call(one))
     for name in self._generators:
       if not self._generator(name).model.conditional:
-        problem = 'classifiers would learn classes that it was not told'
+        problem = 'its samples would have no class labels for the classifiers'
         key = f'generators.{name}.model.conditional'
         raise InputError(key, False, problem, f'--config.{key}=True')
 
@@ -275,7 +276,7 @@ class Table:
       trained_on = [self._pool] if unlabelled else self._shots.values()
       images = np.concatenate([one.train.arrays['image'] for one in trained_on])
       if seen := len(duplicate_test_rows(Split({'image': images}), split)):
-        problem = f'classifiers would be trained on {seen} images of the test split, to the pixel'
+        problem = f'classifiers would be trained on {seen} images of the test split, identical to the pixel'
         remedy = 'remove the copies from one of the two folders'
         raise InputError('data.folder', self._data.folder, problem, remedy)
     return Images(fingerprint(split.arrays), split)
@@ -322,7 +323,7 @@ def _check(config: ConfigDict) -> None:
       generator = {f'{key}.generator': Choice(tuple(config.generators)), f'{key}.share': Number(ABOVE_ZERO, 1)}
       ranges.check(config, generator)
     elif row.authentic:
-      problem = 'of a row without generated images'
+      problem = 'needs generated images, of which this row has none'
       raise InputError(f'{key}.authentic', True, problem, f'name a generator: config.{key}.generator')
     if row.authentic:
       features.check(config.generators[row.generator])

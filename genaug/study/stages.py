@@ -67,7 +67,7 @@ class Stages:
 
   def with_retry(self, name: str, make: Callable[[], Any]) -> Any:
     """Returns make(), at the second attempt if the first raises, or the Failure of the second."""
-    for outcome in ('once more', 'failed'):
+    for outcome in ('trying once more', 'failed'):
       try:
         return make()
       except Exception as error:  # of any kind: a failed cell is shown and the table goes on
@@ -107,7 +107,7 @@ class Stages:
       try:
         attempt(chunk)
       except Exception as error:  # as in `with_retry`, but those that were trained together are retried one by one
-        self._log(f'{name}, once more: {_describe_error(error)}')
+        self._log(f'{name}, trying once more: {_describe_error(error)}')
         for key in chunk:
           try:
             attempt([key])

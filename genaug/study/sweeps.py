@@ -183,8 +183,8 @@ def read(path: pathlib.Path) -> dict:
     record = json.loads(path.read_text())
     best = record['best']
   except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
-    problem = f'is no sweep.json ({type(error).__name__}: {error})'
-    raise InputError('sweep', str(path), problem, 'the one that experiments.sweep has written') from None
+    problem = f'is not a sweep.json ({type(error).__name__}: {error})'
+    raise InputError('sweep', str(path), problem, 'name the sweep.json that experiments.sweep has written') from None
   if best is None:
     raise InputError('sweep', str(path), 'no trial has ended with a score', 'run the sweep again')
   return record

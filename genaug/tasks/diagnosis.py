@@ -19,15 +19,15 @@ def diagnose_gan(history: History) -> dict[str, str]:
   # A Wasserstein critic may well tell all images right; its loss is then negative.
   if trained and len(accuracy) == _LINES and min(accuracy) > 0.998 and min(d_loss) >= 0:
     found['discriminator won'] = (
-      f'the discriminator has won: it has told {min(accuracy):.1%} or more of all images right for {_LINES} lines of '
-      'the log, and the generator learns little from it; try gan.d_augment=diff_augment, '
+      f'the discriminator has won: it has classified {min(accuracy):.1%} or more of all images correctly in the last '
+      f'{_LINES} lines of the log, and the generator learns little from it; try gan.d_augment=diff_augment, '
       'gan.r1=1 with model.d_norm=none, a lower optim.discriminator.lr or model.d_norm=spectral'
     )
   diversity = _values(history, 'diversity/samples')
   began = trained or max(diversity, default=0) > 0.5
   if began and len(diversity) >= 2 and max(diversity[-2:]) < 0.3:
     found['generator collapsed'] = (
-      f'the generator has collapsed: its samples differ {diversity[-1]:.2f} times as much as real images do; try '
+      f'the generator has collapsed: its samples differ only {diversity[-1]:.2f} times as much as real images do; try '
       'an earlier checkpoint with a lower optim.generator.lr, gan.loss=relativistic with gan.r1=1, gan.r2=1 and '
       'model.d_norm=none, or model.minibatch_stddev=True'
     )
@@ -35,7 +35,7 @@ def diagnose_gan(history: History) -> dict[str, str]:
   if held_out and r_t and (train := 0.5 + 0.5 * r_t[-1]) - held_out[-1] > 0.3:
     found['discriminator memorises'] = (
       f'the discriminator memorises its training images: it takes {train:.0%} of them for real, but {held_out[-1]:.0%} '
-      'of held-out ones; try gan.d_augment=diff_augment or ada, more images, or the checkpoint of the best score'
+      'of held-out ones; try gan.d_augment=diff_augment or ada, more images, or the best checkpoint'
     )
   for name, least in (('d_loss', 100), ('g_loss', 100), ('d_grad_norm', 1000), ('g_grad_norm', 1000)):
     sizes = [abs(value) for value in _values(history, f'train/{name}')]

@@ -114,9 +114,10 @@ def _check(config) -> None:
     try:
       operations = Pipeline.from_config(config[name]).operations
     except ValueError as error:
-      raise InputError(name, str(error), 'no policy', f'see c.augment in configs/base.py, --config.{name}...') from None
+      remedy = f'correct --config.{name}.OPERATION.KEY, see c.augment in configs/base.py'
+      raise InputError(name, str(error), 'not a valid augmentation policy', remedy) from None
     if mixes := [operation for operation in operations if OPS[operation].stage == 'mix']:
-      problem = 'mixes images, of which most have no label here'
+      problem = 'mixes images, most of which have no label here'
       raise InputError(f'{name}.{mixes[0]}.p', config[name][mixes[0]].p, problem, f'--config.{name}.{mixes[0]}.p=0')
 
 

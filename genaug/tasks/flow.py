@@ -63,7 +63,7 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
   """Builds the task; with `of_images` the network is conditioned on the `alexnet_features` of an image."""
   conditioned = spec.num_classes or spec.vocabulary or of_images
   if config.flow.guidance != 1 and not (conditioned and config.flow.label_dropout):
-    problem = 'needs a network that is trained with labels or captions and without'
+    problem = 'needs a network that is trained both with labels or captions and without them'
     remedy = '--config.model.conditional=True --config.flow.label_dropout=0.1'
     raise InputError('flow.guidance', config.flow.guidance, problem, remedy)
   network = NETWORKS[config.model.network].build(config, spec, axis_name)['denoiser']

@@ -127,8 +127,8 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
 def _check(config) -> None:
   levels = config.fsq.levels
   if not levels or not all(isinstance(count, int) and count > 2 for count in levels) or math.prod(levels) > _MOST_CODES:
-    remedy = f'a tuple of whole numbers from 3 up, of a product up to {_MOST_CODES:,}, such as (8, 5, 5, 5)'
-    raise InputError('fsq.levels', levels, 'are no numbers of levels', remedy)
+    remedy = f'a tuple of integers of at least 3, whose product is at most {_MOST_CODES:,}, such as (8, 5, 5, 5)'
+    raise InputError('fsq.levels', levels, 'not valid numbers of levels', remedy)
 
 
 FSQ = Definition(

@@ -253,7 +253,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
 
 def _check(config) -> None:
   if config.gan.lecam and config.gan.loss == 'relativistic':
-    problem = 'LeCam anchors each logit, but gan.loss = relativistic compares them only'
+    problem = 'LeCam regularises single logits, but gan.loss = relativistic only uses their differences'
     raise InputError('gan.lecam', config.gan.lecam, problem, '--config.gan.lecam=0, or --config.gan.loss=hinge')
 
 

@@ -167,8 +167,8 @@ def _read(path: str, shape: ImageShape) -> UInt8[np.ndarray, 'h w c']:
 def _check_files(config: ConfigDict) -> None:
   paths = config.style.images
   if isinstance(paths, str) or not paths or not all(isinstance(path, str) for path in paths):
-    remedy = '--config.style.images="(\'wave.jpg\',)", with a comma behind each'
-    raise InputError('style.images', paths, 'not paths of image files, of which it takes one or more', remedy)
+    remedy = '--config.style.images="(\'wave.jpg\',)", with a comma after each path'
+    raise InputError('style.images', paths, 'not paths of one or more image files', remedy)
   styles = names(config)
   if twice := [name for name in styles if styles.count(name) > 1]:
     raise InputError('style.images', paths, f'two styles would be called {twice[0]}', 'rename one of the files')

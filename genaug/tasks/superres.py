@@ -178,10 +178,11 @@ def _patch(config, spec: Spec) -> tuple[int, int]:
   height, width, _ = spec.image_shape
   patch, whole = config.superres.patch, f'images of {height} x {width} pixels'
   if patch > min(height, width):
-    raise InputError('superres.patch', patch, f'larger than {whole}', f'at most {min(height, width)}, or 0 for all')
+    remedy = f'at most {min(height, width)}, or 0 for whole images'
+    raise InputError('superres.patch', patch, f'larger than {whole}', remedy)
   if not patch and config.superres.adversarial and (height % PATCH_MULTIPLE or width % PATCH_MULTIPLE):
-    problem = f'whole {whole}, of which the discriminator takes multiples of {PATCH_MULTIPLE}'
-    raise InputError('superres.patch', patch, problem, 'name a multiple of it')
+    problem = f'trains on whole {whole}, but the discriminator needs sides that are multiples of {PATCH_MULTIPLE}'
+    raise InputError('superres.patch', patch, problem, f'a multiple of {PATCH_MULTIPLE}')
   return (patch, patch) if patch else (height, width)
 
 
@@ -189,11 +190,12 @@ def _check(config) -> None:
   settings, scale = config.superres, config.model.scale
   multiple = scale * PATCH_MULTIPLE if settings.adversarial else scale
   if settings.patch % multiple or 0 < settings.patch < 4 * scale:
-    problem = f'for model.scale = {scale}' + ' and a discriminator' * bool(settings.adversarial)
+    problem = f'does not suit model.scale = {scale}' + ' and a discriminator' * bool(settings.adversarial)
     least = -(-4 * scale // multiple) * multiple
-    raise InputError('superres.patch', settings.patch, problem, f'a multiple of {multiple} from {least} on, or 0')
+    remedy = f'a multiple of {multiple} from {least} on, or 0 for whole images'
+    raise InputError('superres.patch', settings.patch, problem, remedy)
   if not settings.l1 + settings.perceptual + settings.adversarial:
-    raise InputError('superres.l1', settings.l1, 'nothing to learn from', '--config.superres.l1=1')
+    raise InputError('superres.l1', settings.l1, 'nothing to learn from, all losses are off', '--config.superres.l1=1')
   if settings.perceptual:
     imagenet.variables('vgg16')
   key, one = jax.random.key(0), jnp.zeros((8, 8, 1))

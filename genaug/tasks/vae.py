@@ -309,22 +309,23 @@ def _check(config) -> None:
   vae, ladder = config.vae, config.model.network == 'ladder_vae'
   several = vae.samples > 1
   if vae.free_bits and config.train.accumulate > 1:
-    problem = 'are of the mean over a batch, which is not seen at once'
+    problem = 'applies to the mean over a whole batch, which train.accumulate > 1 splits'
     raise InputError('vae.free_bits', vae.free_bits, problem, '--config.train.accumulate=1')
   of_one = {'vae.beta': 1.0, 'vae.kl_warmup_steps': 0, 'vae.free_bits': 0.0}
   for key, off in of_one.items():
     value = config.vae[key.split('.')[1]]
     if several and value != off:
-      raise InputError(key, value, 'is of the ELBO, and vae.samples > 1 of another bound', f'--config.{key}={off}')
+      raise InputError(key, value, 'is for the ELBO, but vae.samples > 1 trains another bound', f'--config.{key}={off}')
   if vae.gradient == 'doubly_reparameterized' and (not several or ladder or vae.prior == 'vamp'):
-    problem = 'is for vae.samples > 1, one vector of latents and the prior normal'
+    problem = 'needs vae.samples > 1, a network with one latent vector and vae.prior=normal'
     raise InputError('vae.gradient', vae.gradient, problem, '--config.vae.gradient=reparameterized')
   if vae.prior == 'vamp' and (ladder or config.model.conditional or vae.free_bits):
-    problem = 'is for one vector of latents, without classes and without vae.free_bits'
+    problem = 'needs a network with one latent vector, an unconditional model and vae.free_bits=0'
     raise InputError('vae.prior', vae.prior, problem, '--config.vae.prior=normal')
   if vae.sigma and not LIKELIHOODS[vae.likelihood].has_scale:
     scaled = ', '.join(name for name, likelihood in LIKELIHOODS.items() if likelihood.has_scale)
-    raise InputError('vae.sigma', vae.sigma, f'{vae.likelihood} has no such scale', f'vae.likelihood: {scaled}; or 0')
+    remedy = f'--config.vae.sigma=0, or one of these as vae.likelihood: {scaled}'
+    raise InputError('vae.sigma', vae.sigma, f'vae.likelihood={vae.likelihood} has no scale', remedy)
 
 
 VAE = Definition(

@@ -88,7 +88,7 @@ class Checkpoints:
       return restored
     if broken:
       problem = '; '.join(f'checkpoint of step {bad} cannot be read ({reason})' for bad, reason in broken.items())
-      remedy = 'another --checkpoint' if step is not None else 'name another --workdir, or remove its checkpoints/'
+      remedy = 'name another --checkpoint' if step is not None else 'name another --workdir, or remove its checkpoints/'
       raise InputError('workdir', str(self._workdir), problem, remedy)
     return None
 
@@ -100,7 +100,7 @@ class Checkpoints:
         name = jax.tree_util.keystr(path, simple=True, separator='.')
         problem = f'{name} of its checkpoint of step {step} is {found.dtype}{list(found.shape)}, '
         problem += f'but {leaf.dtype}{list(leaf.shape)} with this config and these data'
-        remedy = 'the config and data that it was trained with, or another --workdir'
+        remedy = 'use the config and data that it was trained with, or name another --workdir'
         raise InputError('workdir', str(self._workdir), problem, remedy)
 
   def _set_aside(self, step: int) -> pathlib.Path:

@@ -66,7 +66,7 @@ def check_config(config: ConfigDict) -> None:
       raise InputError(key, value, problem, '--config.optim.schedule=cosine, or one number')
   if config.optim.warmup_steps >= (length := updates.schedule_steps(config)):
     key = 'optim.schedule_steps' if config.optim.schedule_steps else 'train.steps'
-    problem, remedy = 'is the whole schedule', f'fewer than {key} = {length}'
+    problem, remedy = 'leaves no steps after the warmup', f'fewer than {key} = {length}'
     raise InputError('optim.warmup_steps', config.optim.warmup_steps, problem, remedy)
   reads_files = config.data.name in sources.USER_DATA_SETS or {'target', 'caption'} & set(task.inputs)
   for key in ('folder', 'target_folder', 'captions'):
@@ -80,7 +80,8 @@ def check_config(config: ConfigDict) -> None:
     raise InputError(key, ranges.get(config, key), problem, f'--config.{key}=0')
   if config.train.patience and not config.eval.metrics:
     problem = 'nothing is evaluated that could stop improving'
-    raise InputError('train.patience', config.train.patience, problem, 'name a metric in eval.metrics, or 0')
+    remedy = 'name a metric in eval.metrics, or --config.train.patience=0'
+    raise InputError('train.patience', config.train.patience, problem, remedy)
   for name in config.eval.metrics:
     known = metrics_of(config.task)
     if name not in METRICS:

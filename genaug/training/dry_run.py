@@ -94,7 +94,7 @@ def describe(experiment: Experiment) -> str:
   lines.append(f'  classes: {", ".join(dataset.class_names)}')
   lines.append('networks')
   lines += [f'  {name}: {_count(tree):,} parameters' for name, tree in state.params.items()]
-  lines.append(f'  state of all: {_count(state):,} numbers')
+  lines.append(f'  training state: {_count(state):,} numbers')
   lines.append('samplers')
   for name, sampler in experiment.task.samplers.items():
     split = dataset.train if sampler.split == 'train' else dataset.test
@@ -108,7 +108,7 @@ def describe(experiment: Experiment) -> str:
     f'one call: {experiment.steps_per_call} step(s) on each of {jax.device_count()} {jax.default_backend()} device(s)',
     f'  arguments {_mib(memory.argument_size_in_bytes)}, outputs {_mib(memory.output_size_in_bytes)},'
     f' temporary {_mib(memory.temp_size_in_bytes)} (of which {_mib(memory.alias_size_in_bytes)} reused)',
-    f'  {cost["flops"] / 1e9:,.2f} GFLOP, {_mib(cost["bytes accessed"])} accessed, as XLA counts them for one device',
+    f'  {cost["flops"] / 1e9:,.2f} GFLOP, {_mib(cost["bytes accessed"])} accessed, as XLA estimates for one device',
     'dry run: nothing was trained',
   ]
   return '\n'.join(lines)

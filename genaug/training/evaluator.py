@@ -202,7 +202,7 @@ class Evaluator:
     size = jax.eval_shape(self._task.samplers[sampler].noise, _keys_of(self._keys.snapshot, np.arange(1))).shape[-1]
     means = self.posterior_means(state, self._some_training_images(_FITTED))
     if size != means.shape[1]:
-      raise InputError('sampler', sampler, 'its noise is not that of latents', 'leave --traverse out')
+      raise InputError('sampler', sampler, 'its noise is not of the size of the latents', 'leave --traverse out')
     latents = np.argsort(-means.var(0))[:_WALKS]
     noise = np.zeros((len(latents), _WALK_STEPS, size), np.float32)
     for row, latent in zip(noise, latents):
@@ -252,7 +252,8 @@ def labels_of(experiment: Experiment, names: Sequence[str] | None) -> Int[np.nda
   found, classes = experiment.dataset.class_names, experiment.spec.num_classes
   for name in names or ():
     if not classes:
-      raise InputError('classes', ','.join(names), 'this run is not told classes', 'leave it out')
+      problem = 'this run is not told classes: its model is unconditional'
+      raise InputError('classes', ','.join(names), problem, 'leave --classes out')
     if name not in found:
       raise InputError('classes', name, 'no such class', f'any of {", ".join(found)}')
   chosen = range(classes) if names is None else map(found.index, names)

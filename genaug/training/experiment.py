@@ -112,7 +112,8 @@ def load_trained(
   for key, value in overrides.items():
     section, _, name = key.partition('.')
     if name not in config.get(section, {}):
-      raise InputError(name, value, f'of task {section}, and this run is of task {config.task}', 'leave it out')
+      problem = f'is a setting of task {section}, and this run is of task {config.task}'
+      raise InputError(name, value, problem, 'leave it out')
     config.update_from_flattened_dict({key: value})
   saved = checkpoint.Checkpoints(directory, 1, *best_metric(config), read_only=True)
   steps = [str(step) for step in saved.steps()]

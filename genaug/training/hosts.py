@@ -61,7 +61,7 @@ def job(coordinator: str | None, num_processes: int | None, process_id: int | No
     traceback.print_exc()
     sys.stdout.flush()
     reason = f'{type(error).__name__}: {error}'.splitlines()[0]
-    _end(f'this process of {jax.process_count()} ends: {reason}\n  remedy: if another one has died, {_REMEDY}')
+    _end(f'this process, one of {jax.process_count()}, ends: {reason}\n  remedy: if another one has died, {_REMEDY}')
 
 
 @contextlib.contextmanager

@@ -108,7 +108,7 @@ def train(
     elif start:
       log(f'resuming at step {start:,} of {total:,}')
     if start % stride:
-      problem = f'does not divide step {start:,}, where this run goes on'
+      problem = f'does not divide step {start:,}, at which this run resumes'
       raise InputError('train.steps_per_call', stride, problem, '--config.train.steps_per_call=1')
     if logger:
       logger.open(start)

@@ -120,9 +120,9 @@ class RunLogger:
       summary = {'steps': steps, 'resumed_at': self._start, 'seconds': round(seconds, 1), **scores}
       workdir.write_json(self._directory / 'summary.json', summary)
       count = f'{steps - self._start:,} steps in {seconds / 60:.1f} minutes'
-      self._print(f'done: {count}, all of it in {self._directory}')
+      self._print(f'done: {count}; everything is in {self._directory}')
     if scores:
-      self._print(f'  last: {describe(scores)}')
+      self._print(f'  last scores: {describe(scores)}')
     if (best := self.saved.best()) is not None:
       self._print(f'  best checkpoint: step {best:,}')
     for picture in sorted((self._directory / 'figures').glob(f'*_{steps:06d}.png')):

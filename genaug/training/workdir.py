@@ -104,9 +104,9 @@ def _refuse_other_rates(there: dict, mine: dict) -> None:
   steps, optim = mine['train']['steps'], mine['optim']
   old = there['train']['steps']
   if steps > old and optim['schedule'] != 'constant' and not optim.get('schedule_steps'):
-    problem = f'this run was planned for {old}, and optim.schedule={optim["schedule"]} ends with it: more steps would '
-    problem += 'change the rates of those already done'
-    remedy = f'--config.optim.schedule_steps={old} keeps them and goes on with the last rate'
+    problem = f'this run was planned for {old} steps, and optim.schedule={optim["schedule"]} ends with it: more '
+    problem += 'steps would change the learning rates of those already done'
+    remedy = f'--config.optim.schedule_steps={old} keeps them and goes on with the last learning rate'
     raise InputError('train.steps', steps, problem, remedy)
 
 
