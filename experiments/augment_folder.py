@@ -27,11 +27,13 @@ from experiments import cli
 
 _CONFIG = cli.define_config()
 _INPUT = flags.DEFINE_string('input', None, 'Folder of images, with or without sub-folders.', required=True)
-_OUTPUT = flags.DEFINE_string('output', None, 'Folder to write to: new, empty, or of this very command.', required=True)
-_MASKS = flags.DEFINE_string('masks', None, 'Folder of masks, where they are not beside the images.')
-_COPIES = flags.DEFINE_integer('copies', None, 'Of every image.', lower_bound=1, required=True)
-_SEED = flags.DEFINE_integer('seed', 0, 'Of the draws.', lower_bound=0, upper_bound=2**32 - 1)
-_FORMAT = flags.DEFINE_enum('format', 'png', ['png', 'jpg'], 'Of the copies; masks are always png.')
+_OUTPUT = flags.DEFINE_string(
+  'output', None, 'Folder to write to: new, empty, or begun by this command.', required=True
+)
+_MASKS = flags.DEFINE_string('masks', None, 'Folder of masks, if they are not beside the images.')
+_COPIES = flags.DEFINE_integer('copies', None, 'Number of augmented copies per image.', lower_bound=1, required=True)
+_SEED = flags.DEFINE_integer('seed', 0, 'Seed of the random augmentation.', lower_bound=0, upper_bound=2**32 - 1)
+_FORMAT = flags.DEFINE_enum('format', 'png', ['png', 'jpg'], 'File format of the copies; masks are always png.')
 flags.mark_flag_as_required('config')
 flags.adopt_module_key_flags(cli)
 
@@ -43,7 +45,7 @@ def main() -> int:
   config = _CONFIG.value
   settings = _COPIES.value, _SEED.value, _FORMAT.value, config.data.bits, config.data.load_truncated
   written, existing, skipped = augment_folder.run(augment_folder.Job(config.augment, root, output, masks, *settings))
-  print(f'{written:,} images written to {output}' + (f', {existing:,} were there' if existing else ''))
+  print(f'{written:,} images written to {output}' + (f', {existing:,} existed already' if existing else ''))
   return reading.say_skipped(skipped, root)
 
 

@@ -47,20 +47,24 @@ from experiments import cli
 
 _DATA_DIR = cli.define_data_dir()
 _THREADS = flags.DEFINE_integer(
-  'threads', None, 'Threads, or processes, of the peers. Default: all cores, as JAX does.', lower_bound=1
+  'threads', None, 'Threads or processes of the other libraries. Default: one per core.', lower_bound=1
 )
-_ROUNDS = flags.DEFINE_integer('rounds', 15, 'Blocks of each program.', lower_bound=1)
-_STEPS = flags.DEFINE_integer('steps', 20, 'Steps in a block; step: a multiple of 4.', lower_bound=1)
-_NETWORKS = flags.DEFINE_list('networks', [], 'step: networks to measure. Default: all.')
-_WORKDIR = flags.DEFINE_list('workdir', [], 'Of the last four: the run, or several with commas.')
+_ROUNDS = flags.DEFINE_integer('rounds', 15, 'Timed blocks per program.', lower_bound=1)
+_STEPS = flags.DEFINE_integer('steps', 20, 'Steps per timed block. Table step: a multiple of 4.', lower_bound=1)
+_NETWORKS = flags.DEFINE_list('networks', [], 'Table step: networks to measure. Default: all.')
+_WORKDIR = flags.DEFINE_list(
+  'workdir', [], 'Tables restore and stylize: a trained run; compress and upscale: one or several, comma-separated.'
+)
 _IMAGES = flags.DEFINE_integer(
-  'images', None, 'Test images of the run, the first. Default: 1,000; stylize 16.', lower_bound=1
+  'images', None, "How many of the run's test images to use. Default: 1,000; table stylize: 16.", lower_bound=1
 )
-_FOLDER = flags.DEFINE_string('folder', None, 'compress: images instead of those; upscale: the images.')
-_OPS = flags.DEFINE_list('ops', [], 'augment: operations to measure. Default: all.')
-_FRESH = flags.DEFINE_bool('fresh', False, 'augment: measure again what the output has.')
-_QUICK = flags.DEFINE_bool('quick', False, 'augment: at most 3 rounds.')
-_OUTPUT = flags.DEFINE_string('output', None, 'JSON file for the raw figures.')
+_FOLDER = flags.DEFINE_string(
+  'folder', None, 'Table upscale: folder of images. Table compress: folder of images to use instead of test images.'
+)
+_OPS = flags.DEFINE_list('ops', [], 'Table augment: operations to measure. Default: all.')
+_FRESH = flags.DEFINE_bool('fresh', False, 'Table augment: repeat the measurements that --output already holds.')
+_QUICK = flags.DEFINE_bool('quick', False, 'Table augment: at most 3 rounds.')
+_OUTPUT = flags.DEFINE_string('output', None, 'JSON file to write the measurements to.')
 _RUN_TABLES = ('restore', 'compress', 'stylize', 'upscale')
 
 
@@ -84,7 +88,7 @@ def _table_of_runs(table: str, output: pathlib.Path | None) -> dict:
   from genaug.errors import InputError
 
   if not _WORKDIR.value:
-    raise InputError('workdir', _WORKDIR.value, f'missing: table {table} is made of a run', '--workdir=RUN')
+    raise InputError('workdir', _WORKDIR.value, f'missing: table {table} measures a trained run', '--workdir=RUN')
   runs, data_dir = list(map(pathlib.Path, _WORKDIR.value)), pathlib.Path(_DATA_DIR.value)
   if table in ('stylize', 'restore') and len(runs) > 1:
     raise InputError('workdir', ','.join(_WORKDIR.value), f'table {table} is of one run', f'--workdir={runs[0]}')

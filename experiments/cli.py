@@ -30,13 +30,13 @@ def define_config() -> flags.FlagHolder:
   return config_flags.DEFINE_config_file(
     'config',
     None,
-    'Experiment to run. Override any key of configs/base.py: --config.optim.lr=1e-4',
+    'Config file of the experiment. Flags override any key of configs/base.py: --config.optim.lr=1e-4',
     lock_config=True,
   )
 
 
 def define_data_dir() -> flags.FlagHolder:
-  return flags.DEFINE_string('data_dir', '.data', 'Where data sets are prepared and read.')
+  return flags.DEFINE_string('data_dir', '.data', 'Directory of the prepared data sets.')
 
 
 class Trained(NamedTuple):
@@ -49,10 +49,12 @@ class Trained(NamedTuple):
 
 def define_trained() -> Callable[[], Trained]:
   """Defines --workdir, --data_dir and --checkpoint. Returns a function that reads them once flags are parsed."""
-  workdir = flags.DEFINE_string('workdir', None, 'What experiments.train has written.', required=True)
+  workdir = flags.DEFINE_string('workdir', None, 'Directory of the run, as experiments.train wrote it.', required=True)
   data_dir = define_data_dir()
   checkpoint = flags.DEFINE_string(
-    'checkpoint', 'latest', 'latest, a step, or best: chosen by its score on the test split (data.test_split).'
+    'checkpoint',
+    'latest',
+    'latest, a step number, or best: the one with the best score on the test split (data.test_split).',
   )
   return lambda: Trained(pathlib.Path(workdir.value), pathlib.Path(data_dir.value), checkpoint.value)
 
@@ -64,7 +66,7 @@ def new_directory(output: str) -> pathlib.Path:
     problem = 'exists and is not an empty directory'
     raise InputError('output', str(path), problem, 'name a new --output, or remove it')
   if path.suffix.lower() in _FILES and not path.exists():
-    raise InputError('output', str(path), 'names a file', f'a folder, such as {path.with_suffix("")}')
+    raise InputError('output', str(path), 'names a file', f'name a folder, such as --output={path.with_suffix("")}')
   check_writable(path)
   return path
 
@@ -131,7 +133,7 @@ def _parse(argv: list[str], choices: tuple[str, ...], many: bool) -> list[str]:
   try:
     rest = flags.FLAGS(argv)
     if not many and (len(rest) != 1 + bool(choices) or (choices and rest[1] not in choices)):
-      problem = f'expected one of {", ".join(choices)}' if choices else 'not a flag'
+      problem = f'expected one of {", ".join(choices)}' if choices else 'not a flag: flags begin with --'
       remedy = f'see python -m experiments.{_program()} --help'
       raise InputError('command line', ' '.join(rest[1:]), problem, remedy)
     if 'config' in flags.FLAGS:
@@ -154,7 +156,8 @@ def _config_of_another_program(config: str, keys: Collection[str]) -> InputError
   if other:
     return InputError('config', config, f'is for experiments.{other}', remedy)
   needed, _ = _STUDIES.get(_program(), ('task', ''))
-  return None if needed in keys else InputError('config', config, f'holds no {needed}', remedy)
+  problem = f'holds no {needed}, which experiments.{_program()} needs'
+  return None if needed in keys else InputError('config', config, problem, remedy)
 
 
 def _explain(error: Exception, argv: list[str]) -> InputError:
@@ -178,7 +181,7 @@ def _explain(error: Exception, argv: list[str]) -> InputError:
   except Exception as broken:  # a config file is a program and may fail in any way
     problem = f'{type(broken).__name__}: {" ".join(str(broken).split())}'
     variant = isinstance(broken, ValueError) and ':' in given['config']
-    every = 'mend the config file; configs/base.py has every key'
+    every = 'mend the config file; configs/base.py lists all keys'
     remedy = 'name one of these variants after the colon' if variant else every
     return InputError('config', given['config'], problem, remedy)
   if problem := _config_of_another_program(given['config'], {key.partition('.')[0] for key in keys}):
@@ -194,7 +197,7 @@ def _explain(error: Exception, argv: list[str]) -> InputError:
       return InputError(name, value, 'no such config key', remedy)
     if f'{name}=' in str(error):
       kind = type(keys[key]).__name__
-      return InputError(name, value, f'not of type {kind}', f'a {kind} such as {keys[key]!r}')
+      return InputError(name, value, f'not of type {kind}', f'a value of type {kind} such as {keys[key]!r}')
   return usage
 
 

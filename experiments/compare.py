@@ -19,10 +19,10 @@ from genaug.errors import InputError
 
 _CONFIG = cli.define_config()
 _DATA_DIR = cli.define_data_dir()
-_TABLES = flags.DEFINE_list('tables', None, 'Names of tables in the config. Default: all.')
-_ROWS = flags.DEFINE_list('rows', None, 'Names of their rows. Default: all.')
-_WORKDIR = flags.DEFINE_string('workdir', 'runs/comparisons', 'Parent of the runs.')
-_OUTPUT = flags.DEFINE_string('output', None, 'Directory of results. Default: WORKDIR.')
+_TABLES = flags.DEFINE_list('tables', None, 'Names of the tables of the config to train. Default: all.')
+_ROWS = flags.DEFINE_list('rows', None, 'Names of the rows of these tables to train. Default: all.')
+_WORKDIR = flags.DEFINE_string('workdir', 'runs/comparisons', 'Parent directory of the runs.')
+_OUTPUT = flags.DEFINE_string('output', None, 'Directory to write the tables to. Default: WORKDIR.')
 flags.mark_flag_as_required('config')
 flags.adopt_module_key_flags(cli)
 
@@ -63,7 +63,7 @@ def _checked_tables() -> dict:
       checks.check_config(config)
       if config.data.name in USER_DATA_SETS and not pathlib.Path(config.data.folder).expanduser().is_dir():
         key = f'config.tables.{name}.rows.{row}.config.data.folder'
-        raise InputError(key, config.data.folder, 'is not a folder', f'--{key}=FOLDER, or other --tables')
+        raise InputError(key, config.data.folder, 'is not a folder', f'--{key}=FOLDER, or choose other --tables')
   return tables
 
 

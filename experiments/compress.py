@@ -29,7 +29,7 @@ def main() -> None:
 
   output = pathlib.Path(_OUTPUT.value)
   if output.exists():
-    raise InputError('output', str(output), 'exists', 'name a new --output')
+    raise InputError('output', str(output), 'exists already', 'name a new --output')
   cli.check_writable(output)
   codec = codecs.of_run(*_RUN())
   images, names = reading.exact_images(pathlib.Path(_INPUT.value), codec.input_shape)
@@ -37,9 +37,9 @@ def main() -> None:
   container.write(output, coded.content)
   values = sum(image.size for image in images)
   print(
-    f'{len(images):,} images of {values:,} bytes in {len(coded.content):,}: {8 * len(coded.content) / values:.3f} bits '
-    f'per value, bound by the model {coded.bound_bits / values:.3f}; {coded.initial_bits // 8:,} bytes are initial '
-    f'bits, {coded.header_bytes:,} the header'
+    f'{len(images):,} images of {values:,} bytes compressed to {len(coded.content):,} bytes: '
+    f'{8 * len(coded.content) / values:.3f} bits per value (cost under the model: {coded.bound_bits / values:.3f}), '
+    f'including {coded.initial_bits // 8:,} bytes of initial bits and {coded.header_bytes:,} bytes of header'
   )
 
 

@@ -16,7 +16,7 @@ from absl import flags
 from experiments import cli
 
 _IMAGES = flags.DEFINE_string('images', None, 'Directory of the photographs.', required=True)
-_ANNOTATIONS = flags.DEFINE_string('annotations', None, 'Directory of .xml files, one a photograph.', required=True)
+_ANNOTATIONS = flags.DEFINE_string('annotations', None, 'Directory of .xml files, one per photograph.', required=True)
 _OUTPUT = flags.DEFINE_string('output', None, 'Directory to write to; must be new or empty.', required=True)
 flags.adopt_module_key_flags(cli)
 
@@ -38,7 +38,7 @@ def main() -> None:
   output = cli.new_directory(_OUTPUT.value)
   files, count = sorted(annotations.glob('*.xml')), 0
   if not files:
-    raise InputError('annotations', str(annotations), 'holds no .xml file', 'name the directory of the annotations')
+    raise InputError('annotations', str(annotations), 'holds no .xml file', '--annotations=DIRECTORY of .xml files')
   for file in files:
     try:
       root = ET.parse(file).getroot()
@@ -52,8 +52,9 @@ def main() -> None:
         count += 1
     except (ET.ParseError, OSError, TypeError, ValueError) as error:
       problem = f'{type(error).__name__}: {error}'
-      raise InputError('annotations', str(file), problem, 'Pascal VOC: filename, object/name, object/bndbox') from None
-  print(f'{count:,} squares of {len(files):,} photographs in {output}')
+      remedy = 'fix or remove it: Pascal VOC has filename, object/name, object/bndbox'
+      raise InputError('annotations', str(file), problem, remedy) from None
+  print(f'{count:,} square crops from {len(files):,} photographs written to {output}')
 
 
 if __name__ == '__main__':

@@ -13,7 +13,7 @@ from absl import flags
 from experiments import cli
 
 _RUN = cli.define_trained()
-_INPUT = flags.DEFINE_string('input', None, 'File of experiments.compress.', required=True)
+_INPUT = flags.DEFINE_string('input', None, 'File that experiments.compress wrote.', required=True)
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write to; must be new or empty.', required=True)
 flags.adopt_module_key_flags(cli)
 
@@ -27,12 +27,12 @@ def main() -> None:
 
   path, output = pathlib.Path(_INPUT.value), cli.new_directory(_OUTPUT.value)
   if not path.is_file():
-    raise InputError('input', str(path), 'no such file', 'name a file of experiments.compress')
+    raise InputError('input', str(path), 'no such file', '--input=FILE, written by experiments.compress')
   codec = codecs.of_run(*_RUN())
   images, names = codec.decompress(path.read_bytes(), tqdm)
   for image, name in zip(images, names, strict=True):
     figures.save_png(output / name, image)
-  print(f'{len(images):,} images in {output}')
+  print(f'{len(images):,} images written to {output}')
 
 
 if __name__ == '__main__':

@@ -12,9 +12,15 @@ from absl import flags
 from experiments import cli
 
 _RUN = cli.define_trained()
-_SAMPLES = flags.DEFINE_integer('samples', None, 'Generated images. Default: eval.samples of the run.', lower_bound=2)
-_METRICS = flags.DEFINE_list('metrics', None, 'Of genaug/metrics/registry.py. Default: eval.metrics of the run.')
-_FEATURES = flags.DEFINE_string('features', None, 'What images are compared by. Default: eval.features of the run.')
+_SAMPLES = flags.DEFINE_integer(
+  'samples', None, 'Number of generated images. Default: eval.samples of the run.', lower_bound=2
+)
+_METRICS = flags.DEFINE_list(
+  'metrics', None, 'Names of metrics in genaug/metrics/registry.py. Default: eval.metrics of the run.'
+)
+_FEATURES = flags.DEFINE_string(
+  'features', None, 'Feature extractor for comparing images. Default: eval.features of the run.'
+)
 flags.adopt_module_key_flags(cli)
 
 
@@ -33,7 +39,7 @@ def main() -> None:
   config.eval.features = _FEATURES.value or config.eval.features
   if not config.eval.metrics:
     remedy = f'--metrics=..., any of {", ".join(checks.metrics_of(config.task))}'
-    raise InputError('metrics', '', 'this run names none', remedy)
+    raise InputError('metrics', '', 'none given, and eval.metrics of the run is empty', remedy)
   checks.check_config(config)
   scores = evaluator.Evaluator(experiment._replace(config=config), progress=batches_done)(state)
   step = int(state.step)

@@ -78,7 +78,7 @@ def _installed(library: str) -> bool:
 
 def main() -> int:
   wrong = verify()
-  print('\n'.join(wrong) or f'every name exists, {", ".join(name for name in VERSIONS if _installed(name))}')
+  print('\n'.join(wrong) or f'every name exists in {", ".join(name for name in VERSIONS if _installed(name))}')
   return bool(wrong)
 
 

@@ -30,9 +30,11 @@ EMOJI_SHA256 = {
 }
 
 DATASET = flags.DEFINE_multi_string(
-  'dataset', None, f"what to prepare, repeated or comma separated; 'all' is {', '.join(KNOWN)}", required=True
+  'dataset', None, f"Data sets to prepare, comma-separated or one per flag; 'all' is {', '.join(KNOWN)}", required=True
 )
-REMOVE = flags.DEFINE_bool('remove', False, 'Delete what is prepared: for image_folder, of all folders and settings.')
+REMOVE = flags.DEFINE_bool(
+  'remove', False, 'Delete prepared copies; for image_folder, those of all folders and settings.'
+)
 DATA_DIR = cli.define_data_dir()
 flags.adopt_module_key_flags(cli)
 
@@ -53,7 +55,7 @@ def fetch_fashion_mnist(downloads: pathlib.Path) -> None:
       subprocess.run(['dpkg', '-x', package.name, 'unpacked'], cwd=tmp, capture_output=True, check=True)
       (pathlib.Path(tmp) / 'unpacked/usr/share/datasets/fashion-mnist').rename(target)
     except (OSError, ValueError, subprocess.CalledProcessError) as e:
-      print(f'fashion_mnist: apt-get did not deliver ({e}); TFDS will download it from its own address')
+      print(f'fashion_mnist: apt-get could not download it ({e}); TFDS will download it instead')
 
 
 def fetch_emoji(vendor: str, downloads: pathlib.Path) -> None:
@@ -73,7 +75,7 @@ def fetch_emoji(vendor: str, downloads: pathlib.Path) -> None:
       npm = ['npm', 'pack', '--silent', package]
       subprocess.run(npm, cwd=tmp, capture_output=True, check=True, text=True)
     except (OSError, subprocess.CalledProcessError) as e:
-      problem = f'npm did not deliver {package} ({e})'
+      problem = f'npm could not download {package} ({e})'
       remedy = f'install npm, or put the tarball at {target}'
       raise InputError('--dataset', f'emoji64/{vendor}', problem, remedy) from e
     check_sha256(pathlib.Path(tmp) / target.name, EMOJI_SHA256[vendor])
@@ -94,8 +96,9 @@ def prepare(name: str, data_dir: pathlib.Path) -> str:
   config = base.get_config().data
   config.name = name
   if name.startswith('image_'):
-    problem = 'is prepared by the experiment that names data.folder'
-    raise InputError('--dataset', name, problem, 'start that experiment, or --remove what was prepared')
+    problem = 'is prepared by the run that reads the folder (data.folder)'
+    remedy = 'train with --config.data.folder=FOLDER, or add --remove to delete prepared copies'
+    raise InputError('--dataset', name, problem, remedy)
   if sources.is_prepared(config, data_dir):
     print(f'{name}: already prepared in {data_dir}')
   else:

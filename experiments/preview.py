@@ -21,11 +21,11 @@ from genaug.errors import InputError
 
 _CONFIG = cli.define_config()
 _DATA_DIR = cli.define_data_dir()
-_IMAGES = flags.DEFINE_string('images', None, 'A folder of images, instead of the data set of the config.')
-_MASKS = flags.DEFINE_string('masks', None, 'With --images: the folder of their masks, where they are not beside them.')
-_OUTPUT = flags.DEFINE_string('output', 'preview.png', 'PNG file to write; replaced if it is there.')
-_ROWS = flags.DEFINE_integer('rows', 6, 'How many images.', lower_bound=1, upper_bound=100)
-_SEED = flags.DEFINE_integer('seed', 0, 'Of the draws.', lower_bound=0, upper_bound=2**32 - 1)
+_IMAGES = flags.DEFINE_string('images', None, "Folder of images to show instead of the config's data set.")
+_MASKS = flags.DEFINE_string('masks', None, 'With --images: folder of masks, if they are not beside the images.')
+_OUTPUT = flags.DEFINE_string('output', 'preview.png', 'PNG file to write; an existing one is replaced.')
+_ROWS = flags.DEFINE_integer('rows', 6, 'Number of images, one per row.', lower_bound=1, upper_bound=100)
+_SEED = flags.DEFINE_integer('seed', 0, 'Seed of the random augmentation.', lower_bound=0, upper_bound=2**32 - 1)
 flags.mark_flag_as_required('config')
 flags.adopt_module_key_flags(cli)
 
@@ -45,7 +45,7 @@ def main() -> int:
     checks.check_augment(config.augment, shape, name if _IMAGES.value else f'an image of {config.data.name}')
   on = augment_text.turned_on(config.augment)
   if not on:
-    print('the config augments nothing: set for example --config.augment.rotate.p=1')
+    print('the config augments nothing: turn an operation on, for example with --config.augment.rotate.p=1')
   examples = contact_sheet.annotated(examples, boxes=not augment_text.loses_annotations(config.augment))
 
   rows = [
@@ -56,13 +56,13 @@ def main() -> int:
   title = [f'{cli.config_name()}, seed {_SEED.value}', augment_text.settings(config.augment) or 'nothing is augmented']
   heads = ['original', *(f'draw {i}' for i in range(1, _DRAWS + 1))]
   figures.save_png(output, contact_sheet.render(title, heads, rows))
-  print(f'{len(rows)} images with {_DRAWS} draws each: {output}')
+  print(f'{len(rows)} images with {_DRAWS} augmented draws each: {output}')
   return status
 
 
 def _check_output(output: pathlib.Path) -> None:
   if output.suffix.lower() != '.png' or output.is_dir():
-    raise InputError('output', str(output), 'not a name for a PNG file', '--output=preview.png')
+    raise InputError('output', str(output), 'not the name of a PNG file', '--output=preview.png')
   folder = next(parent for parent in output.absolute().parents if parent.exists())
   if not os.access(output if output.exists() else folder, os.W_OK):
     raise InputError('output', str(output), 'cannot be written', 'name another --output')
@@ -72,7 +72,7 @@ def _read_data_set(data) -> tuple[list[str], list[Example]]:
   from genaug.data import sources
 
   if _MASKS.value:
-    raise InputError('masks', _MASKS.value, 'are those of --images', 'give --images as well')
+    raise InputError('masks', _MASKS.value, 'only goes with --images', 'add --images=FOLDER, or leave --masks out')
   dataset = sources.load(data, pathlib.Path(_DATA_DIR.value))
   arrays = {name: array[: _ROWS.value] for name, array in dataset.train.arrays.items()}
   labels = arrays.pop('label')
@@ -92,7 +92,7 @@ def _read_folder(data) -> tuple[list[str], list[Example], int]:
     examples = reading.examples(items, skipped, _ROWS.value, data.bits)
   status = reading.say_skipped(skipped, root)
   if not examples:
-    raise InputError('images', str(root), 'no image is readable', 'name another --images')
+    raise InputError('images', str(root), 'holds no readable image', '--images=FOLDER with other images')
   return list(examples), list(examples.values()), status
 
 

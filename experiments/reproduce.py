@@ -28,27 +28,27 @@ from experiments import cli
 from genaug.errors import InputError
 
 _CONFIG = config_flags.DEFINE_config_file(
-  'config', 'configs/headline.py:quick', 'headline: what is compared.', lock_config=True
+  'config', 'configs/headline.py:quick', 'headline: config of the comparison.', lock_config=True
 )
 _DATA_DIR = cli.define_data_dir()
-_QUICK = flags.DEFINE_bool('quick', False, 'headline: sizes for two CPU cores, which is the default.')
+_QUICK = flags.DEFINE_bool('quick', False, 'headline: small sizes, for two CPU cores; the default.')
 _FULL = flags.DEFINE_bool('full', False, 'headline: sizes for a GPU; short for --config=configs/headline.py:full.')
 flags.mark_bool_flags_as_mutual_exclusive(['quick', 'full'])
-_SWEEP = flags.DEFINE_string('sweep', None, 'sweep: the sweep.json that experiments.sweep has written.')
+_SWEEP = flags.DEFINE_string('sweep', None, 'sweep: path of the sweep.json that experiments.sweep wrote.')
 _DATASET = flags.DEFINE_list('dataset', ['mnist5k', 'fashion_mnist'], 'headline: names of data sets.')
 _IMAGES = flags.DEFINE_string('images', None, 'headline: a folder of your own images, instead of --dataset.')
-_IMAGE_SIZE = flags.DEFINE_integer('image_size', 32, 'headline: side of --images, in pixels.')
-_WORKDIR = flags.DEFINE_string('workdir', 'runs/headline', 'headline, sweep: where stages are kept.')
-_OUTPUT = flags.DEFINE_string('output', None, 'Directory of the results. Default: WORKDIR.')
+_IMAGE_SIZE = flags.DEFINE_integer('image_size', 32, 'headline: side in pixels to which --images are resized.')
+_WORKDIR = flags.DEFINE_string('workdir', 'runs/headline', 'headline, sweep: directory of finished stages.')
+_OUTPUT = flags.DEFINE_string('output', None, 'Directory to write the results to. Default: WORKDIR.')
 _ADDRESS = flags.DEFINE_string(
   'address',
   None,
-  'headline, sweep: host:port of a Ray cluster, or local: side by side on this machine. Default: no Ray.',
+  'headline, sweep: host:port of a Ray cluster, or local: in parallel on this machine. Default: without Ray.',
 )
 _DRY_RUN = flags.DEFINE_bool(
   'dry_run',
   False,
-  'headline, sweep: say what would be trained, and for how long on the devices at hand; train nothing.',
+  'headline, sweep: print what would be trained and how long it would take on this machine; train nothing.',
 )
 _RETRIES = flags.DEFINE_integer('retries', 2, 'Retries of a task whose node or process is lost.', lower_bound=0)
 flags.adopt_module_key_flags(cli)
@@ -91,12 +91,12 @@ def _confirm() -> None:
 
   for flag in ('config', 'quick', 'full', 'dataset', 'images', 'image_size'):
     if flags.FLAGS[flag].present:
-      raise InputError(flag, flags.FLAGS[flag].value, 'is a flag of table headline only', 'leave it out')
+      raise InputError(flag, flags.FLAGS[flag].value, 'is a flag of table headline only', f'leave --{flag} out')
   record = sweeps.read(pathlib.Path(_SWEEP.value or ''))
   for key in record['space']:
     if not (key.startswith('augment.') and key.count('.') == 2):
-      problem = 'searches more than operations on images'
-      raise InputError('sweep', key, problem, 'train its best trial with several seeds: experiments.seeds')
+      problem = 'the sweep searched this key too, but only augment.OPERATION.PARAMETER can be confirmed'
+      raise InputError('sweep', key, problem, 'train its best trial with several seeds: python -m experiments.seeds')
   config, data = headline.sweep_confirmation(record)
   config.update_from_flattened_dict(config_flags.get_override_values(flags.FLAGS['config']))
   _study('sweep', {data.name: (config, data)}, search=record)

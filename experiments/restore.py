@@ -16,12 +16,12 @@ from absl import flags
 from experiments import cli
 
 _RUN = cli.define_trained()
-_KIND = flags.DEFINE_enum('kind', None, ['noise', 'missing', 'blur', 'small'], 'What is wrong.', required=True)
-_NOISE = flags.DEFINE_float('noise', 0.0, 'Standard deviation of the noise; white is 1.', lower_bound=0.0)
-_BLUR = flags.DEFINE_float('blur', 0.0, 'Sigma of the Gaussian that blurred, in pixels.', lower_bound=0.0)
-_SCALE = flags.DEFINE_integer('scale', 1, 'How many times smaller the images are.', lower_bound=1)
-_MASKS = flags.DEFINE_string('masks', None, 'Folder of masks, with --kind=missing.')
-_STEPS = flags.DEFINE_integer('steps', 200, 'Of Adam.', lower_bound=1)
+_KIND = flags.DEFINE_enum('kind', None, ['noise', 'missing', 'blur', 'small'], 'Kind of damage.', required=True)
+_NOISE = flags.DEFINE_float('noise', 0.0, 'Standard deviation of the noise, where white is 1.', lower_bound=0.0)
+_BLUR = flags.DEFINE_float('blur', 0.0, 'Sigma of the Gaussian blur, in pixels.', lower_bound=0.0)
+_SCALE = flags.DEFINE_integer('scale', 1, 'With --kind=small: factor by which the images are smaller.', lower_bound=1)
+_MASKS = flags.DEFINE_string('masks', None, 'With --kind=missing: folder of masks, white where pixels are missing.')
+_STEPS = flags.DEFINE_integer('steps', 200, 'Steps of Adam.', lower_bound=1)
 _INPUT = flags.DEFINE_string('input', None, 'Folder of images.', required=True)
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write to; must be new or empty.', required=True)
 flags.adopt_module_key_flags(cli)
@@ -38,8 +38,8 @@ def main() -> None:
 
   output, root = cli.new_directory(_OUTPUT.value), pathlib.Path(_INPUT.value)
   if (_KIND.value == 'missing') != (_MASKS.value is not None):
-    problem = f'does not suit kind {_KIND.value!r}'
-    raise InputError('masks', _MASKS.value, problem, '--masks=FOLDER with --kind=missing only')
+    problem = 'is missing' if _MASKS.value is None else f'does not go with --kind={_KIND.value}'
+    raise InputError('masks', _MASKS.value, problem, '--masks=FOLDER with --kind=missing, and with no other kind')
   experiment, state = load_trained(*_RUN(), images=False)
   spec = experiment.spec
   damage = restoration.damage(_KIND.value, spec, _NOISE.value, _BLUR.value, _SCALE.value)
@@ -51,12 +51,13 @@ def main() -> None:
   if _MASKS.value:
     masks = dict(zip(*reading.exact_images(pathlib.Path(_MASKS.value), (height, width, 1))[::-1]))
     if missing := set(names) - set(masks):
-      raise InputError('masks', _MASKS.value, f'no mask of {min(missing)}', f'put it at masks/{min(missing)}')
+      name = min(missing)
+      raise InputError('masks', _MASKS.value, f'holds no mask for {name}', f'put it at {_MASKS.value}/{name}')
     seen = (np.stack([masks[name] for name in names]) < 128).astype(np.float32)
   restored = restore(images / np.float32(255), seen, lambda starts: tqdm(starts, unit='batch'))
   for image, name in zip(restored, names, strict=True):
     figures.save_png(output / name, np.round(image * 255).astype(np.uint8))
-  print(f'{len(images):,} images in {output}')
+  print(f'{len(images):,} images written to {output}')
 
 
 if __name__ == '__main__':

@@ -23,26 +23,32 @@ from absl import flags
 from experiments import cli
 
 _RUN = cli.define_trained()
-_COUNT = flags.DEFINE_integer('count', 64, 'How many images. Classes of a conditional model take turns.', lower_bound=1)
+_COUNT = flags.DEFINE_integer(
+  'count', 64, 'Number of images; a class-conditional model makes its classes in turn.', lower_bound=1
+)
 _SAMPLER = flags.DEFINE_string(
-  'sampler', None, 'Which of the task. Default: the first that makes images from noise, or from --input or --text.'
+  'sampler',
+  None,
+  'Sampler of the task. Default: the first that makes images from noise or, if given, from --input or --text.',
 )
 _CLASSES = flags.DEFINE_list('classes', None, 'Names of the classes to make images of. Default: all.')
-_SEED = flags.DEFINE_integer('seed', 0, 'Of the noise.', lower_bound=0)
+_SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.', lower_bound=0)
 _TRUNCATION = flags.DEFINE_float(
   'truncation', 1.0, 'Scale of the noise: below 1 images are more typical and less diverse.', lower_bound=0.0
 )
 _GUIDANCE = flags.DEFINE_float(
-  'guidance', None, 'flow tasks: instead of flow.guidance; higher is more faithful to class or text.'
+  'guidance', None, 'Flow tasks: guidance scale instead of flow.guidance; higher follows class or text more closely.'
 )
-_STEPS = flags.DEFINE_integer('sample_steps', None, 'flow tasks: instead of flow.sample_steps.', lower_bound=1)
-_NEAREST = flags.DEFINE_bool('nearest', False, 'Show samples above their nearest training images.')
-_INTERPOLATE = flags.DEFINE_bool('interpolate', False, 'Show images of noise in between that of two others.')
-_TRAVERSE = flags.DEFINE_bool('traverse', False, 'vae: show what single latents change.')
-_MAP = flags.DEFINE_bool('map', False, 'vae: show where test images of every class lie among the latents.')
-_TEXT = flags.DEFINE_multi_string('text', None, 'text_to_image: what to show; may be given several times.')
-_INPUT = flags.DEFINE_string('input', None, 'Images to make others from, instead of test images: a file or a folder.')
-_OUTPUT = flags.DEFINE_string('output', None, 'Directory, new or empty, or a new .npz file.', required=True)
+_STEPS = flags.DEFINE_integer(
+  'sample_steps', None, 'Flow tasks: sampling steps instead of flow.sample_steps.', lower_bound=1
+)
+_NEAREST = flags.DEFINE_bool('nearest', False, 'Save nearest.png: samples above their nearest training images.')
+_INTERPOLATE = flags.DEFINE_bool('interpolate', False, 'Save interpolation.png and .gif: walks between samples.')
+_TRAVERSE = flags.DEFINE_bool('traverse', False, 'VAEs: save traversals.png: what single latents change.')
+_MAP = flags.DEFINE_bool('map', False, 'VAEs: save latents.png: test images of every class in latent space.')
+_TEXT = flags.DEFINE_multi_string('text', None, 'text_to_image: caption of the images; may be given several times.')
+_INPUT = flags.DEFINE_string('input', None, 'Image, or folder of images, to start from instead of test images.')
+_OUTPUT = flags.DEFINE_string('output', None, 'New or empty directory, or new .npz file, to write to.', required=True)
 flags.adopt_module_key_flags(cli)
 
 
@@ -57,7 +63,7 @@ def _save_map(path: pathlib.Path, means, dataset) -> None:
   figure = Figure(figsize=(7, 6), layout='constrained')
   axis, labels = figure.subplots(), dataset.test.arrays['label']
   points = axis.scatter(*plane.T, c=labels, s=6, cmap='tab10' if len(dataset.class_names) <= 10 else 'turbo')
-  axis.set(xlabel=f'{share[0]:.0%} of the variance', ylabel=f'{share[1]:.0%}', aspect='equal')
+  axis.set(xlabel=f'{share[0]:.0%} of the variance', ylabel=f'{share[1]:.0%} of the variance', aspect='equal')
   axis.set_title(f'Posterior means of {len(means):,} test images')
   if len(dataset.class_names) <= 10:
     axis.legend(points.legend_elements(num=None)[0], [dataset.class_names[i] for i in np.unique(labels)])
@@ -96,9 +102,10 @@ def _check_output(output: pathlib.Path) -> None:
   if output.suffix != '.npz':
     cli.new_directory(_OUTPUT.value)
   elif output.exists():
-    raise InputError('output', str(output), 'exists', 'name a new --output')
+    raise InputError('output', str(output), 'exists already', 'name a new --output')
   elif pictures:
-    raise InputError('output', str(output), 'pictures need a directory', f'leave --{", --".join(pictures)} out')
+    remedy = f'--output=DIRECTORY, or leave --{", --".join(pictures)} out'
+    raise InputError('output', str(output), 'pictures need a directory', remedy)
 
 
 def _sampler(experiment) -> str:
@@ -108,29 +115,31 @@ def _sampler(experiment) -> str:
 
   task, samplers = experiment.config.task, experiment.task.samplers
   if _TEXT.value and not experiment.spec.vocabulary:
-    raise InputError('text', _TEXT.value[0], f'task {task!r} reads no captions', 'leave it out')
+    raise InputError('text', _TEXT.value[0], f'task {task!r} reads no captions', 'leave --text out')
   if _INPUT.value and experiment.spec.vocabulary:
-    raise InputError('input', _INPUT.value, f'task {task!r} reads captions', 'give --text instead')
+    raise InputError('input', _INPUT.value, f'task {task!r} makes images from captions', 'give --text instead')
   from_others = bool(_TEXT.value or _INPUT.value)
   wanted = (name for name, sampler in samplers.items() if bool(sampler.source) == from_others)
   name = _SAMPLER.value or next(wanted, None)
   if name is None and from_others:
     given = ('text', _TEXT.value[0]) if _TEXT.value else ('input', _INPUT.value)
-    raise InputError(*given, f'task {task!r} makes images from noise alone', 'leave it out')
+    raise InputError(*given, f'task {task!r} makes images from noise alone', f'leave --{given[0]} out')
   if name is None:
-    remedy = f'--sampler, one of {", ".join(samplers)}, or --input' if samplers else 'a run of another task'
+    source = '--text' if experiment.spec.vocabulary else '--input'
+    remedy = f'{source}, or --sampler, one of {", ".join(samplers)}' if samplers else 'a run of another task'
     raise InputError('workdir', str(_RUN().workdir), f'task {task!r} makes no images from noise', remedy)
   if name not in samplers:
     raise InputError('sampler', name, f'task {task!r} has no such sampler', f'one of {", ".join(samplers)}')
   if from_others and not samplers[name].source:
     raise InputError('sampler', name, 'makes images from noise', 'leave --input and --text out')
   if samplers[name].source and (_INTERPOLATE.value or _TRAVERSE.value or _TRUNCATION.value != 1):
-    problem = 'makes images from others, not from noise'
+    problem = 'makes images from others (images or captions), not from noise'
     raise InputError('sampler', name, problem, 'leave --interpolate, --traverse and --truncation out')
   if (_TRAVERSE.value or _MAP.value) and 'posterior_means' not in TASKS[task].provides:
     raise InputError('task', task, 'has no latents of images', 'leave --traverse and --map out')
   if samplers[name].source and not from_others and _CLASSES.value:
-    raise InputError('classes', ','.join(_CLASSES.value), 'images are of those of the test split', 'leave it out')
+    problem = 'this sampler takes images and their classes from the data set'
+    raise InputError('classes', ','.join(_CLASSES.value), problem, 'leave --classes out')
   return name
 
 
@@ -183,7 +192,7 @@ def main() -> None:
   else:
     images = np.concatenate(list(evaluate.samples(state, _COUNT.value, key, name, labels)))
     shown = 0 if labels is None else len(labels)
-  summary = f'{len(images):,} images of step {int(state.step):,} in {output}'
+  summary = f'{len(images):,} images of the checkpoint of step {int(state.step):,} written to {output}'
   if output.suffix == '.npz':
     output.parent.mkdir(parents=True, exist_ok=True)
     if from_test:

@@ -12,13 +12,13 @@ from absl import flags
 
 from experiments import cli
 
-_ARRAYS = flags.DEFINE_string('arrays', None, 'The .npz file.', required=True)
-_FEATURES = flags.DEFINE_string('features', 'alexnet', 'What images are compared by, as in configs/base.py.')
+_ARRAYS = flags.DEFINE_string('arrays', None, 'The .npz file of samples, training and test images.', required=True)
+_FEATURES = flags.DEFINE_string('features', 'alexnet', 'Feature extractor for comparing images, as in configs/base.py.')
 _WEIGHTS = flags.DEFINE_string('inception_weights', '', 'With --features=inception: the .npz file of its weights.')
 _METRICS = flags.DEFINE_list(
-  'metrics', None, 'Metrics of samples. Default: those of configs/families/gan.py that the file allows.'
+  'metrics', None, 'Metrics of samples. Default: those of configs/families/gan.py that the file has arrays for.'
 )
-_OUTPUT = flags.DEFINE_string('output', None, 'JSON file to write as well.')
+_OUTPUT = flags.DEFINE_string('output', None, 'JSON file to write the scores to as well.')
 flags.adopt_module_key_flags(cli)
 
 
@@ -40,11 +40,12 @@ def main() -> None:
     if name not in available:
       raise InputError('metrics', name, 'no such metric of samples', f'any of {", ".join(available)}')
     if name in refused:
-      raise InputError('metrics', name, 'compares images, and these are features', 'leave it out')
+      raise InputError('metrics', name, 'compares images, but the file holds features', 'leave it out of --metrics')
     METRICS[name].check(config)
     fewest = min(len(images) for images in (run.samples('samples'), run.train['image'], run.test['image']))
     if fewest < (least := METRICS[name].at_least):
-      raise InputError('arrays', _ARRAYS.value, f'{fewest} images are too few for {name}', f'{least}, or leave it out')
+      problem, remedy = f'{fewest} images are too few for {name}', f'at least {least}, or leave it out of --metrics'
+      raise InputError('arrays', _ARRAYS.value, problem, remedy)
   scores = {key: value for name in names for key, value in METRICS[name].compute(run).items()}
   if _OUTPUT.value:
     workdir.write_json(pathlib.Path(_OUTPUT.value), scores)

@@ -20,8 +20,8 @@ from experiments import cli
 _CONFIG = cli.define_config()
 _DATA_DIR = cli.define_data_dir()
 _SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2'], 'Seeds to train with.')
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Parent of the runs. Default: runs/<config name>.')
-_OUTPUT = flags.DEFINE_string('output', None, 'JSON file of raw scores, means and intervals.', required=True)
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Parent directory of the runs. Default: runs/<config name>.')
+_OUTPUT = flags.DEFINE_string('output', None, 'JSON file to write scores, means and intervals to.', required=True)
 flags.mark_flag_as_required('config')
 flags.adopt_module_key_flags(cli)
 
@@ -34,7 +34,7 @@ def main() -> int:
 
   parent = pathlib.Path(_WORKDIR.value or f'runs/{cli.config_name()}')
   if not all(seed.isdigit() for seed in _SEEDS.value) or len(set(_SEEDS.value)) < len(_SEEDS.value):
-    raise InputError('seeds', ','.join(_SEEDS.value), 'not different whole numbers', '--seeds 0,1,2')
+    raise InputError('seeds', ','.join(_SEEDS.value), 'must be different whole numbers', '--seeds 0,1,2')
   output, runs = pathlib.Path(_OUTPUT.value), []
   for seed in map(int, _SEEDS.value):
     directory = parent / f'seed{seed}'

@@ -16,7 +16,7 @@ from absl import flags
 from experiments import cli
 
 _RUN = cli.define_trained()
-_INPUT = flags.DEFINE_string('input', None, 'Image, or folder of images.', required=True)
+_INPUT = flags.DEFINE_string('input', None, 'An image, or a folder of images.', required=True)
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write to; must be new or empty.', required=True)
 _STYLES = flags.DEFINE_list('styles', [], 'Names or numbers of styles. Default: all.')
 flags.adopt_module_key_flags(cli)

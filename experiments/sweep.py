@@ -22,14 +22,14 @@ from genaug.errors import InputError
 
 _CONFIG = cli.define_config()
 _DATA_DIR = cli.define_data_dir()
-_TRIALS = flags.DEFINE_integer('trials', 20, 'How many trials there are to be in the end.', lower_bound=1)
-_FOLDS = flags.DEFINE_integer('folds', 5, 'Parts of the training images, each held out once.', lower_bound=1)
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything goes. Default: runs/<config name>-sweep.')
+_TRIALS = flags.DEFINE_integer('trials', 20, 'Total number of trials, including those of earlier runs.', lower_bound=1)
+_FOLDS = flags.DEFINE_integer('folds', 5, 'Folds of the training images; each is held out once.', lower_bound=1)
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Directory of the sweep. Default: runs/<config name>-sweep.')
 _ADDRESS = flags.DEFINE_string(
   'address', None, 'host:port of a Ray cluster. Default: Ray on this machine, loopback only.'
 )
-_RETRIES = flags.DEFINE_integer('retries', 2, 'Retries of a trial that fails, with its node or by itself.')
-_SEED = flags.DEFINE_integer('seed', 0, "Of the search; the config's seed is of training.")
+_RETRIES = flags.DEFINE_integer('retries', 2, 'Retries of a trial that fails or whose node is lost.')
+_SEED = flags.DEFINE_integer('seed', 0, "Seed of the search; training uses the config's seed.")
 flags.mark_flag_as_required('config')
 flags.adopt_module_key_flags(cli)
 

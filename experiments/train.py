@@ -15,16 +15,16 @@ from genaug.errors import InputError
 _STARTED = time.perf_counter()
 _CONFIG = cli.define_config()
 _DATA_DIR = cli.define_data_dir()
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything of the run goes. Default: runs/<config name>.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Directory of the run. Default: runs/<config name>.')
 _DRY_RUN = flags.DEFINE_bool(
-  'dry_run', False, 'Print config, parameter counts, shapes and what a step costs; train nothing.'
+  'dry_run', False, 'Print config, parameter counts, shapes and the cost of a step; train nothing.'
 )
 _DISTRIBUTED = flags.DEFINE_bool(
-  'distributed', False, 'One process of several, found through the cluster (SLURM, TPU pod, ...).'
+  'distributed', False, 'Train as one of several processes, found through the cluster (SLURM, TPU pod, ...).'
 )
-_COORDINATOR = flags.DEFINE_string('coordinator', None, 'host:port of process 0, where no cluster tells it.')
-_NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'With --coordinator: how many processes there are.')
-_PROCESS_ID = flags.DEFINE_integer('process_id', None, 'With --coordinator: which of them this is, from 0.')
+_COORDINATOR = flags.DEFINE_string('coordinator', None, 'host:port of process 0, if no cluster provides it.')
+_NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'With --coordinator: number of processes.')
+_PROCESS_ID = flags.DEFINE_integer('process_id', None, 'With --coordinator: index of this process, from 0.')
 flags.mark_flag_as_required('config')
 flags.adopt_module_key_flags(cli)
 
@@ -34,9 +34,10 @@ def _check_processes() -> None:
   missing = [f'--{name}' for name, value in given.items() if value is None]
   if 0 < len(missing) < len(given):
     set_ones = ', '.join(f'--{name}={value}' for name, value in given.items() if value is not None)
-    raise InputError('command line', set_ones, f'{" and ".join(missing)} missing', 'give all three, or none')
+    remedy = 'give --coordinator, --num_processes and --process_id, or none of them'
+    raise InputError('command line', set_ones, f'{" and ".join(missing)} missing', remedy)
   if not missing and not 0 <= _PROCESS_ID.value < _NUM_PROCESSES.value:
-    raise InputError('process_id', _PROCESS_ID.value, 'no such process', f'0 to {_NUM_PROCESSES.value - 1}')
+    raise InputError('process_id', _PROCESS_ID.value, 'out of range', f'a number from 0 to {_NUM_PROCESSES.value - 1}')
 
 
 def main() -> int:

@@ -14,7 +14,7 @@ from absl import flags
 from experiments import cli
 
 _RUN = cli.define_trained()
-_SAMPLER = flags.DEFINE_string('sampler', None, "Which of the task's. Default: the first that translates images.")
+_SAMPLER = flags.DEFINE_string('sampler', None, 'Sampler of the task. Default: its first one, which translates images.')
 _INPUT = flags.DEFINE_string('input', None, 'An image, or a folder of images.', required=True)
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write to; must be new or empty.', required=True)
 flags.adopt_module_key_flags(cli)
@@ -38,7 +38,8 @@ def main() -> int:
   experiment, state = load_trained(*_RUN(), images=False)
   task, samplers = experiment.config.task, list(experiment.task.samplers)
   if 'target' not in TASKS[task].inputs:
-    raise InputError('workdir', str(_RUN().workdir), f'is a run of task {task!r}', 'a run that translates images')
+    problem = f'is a run of task {task!r}, which translates no images'
+    raise InputError('workdir', str(_RUN().workdir), problem, '--workdir=RUN of pix2pix, CUT or CycleGAN')
   name = _SAMPLER.value or samplers[0]
   if name not in samplers:
     raise InputError('sampler', name, f'task {task!r} has no such sampler', f'one of {", ".join(samplers)}')
@@ -46,14 +47,14 @@ def main() -> int:
   with image_file.truncated_files(data.load_truncated):
     images, names, skipped = reading.squares(root, experiment.spec.image_shape, data.bits)
   if 'grid.png' in names:
-    raise InputError('input', str(root), 'grid.png is the name of the overview', 'rename that image')
+    raise InputError('input', str(root), 'an image has the name of the overview, grid.png', 'rename that image')
   evaluate, source = Evaluator(experiment, progress=batches_done), experiment.task.samplers[name].source
   translated = evaluate.apply_sampler(state, name, **{source: images})
   for image, file in zip(translated, names, strict=True):
     figures.save_png(output / file, image)
   shown = [some[:_SHOWN] / np.float32(255) for some in (images, translated)]
   figures.save_png(output / 'grid.png', figures.grid(figures.interleave_rows(*shown)))
-  print(f'{len(names):,} images in {output}; grid.png shows the first of them')
+  print(f'{len(names):,} images written to {output}; grid.png shows the first of them')
   return reading.say_skipped(skipped, root)
 
 

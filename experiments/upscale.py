@@ -16,7 +16,10 @@ _RUN = cli.define_trained()
 _INPUT = flags.DEFINE_string('input', None, 'An image, or a folder of images.', required=True)
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write to; must be new or empty.', required=True)
 _TILE = flags.DEFINE_integer(
-  'tile', 128, 'Pixels of the input that are enlarged at once, of a side; 0 is all. Less takes less memory.', 0
+  'tile',
+  128,
+  'Side of the tiles that are enlarged one by one, in input pixels: less takes less memory; 0 is no tiles.',
+  0,
 )
 flags.adopt_module_key_flags(cli)
 
@@ -36,7 +39,7 @@ def main() -> None:
   paths, names = reading.images_of_channels(pathlib.Path(_INPUT.value), experiment.spec.image_shape[-1])
   for path, name in zip(tqdm(paths, unit='image', disable=None), names, strict=True):
     figures.save_png(output / name, upscale(image_file.read_unchanged(path)))
-  print(f'{len(paths):,} images in {output}')
+  print(f'{len(paths):,} images written to {output}')
 
 
 if __name__ == '__main__':

@@ -76,7 +76,7 @@ def lossless(directory: pathlib.Path, data_dir: pathlib.Path, codec, images: Seq
   compressed = codec.compress(images, [])
   decoded = _in_another_process(directory, data_dir, compressed.content)
   if len(decoded) != len(images) or not all(map(np.array_equal, decoded, images)):
-    raise AssertionError('not the same images')
+    raise AssertionError('another process decoded other images than were compressed')
   sizes = {'genaug': len(compressed.content)}
   sizes |= {name: sum(len(_file(x, **options)) for x in images) for name, options in _LOSSLESS.items()}
   sizes |= {f'{name}, one mosaic': len(_file(_mosaic(images), **options)) for name, options in _LOSSLESS.items()}
@@ -131,7 +131,8 @@ def table(directories: Sequence[pathlib.Path], folder: pathlib.Path | None, data
   """
   models = [codecs.of_run(directory, data_dir, 'best') for directory in directories]
   if len({(type(codec), codec.input_shape) for codec in models}) != 1:
-    raise InputError('workdir', len(models), 'runs of different tasks or images', 'runs that differ in their rate only')
+    remedy = '--workdir=RUN,RUN of runs that differ only in their rate'
+    raise InputError('workdir', len(models), 'the runs differ in codec or image shape', remedy)
   if folder:
     images, _ = reading.exact_images(folder, models[0].input_shape)
   else:

@@ -89,6 +89,6 @@ def table(output: pathlib.Path | None, rounds: int, count: int, log: Callable[[s
     }
     result['milliseconds'] = compare(programs, rounds, count)
     result['streamed'] = ratios(result['milliseconds'], 'resident')['streamed']
-    log(f'images that come with every step: {result["streamed"]:.3f} of a step with images on the device')
+    log(f'images streamed from the host: {result["streamed"]:.3f} of the time of a step with images on the device')
     save()
   return result

@@ -110,7 +110,7 @@ def table(threads: int, rounds: int, steps: int) -> dict:
     medians = (
       f'{who} {statistics.median(times):.2f} ms ({takes[name][who]:.2f})' for who, times in blocks[name].items()
     )
-    print(f'{name}: {", ".join(medians)}; in brackets what genaug takes of it, median block by block', flush=True)
+    print(f'{name}: {", ".join(medians)}; in brackets the time of genaug divided by it, median over rounds', flush=True)
   for process in workers:
     process.shutdown()
   return {

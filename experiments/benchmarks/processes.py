@@ -99,7 +99,8 @@ def check_same(output: pathlib.Path, before: dict, now: dict, remedy: str) -> No
   """Raises InputError if a file to be continued was measured on another machine or with other versions."""
   where = lambda some: {**some['environment'], 'threads': some.get('threads'), 'versions': some.get('versions')}
   if differing := [key for key in _SAME if where(before)[key] != where(now)[key]]:
-    raise InputError('output', str(output), f'of another environment ({", ".join(differing)} differ)', remedy)
+    problem = f'was measured in another environment ({", ".join(differing)} differ)'
+    raise InputError('output', str(output), problem, remedy)
 
 
 def ratios(blocks: dict[str, list[float]], reference: str, of_reference: bool = False) -> dict[str, float]:

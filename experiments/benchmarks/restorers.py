@@ -135,7 +135,7 @@ def table(
   test, tuned = dataset.test.arrays['image'][:count], dataset.train.arrays['image'][:_TUNED_ON]
   test, tuned = test / np.float32(255), tuned / np.float32(255)
   if len(test) < _SHOWN:
-    raise InputError('images', len(test), 'too few test images', f'at least {_SHOWN}')
+    raise InputError('images', len(test), 'too few test images', f'--images={_SHOWN}, or more')
   for name, (kind, settings) in PROBLEMS.items():
     change, rng = damage(kind, experiment.spec, **settings), np.random.default_rng(0)
     observed, seen = _damaged(name, change, test, rng)

@@ -89,7 +89,7 @@ def import_torch_module(table: str, module: str):
   try:
     return importlib.import_module(f'experiments.benchmarks.{module}')
   except ImportError:
-    raise InputError('bench', table, 'the peer PyTorch is not installed', 'pip install torch') from None
+    raise InputError('bench', table, 'needs PyTorch, which is not installed', 'pip install torch') from None
 
 
 def step(output: pathlib.Path | None, networks: list[str], threads: int, rounds: int, steps: int) -> dict:
@@ -99,11 +99,11 @@ def step(output: pathlib.Path | None, networks: list[str], threads: int, rounds:
   torch_steps = import_torch_module('step', 'torch_steps')
 
   if steps % 4:
-    problem = 'r3 computes its penalties every 4th step, and each block is to have its share'
+    problem = 'r3 computes its penalties every 4th step, and all blocks must contain equally many'
     raise InputError('steps', steps, problem, 'a multiple of 4')
   networks = networks or list(NETWORKS)
   if unknown := set(networks) - NETWORKS.keys():
-    raise InputError('networks', ', '.join(sorted(unknown)), 'not measured', f'any of {", ".join(NETWORKS)}')
+    raise InputError('networks', ', '.join(sorted(unknown)), 'no such network', f'any of {", ".join(NETWORKS)}')
   result = json.loads(output.read_text()) if output and output.exists() else {}
   for network in networks:
     make, missing = getattr(torch_steps, f'make_{network}'), {}
@@ -118,13 +118,13 @@ def step(output: pathlib.Path | None, networks: list[str], threads: int, rounds:
       reason = 'torch.compile has no double backward' if 'double backward' in str(error) else str(error)
       missing['torch.compile, allocator tuned'] = reason
     parameters = programs['torch eager'].report  # the generator first
-    assert all(program.report == parameters for program in programs.values()), 'these are not the same networks'
+    assert all(program.report == parameters for program in programs.values()), 'parameter counts differ'
     blocks = compare(programs, rounds, steps)
     takes = ratios(blocks, 'genaug', of_reference=True)
     print(f'{network}: parameters {parameters}', *(f'; no {name}: {reason}' for name, reason in missing.items()))
     for name, times in blocks.items():
-      spread = f'{statistics.median(times):.1f} ms a step ({min(times):.1f} to {max(times):.1f})'
-      print(f'{network}, {name}: median {spread}; genaug takes {takes[name]:.2f} of it, median block by block')
+      spread = f'{statistics.median(times):.1f} ms per step ({min(times):.1f} to {max(times):.1f})'
+      print(f'{network}, {name}: median {spread}; time of genaug divided by it: {takes[name]:.2f}, median over rounds')
     result[network] = _result(
       f'training steps, batch {_config(network).train.batch_size}, float32, milliseconds a step', blocks, steps
     )
@@ -142,7 +142,8 @@ def in_step(rounds: int, steps: int) -> dict:
   blocks = compare(programs, rounds, steps)
   takes = ratios(blocks, 'none')
   for name, times in blocks.items():
-    print(f'{name}: median {statistics.median(times):.1f} ms a step; {takes[name]:.3f} of the step without')
+    ratio = f'{takes[name]:.3f} times as long as without augmentation'
+    print(f'{name}: median {statistics.median(times):.1f} ms per step, {ratio}')
   what = 'DCGAN step (28x28x1, 64/128 channels, batch 64) with augmentation inside, milliseconds a step'
   return _result(what, blocks, steps) | {'settings': AUGMENTATIONS, 'takes': takes}
 
@@ -217,7 +218,7 @@ def roofline(rounds: int, steps: int) -> dict:
       seconds[name] += [time.perf_counter() - start] if i else []
   rate = {name: 2 * images.nbytes / statistics.median(times) / 1e9 for name, times in seconds.items()}
   share = rate['fused chain'] / rate['copy']
-  print(', '.join(f'{name} {gb:.1f} GB/s' for name, gb in rate.items()) + f': {share:.2f} of what a copy reaches')
+  print(', '.join(f'{name} {gb:.1f} GB/s' for name, gb in rate.items()) + f': {share:.2f} of the bandwidth of a copy')
   return {
     'what': '256x128x128x3 float32 read and written once, GB/s: a copy, and a fused chain of gamma, colour jitter, '
     'flip, rotation, shift, zoom and cutout',

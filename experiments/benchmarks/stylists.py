@@ -45,7 +45,7 @@ def table(directory: pathlib.Path, data_dir: pathlib.Path, count: int, output: p
     by_loss = {loss: np.asarray(values, np.float64) for loss, values in score(stylised, images, grams).items()}
     totals[name] = by_loss['style_total']
     scores[name] = {loss: float(values.mean()) for loss, values in by_loss.items()} | {'seconds': seconds}
-    print(f'{name}: loss {scores[name]["style_total"]:.3f}, {seconds:.4f} s an image', flush=True)
+    print(f'{name}: loss {scores[name]["style_total"]:.3f}, {seconds:.4f} s per image', flush=True)
   if output:
     shown = np.concatenate([np.asarray(stylised[:_SHOWN]) for stylised, _ in made.values()])
     figures.save_png(output.with_suffix('.png'), figures.grid(shown, min(_SHOWN, len(images))))

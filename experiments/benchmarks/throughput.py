@@ -131,13 +131,14 @@ def table(output: pathlib.Path | None, ops: list[str], fresh: bool, threads: int
   """
   unknown = [op for op in ops if op not in peers.OPS]
   if unknown:
-    raise InputError('ops', ','.join(unknown), 'no such operation', f'some of {",".join(peers.OPS)}')
+    raise InputError('ops', ','.join(unknown), 'no such operation', f'any of {",".join(peers.OPS)}')
   result = _start(output, fresh and not ops, threads)
   cells = result['operations']
   installed = [library for library in peers.LIBRARIES if result['versions'][library]]
   with_peer = [op for op in ops or peers.OPS if len(set(peers.libraries_with(op)) & set(installed)) > 1]
   todo = [(op, n) for op in with_peer for n in BATCHES if fresh or str(n) not in cells.get(op, {})]
-  print('no peer is installed for: ' + (', '.join(op for op in ops or peers.OPS if op not in with_peer) or 'none'))
+  alone = ', '.join(op for op in ops or peers.OPS if op not in with_peer) or 'none'
+  print(f'operations left out, because no other installed library has them: {alone}')
   workers = {
     name: [processes.worker() for _ in range(threads if name in peers.PER_IMAGE else 1)] for name in installed if todo
   }
@@ -146,7 +147,7 @@ def table(output: pathlib.Path | None, ops: list[str], fresh: bool, threads: int
     try:
       cell = _cell(workers, op, n, threads, rounds, seconds)
     except RuntimeError as error:
-      print(f'[{done}/{len(todo)}] {op} {n}: left out, {error}', flush=True)
+      print(f'[{done}/{len(todo)}] {op} {n}: skipped, because it failed: {error}', flush=True)
       continue
     cells.setdefault(op, {})[str(n)] = cell | {'git_commit': commit}
     result['summary'] = summary(cells)
@@ -158,8 +159,9 @@ def table(output: pathlib.Path | None, ops: list[str], fresh: bool, threads: int
     worker.shutdown()
   for n, figures in result['summary'].items():
     below = ', '.join(f'{op} {ratio}' for op, ratio in figures['below_0.5'].items()) or 'none'
-    print(f'{n}x{n}: {figures["geometric_mean"]:.2f} of the best peer, geometric mean of {figures["operations"]}')
-    print(f'  below 0.5: {below}')
+    mean, count = figures['geometric_mean'], figures['operations']
+    print(f'{n}x{n}: {mean:.2f} times the speed of the fastest peer, geometric mean over {count} operations')
+    print(f'  operations below 0.5: {below}')
   return result
 
 
@@ -179,7 +181,7 @@ def _start(output: pathlib.Path | None, fresh: bool, threads: int) -> dict:
   if fresh or not output or not output.exists():
     return result
   before = json.loads(output.read_text())
-  processes.check_same(output, before, result, 'measure anew with --fresh, or name another --output')
+  processes.check_same(output, before, result, 'measure again with --fresh, or name another --output')
   return result | {name: before[name] for name in ('environment', 'summary', 'operations')}
 
 
@@ -187,4 +189,4 @@ def _text(cell: dict) -> str:
   speeds = sorted(cell['images_per_s'].items(), key=lambda item: -item[1])
   listed = ', '.join(f'{name} {speed:,.0f}' for name, speed in speeds)
   failed = ''.join(f'; {name} failed: {note}' for name, note in cell['notes'].items())
-  return f'{cell["ratio"]} of the best peer, {cell["best_peer"]} ({listed}){failed}'
+  return f'{cell["ratio"]} times the speed of the fastest peer, {cell["best_peer"]} ({listed}){failed}'

@@ -67,15 +67,16 @@ def table(
 ) -> dict:
   """Scores every run and resizer. Saves pictures beside the output: columns of originals, baseline and runs."""
   if not folder:
-    raise InputError('folder', folder, 'what table upscale is of', '--folder=PATH, of images')
+    raise InputError('folder', folder, 'what table upscale is of', '--folder=PATH to a folder of images')
   if len({path.name for path in directories}) < len(directories):
-    problem = 'two runs of one name, which the table would call alike'
-    raise InputError('workdir', ','.join(map(str, directories)), problem, 'rename the folder of one')
+    problem = 'two runs have the same folder name, and the table names runs by it'
+    raise InputError('workdir', ','.join(map(str, directories)), problem, 'rename one of the folders')
   loaded = {path.name: load_trained(path, data_dir, 'best', images=False) for path in directories}
   configs = {name: experiment.config for name, (experiment, _) in loaded.items()}
   runs = {name: Upscaler(experiment.config, experiment.spec, state) for name, (experiment, state) in loaded.items()}
   if len({(configs[name].model.scale, loaded[name][0].spec.image_shape[-1]) for name in runs}) > 1:
-    raise InputError('workdir', ','.join(runs), 'runs of several scales, or of grey and of colour', 'runs of one kind')
+    problem = 'runs of several scales, or of greyscale and RGB images'
+    raise InputError('workdir', ','.join(runs), problem, 'runs of equal model.scale and data.channels')
   any_experiment, _ = next(iter(loaded.values()))
   scale = any_experiment.config.model.scale
   images, greyscale = _read(folder, any_experiment.spec.image_shape[-1])
@@ -108,8 +109,8 @@ def _read(folder: pathlib.Path, channels: int) -> tuple[list[Pixels], list[bool]
   """Reads a folder as (images of so many channels, whether each is greyscale). Raises InputError for other channels."""
   images, names = reading.exact_images(folder, (None, None, None), 'folder')
   if wrong := [name for name, image in zip(names, images) if image.shape[-1] not in (1, channels)]:
-    problem = f'{", ".join(wrong)}: {"not RGB" if channels == 3 else "not greyscale"}, as the runs are'
-    raise InputError('folder', str(folder), problem, 'take them out, or change them')
+    problem = f'{", ".join(wrong)}: not {"RGB" if channels == 3 else "greyscale"}, as the runs require'
+    raise InputError('folder', str(folder), problem, 'remove these images from the folder, or convert them')
   greyscale = [image.shape[-1] == 1 for image in images]
   return [image.repeat(channels // image.shape[-1], -1) for image in images], greyscale
 

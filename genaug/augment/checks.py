@@ -32,8 +32,8 @@ from genaug.augment.targets import (
 MOST_CHANNELS = 16  # with more, and a first axis of length 1 or 3, an image is taken to have its channels first
 
 IMAGE_CURES = {
-  'bool': 'image.astype(np.float32) makes it so; what labels pixels is a mask',
-  'uint16': 'image.astype(np.float32) / 65535 makes it so',
+  'bool': 'convert it with image.astype(np.float32), or pass labels of pixels as a mask',
+  'uint16': 'convert it with image.astype(np.float32) / 65535',
 }
 LAYOUTS = {  # kind -> its shapes as text ({b}: batch axis), and the allowed numbers of axes, without the batch axis
   'image': ('[{b}h, w, c]', (3,)),
@@ -58,11 +58,11 @@ def check_targets(targets: Targets) -> None:
       allowed = ', '.join(INTERPOLATIONS)
       raise ValueError(f'targets: {name}.interpolation = {target.interpolation!r}: must be one of {allowed}')
     if target.kind in ('visible', 'attribute') and getattr(targets.get(target.of), 'kind', None) not in OBJECTS:
-      raise ValueError(f'targets: {name}.of = {target.of!r}: must name boxes or keypoints of the table')
+      raise ValueError(f'targets: {name}.of = {target.of!r}: must name an entry of kind boxes or keypoints')
     if target.kind == 'image' and target.fill is not None and not 0 <= target.fill <= 1:
       raise ValueError(f'targets: {name}.fill = {target.fill!r}: must lie in [0, 1], whatever the dtype of images')
   if not any(target.kind == 'image' and target.recolor for target in targets.values()):
-    raise ValueError('targets: no image: must have one, which the others follow')
+    raise ValueError('targets: no image: must have an entry of kind image with recolor=True')
 
 
 def check_keys(keys: PRNGKeyArray) -> PRNGKeyArray:
@@ -75,8 +75,8 @@ def check_keys(keys: PRNGKeyArray) -> PRNGKeyArray:
     keys = jax.random.wrap_key_data(keys)
   if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) or keys.ndim > 1:
     raise ValueError(
-      f'keys of {keys.dtype}, shape {keys.shape}: must be jax.random.key(seed) for one example, and '
-      'jax.random.split(key, b) for a batch of b'
+      f'keys of {keys.dtype}, shape {keys.shape}: must be jax.random.key(seed) for one example, or '
+      'jax.random.split(key, b) for a batch of b examples'
     )
   return keys
 
@@ -119,9 +119,9 @@ def _check_shape(name: str, target: Target, value: Array, size: int | None, give
   if shape[:lead] != (size,) * lead or len(shape) - lead not in ranks:
     remedy = ''
     if target.kind == 'image' and len(shape) == 4 and 'key' in given:
-      remedy = f'; jax.random.split(key, {shape[0]}) has a key for each image'
+      remedy = f'; jax.random.split(key, {shape[0]}) gives a key for each image'
     elif target.kind == 'image' and len(shape) == 2:
-      remedy = '; a grey image has a channel: image[..., None]'
+      remedy = '; image[..., None] adds the channel axis of a greyscale image'
     raise ValueError(f'{name} of shape {shape}: must be {wanted}, for {given}{remedy}')
   if target.kind in SPATIAL and 0 in shape[lead:]:
     raise ValueError(f'{name} of shape {shape}: must hold at least one pixel')
@@ -129,16 +129,16 @@ def _check_shape(name: str, target: Target, value: Array, size: int | None, give
     first, channels = shape[lead], shape[-1]
     if channels > MOST_CHANNELS and first in (1, 3):
       raise ValueError(
-        f'{name} of shape {shape}: must be {wanted}, and {channels} channels look like a width; if channels come '
+        f'{name} of shape {shape}: must be {wanted}, but {channels} channels look like a width; if channels come '
         'first, np.moveaxis(image, -3, -1) puts them last'
       )
   if target.kind == 'mask' and len(shape) - lead == 3 and shape[-1] != 1:
-    raise ValueError(f'{name} of shape {shape}: must be {wanted}; of a one-hot mask jnp.argmax(mask, -1) is one')
+    raise ValueError(f'{name} of shape {shape}: must be {wanted}; convert a one-hot mask with jnp.argmax(mask, -1)')
   if target.kind in OBJECTS and shape[-1] != (4 if target.kind == 'boxes' else 2):
     kept = f'{name}_classes' if target.kind == 'boxes' else visible_name(name)
     raise ValueError(
-      f'{name} of shape {shape}: must be {wanted} in pixels; what else belongs to each is an entry of its own, '
-      f'as {kept!r} is'
+      f'{name} of shape {shape}: must be {wanted} in pixels; pass other values of each in an entry of their own, '
+      f'such as {kept!r}'
     )
 
 
@@ -150,13 +150,13 @@ def _check_dtype(name: str, target: Target, value: Array) -> None:
     problem = 'uint8 in [0, 255] or floating point in [0, 1]'
     problem += f'; {IMAGE_CURES[dtype.name]}' if dtype.name in IMAGE_CURES else ''
   elif target.kind == 'map' and not floating:
-    problem = 'floating point; .astype(np.float32) makes it so, and integers that label pixels are a mask'
+    problem = 'floating point; convert it with .astype(np.float32), or pass integer labels of pixels as a mask'
   elif target.kind == 'mask' and not (integer or dtype == jnp.bool_):
-    problem = "integers or booleans; values to be interpolated are an entry of the kind 'map'"
+    problem = "integers or booleans; pass values to be interpolated as an entry of kind 'map'"
   elif target.kind in OBJECTS and not (integer or floating):
     problem = 'numbers, in pixels'
   elif target.kind == 'visible' and dtype != jnp.bool_:
-    problem = 'booleans; flags > 0 makes them so'
+    problem = 'booleans; convert them with flags > 0'
   if problem:
     raise ValueError(f'{name} of {dtype}: must be {problem}')
 
@@ -170,7 +170,7 @@ def _check_frame(name: str, shape: tuple[int, int], first: str, frame: tuple[int
 
 def _check_owner(name: str, of: str, known: Example, batched: bool) -> None:
   if of not in known:
-    raise ValueError(f'{name} without {of}: give the {of} that they belong to')
+    raise ValueError(f'{name} without {of}: pass the {of} that they belong to as well')
   count, number = known[name].shape[batched], known[of].shape[batched]
   if count != number:
     raise ValueError(f'{name} of shape {known[name].shape}: must be {number} long, one for each of the {of}')
@@ -205,16 +205,16 @@ def _check_mixed(name: str, targets: Targets, *examples: Example) -> list[Exampl
   for entry in (entry for entry, target in targets.items() if target.kind != 'visible'):
     shapes = [jnp.shape(example[entry]) if entry in example else None for example in examples]
     if len(set(shapes)) > 1:
-      raise ValueError(f'{name}: {entry} of shapes {", ".join(map(str, shapes))}: must be the same')
+      raise ValueError(f'{name}: {entry} of shapes {", ".join(map(str, shapes))}: must be the same in all examples')
   first, *_ = examples = [check_example(targets, example, None) for example in examples]
-  cures = {'image': '.astype(np.float32) / 255', 'label': 'jax.nn.one_hot(label, number of classes)'}
+  cures = {'image': '.astype(np.float32) / 255', 'label': 'jax.nn.one_hot(label, num_classes)'}
   for entry, target in entries(targets, first, *cures):
     if not jnp.issubdtype(dtype := first[entry].dtype, jnp.floating):
-      raise ValueError(f'{name}: {entry} of {dtype}: must be floating point; {cures[target.kind]} makes it so')
+      raise ValueError(f'{name}: {entry} of {dtype}: must be floating point; convert it with {cures[target.kind]}')
   if all(target.kind == 'image' and target.recolor for _, target in entries(targets, first, *KINDS)):
     raise ValueError(
-      f'{name}: images alone: must come with what says what they show: label, a soft label [k] as jax.nn.one_hot '
-      'makes it, or boxes, keypoints, masks or targets'
+      f'{name}: images alone: must come with annotations to mix: label, a soft label [k] such as jax.nn.one_hot '
+      'gives, or boxes, keypoints, masks or targets'
     )
   return examples
 

@@ -93,7 +93,7 @@ def pad(
   if border not in BORDERS:
     raise ValueError(f'border = {border!r}: must be one of {", ".join(BORDERS)}')
   if min(top, bottom, left, right) < 0:
-    raise ValueError(f'pad by {(top, bottom, left, right)!r} pixels: must be at least 0; use crop to take some away')
+    raise ValueError(f'pad by {(top, bottom, left, right)!r} pixels: must be at least 0; use crop to remove pixels')
   _, w, c = image.shape
   if border == 'constant':
     # Concatenated, not written into a canvas: XLA then makes a single copy of the image.

@@ -101,7 +101,7 @@ def sample_rot90(key: PRNGKeyArray, shape: ImageShape) -> Params:
 def _check_square(shape: ImageShape) -> None:
   h, w, _ = shape
   if h != w:
-    raise ValueError(f'an image of {h} x {w}: must be square, for transpose, antitranspose or rot90 at random')
+    raise ValueError(f'an image of {h} x {w}: must be square for random transpose, antitranspose and rot90')
 
 
 random_hflip = randomly(hflip, sample_nothing)

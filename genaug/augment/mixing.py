@@ -179,7 +179,7 @@ def copy_paste(example: Example, other: Example, *, targets: Targets | None = No
   """
   name, target = next(entries(targets, other, 'mask'), (None, None))
   if name is None:
-    raise ValueError("copy_paste: an example without 'mask': give one, or turn copy_paste off")
+    raise ValueError("copy_paste: an example without 'mask': pass one, or turn copy_paste off")
   pasted = (other[name] != 0) & (other[name] != jnp.asarray(target.fill or 0, other[name].dtype))
   return _paste(targets, example, other, lambda _: pasted, pasted.mean())
 

@@ -81,7 +81,7 @@ def erase(
   h, w, _ = image.shape
   if isinstance(fill, str):
     if fill != 'noise' or key is None:
-      raise ValueError(f"erase: fill = {fill!r}: must be a number, one a channel, or 'noise' with a key")
+      raise ValueError(f"erase: fill = {fill!r}: must be a number, one number per channel, or 'noise' with a key")
     fill = uniform(key, 0, 1, image.shape)
   return _hide_rectangle('erase', image, x * w, y * h, width * w, height * h, fill)
 

@@ -225,7 +225,7 @@ class Pipeline:
     params = {name: OpParams(jnp.asarray(on), dict(values)) for name, (on, values) in params.items()}
     leads = {sampled.on.shape for sampled in params.values()}
     if len(leads) > 1 or any(len(lead) > 1 for lead in leads):
-      raise ValueError(f'params of shapes {", ".join(map(str, leads))}: must be of one example, or all of one batch')
+      raise ValueError(f'params of shapes {", ".join(map(str, leads))}: must all be of one example, or of one batch')
     if leads:
       return params, *leads
     name, _ = next(entries(self._plan.targets, batch, *SPATIAL), (None, None))

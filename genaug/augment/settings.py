@@ -28,10 +28,10 @@ def read_operations(
     is_choice = isinstance(given, Choice)
     members = given.operations if is_choice else {label: given}
     if not hasattr(members, 'keys'):
-      raise ValueError(f'{label}: operations {members!r}: must be a dict, name -> parameters')
+      raise ValueError(f'{label}: operations {members!r}: must be a dict from names of operations to their parameters')
     for name, settings in members.items():
       if name in label_of:
-        raise ValueError(f'{label}: {name} is in {label_of[name]!r} as well: must be in one of them')
+        raise ValueError(f'{label}: {name} is in {label_of[name]!r} as well: must be in only one of them')
       label_of[name] = label
       try:
         found[name] = _settings(name, settings, ops)
@@ -72,7 +72,7 @@ def read_config(
         raise ValueError(f'{label}: must be {CHOICES[key]}') from None
       for name in names:
         if name in taken:
-          raise ValueError(f'{label}: {name} is there twice: must be in one place of one choice')
+          raise ValueError(f'{label}: {name} is there twice: must be named once in all choices together')
         taken.add(name)
       operations[label] = Choice(*n or (1,), {name: operations.pop(name, {}) for name in names}, p)
   return operations, {option: config[option] for option in options if option in config}
@@ -102,7 +102,7 @@ def _settings(name: str, given: Settings, ops: Mapping[str, Op]) -> dict[str, An
 def _constant(label: str, value: Any) -> Any:
   """Converts a value to a number, string or tuple of these. Raises ValueError for a traced one."""
   if isinstance(value, jax.core.Tracer):
-    raise ValueError(f'{label} is traced: must be a constant; what is to be traced goes into params (Pipeline.sample)')
+    raise ValueError(f'{label} is traced: must be a constant; pass traced values as params of Pipeline.apply')
   if isinstance(value, (np.ndarray, np.generic, jax.Array)):
     value = value.tolist()
   return tuple(_constant(label, entry) for entry in value) if isinstance(value, (list, tuple)) else value
@@ -118,9 +118,11 @@ def _group(label: str, choice: Choice, ops: Mapping[str, Op]) -> Group:
   names = tuple(name for name in ops if name in choice.operations)
   check_fraction(f'{label}: p', choice.p)
   if not isinstance(choice.n, int) or not 1 <= choice.n <= len(names):
-    raise ValueError(f'{label}: n = {choice.n!r}: must be a whole number in [1, {len(names)}], of so many operations')
+    raise ValueError(
+      f'{label}: n = {choice.n!r}: must be a whole number in [1, {len(names)}], its number of operations'
+    )
   # In a config all operations have a p; that of a member is 0 unless a weight was set.
   weights = tuple(float(dict(choice.operations[name]).get('p', 0)) for name in names)
   if any(weights) and not all(weights):
-    raise ValueError(f'{label}: p of {", ".join(names)} = {weights}: must be above 0 for all, as weights, or for none')
+    raise ValueError(f'{label}: p of {", ".join(names)} = {weights}: must be above 0 for all (weights), or for none')
   return Group(choice.n, float(choice.p), names, weights if any(weights) else (1.0,) * len(names))

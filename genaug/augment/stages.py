@@ -91,7 +91,7 @@ def _each(plan: Plan, params: Sampled, example: Example) -> Example:
     op, changed = plan.ops[name], {}
     if not op.keeps_annotations and (objects := [entry for entry, _ in entries(plan.targets, example, *OBJECTS)]):
       raise ValueError(
-        f'{name}: must be off for examples with {" and ".join(objects)}, which can not follow its pieces'
+        f'{name}: must be off for examples with {" and ".join(objects)}, which cannot follow the pieces that it moves'
       )
     recolored = _recolored(plan, example)
     for entry, target in entries(plan.targets, example, *SPATIAL):
