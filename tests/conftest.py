@@ -1,4 +1,4 @@
-"""What tests share: prepared digits, tiny configs, and programs run as a user runs them."""
+"""Fixtures and helpers for tests: prepared digits, tiny configs, and programs run as a user runs them."""
 
 import atexit
 import functools
@@ -43,9 +43,9 @@ from genaug.training.experiment import Experiment
 
 ROOT = pathlib.Path(__file__).parents[1]
 _RNG = np.random.default_rng(0)
-# Compiling is most of the time. What is compiled is kept for the next session, for the workers of pytest-xdist and for
-# the programs under test; LLVM does not optimise it, and XLA's older emitters make less of it for LLVM, which together
-# take a fifth of the time. `make test-all` compiles as for a user.
+# Tests spend most of their time compiling. Compiled programs are cached for the next session, for the workers of
+# pytest-xdist and for the programs under test. LLVM does not optimise, and XLA's older emitters give it less code:
+# together they take a fifth of the time. `make test-all` compiles as for a user.
 os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false')
 COMPILED = os.environ.get('JAX_COMPILATION_CACHE_DIR') or str(ROOT / '.pytest_cache' / 'compiled')
 jax.config.update('jax_compilation_cache_dir', COMPILED)
@@ -66,7 +66,7 @@ TINY = {
   'augment.cutout.size': 0.2,
 }
 UNAUGMENTED = {key.replace('.', '__'): 0.0 for key in TINY if key.startswith('augment.') and key.endswith('.p')}
-FEW = {  # images, no augmentation, and a constant learning rate: train.steps takes no part in the compiled step
+FEW = {  # few images, no augmentation, a constant learning rate: the compiled step does not depend on train.steps
   'data__train_split': 'train[:200]',
   'data__test_split': 'test[:200]',
   'optim__schedule': 'constant',
@@ -87,15 +87,15 @@ MODULES = {
   'fixmatch': fixmatch_mnist5k,
 }
 STYLES = tuple(str(ROOT / 'tests' / f'{name}.png') for name in ('stripes', 'dots'))
-PLAIN = {'model.conditional': False, 'optim.lr': 2e-4, 'optim.schedule': 'constant'}  # of a GAN, unless a test says so
-ADA = {'gan__d_augment': 'ada', 'gan__ada_p': 0.5, 'gan__ada_kimg': 1.0}  # p moves within a few steps
-SMALL = {  # gradients of style transfer as small as others, since tolerances are absolute
+PLAIN = {'model.conditional': False, 'optim.lr': 2e-4, 'optim.schedule': 'constant'}  # of GANs, unless overridden
+ADA = {'gan__d_augment': 'ada', 'gan__ada_p': 0.5, 'gan__ada_kimg': 1.0}  # p changes within a few steps
+SMALL = {  # makes gradients of style transfer as small as those of other tasks, because tolerances are absolute
   'style__content_weight': 1e-3,
   'style__style_weight': 1e-4,
   'style__tv_weight': 1e-3,
   'optim__lr': 2e-4,
 }
-EXTRA = {  # what runs are resumed and spread over devices with
+EXTRA = {  # settings for tests that resume runs and compare numbers of devices, by task or variant
   'gan': ADA,
   'flow': {
     'flow__augment': ('hflip', 'translate'),
@@ -114,7 +114,7 @@ EXTRA = {  # what runs are resumed and spread over devices with
     'gan__r2': 0.5,
     'gan__penalty_every': 2,
     **ADA,
-    'gan__ada_transforms': ('blit',),  # more of them take long to compile
+    'gan__ada_transforms': ('blit',),  # more transforms take long to compile
   },
   'resnet': {
     'model__network': 'resnet',
@@ -136,14 +136,14 @@ EXTRA = {  # what runs are resumed and spread over devices with
   'ladder': {'model__network': 'ladder_vae', 'vae__free_bits': 0.1, 'vae__kl_warmup_steps': 4},
   'vamp': {'vae__prior': 'vamp', 'vae__pseudo_inputs': 3, 'vae__samples': 3, 'vae__likelihood': 'logistic_mixture'},
 }
-# That whole runs are tested of, beside the tasks as they are.
+# Variant -> task: tests of whole runs cover these variants as well as all tasks.
 VARIANTS = {'r3': 'gan', 'resnet': 'gan', 'ladder': 'vae', 'vamp': 'vae'}
 RUNS = (*MODULES, *VARIANTS)
 
 
 @pytest.fixture(scope='module', autouse=True)
 def _room_for_programs():
-  """Every compiled one takes memory maps, of which Linux lets a process have 65,530: all tests together are more."""
+  """Clears JAX's caches when compiled programs take many memory maps, of which Linux allows a process 65,530."""
   yield
   maps = pathlib.Path('/proc/self/maps')
   if maps.exists() and maps.read_text().count('\n') > 25_000:
@@ -159,7 +159,7 @@ def data_dir(tmp_path_factory) -> pathlib.Path:
 
 
 def data_config(name: str, **overrides):
-  """`c.data` of small colour images."""
+  """Returns `c.data` for small colour images."""
   data = base.get_config().data
   data.update({'name': name, 'image_size': 8, 'channels': 3, 'test_fraction': 0.25, **overrides})
   return data
@@ -176,14 +176,14 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def write_emoji_tarball(path, vendor, count, tones=('1F3FB',)):
-  """`count` base emoji, each also with these skin tones, plus one that the vendor does not draw."""
+  """Writes `count` base emoji, each also with these skin tones, and one that the vendor does not draw."""
   emoji, images = [], {}
   for k in range(count):
     base, toned = f'{k:04x}.png', {tone: f'{k:04x}-{tone.lower()}.png' for tone in tones}
     for name in (base, *toned.values()):
       images[name] = noise(64, 64, 4)
-      images[name][..., 0] = k  # red tells which base emoji it is ...
-      images[name][:32, :, 3] = 255  # ... where it is opaque
+      images[name][..., 0] = k  # the red channel encodes the base emoji ...
+      images[name][:32, :, 3] = 255  # ... where the image is opaque
     emoji.append({
       'unified': f'{k:04X}', 'image': base, 'short_name': f'e{k}', 'category': 'Objects', 'subcategory': 's',
       'skin_variations': {tone: {'image': image} for tone, image in toned.items()},
@@ -200,7 +200,7 @@ def write_emoji_tarball(path, vendor, count, tones=('1F3FB',)):
 
 
 def rows(split: Split) -> set[bytes]:
-  """Its images: records come back in TFDS's shuffled order."""
+  """Returns the images as a set, because TFDS shuffles the records."""
   return {image.tobytes() for image in split.arrays['image']}
 
 
@@ -215,7 +215,7 @@ def save_untrained_run(directory: pathlib.Path, experiment: Experiment, state) -
 
 
 def random_params(tree, seed: int = 0):
-  """Random parameters, and batch statistics, of the shapes of these; unlike `init`, nothing is compiled."""
+  """Returns random parameters and batch statistics of the same shapes; unlike `init`, compiles nothing."""
   rng = np.random.default_rng(seed)
 
   def drawn(path, leaf):
@@ -228,12 +228,12 @@ def random_params(tree, seed: int = 0):
 
 
 def slow_but(fast: Collection[str], names: Iterable[str]) -> list:
-  """Names to parametrize a test with, all but the `fast` ones marked slow: compiling is what takes the time."""
+  """Returns names to parametrize a test with; all but `fast` are marked slow, because they take long to compile."""
   return [name if name in fast else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def tiny_config(task: str, **overrides):
-  """A config that trains in milliseconds; overrides spell dots as double underscores."""
+  """Returns a config that trains in milliseconds; names of overrides have double underscores in place of dots."""
   config = MODULES[task].get_config(*([task] if task in translation.METHODS else []))
   if task == 'gan':
     config.update_from_flattened_dict(PLAIN)
@@ -243,11 +243,11 @@ def tiny_config(task: str, **overrides):
 
 
 def own_data(task: str) -> dict[str, object]:
-  """Of tasks whose config is of folders of images."""
+  """Returns overrides with small test data for tasks whose configs read image folders."""
   digits = {
     'hyperprior': {},
     'image_variations': {},
-    'fixmatch': {'data.unlabelled': 2, 'strong.rand_augment.p': 0.0},  # which takes long to compile
+    'fixmatch': {'data.unlabelled': 2, 'strong.rand_augment.p': 0.0},  # RandAugment takes long to compile
     'superres': {'superres.patch': 16, 'model.blocks': 1},
     'style': {'style.images': STYLES, 'model.blocks': 1},
   }
@@ -261,7 +261,7 @@ def own_data(task: str) -> dict[str, object]:
 
 @functools.cache
 def _folder_of_pairs() -> pathlib.Path:
-  """Images of 16x16 pixels and, as targets, the same with red and blue exchanged; captions of both."""
+  """Writes images of 16x16 pixels, targets (copies with red and blue exchanged) and captions of both."""
   root, rng = pathlib.Path(tempfile.mkdtemp()), np.random.default_rng(0)
   atexit.register(shutil.rmtree, root)
   for split, count in (('train', 24), ('test', 12)):
@@ -285,7 +285,7 @@ def _tiny(overrides: dict) -> dict:
 
 
 def environment(devices: int = 1, **extra: str) -> dict[str, str]:
-  """For a program with so many fake devices; programs of one test session share what they compile."""
+  """Returns the environment of a program with that many simulated devices; all programs share one compilation cache."""
   shared = {
     'XLA_FLAGS': f'{os.environ["XLA_FLAGS"]} --xla_force_host_platform_device_count={devices}',
     'JAX_PLATFORMS': 'cpu',
@@ -297,7 +297,7 @@ def environment(devices: int = 1, **extra: str) -> dict[str, str]:
 
 @pytest.fixture(scope='session')
 def forked():
-  """`program` without the seconds of importing, and with every compilation logged."""
+  """Like `program`, but starts at once, as everything is already imported, and logs every compilation."""
   server = subprocess.Popen(
     [sys.executable, '-m', 'tests.forked'],
     cwd=ROOT,

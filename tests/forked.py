@@ -1,4 +1,4 @@
-"""Run by conftest.py: programs that start at once, because a process that has imported everything forks for each.
+"""Server of conftest.py: imports everything once and forks a process for each program, which then starts at once.
 
 Reads lines of JSON, [environment variables, module, argument ...], and answers each with [status, stdout, stderr].
 """
@@ -12,7 +12,7 @@ import sys
 import tempfile
 import warnings
 
-_IMPORTED = (  # by programs: none defines flags, starts a thread or asks for devices
+_IMPORTED = (  # modules that programs import; none of them defines flags, starts a thread or initialises devices
   'experiments.report.page',
   'genaug.offline.lossless',
   'genaug.offline.restoration',
@@ -27,11 +27,11 @@ _IMPORTED = (  # by programs: none defines flags, starts a thread or asks for de
 
 
 def main() -> None:
-  warnings.simplefilter('ignore')  # JAX may start threads and says so of every fork; none has started yet
+  warnings.simplefilter('ignore')  # at every fork JAX warns of threads, none of which has started yet
   for name in _IMPORTED:
     importlib.import_module(name)
   gc.collect()
-  gc.freeze()  # a collection in a child would copy all of the parent's pages
+  gc.freeze()  # a garbage collection in a child would copy all of the parent's pages
   for line in sys.stdin:
     variables, module, *arguments = json.loads(line)
     with tempfile.TemporaryFile('w+') as out, tempfile.TemporaryFile('w+') as err:

@@ -1,4 +1,4 @@
-"""What every parameter of the registry does at the ends of its declared range and between, by NumPy, SciPy, Pillow."""
+"""Types for tests of every parameter at both ends of its declared range and in between: cases and their measures."""
 
 from collections.abc import Callable
 from functools import cache, cached_property
@@ -32,21 +32,21 @@ def impulse(*shape: int) -> np.ndarray:
 
 HALF = 128 / 255
 LEVELS = np.repeat(np.arange(SIDE * SIDE).reshape(SIDE, SIDE, 1) % 256, 3, -1)
-RAMP = (LEVELS / 255).astype(np.float32)  # every level, white among them
+RAMP = (LEVELS / 255).astype(np.float32)  # every level, including white
 NARROW = np.concatenate([np.round(51 + 0.6 * LEVELS[..., :1]) / 255, RAMP[..., 1:]], -1).astype(np.float32)
-SOFT = (0.5 + RNG.uniform(-0.02, 0.02, RAMP.shape)).astype(np.float32)  # far from what is clipped
+SOFT = (0.5 + RNG.uniform(-0.02, 0.02, RAMP.shape)).astype(np.float32)  # far from the values that are clipped
 SMOOTH = cv2.GaussianBlur(RNG.integers(0, 256, RAMP.shape).astype(np.uint8), (0, 0), 1.5)
-TONES = np.repeat(SMOOTH[..., :1] // 64 * 64, 3, -1) * np.float32(1 / 255)  # four greys
+TONES = np.repeat(SMOOTH[..., :1] // 64 * 64, 3, -1) * np.float32(1 / 255)  # four grey levels
 GREY = (SOFT @ LUMA)[..., None]
 
 
 def partner(image: np.ndarray) -> np.ndarray:
-  """What an image is mixed with: 0.4 with 0.6."""
+  """Returns the image that this one is mixed with: a value of 0.4 is 0.6 in it."""
   return 0.8 - image / 2
 
 
 class Seen:
-  """What an operation sampled under some settings, and what becomes of an image; computed where it is asked for."""
+  """The parameters that an operation sampled under some settings, and its results on an image, computed on request."""
 
   def __init__(self, name: str, settings: dict[str, Any], many: dict[str, Any], image: np.ndarray, n: int):
     self.name, self.op, self.settings, self.many = name, OPS[name], settings, many
@@ -55,7 +55,7 @@ class Seen:
 
   @cached_property
   def images(self) -> np.ndarray:
-    """By the pipeline, [n, h, w, c]; for mixes every second one is the `partner`."""
+    """Images from the pipeline, [n, h, w, c]; for mixes, every second input is the `partner`."""
     return self.augmented(self.params)
 
   def augmented(self, params: dict[str, Any]) -> np.ndarray:
@@ -76,14 +76,14 @@ class Seen:
 
   @cached_property
   def pasted(self) -> np.ndarray:
-    """Which share of each image comes from its partner."""
+    """The share of each image that comes from its partner."""
     mine, other = self.image[0, 0, 0], partner(self.image[0, 0, 0])
     share = (self.images.mean((1, 2, 3)) - mine) / (other - mine)
     return np.where(np.arange(self.n) % 2, 1 - share, share)
 
   @cached_property
   def hidden(self) -> np.ndarray:
-    """Which share of each image is hidden by black; the image must be white."""
+    """The share of each image that is hidden by black; the input must be white."""
     return 1 - self.images.mean((1, 2, 3))
 
   @cached_property
@@ -101,16 +101,16 @@ def _each(function: Callable, *arguments: Any) -> Callable:
 
 
 class Row(NamedTuple):
-  """What is measured under a parameter, and what that must be."""
+  """A test of one parameter: a measure of the operation's results, and its expected value."""
 
   measure: Callable[[Seen], Any]
-  expected: Callable[[Any], Any]  # value of the parameter -> the measure
+  expected: Callable[[Any], Any]  # value of the parameter -> expected measure
   image: np.ndarray = flat(HALF)
-  sampled: str | Callable = ''  # the name of what is sampled, or what picks it
-  interval: Callable | None = None  # number given -> (low, high) of what is sampled
-  fixed: Any = MappingProxyType({})  # the other parameters, or value -> them
-  sides: bool = False  # the range ends at the side of the image, in pixels
-  numbers: bool = False  # measured for a number, though a pair is allowed
+  sampled: str | Callable = ''  # name of the sampled argument, or a function that returns it
+  interval: Callable | None = None  # parameter as a number -> (low, high) of the sampled argument
+  fixed: Any = MappingProxyType({})  # the other parameters, or a function from the value to them
+  sides: bool = False  # whether the range ends at the image's side in pixels
+  numbers: bool = False  # whether to measure for a number although a pair is allowed
   middle: Any = None
   rtol: float = 1e-3
   atol: float = 1e-3
@@ -118,7 +118,7 @@ class Row(NamedTuple):
   keys: int = len(KEYS)
 
   def sampled_for(self, name: str, *settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """What `keys` keys sample under each of the settings, in one program."""
+    """Samples with `keys` keys under each of the settings, in one program."""
     sample = lambda key: [OPS[name].sample_params(key, self.image.shape, **one) for one in settings]
     return jax.jit(jax.vmap(sample))(KEYS[: self.keys])
 

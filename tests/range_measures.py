@@ -1,4 +1,4 @@
-"""What is measured of images and of what was sampled, and what it must be by published formulas and other libraries."""
+"""Measures of images and sampled parameters, and their expected values by published formulas and other libraries."""
 
 import io
 from collections.abc import Callable
@@ -18,14 +18,14 @@ from tests.range_ends import GREY, HALF, SIDE, SMOOTH, SOFT, N, partner
 
 
 def recolored(seen):
-  """Which share of the images changes but by moves."""
+  """The share of images whose colours change; geometric operations are not applied."""
   op, parameter = (np.pad(layers, ((0, 0), (0, 16 - layers.shape[1]))) for layers in seen.params['layers'])
   images = jax.jit(jax.vmap(seen.op.apply, (None, 0)))(seen.image, Layers(op, parameter))  # 0 is the identity
   return np.mean([not np.array_equal(image, seen.image) for image in images])
 
 
 def brightened(seen):
-  """How far those images are from their grey whose layer changes the brightness."""
+  """The distance from the original grey of images whose first layer changes the brightness."""
   chosen = np.asarray(seen.params['layers'].op)[:, 0] == INDEX['brightness']
   return np.abs(seen.images[chosen].mean((1, 2, 3)) - HALF)
 
@@ -41,7 +41,7 @@ def published(table):
 
 
 def translated(seen):
-  """The mean of those images whose one layer translates them."""
+  """The mean value of each image that its only layer translates."""
   moved = np.isin(np.asarray(seen.params['layers'].op).ravel(), [INDEX['translate_x'], INDEX['translate_y']])
   return seen.augmented(seen.params | {'blend': jnp.ones(N)})[moved].mean((1, 2, 3))
 
@@ -64,7 +64,7 @@ def lengths(seen):
 
 
 def hue(degrees):
-  """Red towards yellow is clockwise in the plane of I and Q."""
+  """The image with its hue rotated; from red to yellow is clockwise in the plane of I and Q."""
   yiq = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
   y, i, q = np.moveaxis(SOFT @ yiq.T, -1, 0)
   turned = (i + 1j * q) * np.exp(-1j * np.deg2rad(degrees))
@@ -80,7 +80,7 @@ def saturation(factor):
 
 
 def lighting(seen):
-  """The deviation of alphas, and the error of the colours that they make, after Krizhevsky et al. 2012."""
+  """The standard deviation of the alphas, and the error of the resulting colours (Krizhevsky et al. 2012)."""
   vectors = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
   alphas = np.asarray(seen.params['alphas'])
   expected = np.clip(HALF + (alphas * [0.2175, 0.0188, 0.0045]) @ vectors.T, 0, 1)
@@ -91,7 +91,7 @@ SRGB = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.
 
 
 def temperature(seen):
-  """Of a white of 6500 K under the light, by McCamy 1992 from its chromaticity."""
+  """The colour temperature of a 6500 K white under the sampled light, from its chromaticity (McCamy 1992)."""
   white = np.linalg.solve(SRGB, [0.31352 / 0.32363, 1, (1 - 0.31352 - 0.32363) / 0.32363])
   lit = SRGB @ (white * (seen.images[0, 0, 0] / seen.image[0, 0]) ** 2.2)
   n = (lit[0] / lit.sum() - 0.3320) / (0.1858 - lit[1] / lit.sum())
@@ -113,7 +113,7 @@ def dot(column: int) -> np.ndarray:
 
 
 def angles(seen):
-  """Where the dot is, seen from the middle: cosine and sine of its angle, counter-clockwise."""
+  """The direction of the dot from the centre: cosine and sine of its angle, counter-clockwise."""
   y, x = np.mgrid[:SIDE, :SIDE] + 0.5 - SIDE / 2
   light = seen.images[..., 0]
   x, y = (x * light).sum((1, 2)), (y * light).sum((1, 2))
@@ -129,12 +129,12 @@ def diagonal(seen):
 
 
 def moved_middle(seen):
-  """By how much the middle moves, in sides."""
+  """The displacement of the centre, as a fraction of the side."""
   return (seen.matrices @ [SIDE / 2, SIDE / 2, 1])[:, :2] / SIDE - 0.5
 
 
 def sheared(degrees):
-  """The axes after x leans verticals to the right and y lifts horizontals: y points down."""
+  """The matrix of shears that lean vertical lines to the right and lift horizontal ones; y points down."""
   t = np.tan(np.deg2rad(degrees))
   return [[1, -t], [-t, 1 + t * t]]
 
@@ -159,7 +159,7 @@ def aspect(seen):
 
 
 def windows(low: str, high: str, other: dict) -> Callable:
-  """Both bounds at the same value."""
+  """Settings with both bounds at the value."""
   return lambda value: {low: value, high: value, **other}
 
 
@@ -181,7 +181,7 @@ def radial(k1):
 
 
 def splines(seen):
-  """Points a side, and the error of the field against SciPy's splines through them."""
+  """The number of points per side, and the error of the field against SciPy's splines through them."""
   offsets = np.asarray(seen.params['offsets'])[0]
   size = len(offsets)
   grid = lambda ticks: np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2)
@@ -192,7 +192,7 @@ def splines(seen):
 
 
 def cells(seen):
-  """Cells a side, the half width of the stretches, and the error of the columns of the field."""
+  """The number of cells per side, half the range of the stretches, and the error of the field along x."""
   stretch = np.asarray(seen.params['stretch'])
   steps = stretch.shape[-1]
   widths = (1 + stretch[0, 0]) / (1 + stretch[0, 0]).sum()
@@ -202,7 +202,7 @@ def cells(seen):
 
 
 def smoothness(seen):
-  """The least displacement where all control points move by a side, and how unlike neighbours are."""
+  """The least displacement if all control points move by one side, and the scaled squared difference of neighbours."""
   ones = jnp.ones(seen.params['control'].shape[1:])
   least = seen.op.apply(seen.size, ones, seen.params['sigma'][0]).min() / SIDE
   differences = np.diff(seen.fields, axis=1).ravel(), np.diff(seen.fields, axis=2).ravel()
@@ -210,7 +210,7 @@ def smoothness(seen):
 
 
 def unlike(sigma):
-  """One less the correlation of splines a pixel apart, of a variance of 2/3 of what their knots are apart."""
+  """1, and 1 minus the correlation of splines one pixel apart: a Gaussian, its variance 2/3 of the squared spacing."""
   return 1, 1 - np.exp(-0.75 / (3**0.5 * sigma * SIDE) ** 2)
 
 
@@ -222,7 +222,7 @@ def control(seen):
 
 
 def tall(seen):
-  """How often the next row is not the next one of the image."""
+  """The mean number of places where the next row or column is not the next one of the image."""
   axis = 0 if seen.settings['cols'] == 1 else 1
   rows = jnp.arange(256).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
   shuffled = jax.vmap(lambda params: seen.op.apply(rows, **params))(seen.params)
@@ -242,14 +242,14 @@ def spread(seen):
 
 
 def streak(seen):
-  """The variance along and across a line from left to right."""
+  """The variance along and across a horizontal line."""
   line = seen.augmented(seen.params | {'angle': jnp.zeros(seen.n)})[0, ..., 0]
   away = (np.arange(SIDE) - SIDE // 2) ** 2
   return (line.sum(0) * away).sum(), (line.sum(1) * away).sum()
 
 
 def exposures(length):
-  """Nine of them, each between two pixels."""
+  """The expected variances for nine exposures, each interpolated between two pixels."""
   at = np.linspace(-0.5, 0.5, 9) * (length - 1)
   below, part = np.floor(at), at - np.floor(at)
   return ((1 - part) * below**2 + part * (below + 1) ** 2).mean(), 0
@@ -262,7 +262,7 @@ def smoothed(channel):
 
 
 def unsharp(seen):
-  """How many times what a Gaussian takes away was added: the mean over pixels where nothing is clipped."""
+  """The factor by which the detail that a Gaussian removes was added, for images in which nothing is clipped."""
   sigma = float(seen.params['sigma'][0])
   detail = seen.image - filtered(lambda x: ndimage.gaussian_filter(x, sigma, mode='mirror', radius=5), seen.image)
   return ((seen.images[0] - seen.image) * detail).sum() / (detail**2).sum()
@@ -310,7 +310,7 @@ def longest(seen):
 
 
 def units(seen):
-  """Squares in a row that crosses some, taken as a ring."""
+  """The number of hidden squares in the first row that crosses any, with its ends joined."""
   params = jax.tree.map(lambda x: x[0], seen.params)
   hidden = np.asarray(seen.op.apply(np.ones(seen.image.shape, np.float32), **params))[..., 0] == 0
   row = hidden[np.argmax(hidden.any(1))].astype(int)
@@ -318,7 +318,7 @@ def units(seen):
 
 
 def turned(seen):
-  """The share of the pixels of a turned grid that are as the grid turned back tells."""
+  """The share of pixels of a rotated grid that agree with the grid computed by rotating back."""
   params = {name: np.asarray(value)[:, None, None] for name, value in seen.params.items() if name != 'offset'}
   x, y = np.meshgrid(MIDDLES, MIDDLES)
   angle = np.deg2rad(float(seen.settings['max_degrees'][0]))
@@ -333,7 +333,7 @@ def holes(seen):
 
 
 def covered(count):
-  """Squares of 0.1, anywhere: the share of the image that some of them hide."""
+  """The number of squares with a side of 0.1, and the expected share of the image that at least one of them hides."""
   x = MIDDLES / SIDE
   over = (np.minimum(x, 0.9) - np.maximum(x - 0.1, 0)) / 0.9
   return count, 1 - ((1 - np.outer(over, over)) ** count).mean()
@@ -343,19 +343,19 @@ def covered(count):
 
 
 def spectra(seen):
-  """Which share of the frequencies has the partner's amplitude."""
+  """The share of frequencies that have the partner's amplitude."""
   theirs, mixed = (np.abs(np.fft.fft2(x, axes=(0, 1))) for x in (partner(SOFT), seen.images[0]))
   return np.isclose(mixed, theirs, atol=1e-3).mean()
 
 
 def up_to(beta):
-  """The share of the frequencies with so many periods, in sides."""
+  """The share of frequencies with at most `beta` times the side in periods along each axis."""
   periods = np.abs(np.fft.fftfreq(SIDE, 1 / SIDE))
   return (np.maximum(periods, periods[:, None]) <= beta * SIDE).mean() if beta else 0
 
 
 def weighted(seen):
-  """The variance of weights about a half, and the largest error of the share that is shown."""
+  """The variance of the weights about 1/2, and the largest error of the share that comes from the partner."""
   weight = np.asarray(seen.params['weight'])
   return np.mean((np.asarray(seen.many['weight']) - 0.5) ** 2), np.abs(seen.pasted - (1 - weight)).max()
 
@@ -371,7 +371,7 @@ def boxes(seen):
 
 
 def cut_off(alpha):
-  """The area of squares about any point, cut off at the frame."""
+  """The mean area of squares centred anywhere and clipped at the frame, if the kept share is Beta(alpha, alpha)."""
   kept = stats.beta(alpha, alpha).ppf((np.arange(1000) + 0.5) / 1000) if alpha else np.ones(1)
   side = np.sqrt(1 - kept)
   return ((side - side**2 / 4) ** 2).mean(), 0

@@ -17,7 +17,7 @@ from tests.conftest import ROOT, environment
 
 @contextlib.contextmanager
 def started(command, ray, **extra):
-  """A process in the background with its output in a file; killed with its group at the end."""
+  """Runs a command in the background; prints its output on errors, and kills its process group at the end."""
   with tempfile.TemporaryFile('w+') as output:
     process = subprocess.Popen(
       command,
@@ -55,7 +55,7 @@ class Nodes(NamedTuple):
 
 @contextlib.contextmanager
 def two_nodes(ray: str) -> Iterator[Nodes]:
-  """Of one core each; `ray` is a new directory of a short name."""
+  """Starts two nodes with one core each; `ray` is a new directory with a short path."""
   start = [sys.executable, '-m', 'ray.scripts.scripts', 'start', '--block', '--num-cpus=1', '--disable-usage-stats']
   token = {'RAY_AUTH_MODE': 'token', 'RAY_AUTH_TOKEN': secrets.token_hex(32)}
   with contextlib.ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Run by test_parallel.py: a few training steps through the real feed and step; their states and inputs in a file.
+"""Script of test_parallel.py: runs three steps with the training loop's batches and saves final state and inputs.
 
 python -m tests.three_steps TASK_OR_VARIANT DATA_DIR OUTPUT [COORDINATOR NUM_PROCESSES PROCESS_ID]
 """
@@ -16,7 +16,7 @@ from tests.conftest import EXTRA, VARIANTS, tiny_config
 
 
 def _recorded(call, seen):
-  """`Pipeline.__call__`, which also keeps what it returns in a list."""
+  """Returns `Pipeline.__call__` with its results also appended to a list."""
 
   def record(*arguments):
     seen.append(call(*arguments))
@@ -26,7 +26,7 @@ def _recorded(call, seen):
 
 
 def _with_inputs(train_step, seen):
-  """The training step, with the augmented images of all devices among its metrics."""
+  """Returns the training step with the augmented images of all devices added to its metrics."""
 
   def step(*arguments):
     state, metrics = train_step(*arguments)

@@ -3,14 +3,14 @@
 #
 #   TPU=name ZONE=us-central2-b experiments/launch/tpu_pod.sh --config configs/gan_fashion_mnist.py [...]
 #
-# JAX learns from the pod who is who. Process 0 alone keeps checkpoints: to go on after the slice was taken away, name
-# a --workdir that outlives it.
+# JAX gets the ranks of the processes from the pod. Only process 0 stores checkpoints: to resume after the slice was
+# preempted, use a --workdir on storage that outlives the slice.
 set -euo pipefail
 
 : "${TPU:?names the slice}" "${ZONE:?is where it is}"
-directory=${DIRECTORY:-genaug} # from the home directory there
+directory=${DIRECTORY:-genaug} # relative to the home directory on each host
 command=("${PYTHON:-.venv/bin/python}" -m experiments.train --distributed "$@")
 
-# gcloud hands one line to the shell of every host, so every word is quoted for it.
+# gcloud passes one line to the shell of every host, so every word is quoted.
 gcloud compute tpus tpu-vm ssh "$TPU" --zone "$ZONE" --worker all \
   --command "cd $(printf '%q' "$directory") && exec $(printf '%q ' "${command[@]}")"
