@@ -9,13 +9,14 @@ equal_time: MNIST-5k and Fashion-MNIST, 5 and 15 minutes per row (run so far: MN
 stacked_mnist: how many of 1,000 modes does a GAN find with each loss? vaes: bounds and samples of every kind of VAE.
 augmented_density: does augmentation raise the ELBO that a VAE of few images gives to unseen ones? few_labels: what do
 unlabelled images add to 10 labels per class? linear_probe: how well does a linear classifier tell classes apart by the
-features of unconditional generators? translation: with pairs and without, scored on held-out pairs. To compare a model
-of your own, add a row to one of the functions below.
+features of unconditional generators? translation: with pairs and without, scored on held-out pairs. style_norms: does
+style transfer learn faster with instance norm than with batch norm? To compare a model of your own, add a row to one of
+the functions below.
 """
 
 from ml_collections import ConfigDict
 
-from configs import stacked_mnist, translate_emoji64
+from configs import stacked_mnist, style_own_images, translate_emoji64
 from configs.families import classify, fixmatch, flow, fsq, gan, vae
 
 
@@ -185,6 +186,18 @@ def _translation() -> dict:
   return {'translation_emoji64': ("Google's emoji to Twitter's, 371 held-out pairs, 64 px", 1, rows)}
 
 
+def _style_norms() -> dict:
+  rows = {}
+  for norm in ('instance', 'batch'):
+    c = style_own_images.get_config()
+    c.data.folder, c.model.norm = 'photos/bsds_train', norm
+    c.style.images = tuple(f'photos/styles/{name}.jpg' for name in ('candy', 'mosaic', 'udnie'))
+    c.train.update({'batch_size': 4, 'steps': 500, 'snapshot_every': 500, 'checkpoint_every': 500})
+    c.eval.every = 100
+    rows[norm] = (f'{norm} norm', c)
+  return {'style_norms': ('Three styles, 160 photographs of BSDS500, 128 px', 1, rows)}
+
+
 def _evaluated(c: ConfigDict, steps: int) -> ConfigDict:
   """Sets the steps, and three evaluations: the last one counts, whichever checkpoint is best. Returns the config."""
   c.train.steps = steps
@@ -210,4 +223,5 @@ STUDIES = {
   'few_labels': _few_labels,
   'linear_probe': _linear_probe,
   'translation': _translation,
+  'style_norms': _style_norms,
 }

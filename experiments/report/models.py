@@ -23,6 +23,9 @@ _SCORES = {  # key: (column, digits)
   'eval/translation_ssim': ('SSIM', 3),
   'eval/translation_lpips': ('LPIPS', 3),
   'eval/translation_fd': ('FD', 1),
+  'eval/style_total': ('weighted loss', 1),
+  'eval/content_loss': ('content loss', 2),
+  'eval/style_loss': ('style loss', 2),
   'eval/accuracy': ('accuracy', 3),
   'eval/ece': ('ECE', 3),
   'eval/probe_accuracy': ('accuracy of a linear probe', 3),
@@ -121,6 +124,9 @@ def _scored_on(rows: dict) -> str:
     )
   if 'eval/accuracy_images' in scores:
     parts.append(f'accuracy on {scores["eval/accuracy_images"]:,} images of {scores["eval/accuracy_split"]}')
+  if 'eval/style_images' in scores:
+    network, split = scores['eval/style_network'], scores['eval/style_split']
+    parts.append(f'losses by {network} of {scores["eval/style_images"]:,} images of {split}, each in a random style')
   if 'eval/probe_images' in scores:
     labels, images, split = (scores[f'eval/probe_{name}'] for name in ('labels', 'images', 'split'))
     parts.append(f'probes of {labels} labels a class, tested on {images:,} images of {split}')
@@ -142,11 +148,11 @@ def _shared_settings(rows: dict) -> list[str]:
 
 
 def _lowest(rows: dict, shown: list[str]) -> list[str]:
-  """Says which two rows have the lowest FD and KID, without rows that copy training images, as copies score well."""
+  """Says which two rows have the lowest FD, KID or loss, without rows that copy training images, as copies score well."""
   mean = lambda row, key: row['summary'].get(key, {}).get('mean', 0)
   copies = [row for row in rows.values() if mean(row, 'eval/authpct') < mean(row, 'eval/authpct_baseline') - 10]
   parts, others = [], [row for row in rows.values() if row not in copies]
-  for key in ('eval/fd', 'eval/kid'):
+  for key in ('eval/fd', 'eval/kid', 'eval/style_total'):
     if key in shown and len(others) > 1:
       first, second, *_ = sorted(others, key=lambda row: row['summary'][key]['mean'])
       named = (f'{row["title"]} ({interval(row, key, _SCORES[key][1])})' for row in (first, second))

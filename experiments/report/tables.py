@@ -128,7 +128,8 @@ _PHOTOS = """Folders `photos/...` hold images of public repositories on GitHub: 
 [ardamavi/Sign-Language-Digits-Dataset](https://github.com/ardamavi/Sign-Language-Digits-Dataset) (2,062 hands showing
 digits), raccoons [datitran/raccoon_dataset](https://github.com/datitran/raccoon_dataset) cropped by
 `experiments.crop_boxes`, set14 [jbhuang0604/SelfExSR](https://github.com/jbhuang0604/SelfExSR), bsds and bsds_train
-[BIDS/BSDS500](https://github.com/BIDS/BSDS500)."""
+[BIDS/BSDS500](https://github.com/BIDS/BSDS500), styles `fast_neural_style/images/style-images` of
+[pytorch/examples](https://github.com/pytorch/examples)."""
 _CPU = 'Everything here was measured on CPUs; nothing has been measured on a GPU or a TPU yet.'
 _TRAINED = """FD and KID use AlexNet's relu5 features (images bilinear to 64x64, 256 values; **not** the InceptionV3 of
 "FID") and compare generated images with the test split. Generators use averaged weights, and batch norm in inference
@@ -150,9 +151,12 @@ machine that was also doing other work."""
 _TRANSLATED = """CUT and CycleGAN never see a pair: the targets of training images are shuffled. All rows are scored on
 the pairs of test images, and the baseline is the untranslated image. Rows differ in steps. Minutes are those of runs on
 a machine that was also doing other work."""
+_STYLED = """Ulyanov et al. 2017 (arXiv:1701.02096) report a lower loss with instance norm. Losses are those of held-out
+photographs after equally many steps. Minutes are those of runs on a machine that was also doing other work."""
 _SECTIONS = {  # score: (title, introduction) for tables whose rows have it; the last section takes the others
   'eval/accuracy': ('Few labels, many images', _LABELS),
   'eval/translation_l1': ('Translation with pairs and without', _TRANSLATED),
+  'eval/style_total': ('Style transfer: instance norm against batch norm', _STYLED),
   '': ('Comparisons of generative models', _COMPARED),
 }
 
