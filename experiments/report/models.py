@@ -148,7 +148,7 @@ def _shared_settings(rows: dict) -> list[str]:
 
 
 def _lowest(rows: dict, shown: list[str]) -> list[str]:
-  """Says which two rows have the lowest FD, KID or loss, without rows that copy training images, as copies score well."""
+  """Says which two rows have the lowest FD, KID or loss; copies of training images, which score well, are left out."""
   mean = lambda row, key: row['summary'].get(key, {}).get('mean', 0)
   copies = [row for row in rows.values() if mean(row, 'eval/authpct') < mean(row, 'eval/authpct_baseline') - 10]
   parts, others = [], [row for row in rows.values() if row not in copies]
