@@ -58,7 +58,7 @@ def compared(result: dict) -> list[str]:
     body.append([row['title'], str(len(row['runs'])), f'{row["config"]["train"]["steps"]:,}', minutes, *scores])
   for name, title in (
     ('baseline', 'real images'),
-    ('identity', 'images as they are'),
+    ('identity', 'untranslated images'),
     ('pixels', 'a linear probe of pixels'),
   ):
     scores = [interval(row, f'{key}_{name}', _SCORES[key][1]) for key in shown]

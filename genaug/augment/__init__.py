@@ -2,12 +2,12 @@
 
 An image is float [h, w, c] in [0, 1], or uint8; an operation returns the dtype that it was given.
 `op(image, value, *, interpolation=...)` applies the operation with given values,
-`random_op(key, image, parameter, *, p=1.0, ...)` samples the values first, and `sample_op(key, shape, parameter)` only
-samples them. A parameter is a number, or a pair (low, high), the range to sample from. For a batch, call
-`jax.vmap(random_op)(keys, images)`. vmap maps every argument that it is given, so fix parameters by
-`functools.partial(random_op, degrees=15.0)`, or pass an array with one value per image. Gradients reach the image
-through every operation except `posterize`, a step function. The random forms of mixes take batches, policies take a
-key.
+`random_op(key, image, parameter, *, p=1.0, ...)` samples the values first, and `sample_op(key, shape, parameter)`, in
+the module of the operation (`augment.geometry.sample_rotate`), only samples them. A parameter is a number or, where its
+declaration allows, a pair (low, high), the range to sample from. For a batch, call `jax.vmap(random_op)(keys, images)`.
+vmap maps every argument that it is given, so fix parameters by `functools.partial(random_op, degrees=15.0)`, or pass an
+array with one value per image. Gradients reach the image through every operation except `posterize`, a step function.
+The random forms of mixes take batches, policies take a key.
 
   geometry, crops       flips, rotations, affine and perspective transforms; crops, padding, sizes
   warp                  displacement fields: elastic, grid, thin plate spline, lens

@@ -176,9 +176,10 @@ def _box(cutout: Cutout, shape):
 def sample_ada(
   key: PRNGKeyArray, shape: ImageShape, p: ScalarLike, transforms: tuple[str, ...] = ('blit', 'geometry', 'color')
 ) -> Params:
-  """Samples the parameters of the groups in `transforms`; every transform is neutral with probability 1 - p.
+  """Samples the parameters of the groups in `transforms`; a transform that does not happen is neutral.
 
-  A group's parameters depend on the key, not on the other groups. Raises ValueError for an unknown group.
+  Each happens with probability p; of the two rotations, at least one does. A group's parameters depend on the key, not
+  on the other groups. Raises ValueError for an unknown group.
   """
   check_range('ada: p', p, 0, 1)
   if not set(transforms) <= set(GROUPS):
@@ -318,8 +319,8 @@ def update_controller(
   """
   signs, count = controller.signs + sign_mean, controller.count + 1
   due = count >= interval
-  moved = update_p(controller.p, signs / count, batch_size * interval, target, 1000 * kimg)
-  return Controller(jnp.where(due, moved, controller.p), jnp.where(due, 0, signs), jnp.where(due, 0, count))
+  updated = update_p(controller.p, signs / count, batch_size * interval, target, 1000 * kimg)
+  return Controller(jnp.where(due, updated, controller.p), jnp.where(due, 0, signs), jnp.where(due, 0, count))
 
 
 def update_p(
@@ -327,6 +328,6 @@ def update_p(
 ) -> Float[Array, '']:
   """Returns p after `images` more images with an overfitting heuristic E[sign(D(real))] of r_t; it stays in [0, 1].
 
-  p grows while r_t is above the target and shrinks while it is below, always at the same speed (paper, section 3.1).
+  p grows while r_t is above the target and shrinks while it is below, always at the same speed (paper, section 3).
   """
   return jnp.clip(p + jnp.sign(r_t - target) * images / images_to_full, 0, 1)

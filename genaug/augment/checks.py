@@ -29,7 +29,7 @@ from genaug.augment.targets import (
   without_channels,
 )
 
-MOST_CHANNELS = 16  # with more, and a first axis of length 1 or 3, an image is taken to have its channels first
+MOST_CHANNELS = 16  # an image with more, whose first axis has length 1 or 3, is refused: its channels seem to be first
 
 IMAGE_CURES = {
   'bool': 'convert it with image.astype(np.float32), or pass labels of pixels as a mask',
@@ -86,7 +86,8 @@ def check_example(targets: Targets, example: Example, size: int | None, given: s
 
   size: number of examples in a batch, or None for a single example.
   given: what fixes that number, for messages, such as '8 keys' or 'params of one example'.
-  Raises ValueError for an entry whose shape or dtype does not suit.
+  Raises ValueError for an entry whose shape or dtype does not suit, for flags or attributes without their boxes or
+  keypoints, and for an example without image, mask or map.
   """
   known = {name: _array(name, example[name]) for name in targets if name in example}
   frame = None

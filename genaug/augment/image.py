@@ -245,7 +245,7 @@ def sample_nothing(key: PRNGKeyArray, shape: ImageShape) -> Params:
 def randomly(op: Callable, sample_params: Callable[..., Params]) -> Callable[..., Num[Array, 'h w c']]:
   """Returns the random form of an image operation: (key, image, <parameters>, *, p=1, <keywords of `op`>) -> image.
 
-  `sample_params(key, shape, <parameters>)` samples the positional arguments of `op` for an image of that shape.
+  `sample_params(key, shape, <parameters>)` samples arguments of `op`, by name, for an image of that shape.
   """
   name = f'random_{op.__name__}'
 
@@ -270,7 +270,7 @@ KEYWORDS = {
   'centre': 'the fixed point (x, y), in fractions of width and height.',
   'size': 'size of the output, (height, width) in pixels; by default that of the input.',
   'ksize': 'side of the window in pixels, odd and static; for Gaussians, None: wide enough for sigma, 0: the image.',
-  'cutoff': 'percent of the pixels in [0, 50) that may saturate at either end.',
+  'cutoff': 'percent of the pixels, in [0, 50), that may saturate at either end.',
   'grid': 'number of tiles, (rows, columns).',
   'threshold': 'differences up to this, in [0, 1], are not sharpened.',
   'balance': 'share in [0, 1] of the changed pixels that turn white.',

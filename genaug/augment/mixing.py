@@ -98,7 +98,7 @@ def cutmix(example: Example, other: Example, box: Float[ArrayLike, '4'], *, targ
 def resizemix(
   example: Example, other: Example, box: Float[ArrayLike, '4'], *, targets: Targets | None = None
 ) -> Example:
-  """Pastes all of `other`, scaled down, into the box of `cutmix`; bilinear, not antialiased: small boxes skip pixels.
+  """Pastes all of `other`, scaled down, into a box as in `cutmix`; bilinear, not antialiased: small boxes skip pixels.
 
   Qin et al. 2020, "ResizeMix: Mixing Data with Preserved Object Information and True Labels".
   """
@@ -346,9 +346,9 @@ def mix_batch(
   targets: Targets | None = None,
   **options,
 ) -> Batch:
-  """Mixes every example with its partner by `op`, any mix of this module, where `params` = (on, parameters) [b] is on.
+  """Mixes by `op`, any mix of this module, the examples for which `params` = (on, parameters), each [b], are on.
 
-  Elsewhere image, label and mask keep their bits, and none of the partner's boxes and keypoints is visible.
+  Others keep the bits of image, label and mask, and none of the partner's boxes and keypoints is visible.
   """
   targets = with_flags(targets)
   shifts = [1 + (shift - 1 + step) % (GROUP - 1) for step in range(3 if op is mosaic else 1)]

@@ -53,10 +53,11 @@ class Pipeline:
     augment.Target('image', recolor=False)}` has one more.
 
   A pipeline is immutable, hashable, and equal to any other with the same arguments. It may be called directly, where it
-  compiles once for every structure of its input, and under jit, vmap and grad. All methods take one example with one
-  key, or a batch [b, ...] with keys [b]; mixing needs a batch. Images of uint8 come back as float32 in [0, 1], floats
-  keep their dtype. The constructor raises ValueError, with the name and what is allowed, and so do all methods for an
-  example that does not suit.
+  compiles once per structure, shapes and dtypes of its input, and under jit, vmap and grad. Calls and `sample` take
+  one example with one key, or a batch [b, ...] with keys [b]; `apply` and `inverse` take the params that `sample`
+  returned in place of keys. Mixing needs a batch. Images of uint8 come back as float32 in [0, 1], floats keep their
+  dtype. The constructor raises ValueError, with the name and what is allowed, and so do all methods for an example that
+  does not suit.
   """
 
   def __init__(
@@ -148,7 +149,7 @@ class Pipeline:
     For test-time augmentation, to lay a network's outputs for augmented images over the original ones. What had left
     the frame is filled by `border` and `fill`. Colours, filters, noise and hidden parts are not undone, and neither are
     the moves inside AugMix, which averages them. Boxes come back as the upright boxes around the transformed ones.
-    Raises ValueError for operations that do not leave an image in one piece: mixes and `grid_shuffle`.
+    Raises ValueError for mixes, and for `grid_shuffle`, which does not leave an image in one piece.
     """
     params, lead = self._checked_params(params, batch)
     for name in params:

@@ -1,4 +1,4 @@
-"""Layers of random operations, of which policies consist: colour operations in turn, then all moves in one resample.
+"""Layers of random operations, the parts of policies: colour operations in turn, then all moves in one resample.
 
 Each layer's colour operation is computed for the images that got it (`conditional.when`). The moves of all layers are
 one matrix and one resample at the end, so that nothing is interpolated twice, and what the moves uncover is `fill`

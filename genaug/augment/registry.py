@@ -47,7 +47,7 @@ GREY_OR_RGB, RGB_ONLY = (GREY, RGB), (RGB,)
 FILL = ('fill',)
 
 # Stage: what `apply` takes and returns.
-#   policy        image -> image, colours only; the moves are `matrix`
+#   policy        image -> image, colours only (augmix: with its moves); the moves are `matrix`
 #   equalisation  image -> curve [256, c]
 #   tone          image -> image, pointwise, so that it also maps a ramp of all levels
 #   contrast      arguments and the mean colour -> colour matrix
@@ -257,7 +257,7 @@ OPS = {
     slicing.diagonal_half,
     options=FILL,
     cuts_masks=True,
-    doc='Keeps one half beside a diagonal.',
+    doc='Keeps the half on one side of a diagonal.',
   ),
   'gaussian_blur': Op(
     'filter', filters.sample_gaussian_blur, filters.gaussian_blur, doc='Blurs by a Gaussian of random width.'

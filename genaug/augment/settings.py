@@ -72,7 +72,7 @@ def read_config(
         raise ValueError(f'{label}: must be {CHOICES[key]}') from None
       for name in names:
         if name in taken:
-          raise ValueError(f'{label}: {name} is there twice: must be named once in all choices together')
+          raise ValueError(f'{label}: {name} is there twice: must be in only one choice, and once')
         taken.add(name)
       operations[label] = Choice(*n or (1,), {name: operations.pop(name, {}) for name in names}, p)
   return operations, {option: config[option] for option in options if option in config}
@@ -119,7 +119,7 @@ def _group(label: str, choice: Choice, ops: Mapping[str, Op]) -> Group:
   check_fraction(f'{label}: p', choice.p)
   if not isinstance(choice.n, int) or not 1 <= choice.n <= len(names):
     raise ValueError(
-      f'{label}: n = {choice.n!r}: must be a whole number in [1, {len(names)}], its number of operations'
+      f'{label}: n = {choice.n!r}: must be a whole number in [1, {len(names)}], the number of its operations'
     )
   # In a config all operations have a p; that of a member is 0 unless a weight was set.
   weights = tuple(float(dict(choice.operations[name]).get('p', 0)) for name in names)

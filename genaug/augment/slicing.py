@@ -77,7 +77,7 @@ def diagonal_masks(size: Size, anti: bool = False) -> Bool[Array, '2 h w']:
 
 
 def diagonal_half(image: Num[Array, 'h w c'], half: Int[ScalarLike, ''], *, fill: Fill = 0.0) -> Num[Array, 'h w c']:
-  """Keeps one half beside a diagonal; the rest is `fill` in [0, 1], to be left at 0 for masks of integers.
+  """Keeps the half on one side of a diagonal; the rest is `fill` in [0, 1], to be left at 0 for masks of integers.
 
   half: 0 above and 1 below the diagonal, 2 above and 3 below the antidiagonal, 4 the whole image.
   """

@@ -1,9 +1,9 @@
 """The stages of a pipeline, which apply its operations to one example, with parameters that were sampled before.
 
-Randomness picks parameters, never branches; operations without parameters leave nothing in the compiled code. The
-stages follow the registry: policies, tone (one curve, equalisations first), colour (one matrix), local operations
-(CLAHE), geometry (all matrices and displacement fields in one resample, with those of the policies), then what needs
-the final pixels.
+Randomness picks parameters, never branches; operations that are missing from `params` leave nothing in the compiled
+code. The stages follow the registry: policies, tone (one curve, equalisations first), colour (one matrix), local
+operations (CLAHE), geometry (all matrices and displacement fields in one resample, with those of the policies), then
+cuts, filters, noise and occlusion, which need the final pixels.
 """
 
 from collections.abc import Callable
@@ -98,9 +98,9 @@ def _each(plan: Plan, params: Sampled, example: Example) -> Example:
       options, when_on = plan.resample_options(target), partial(_when, name in plan.always, on)
       if entry in recolored:
         options = tuple((option, options[option]) for option in op.options)
-        changed[entry] = when_on(_call, example[entry], values, arithmetic=op.apply, options=options)
+        changed[entry] = when_on(_call, example[entry], values, apply=op.apply, options=options)
       elif op.cuts_masks:
-        changed[entry] = when_on(_cut, example[entry], values, arithmetic=op.apply, fill=options['fill'])
+        changed[entry] = when_on(_cut, example[entry], values, apply=op.apply, fill=options['fill'])
     example = example | changed | (_cut_objects(plan, name, params[name], example) if op.cuts_masks else {})
   return example
 
@@ -110,20 +110,20 @@ def _cut_objects(plan: Plan, name: str, params: OpParams, example: Example) -> E
   changed, (on, values) = {}, params
   kept = plan.ops[name].apply(jnp.ones((*_shape(plan, example), 1), bool), **values)[..., 0]
   for entry, target in entries(plan.targets, example, *OBJECTS):
-    look, flag = visible_boxes if target.kind == 'boxes' else visible_points, visible_name(entry)
-    seen, visible = look(example[entry], kept)
+    visible_part, flag = visible_boxes if target.kind == 'boxes' else visible_points, visible_name(entry)
+    seen, visible = visible_part(example[entry], kept)
     changed |= {entry: jnp.where(on, seen, example[entry]), flag: example.get(flag, True) & (visible | ~on)}
   return changed
 
 
-def _call(image, values, arithmetic, options):
-  return arithmetic(image, **values, **dict(options))
+def _call(image, values, apply, options):
+  return apply(image, **values, **dict(options))
 
 
-def _cut(image, values, arithmetic, fill):
+def _cut(image, values, apply, fill):
   """Cuts a mask or a map, with its own fill: what was cut away is where a mask of ones, cut alike, has zeros."""
-  kept = arithmetic(jnp.ones((*image.shape[:2], 1), bool), **values)
-  return jnp.where(kept, arithmetic(image, **values), jnp.asarray(fill, image.dtype))
+  kept = apply(jnp.ones((*image.shape[:2], 1), bool), **values)
+  return jnp.where(kept, apply(image, **values), jnp.asarray(fill, image.dtype))
 
 
 def _tone(plan: Plan, params: Sampled, example: Example) -> Example:

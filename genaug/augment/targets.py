@@ -133,8 +133,8 @@ def concat_objects(targets: Targets, *parts: tuple[Example, Bool[Array, 'h w']])
   first, _ = parts[0]
   joined = {}
   for name, target in entries(targets, first, *OBJECTS):
-    look, flag = visible_boxes if target.kind == 'boxes' else visible_points, visible_name(name)
-    values, visible = zip(*(look(example[name], seen) for example, seen in parts))
+    visible_part, flag = visible_boxes if target.kind == 'boxes' else visible_points, visible_name(name)
+    values, visible = zip(*(visible_part(example[name], seen) for example, seen in parts))
     before = [example.get(flag, True) for example, _ in parts]
     joined[name] = jnp.concatenate(values)
     joined[flag] = jnp.concatenate([now & was for now, was in zip(visible, before)])

@@ -201,7 +201,7 @@ def autocontrast_curve(image: Num[Array, 'h w c'], *, cutoff: float = 0.0) -> Cu
 def _extremes(image):
   # One channel at a time is four times as fast on CPU as all at once.
   channels = jnp.split(image, image.shape[-1], axis=-1)
-  return tuple(_levels(jnp.stack([reach(channel) for channel in channels])) for reach in (jnp.min, jnp.max))
+  return tuple(_levels(jnp.stack([extreme(channel) for channel in channels])) for extreme in (jnp.min, jnp.max))
 
 
 def _ends(image, cutoff):

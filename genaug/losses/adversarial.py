@@ -16,7 +16,7 @@ class AdversarialLoss(NamedTuple):
 
   losses: Callable[[Logits, Logits], tuple[Logits, Logits]]
   boundary: float | None = 0.0
-  """The logit at which the discriminator is undecided; None for losses that only compare the two images' logits."""
+  """The logit at which the discriminator is undecided; None: losses compare logits, and it is the other image's."""
 
   def __call__(self, real: Logits, fake: Logits) -> tuple[Logits, Logits]:
     return self.losses(real, fake)

@@ -16,7 +16,7 @@ LogScale = Float[Array, ' c'] | None
 
 COMPONENTS = 5  # in the mixture of logistics
 _LEVELS = np.arange(256, dtype=np.float32) / 255
-_SMALLEST_LOG_SCALE = -7.0  # least of its components: a quarter of a grey level
+_SMALLEST_LOG_SCALE = -7.0  # least log scale of a component: exp(-7) is a quarter of a grey level
 
 
 class Likelihood(NamedTuple):

@@ -1,6 +1,6 @@
 """Gradient penalties on the discriminator: (critic, real, fake, keys) -> one value per example.
 
-`critic(images, keys)` returns one logit per image; the keys draw the augmentation that all images it sees get.
+`critic(images, keys)` returns one logit per image, which it first augments by the random draw of the keys.
 """
 
 from collections.abc import Callable

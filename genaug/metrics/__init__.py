@@ -23,7 +23,7 @@ class EvalContext(NamedTuple):
   samplers: tuple[str, ...]
   samples: Callable[[str], UInt8[np.ndarray, 'n h w c']]  # settings.samples images of the named sampler
   samples_from_test: Callable[[str], UInt8[np.ndarray, 'n h w c']]  # by a sampler with a source, one per test image
-  labels: Int[np.ndarray, ' n'] | None  # classes of the samples; None for tasks that are not told classes
+  labels: Int[np.ndarray, ' n'] | None  # classes of the samples; None for unconditional models
   train: Arrays
   test: Arrays
   split: str  # description of the test images, for people

@@ -10,7 +10,7 @@ from genaug.metrics import EvalContext
 
 _SETS = ('samples', 'train', 'test')
 _REMEDY = 'save samples, train and test with numpy.savez: all uint8 images [n, h, w, 1 or 3], or all features [n, d]'
-_LABELS = 'integers [n] in samples_label, train_label and test_label, all three of them or none'
+_LABELS = 'save integer arrays [n] as samples_label, train_label and test_label, all three of them or none'
 
 
 def read(path: pathlib.Path, settings: ConfigDict) -> EvalContext:

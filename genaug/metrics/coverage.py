@@ -64,7 +64,7 @@ def _text(scores: Scores) -> str:
 
 
 def _warning(scores: Scores) -> str:
-  """Returns a warning for low precision, as early in training, or for low coverage beside it, as with few modes."""
+  """Returns a warning for low precision, as early in training, or for coverage low against it, as with few modes."""
   precision, coverage = scores['eval/precision'], scores['eval/coverage']
   if precision < scores['eval/precision_baseline'] / 2:
     return ' WARNING: samples are unlike the real images; train longer, or check that no loss diverges'

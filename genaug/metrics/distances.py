@@ -69,7 +69,7 @@ def _within_classes(a: Features, a_label: Labels, b: Features, b_label: Labels) 
 def _distances(run: EvalContext) -> Scores:
   """Computes the Frechet and kernel distance to the test split, of generated and of as many real training images.
 
-  The latter, the real-vs-real baseline, is what a perfect generator would get. For tasks that are told the class, also
+  The latter, the real-vs-real baseline, is what a perfect generator would get. For class-conditional models, also
   computes the Frechet distance within classes.
   """
   reference = features.of_test(run)
@@ -95,11 +95,11 @@ def _class_distances(run: EvalContext) -> Scores:
     real_label = run.train['label'][features.baseline_rows(run)]
     run.cache['class distances'] = _within_classes(features.of_baseline(run), real_label, reference, label)
   baseline = run.cache['class distances']
-  generated = _within_classes(features.of_samples(run), run.labels, reference, label)
-  if generated is None or baseline is None:
+  within = _within_classes(features.of_samples(run), run.labels, reference, label)
+  if within is None or baseline is None:
     return {}
   names = ('eval/fd_within_classes', 'eval/smallest_class', 'eval/fd_within_classes_baseline')
-  return dict(zip(names, (*generated, baseline[0])))
+  return dict(zip(names, (*within, baseline[0])))
 
 
 def _distances_text(scores: Scores) -> str:

@@ -60,7 +60,7 @@ FEATURES: dict[str, Callable[[ConfigDict], FeatureNetwork]] = {
 
 
 def network(settings: ConfigDict) -> FeatureNetwork:
-  """Returns the one that `eval.features` names. Raises InputError if it is unknown or its weights are missing."""
+  """Returns the feature network that `eval.features` names. Raises InputError if it or its weights can't be found."""
   name = settings.features
   return FEATURES[name](settings) if name in FEATURES else _imported(name)
 

@@ -10,7 +10,7 @@ from genaug.metrics.diversity import lpips
 from genaug.models import imagenet, weights
 
 WINDOW, _SIGMA = 11, 1.5
-_COUNT = 1000  # most images whose LPIPS is computed
+_COUNT = 1000  # largest number of images whose LPIPS is computed
 
 Images = UInt8[np.ndarray, 'n h w c'] | Float[np.ndarray, 'n h w c']  # in [0, 255]
 

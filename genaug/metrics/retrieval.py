@@ -21,10 +21,10 @@ def recall_at(
 
 
 def _retrieval(run: EvalContext) -> Scores:
-  """Generates an image for every test caption and searches for its nearest test images, by features less their mean.
+  """Generates an image for every test caption and searches for the test images that are nearest to it by features.
 
-  Test images match if they have the same caption. Chance is the score of images drawn at random; the ceiling is that of
-  mirrored test images in place of generated ones.
+  The mean of the test images is subtracted from all features. Test images match if they have the same caption. Chance
+  is the score of images drawn at random; the ceiling is that of mirrored test images in place of generated ones.
   """
   images, captions = run.test['image'], run.test['caption']
   caption_id = np.unique(captions, axis=0, return_inverse=True)[1].reshape(-1)

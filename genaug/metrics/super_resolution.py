@@ -11,7 +11,7 @@ from genaug.metrics.diversity import lpips
 from genaug.metrics.reconstruction import WINDOW, mean_lpips, psnr, ssim
 from genaug.models import imagenet, weights
 
-_COUNT = 1000  # most images whose LPIPS is computed
+_COUNT = 1000  # largest number of images whose LPIPS is computed
 _RGB_TO_LUMA = np.array([65.481, 128.553, 24.966]) / 255
 
 Images = UInt8[np.ndarray, 'n h w c']
@@ -39,7 +39,7 @@ def _lpips(images: Images, references: Images) -> float:
 
 
 def scores_of(images: Images, references: Images) -> dict[str, float]:
-  """Returns means of PSNR in dB, SSIM (unless images are smaller than its window) and LPIPS; _y is on luma."""
+  """Returns mean PSNR in dB and SSIM, on all channels and (_y) on luma, and LPIPS; SSIM unless images are too small."""
   pairs = {'': (images, references), '_y': (luma(images), luma(references))}
   scores = {f'psnr{on}': float(np.mean(psnr(*pair))) for on, pair in pairs.items()}
   if min(images.shape[1:3]) >= WINDOW:
@@ -56,7 +56,7 @@ def _super_resolution(run: EvalContext) -> Scores:
   if 'bicubic' not in run.cache:
     run.cache['bicubic'] = score('bicubic')
   methods = {'super': score('upscaled'), 'bicubic': run.cache['bicubic']}
-  scores = {f'eval/{name}_{key}': value for name, scores in methods.items() for key, value in scores.items()}
+  scores = {f'eval/{name}_{key}': value for name, result in methods.items() for key, value in result.items()}
   return scores | {
     'eval/super_scale': scale,
     'eval/super_inputs': 'blindly degraded' if is_blind else 'bicubic',

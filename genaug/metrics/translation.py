@@ -15,7 +15,7 @@ Images = UInt8[np.ndarray, 'n h w c']
 def _translation(run: EvalContext) -> Scores:
   """Scores the translations of all test images; without paired targets only by FD and KID to all targets.
 
-  The baseline, identity, is the image as it is: a translator that does nothing.
+  The baseline, identity, is a translator that returns the image unchanged.
   """
   images, target = run.test['image'], run.test['target']
   rows = np.arange(len(images)) if run.paired_test else _distinct(images)
@@ -23,7 +23,7 @@ def _translation(run: EvalContext) -> Scores:
     run.cache['targets'] = features.extract(run.settings, target if run.paired_test else target[_distinct(target)])
     run.cache['identity'] = _to_targets(run, images, rows)
   methods = {'': _to_targets(run, run.samples_from_test('translated'), rows), '_identity': run.cache['identity']}
-  scores = {f'eval/translation_{name}{end}': value for end, scores in methods.items() for name, value in scores.items()}
+  scores = {f'eval/translation_{name}{end}': value for end, result in methods.items() for name, value in result.items()}
   return scores | {
     'eval/translations': len(rows),
     'eval/translation_split': run.split,
@@ -57,7 +57,7 @@ def _text(scores: Scores) -> str:
     return ', '.join(_NAMES[name].format(scores[key]) for name, key in keys.items() if key in scores)
 
   return (
-    f'translations: {line("")} (images as they are: {line("_identity")}) [{scores["eval/translations"]:,} images of'
+    f'translations: {line("")} (untranslated images: {line("_identity")}) [{scores["eval/translations"]:,} images of'
     f' {scores["eval/translation_split"]}; LPIPS alexnet, FD and KID {scores["eval/translation_network"]}]'
   )
 

@@ -175,7 +175,7 @@ def base_and_doublings(side: int) -> tuple[int, int]:
   while base > 7 and base % 2 == 0:
     base, doublings = base // 2, doublings + 1
   if not (4 <= base <= 7 and doublings >= 1):
-    raise ValueError(f'an image side must be 4, 5, 6 or 7 times a power of two (28, 32, 64, ...), got {side}')
+    raise ValueError(f'an image side must be 4, 5, 6 or 7 times 2, 4, 8, ... (28, 32, 64, ...), got {side}')
   return base, doublings
 
 

