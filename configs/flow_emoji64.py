@@ -2,7 +2,8 @@
 
 make data DATASET=emoji64/google && make train CONFIG=configs/flow_emoji64.py
 
-Time and score: not yet measured.
+8,000 steps of a CPU core (88 minutes beside other work) draw faces, and blobs for most other emoji: FD 368, real-vs-real
+67. On a GPU: --config.model.width=128 --config.train.steps=100_000.
 """
 
 from configs.families import flow
