@@ -2,8 +2,8 @@
 
 make data DATASET=emoji64/google && make train CONFIG=configs/flow_emoji64.py
 
-8,000 steps of a CPU core (88 minutes beside other work) draw faces, and blobs for most other emoji: FD 368, real-vs-real
-67. On a GPU: --config.model.width=128 --config.train.steps=100_000.
+After 8,000 steps on a CPU core, faces can be told, most other emoji are blobs: experiments/results/README.md. On a
+GPU: --config.model.width=128 --config.train.steps=100_000.
 """
 
 from configs.families import flow
