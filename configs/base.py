@@ -71,7 +71,8 @@ def get_config() -> ConfigDict:
   c.model.network = ''                  # entry of genaug/models/registry.py: dcgan | resnet | r3 | unet | conv_vae |
                                         # resnet_vae | ladder_vae | fsq | hyperprior | edsr | stylizer |
                                         # unet_translator | resnet_translator | cnn | resnet20 | wrn16_4
-  c.model.width = 64                    # channels at the highest resolution; doubles with every halving
+  c.model.width = 64                    # channels at the highest resolution; doubles with every halving (not in
+                                        # hyperprior)
   c.model.conditional = False           # condition generative networks on the class label
 
   # AdamW. A pair of values is a schedule from the first to the second, in the shape of optim.schedule.

@@ -119,14 +119,14 @@ def _vaes() -> dict:
 def _augmented_density() -> dict:
   rows = {}
   for count in (4000, 400, 80):
-    for name, moved in (('', False), (' + augmentation', True)):
+    for name, augmented in (('', False), (' + augmentation', True)):
       c = vae.get_config()
       c.data.per_class = 0 if count == 4000 else count // 10
       c.model.width, c.train.steps, c.eval.every, c.eval.metrics = 16, 3000, 500, ('elbo',)
       c.train.update({'snapshot_every': 3000, 'checkpoint_every': 3000})
-      if moved:
+      if augmented:
         c.augment.update_from_flattened_dict(_MOVES)
-      rows[f'{count}{"_augmented" if moved else ""}'] = (f'{count:,} images{name}', c)
+      rows[f'{count}{"_augmented" if augmented else ""}'] = (f'{count:,} images{name}', c)
   return {'augmented_density': ('A convolutional VAE of MNIST-5k, unaugmented test images', 3, rows)}
 
 

@@ -75,8 +75,8 @@ def _encoded_captions(vocabulary):
   from genaug.data import captions
 
   for text in _TEXT.value:
-    if unseen := captions.out_of_vocabulary(text, vocabulary):
-      print(f'in fewer than two training captions, so known by parts of words at most: {", ".join(unseen)}')
+    if unknown := captions.out_of_vocabulary(text, vocabulary):
+      print(f'in fewer than two training captions, so known by parts of words at most: {", ".join(unknown)}')
   texts = [_TEXT.value[i % len(_TEXT.value)] for i in range(_COUNT.value)]
   return captions.encode(texts, vocabulary)
 

@@ -48,6 +48,6 @@ def get_config(method: str = 'pix2pix') -> ConfigDict:
     c.translation.patches = 128         # patches per image in that loss, in each of five layers
   if method == 'cyclegan':
     c.translation.cycle = 5.0           # weight of the mean absolute difference after translating there and back
-    c.translation.identity = 2.5        # weight of the same between a target and its translation
+    c.translation.identity = 2.5        # weight of the same for target and image, each translated to its own kind
   # fmt: on
   return c.lock()

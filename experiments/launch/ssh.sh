@@ -7,7 +7,7 @@
 # the checkout. Ctrl-C saves a checkpoint and stops all hosts. The exit status is 0 only if that of every host is 0.
 set -euo pipefail
 
-read -ra hosts <<< "${HOSTS:?names the hosts, the first of which coordinates}"
+read -ra hosts <<< "${HOSTS:?must be set, such as to "gpu1 gpu2"; the first host is the coordinator}"
 port=${PORT:-29500}
 python=${PYTHON:-.venv/bin/python}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)

@@ -7,7 +7,7 @@
 # preempted, use a --workdir on storage that outlives the slice.
 set -euo pipefail
 
-: "${TPU:?names the slice}" "${ZONE:?is where it is}"
+: "${TPU:?must be set to the name of the slice}" "${ZONE:?must be set to the zone of the slice}"
 directory=${DIRECTORY:-genaug} # relative to the home directory on each host
 command=("${PYTHON:-.venv/bin/python}" -m experiments.train --distributed "$@")
 

@@ -18,10 +18,10 @@ from absl import flags
 from experiments import cli
 from genaug.errors import InputError
 
-_OUTPUT = flags.DEFINE_string('output', 'report.html', 'The page of RUNS.')
-_README = flags.DEFINE_string('readme', 'README.md', 'File with headline and configs.')
-_OPERATIONS = flags.DEFINE_string('operations', 'genaug/augment/README.md', 'File with operations.')
-_RESULTS = flags.DEFINE_string('results', 'experiments/results', 'Directory of what programs have written.')
+_OUTPUT = flags.DEFINE_string('output', 'report.html', 'HTML file to write the page of RUNS to.')
+_README = flags.DEFINE_string('readme', 'README.md', 'File with the tables headline and configs.')
+_OPERATIONS = flags.DEFINE_string('operations', 'genaug/augment/README.md', 'File with the table operations.')
+_RESULTS = flags.DEFINE_string('results', 'experiments/results', 'Directory of the result files.')
 _CHECK = flags.DEFINE_bool('check', False, 'Change nothing; fail if the tables are out of date.')
 
 
@@ -31,7 +31,7 @@ def _with_sections(path: pathlib.Path, sections: dict[str, str]) -> str:
   for name, content in sections.items():
     begin, end = f'<!-- {name} -->', f'<!-- end of {name} -->'
     if not 0 <= text.find(begin) < text.find(end):
-      raise InputError('readme', str(path), f'has no section {name}', f'put {begin} and {end} where it is to be')
+      raise InputError('readme', str(path), f'has no section {name}', f'put {begin} and {end} where the table belongs')
     before, _, rest = text.partition(begin)
     text = f'{before}{begin}\n\n{content}\n\n{end}{rest.partition(end)[2]}'
   return text

@@ -21,7 +21,7 @@ class Interval(NamedTuple):
   high: float
   points: Sequence[float] = ()  # the values that the mean is taken of
   kind: str = 'real'  # class in the style sheet
-  clear: bool = True  # whether the dot is filled, not hollow
+  filled: bool = True  # whether the dot is filled, not hollow
 
 
 class Series(NamedTuple):

@@ -119,7 +119,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     else:
       sides = np.array([files[i].split for i in rows])
       if gone := found.splits.keys() - set(sides):
-        problem = f'none of the images in its folder {min(gone)} decodes'
+        problem = f'none of the images of its {min(gone)} split decodes'
         raise InputError('data.folder', str(c.folder), problem, 'repair them')
     if broken:
       notes.append(f'left out{folder.listed(broken, c.folder)}')

@@ -79,7 +79,9 @@ def draws(
         changed = pipeline.apply(drawn, batch)
       except ValueError as error:
         value = ', '.join(turned_on(augment))
-        raise InputError('config.augment', value, str(error), 'turn that off for these images') from None
+        raise InputError(
+          'config.augment', value, str(error), '--config.augment.OPERATION.p=0 for the operation that does not suit'
+        ) from None
       changed = jax.tree.map(np.asarray, changed)
       changed['image'] = np.round(changed['image'] * 255).astype(np.uint8)
       for i, row in enumerate(rows):

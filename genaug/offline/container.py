@@ -72,7 +72,12 @@ def unpack(content: bytes, model: str) -> tuple[dict[str, Any], bytes]:
   """Returns (header, payload) of a file. Raises InputError unless `pack` made it, by this model on this platform."""
   damaged = InputError('input', 'file', 'damaged: it was truncated or changed', 'compress the images again')
   if content[: len(_MAGIC)] != _MAGIC:
-    raise InputError('input', 'file', 'not a file of experiments.compress, or of another version', 'name another')
+    raise InputError(
+      'input',
+      'file',
+      'not a file of experiments.compress, or of another version',
+      'name a file that this version wrote',
+    )
   start = len(_MAGIC) + 8
   if len(content) < start:
     raise damaged

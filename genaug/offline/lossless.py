@@ -49,7 +49,9 @@ class Codec:
 
   def __init__(self, config: ConfigDict, spec: Spec, state: PyTree):
     """Raises InputError for any other model."""
-    problem = 'cannot compress images: that takes an unconditional VAE of one latent vector and 256 grey levels'
+    problem = (
+      'cannot compress images: that takes an unconditional VAE with one latent vector, normal prior and 256 levels'
+    )
     ranges.check_trained(config, _NEEDED, problem)
     self.input_shape, self._latents = spec.image_shape, config.model.z_dim
     self._params = container.on_cpu(state.params)

@@ -223,9 +223,9 @@ def squares(
 
 def say_skipped(skipped: folder.Skipped, root: folder.Path) -> int:
   """Prints which files are left out; returns the exit status: 1 if some of them may be images."""
-  missed = folder.possible_images(skipped)
-  if harmless := {path: why for path, why in skipped.items() if path not in missed}:
+  possible = folder.possible_images(skipped)
+  if harmless := {path: why for path, why in skipped.items() if path not in possible}:
     print(f'left out{folder.summary(harmless, root)}')
-  if missed:
-    print(f'error: {len(missed)} files are left out:{folder.listed(missed, root)}', file=sys.stderr)
-  return 1 if missed else 0
+  if possible:
+    print(f'error: {len(possible)} files are left out:{folder.listed(possible, root)}', file=sys.stderr)
+  return 1 if possible else 0

@@ -101,7 +101,7 @@ class Table:
         raise InputError(key, False, problem, f'--config.{key}=True')
 
   def _with_large_classes(self, pool: Dataset) -> Dataset:
-    """Returns the classes that can be split into folds. Raises InputError for others, unless they may be left out."""
+    """Returns the classes with enough images for the folds. Raises InputError for others, unless they may be left out."""
     least = max(2, self._config.folds)
     counts = np.bincount(pool.train.arrays['label'], minlength=pool.num_classes)
     small = {name: int(n) for name, n in zip(pool.class_names, counts) if n < least}
@@ -323,8 +323,10 @@ def _check(config: ConfigDict) -> None:
       generator = {f'{key}.generator': Choice(tuple(config.generators)), f'{key}.share': Number(ABOVE_ZERO, 1)}
       ranges.check(config, generator)
     elif row.authentic:
-      problem = 'needs generated images, of which this row has none'
-      raise InputError(f'{key}.authentic', True, problem, f'name a generator: config.{key}.generator')
+      problem = 'needs generated images, but this row has no generator'
+      raise InputError(
+        f'{key}.authentic', True, problem, f'--config.{key}.generator=NAME, one of {", ".join(config.generators)}'
+      )
     if row.authentic:
       features.check(config.generators[row.generator])
 

@@ -48,7 +48,7 @@ def parallel_coordinates(record: Record) -> Axes:
 
 
 def importances(record: Record) -> Axes:
-  """Draws which keys tell the better trials from all, by PED-ANOVA (Watanabe et al. 2023), Optuna's default."""
+  """Draws how much each key sets the better trials apart, by PED-ANOVA (Watanabe et al. 2023), Optuna's default."""
   axes = plots.plot_param_importances(record.study(), target_name=record.sweep.objective)
   axes.set_title(f'{len(record.ranked())} trials')
   return axes

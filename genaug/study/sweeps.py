@@ -191,7 +191,7 @@ def read(path: pathlib.Path) -> dict:
 
 
 def running_means(scores: Sequence[float]) -> list[float]:
-  """Returns the scores that are reported to the scheduler after each fold."""
+  """Returns the mean score after each fold, which is reported to the scheduler."""
   return [math.fsum(scores[:count]) / count for count in range(1, len(scores) + 1)]
 
 

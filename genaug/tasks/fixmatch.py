@@ -41,7 +41,9 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   try:
     strong.check(spec.image_shape)
   except ValueError as error:
-    raise InputError('strong', str(error), 'does not suit the images', 'see c.augment in configs/base.py') from None
+    raise InputError(
+      'strong', str(error), 'does not suit the images', 'correct --config.strong.OPERATION.KEY'
+    ) from None
 
   def init(key):
     variables = network.init(key, jnp.zeros((1, *spec.image_shape)), train=False)
@@ -118,7 +120,8 @@ def _check(config) -> None:
       raise InputError(name, str(error), 'not a valid augmentation policy', remedy) from None
     if mixes := [operation for operation in operations if OPS[operation].stage == 'mix']:
       problem = 'mixes images, most of which have no label here'
-      raise InputError(f'{name}.{mixes[0]}.p', config[name][mixes[0]].p, problem, f'--config.{name}.{mixes[0]}.p=0')
+      remedy = f'--config.{name}.{mixes[0]}.p=0, and leave it out of one_of and some_of'
+      raise InputError(f'{name}.{mixes[0]}.p', config[name][mixes[0]].p, problem, remedy)
 
 
 FIXMATCH = Definition(

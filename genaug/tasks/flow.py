@@ -161,7 +161,8 @@ def build(config, spec: Spec, axis_name: str | None = None, of_images: bool = Fa
   def generator(params, by_batch: bool):
     """Returns generate(state, batch, noise), which makes images in [0, 1] with the parameters `params(state)`.
 
-    They are conditioned on the batch's classes and, if `by_batch`, also on its captions or on the look of its images.
+    They are conditioned on the batch's classes and, if `by_batch`, also on its captions or on AlexNet features of its
+    images.
     """
 
     def generate(state, batch, noise):

@@ -72,7 +72,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
   pipeline = augment.Pipeline.from_config(config.augment)
   adversarial_loss = ADVERSARIAL_LOSSES[settings.loss]
   vgg = imagenet.variables('vgg16') if settings.perceptual else None
-  begins_alone = bool(settings.l1_steps and (settings.adversarial or settings.perceptual))
+  l1_first = bool(settings.l1_steps and (settings.adversarial or settings.perceptual))
 
   def due(step: int) -> Due:
     return Due(frozenset(('all',) if step >= settings.l1_steps else ()))
@@ -145,7 +145,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
       all_metrics = jax.eval_shape(step_by_all)[-1]  # both steps have the same metrics; those not computed here are 0
       return params, opt, {name: jnp.zeros(()) for name in all_metrics} | metrics
 
-    if not begins_alone:
+    if not l1_first:
       params, opt, metrics = step_by_all()
     elif due is not None:
       params, opt, metrics = step_by_all() if 'all' in due.names else step_by_l1()
@@ -170,7 +170,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return jnp.clip(cubic_upscaled(small(batch, keys), scale), 0, 1)
 
   samplers = {'upscaled': Sampler(upscaled, source='image'), 'bicubic': Sampler(baseline, source='image')}
-  return Task(init, train_step, eval_step, samplers, due if begins_alone else None)
+  return Task(init, train_step, eval_step, samplers, due if l1_first else None)
 
 
 def _patch(config, spec: Spec) -> tuple[int, int]:
@@ -182,7 +182,7 @@ def _patch(config, spec: Spec) -> tuple[int, int]:
     raise InputError('superres.patch', patch, f'larger than {whole}', remedy)
   if not patch and config.superres.adversarial and (height % PATCH_MULTIPLE or width % PATCH_MULTIPLE):
     problem = f'trains on whole {whole}, but the discriminator needs sides that are multiples of {PATCH_MULTIPLE}'
-    raise InputError('superres.patch', patch, problem, f'a multiple of {PATCH_MULTIPLE}')
+    raise InputError('superres.patch', patch, problem, f'a multiple of {config.model.scale * PATCH_MULTIPLE}')
   return (patch, patch) if patch else (height, width)
 
 

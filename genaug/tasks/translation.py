@@ -218,7 +218,7 @@ def _check(config) -> None:
   paired = config.data.get('paired', True)
   if paired != (config.task == 'pix2pix'):
     problem = f'task {config.task!r} is for images that are {"no " * paired}pairs'
-    remedy = f'--config.data.paired={not paired}' + (', or task cut or cyclegan' if not paired else '')
+    remedy = f'--config.data.paired={not paired}' + (', or a config with :cut or :cyclegan' if not paired else '')
     raise InputError('data.paired', paired, problem, remedy)
 
 

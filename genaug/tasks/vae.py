@@ -24,7 +24,7 @@ from genaug.tasks.updates import apply_gradients, average, first_state, gradient
 
 _ROLES = ('encoder', 'decoder')
 _REFINING_STEPS, _REFINING_LR = 50, 0.02  # of Adam on the encoder's output for an image
-_CHUNK = 10  # draws per iteration, of thousands in all; they are decoded one after another, to save memory
+_CHUNK = 10  # draws per iteration of `many_draws`, decoded one after another to save memory; all of `amortisation`
 
 Label = Int[Array, ' b']
 Noise = Float[Array, 'b z']  # of all levels concatenated, the coarsest first
@@ -214,7 +214,7 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     return likelihood.observe(keys, batch['image'].astype(jnp.float32) / 255)
 
   def many_draws(state, batch, keys) -> dict[str, PerExample]:
-    """Returns the importance-weighted bound of `eval_samples` draws, computed in chunks."""
+    """Returns the importance-weighted bound of `eval_samples` draws, rounded down to whole chunks."""
     streams = split_keys(keys, ('observe', 'draws'))
     one_by_one = lambda function: lambda noise: jax.lax.map(function, noise)
     x, label = observed(streams['observe'], batch), batch['label']

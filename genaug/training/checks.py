@@ -49,7 +49,7 @@ def reads_labels(config: ConfigDict) -> bool:
 
 
 def check_config(config: ConfigDict) -> None:
-  """Raises InputError for whatever is wrong with a config that can be told without the data."""
+  """Raises InputError for the first mistake in a config that can be found without the data."""
   ranges.check(config, _RANGES)
   task = TASKS[config.task]
   ranges.check(config, task.ranges)
@@ -77,7 +77,7 @@ def check_config(config: ConfigDict) -> None:
   mixes = _mixes(config.augment)
   if mixes and 'label' not in task.inputs:
     key, problem = f'augment.{mixes[0]}.p', f'task {config.task!r} has no use for mixed images'
-    raise InputError(key, ranges.get(config, key), problem, f'--config.{key}=0')
+    raise InputError(key, ranges.get(config, key), problem, f'--config.{key}=0, and leave it out of one_of and some_of')
   if config.train.patience and not config.eval.metrics:
     problem = 'nothing is evaluated that could stop improving'
     remedy = 'name a metric in eval.metrics, or --config.train.patience=0'
@@ -145,7 +145,10 @@ def check_data(config: ConfigDict, dataset: Dataset) -> None:
   if missing := set(TASKS[config.task].inputs) - set(dataset.train.arrays):
     problem = f'its images have no {min(missing)}, which task {config.task!r} reads'
     raise InputError(
-      'data.name', config.data.name, problem, 'such as image_pairs or image_captions, see configs/base.py'
+      'data.name',
+      config.data.name,
+      problem,
+      'name a data set that has it, such as image_pairs (target) or image_captions (caption)',
     )
   check_model(config, dataset.image_shape, dataset.num_classes)
 

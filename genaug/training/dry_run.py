@@ -106,8 +106,8 @@ def describe(experiment: Experiment) -> str:
     lines.append(f'  {name}: {images.dtype}{list(images.shape)}')
   lines += [
     f'one call: {experiment.steps_per_call} step(s) on each of {jax.device_count()} {jax.default_backend()} device(s)',
-    f'  arguments {_mib(memory.argument_size_in_bytes)}, outputs {_mib(memory.output_size_in_bytes)},'
-    f' temporary {_mib(memory.temp_size_in_bytes)} (of which {_mib(memory.alias_size_in_bytes)} reused)',
+    f'  arguments {_mib(memory.argument_size_in_bytes)}, outputs {_mib(memory.output_size_in_bytes)}'
+    f' ({_mib(memory.alias_size_in_bytes)} of them in the arguments), temporary {_mib(memory.temp_size_in_bytes)}',
     f'  {cost["flops"] / 1e9:,.2f} GFLOP, {_mib(cost["bytes accessed"])} accessed, as XLA estimates for one device',
     'dry run: nothing was trained',
   ]

@@ -153,7 +153,7 @@ class Evaluator:
     return _to_uint8(self._of_images(sample, jax.device_get(state), split, key))
 
   def snapshot(self, state: PyTree) -> tuple[dict[str, UInt8[np.ndarray, 'H W c']], dict[str, float]]:
-    """Returns (pictures, diversity). Pictures are a grid per sampler, by the same keys each time, beneath any sources.
+    """Returns (pictures, diversity). Pictures are a grid per sampler, by the same keys, with sources above images.
 
     diversity/SAMPLER is the mean distance between images made from noise, relative to that between as many real ones.
     """

@@ -23,7 +23,7 @@ DEVICES = 'devices'
 
 
 def best_metric(config: ConfigDict) -> tuple[str | None, str]:
-  """Returns (name of the score that decides the best checkpoint, 'min' or 'max'), by the first metric; None if none."""
+  """Returns (the first metric's score, which decides the best checkpoint, 'min' or 'max'); (None, 'min') if none."""
   for name in config.eval.metrics:
     return METRICS[name].key, METRICS[name].better
   return None, 'min'

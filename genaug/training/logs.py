@@ -84,7 +84,7 @@ class Log:
 
 
 def logged_scores(workdir: pathlib.Path, step: int) -> dict[str, float | int | str]:
-  """Returns the scores that an earlier run logged after that step; empty if there are none."""
+  """Returns the scores that an earlier start of the run logged at step `step`; empty if there are none."""
   lines = [line for line in logged(workdir) if line['step'] == step]
   return {name: value for line in lines for name, value in line.items() if name.startswith('eval/')}
 

@@ -172,11 +172,11 @@ def train(
   return scores
 
 
-def _anywhere(stopped: Callable[[], bool], ask: bool) -> bool:
-  """Whether `stopped()` is true on any process. With several, False unless `ask`, as asking takes a collective."""
+def _anywhere(condition: Callable[[], bool], ask: bool) -> bool:
+  """Whether `condition()` is true on any process. With several, False unless `ask`, as asking takes a collective."""
   if jax.process_count() == 1:
-    return stopped()
-  return ask and bool(multihost_utils.process_allgather(np.array(stopped())).any())
+    return condition()
+  return ask and bool(multihost_utils.process_allgather(np.array(condition())).any())
 
 
 def _same_everywhere(state: PyTree) -> PyTree:
