@@ -110,7 +110,7 @@ def _group(members: list[tuple[dict, dict, Run]]) -> Group:
 
 
 def _files(path: pathlib.Path) -> list[pathlib.Path]:
-  """Returns the path itself if it is a file or a workdir, else the directory's files of reproduce, compare and sweep."""
+  """Returns the path if it is a file or a workdir, else the directory's files of reproduce, compare and sweep."""
   if not path.exists():
     raise InputError('RUNS', str(path), 'no such file or directory', _REMEDY)
   if path.is_file() or {'config.json', 'environment.json'} <= {file.name for file in path.iterdir()}:

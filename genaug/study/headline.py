@@ -101,7 +101,7 @@ class Table:
         raise InputError(key, False, problem, f'--config.{key}=True')
 
   def _with_large_classes(self, pool: Dataset) -> Dataset:
-    """Returns the classes with enough images for the folds. Raises InputError for others, unless they may be left out."""
+    """Returns classes with enough images for the folds. Raises InputError for others, unless they may be left out."""
     least = max(2, self._config.folds)
     counts = np.bincount(pool.train.arrays['label'], minlength=pool.num_classes)
     small = {name: int(n) for name, n in zip(pool.class_names, counts) if n < least}
