@@ -159,7 +159,7 @@ def _lowest(rows: dict, shown: list[str]) -> list[str]:
       apart = _apart(first, second, key)
       parts.append(f'Lowest {_SCORES[key][0]}: {", then ".join(named)}{apart}.')
   if parts and copies:
-    parts.append(f'Left out as copies of training images, by AuthPct: {", ".join(row["title"] for row in copies)}.')
+    parts.append(f'Left out, as its AuthPct says copies: {", ".join(row["title"] for row in copies)}.')
   return [' '.join(parts)] if parts else []
 
 
