@@ -53,6 +53,22 @@ def test_images_come_back_and_take_what_the_model_says(likelihood):
   assert found.initial_bits < 16 * 4 * 20, 'more than the first latents take'
 
 
+def test_latents_are_drawn_near_their_means_and_cost_what_their_density_says():
+  """On one grid for all, every point of which has some probability, one latent in 4,000 would lie anywhere."""
+  rng = np.random.default_rng(0)
+  std = np.concatenate([np.full(50_000, 4.0), rng.uniform(0.5, 512, 5000)])
+  mean = rng.normal(0, 300, len(std))
+  coder = lossless.AnsCoder(rng.integers(0, 2**32, 100_000, dtype=np.uint32), True)
+  bits = coder.num_bits()
+  z = lossless.draw(coder, mean, std)
+  deviations = (z - mean) / std
+  assert abs(deviations).max() < 17
+  nats = 0.5 * deviations**2 + np.log(std) + 0.5 * np.log(2 * np.pi)
+  assert bits - coder.num_bits() == pytest.approx(nats.sum() / np.log(2), rel=1e-3)
+  lossless.put_back(coder, z, mean, std)
+  assert coder.num_bits() == bits
+
+
 def test_one_image_is_a_file_too(codec):
   images = _images(1)
   np.testing.assert_array_equal(codec.decompress(codec.compress(images).content)[0], images)

@@ -23,7 +23,7 @@ try:
 except ImportError:
   raise InputError('package', 'constriction', 'not installed', 'pip install "genaug[compress]"') from None
 
-_MAGIC = b'genaug1\n'
+_MAGIC = b'genaug2\n'
 _LARGEST_HEADER = 1 << 26  # bytes, unpacked; a file with a larger one is not ours
 
 _LARGEST_SIDE = 1 << 16  # pixels

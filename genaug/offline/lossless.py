@@ -2,14 +2,17 @@
 
 Townsend et al. 2019 (BB-ANS, arXiv:1901.04866), section 2; the coder is that of the package constriction. Latents are
 drawn from the posterior with bits of what was coded before, so that an image costs about its negative ELBO. They lie on
-a grid; as its step is the same for posterior and prior, it costs nothing.
+a grid; as its step is the same for posterior and prior, it costs nothing. The coder gives every point of a grid some
+probability, so posteriors have grids of their own, no wider than they need: drawn from one grid as wide as the prior,
+some latents would be far from what the encoder found, and their images expensive.
 
 Encoder and decoder compute the distributions with one compiled program, for as many images at a time, on the same kind
 of machine, so that both get the same numbers to the bit. A checksum of all pixels verifies this after decoding.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,10 +29,12 @@ from genaug.offline.container import Compressed, Progress, stream
 from genaug.tasks.vae import model
 
 _BATCH = 16  # images whose latents are coded together
-_STEP, _MOST = 2.0**-8, 2047.0  # step of the latents' grid, and its last point in steps: latents lie between -8 and 8
-_SMALLEST = 0.5  # standard deviation of a posterior, in steps of the grid
+_STEP = 2.0**-8  # of the latents' grid
+_MOST = 2047.0  # largest posterior mean, in steps
+_SMALLEST, _LARGEST = 0.5, 512.0  # standard deviations of a posterior, in steps
+_SIGMAS = 8  # standard deviations that the grid of a posterior reaches from its mean, up to twice as many
 AnsCoder = stream.stack.AnsCoder
-_GRID = stream.model.QuantizedGaussian(-int(_MOST) - 1, int(_MOST))
+_PRIOR = stream.model.QuantizedGaussian(*(sign * int(_MOST + 1 + _SIGMAS * _LARGEST) for sign in (-1, 1)))
 _PIXEL = stream.model.Categorical(perfect=False)
 _NEEDED = {
   'task': ('vae',),
@@ -88,7 +93,7 @@ class Codec:
     images = np.stack(images)
     words = _random_words(_FIRST_WORDS)
     coder = AnsCoder(words, True)
-    coder.decode(_GRID, *self._normals(images[:_BATCH]))
+    draw(coder, *self._normals(images[:_BATCH]))
     count = len(words) - coder.num_words() + 3  # two are in the head of the coder, one marks its end
     coder, bound = AnsCoder(words[-count:], True), 0.0
     for start in progress(range(0, len(images), _BATCH)):
@@ -111,7 +116,10 @@ class Codec:
     coder = container.ans_decoder(payload)
     count = len(header['shapes'])
     starts = range(0, count, _BATCH)[::-1]
-    images = np.concatenate([self._pop(coder, min(_BATCH, count - start)) for start in progress(starts)][::-1])
+    try:
+      images = np.concatenate([self._pop(coder, min(_BATCH, count - start)) for start in progress(starts)][::-1])
+    except KeyError:  # the posterior of what was decoded has another grid: it is not what was encoded
+      images = ()
     container.check_pixels(images, header)
     return images, header['names']
 
@@ -121,7 +129,7 @@ class Codec:
     count = len(images)
     return (
       np.clip(np.asarray(mean[:count], np.float64).ravel() / _STEP, -_MOST, _MOST),
-      np.maximum(np.asarray(std[:count], np.float64).ravel() / _STEP, _SMALLEST),
+      np.clip(np.asarray(std[:count], np.float64).ravel() / _STEP, _SMALLEST, _LARGEST),
     )
 
   def _probabilities(self, z: Int[np.ndarray, ' n'], channel: int, known: Images) -> Float[np.ndarray, 'm 256']:
@@ -136,25 +144,49 @@ class Codec:
   def _push(self, coder: AnsCoder, images: Images) -> float:
     """Encodes a batch; returns what it costs by the model, in bits."""
     posterior, bits = self._normals(images), 0.0
-    z = coder.decode(_GRID, *posterior)
+    z = draw(coder, *posterior)
     for channel in reversed(range(self.input_shape[-1])):
       probabilities = self._probabilities(z, channel, images)
       symbols = images[..., channel].ravel().astype(np.int32)
       coder.encode_reverse(symbols, _PIXEL, probabilities)
       bits -= np.log2(np.maximum(probabilities[np.arange(len(symbols)), symbols], 1e-30), dtype=np.float64).sum()
     prior = _prior(len(z))
-    coder.encode_reverse(z, _GRID, *prior)
+    coder.encode_reverse(z, _PRIOR, *prior)
     return bits + float((_log2_density(z, *posterior) - _log2_density(z, *prior)).sum())
 
   def _pop(self, coder: AnsCoder, count: int) -> Images:
     """Decodes the batch that was pushed last."""
     images = np.zeros((count, *self.input_shape), np.uint8)
-    z = coder.decode(_GRID, *_prior(count * self._latents))
+    z = coder.decode(_PRIOR, *_prior(count * self._latents))
     for channel in range(self.input_shape[-1]):
       symbols = coder.decode(_PIXEL, self._probabilities(z, channel, images))
       images[..., channel] = symbols.reshape(images.shape[:3])
-    coder.encode_reverse(z, _GRID, *self._normals(images))
+    put_back(coder, z, *self._normals(images))
     return images
+
+
+def draw(coder: AnsCoder, mean: Float[np.ndarray, ' n'], std: Float[np.ndarray, ' n']) -> Int[np.ndarray, ' n']:
+  """Draws latents of normal distributions, in steps of the grid, with bits that it takes from the coder."""
+  z = np.empty(len(mean), np.int32)
+  for rows, grid, centre in _grids(mean, std):
+    z[rows] = centre + coder.decode(grid, mean[rows] - centre, std[rows])
+  return z
+
+
+def put_back(
+  coder: AnsCoder, z: Int[np.ndarray, ' n'], mean: Float[np.ndarray, ' n'], std: Float[np.ndarray, ' n']
+) -> None:
+  """Gives the coder the bits back that `draw` took from it for these latents."""
+  for rows, grid, centre in reversed(list(_grids(mean, std))):
+    coder.encode_reverse(z[rows] - centre, grid, mean[rows] - centre, std[rows])
+
+
+def _grids(mean, std) -> Iterator[tuple[Int[np.ndarray, ' m'], Any, Int[np.ndarray, ' m']]]:
+  """Yields (rows, grid about zero, centres) for standard deviations up to 1, 2, 4, ... steps."""
+  doublings = np.ceil(np.log2(np.maximum(std, 1))).astype(int)
+  for doubling in np.unique(doublings):
+    rows, reach = np.flatnonzero(doublings == doubling), _SIGMAS * 2 ** int(doubling)
+    yield rows, stream.model.QuantizedGaussian(-reach, reach), np.round(mean[rows]).astype(np.int32)
 
 
 def _padded(images: Images, shape: tuple[int, ...]) -> Images:
