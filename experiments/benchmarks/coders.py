@@ -142,5 +142,6 @@ def table(directories: Sequence[pathlib.Path], folder: pathlib.Path | None, data
   else:
     result = lossy(models, images)
   values, source = sum(image.size for image in images), f'folder {folder.name}' if folder else 'test images of the run'
-  what = f'{len(images):,} images of {values:,} bytes: {source}'
+  steps = ', '.join(f'{int(load_trained(run, data_dir, "best", images=False)[1].step):,}' for run in directories)
+  what = f'{len(images):,} images of {values:,} bytes: {source}; checkpoint of step {steps}'
   return {'what': what, 'environment': workdir.environment(), 'values': values, **result}
