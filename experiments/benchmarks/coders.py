@@ -129,7 +129,8 @@ def table(directories: Sequence[pathlib.Path], folder: pathlib.Path | None, data
 
   The images are those of the folder or, without one, the first test images of the run.
   """
-  models = [codecs.of_run(directory, data_dir, 'best') for directory in directories]
+  runs = [load_trained(directory, data_dir, 'best', images=False) for directory in directories]
+  models = [codecs.of_state(*run) for run in runs]
   if len({(type(codec), codec.input_shape) for codec in models}) != 1:
     remedy = '--workdir=RUN,RUN of runs that differ only in their rate'
     raise InputError('workdir', len(models), 'the runs differ in codec or image shape', remedy)
@@ -142,6 +143,6 @@ def table(directories: Sequence[pathlib.Path], folder: pathlib.Path | None, data
   else:
     result = lossy(models, images)
   values, source = sum(image.size for image in images), f'folder {folder.name}' if folder else 'test images of the run'
-  steps = ', '.join(f'{int(load_trained(run, data_dir, "best", images=False)[1].step):,}' for run in directories)
+  steps = ', '.join(f'{int(state.step):,}' for _, state in runs)
   what = f'{len(images):,} images of {values:,} bytes: {source}; checkpoint of step {steps}'
   return {'what': what, 'environment': workdir.environment(), 'values': values, **result}
