@@ -53,6 +53,18 @@ def test_a_code_depends_on_those_before_it_and_on_the_class():
   assert (np.abs(logits(codes, 1) - logits(codes, 0)).max(-1) > 0).all()
 
 
+def test_drawing_with_a_cache_finds_the_logits_of_the_whole_row():
+  prior, codes = Prior(SPEC, codes=10, layers=2, width=16), jax.random.randint(KEYS[1], (4, 6), 0, 10)
+  params = jax.jit(prior.init)(KEYS[0], codes, BATCH['label'])
+  params = jax.tree.map(lambda p: p + 0.3 * jax.random.normal(KEYS[2], p.shape), params)
+  whole = jax.jit(prior.apply)(params, codes, BATCH['label'])
+  step = jax.jit(lambda codes, cache, at: prior.apply(params, codes, BATCH['label'], cache=cache, at=at))
+  cache = prior.empty_cache(*codes.shape)
+  for i in range(codes.shape[1]):
+    logits, cache = step(codes.at[:, i:].set(0), cache, i)  # the codes from i on are not drawn yet
+    np.testing.assert_allclose(logits[:, 0], whole[:, i], rtol=1e-4, atol=1e-4)
+
+
 def _task(**overrides):
   settings = {'model__conditional': True, 'model__layers': 1, 'fsq__levels': (3, 3), 'optim__lr': 3e-3}
   return TASKS['fsq'].build(tiny_config('fsq', **UNAUGMENTED, **settings, **overrides), SPEC)

@@ -16,6 +16,8 @@ from genaug.models import Network, Spec, settings
 from genaug.models.layers import check_square
 from genaug.models.vae_layers import LogScale, Outputs, decoder_stack, encoder_features, to_outputs, widths_up
 
+Cache = Float[Array, 'layers 2 b n heads d']  # attention keys and values of every layer
+
 _SLACK = 1e-3  # fraction by which the range exceeds the levels, so that the outermost ones can be reached
 
 
@@ -93,7 +95,11 @@ class Decoder(nn.Module):
 
 
 class Prior(nn.Module):
-  """Codes, one row per image -> logits of each code given those before it and the class; without keys no dropout."""
+  """Codes, one row per image -> logits of each code given those before it and the class; without keys no dropout.
+
+  With a `cache` of the positions before `at`, it returns the logits at that position alone and the cache with that
+  position added: n codes are drawn by running the transformer on n positions instead of n^2.
+  """
 
   spec: Spec
   codes: int
@@ -103,24 +109,41 @@ class Prior(nn.Module):
   dropout: float = 0.1
   dtype: jnp.dtype = jnp.float32
 
+  def empty_cache(self, images: int, count: int) -> Cache:
+    """Returns the cache from which the first of `count` codes of that many images is drawn."""
+    return jnp.zeros((self.layers, 2, images, count, self.heads, self.width // self.heads), self.dtype)
+
   @nn.compact
   def __call__(
-    self, codes: Int[Array, 'b n'], label: Int[Array, ' b'], keys: Key[Array, ' b'] | None = None
-  ) -> Float[Array, 'b n k']:
+    self,
+    codes: Int[Array, 'b n'],
+    label: Int[Array, ' b'],
+    keys: Key[Array, ' b'] | None = None,
+    cache: Cache | None = None,
+    at: Int[Array, ''] | int = 0,
+  ) -> Float[Array, 'b n k'] | tuple[Float[Array, 'b 1 k'], Cache]:
     embed = nn.initializers.normal(0.02)
     first = nn.Embed(max(self.spec.num_classes, 1), self.width, embedding_init=embed, name='label')
     token = nn.Embed(self.codes, self.width, embedding_init=embed, name='code')
     x = jnp.concatenate([first(label if self.spec.num_classes else 0 * label)[:, None], token(codes[:, :-1])], axis=1)
     x = x + self.param('position', embed, (codes.shape[1], self.width))
+    if cache is not None:
+      x = jax.lax.dynamic_slice_in_dim(x, at, 1, axis=1)
     for i in range(self.layers):
       h = nn.LayerNorm(dtype=self.dtype)(x)
       # Without a bias: a bias of the attention keys would have no effect.
       qkv = nn.Dense(3 * self.width, use_bias=False, dtype=self.dtype)(h).reshape(*x.shape[:2], 3, self.heads, -1)
-      h = jax.nn.dot_product_attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], is_causal=True)
+      if cache is None:
+        h = jax.nn.dot_product_attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], is_causal=True)
+      else:
+        cache = jax.lax.dynamic_update_slice(cache, qkv[:, :, 1:].transpose(2, 0, 1, 3, 4)[None], (i, 0, 0, at, 0, 0))
+        mask = (jnp.arange(codes.shape[1]) <= at)[None, None, None]
+        h = jax.nn.dot_product_attention(qkv[:, :, 0], *cache[i], mask=mask)
       x = x + self._dropped(nn.Dense(self.width, dtype=self.dtype)(h.reshape(x.shape)), keys, 2 * i)
       h = nn.gelu(nn.Dense(4 * self.width, dtype=self.dtype)(nn.LayerNorm(dtype=self.dtype)(x)))
       x = x + self._dropped(nn.Dense(self.width, dtype=self.dtype)(h), keys, 2 * i + 1)
-    return nn.Dense(self.codes)(nn.LayerNorm()(x).astype(jnp.float32))
+    logits = nn.Dense(self.codes)(nn.LayerNorm()(x).astype(jnp.float32))
+    return logits if cache is None else (logits, cache)
 
   def _dropped(self, x: Float[Array, 'b n d'], keys: Key[Array, ' b'] | None, place: int) -> Float[Array, 'b n d']:
     if keys is None or not self.dropout:

@@ -106,11 +106,13 @@ def build(config, spec: Spec, axis_name: str | None = None) -> Task:
     """Draws code after code as the argmax of logits plus Gumbel noise; scaling `noise` down favours probable codes."""
     gumbel = gumbel_of(noise)
 
-    def add(i, codes):
-      logits = prior.apply({'params': state.params['prior']}, codes, batch['label'])[:, i]
-      return codes.at[:, i].set((logits + gumbel[:, i]).argmax(-1))
+    def add(i, drawn):
+      codes, cache = drawn
+      logits, cache = prior.apply({'params': state.params['prior']}, codes, batch['label'], cache=cache, at=i)
+      return codes.at[:, i].set((logits[:, 0] + gumbel[:, i]).argmax(-1)), cache
 
-    codes = jax.lax.fori_loop(0, count, add, jnp.zeros((len(noise), count), jnp.int32))
+    start = jnp.zeros((len(noise), count), jnp.int32), prior.empty_cache(len(noise), count)
+    codes, _ = jax.lax.fori_loop(0, count, add, start)
     return images_of(state.params, codes)
 
   def reconstruct(state, batch, keys):
