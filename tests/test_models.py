@@ -55,7 +55,8 @@ def test_conv_down_gradients_are_the_native_ones(shape, features):
   [
     ((3, 9, 14, 32), 36, 1, True),
     ((2, 7, 8, 128), 32, 1, True),
-    ((2, 7, 16, 32), 32, 1, False),
+    ((2, 7, 16, 32), 32, 1, True),
+    ((2, 16, 3, 32), 32, 1, False),
     ((2, 12, 12, 3), 32, 1, False),
     ((2, 10, 9, 64), 80, 2, True),
   ],

@@ -148,8 +148,7 @@ def conv3x3(x: Float[Array, 'n h w c'], kernel: Float[Array, '3 3 c/groups d']) 
     pairs = zip(jnp.split(x, groups, axis=-1), jnp.split(kernel, groups, axis=-1), strict=True)
     return jnp.concatenate([conv3x3(*pair) for pair in pairs], axis=-1)
   # With few pixels or channels the transforms don't pay; in floats of less than 32 bits they would lose precision.
-  least = 7 if max(kernel.shape[2:]) >= 128 else 8
-  suits = min(x.shape[1:3]) >= least and min(kernel.shape[2:]) >= 32 and x.dtype in (jnp.float32, jnp.float64)
+  suits = x.shape[2] >= 4 and min(kernel.shape[2:]) >= 32 and x.dtype in (jnp.float32, jnp.float64)
   return _conv3x3_cpu.bind(x, kernel) if suits and _on_cpu(x, kernel) else _conv3x3_native(x, kernel)
 
 

@@ -1,51 +1,57 @@
-"""3x3 convolutions with stride 1 and zero padding as 16 matrix products: F(2x2, 3x3) of Winograd.
+"""3x3 convolutions with stride 1 and zero padding as six matrix products: F(4, 3) of Winograd along rows of pixels.
 
-Lavin and Gray 2016 (arXiv:1509.09308), section 4.1: tiles of 4x4 input pixels give 2x2 output pixels with 16
-multiplications per channel instead of 36. On CPU it is faster than XLA's convolution from 32 channels on.
+Six neighbouring pixels give four output pixels with 6 multiplications per channel and row of the kernel instead of 12
+(Lavin and Gray 2016, arXiv:1509.09308, section 4). The three rows of the kernel are further channels of the matrix
+products. On CPU this takes about two thirds of the time of XLA's convolution from 32 channels on. F(2x2, 3x3), with
+transforms along columns too, multiplies less; in XLA it takes between twice the time (7 pixels a side) and a seventh
+less (14 or 32 pixels a side).
 """
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-_G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
+# y = A^T [(G g) * (B^T d)] for six pixels d and a row g of the kernel: section 4.3 of the paper.
+_A = np.float32([[1, 0, 0, 0], [1, 1, 1, 1], [1, -1, 1, -1], [1, 2, 4, 8], [1, -2, 4, -8], [0, 0, 0, 1]])
+_B = np.float32(
+  [
+    [4, 0, 0, 0, 0, 0],
+    [0, -4, 4, -2, 2, 4],
+    [-5, -4, -4, -1, -1, 0],
+    [0, 1, -1, 2, -2, -5],
+    [1, 1, 1, 1, 1, 0],
+    [0, 0, 0, 0, 0, 1],
+  ]
+)
+_G = np.float32([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
 
 
 def convolve(x: Float[Array, 'n h w c'], kernel: Float[Array, '3 3 c d']) -> Float[Array, 'n h w d']:
   n, h, w, c_in = x.shape
-  rows, columns, c_out = -(-h // 2), -(-w // 2), kernel.shape[-1]
-  filters = jnp.einsum('ai,bj,ijcd->abcd', _G, _G, kernel).astype(x.dtype)
-  products = [
-    [(tile.reshape(-1, c_in) @ filters[a, b]).reshape(n, rows, columns, c_out) for b, tile in enumerate(tiles)]
-    for a, tiles in enumerate(_tiles(x, rows, columns))
-  ]
-  outputs = _both(lambda v: [v[0] + v[1] + v[2], v[1] - v[2] - v[3]], products)
-  out = jnp.stack([jnp.stack(row, axis=3) for row in outputs], axis=2)
-  return out.reshape(n, 2 * rows, 2 * columns, c_out)[:, :h, :w]
+  c_out = kernel.shape[-1]
+  filters = jnp.einsum('bj,ijcd->bicd', _G, kernel).astype(x.dtype).reshape(6, 3 * c_in, c_out)
+  products = [(tile @ each).reshape(n, h, -1, c_out) for tile, each in zip(_tiles(x), filters)]
+  return jnp.stack(_combined(_A.T, products), axis=3).reshape(n, h, -1, c_out)[:, :, :w]
 
 
 def kernel_gradient(x: Float[Array, 'n h w c'], cotangent: Float[Array, 'n h w d']) -> Float[Array, '3 3 c d']:
   """Returns the gradient of `convolve` of x with respect to the kernel, by the transposes of its three transforms."""
-  _, h, w, c_in = x.shape
-  rows, columns, c_out = -(-h // 2), -(-w // 2), cotangent.shape[-1]
-  padded = jnp.pad(cotangent, ((0, 0), (0, 2 * rows - h), (0, 2 * columns - w), (0, 0)))
-  pixels = [[padded[:, i::2, j::2] for j in range(2)] for i in range(2)]
-  spread = _both(lambda v: [v[0], v[0] + v[1], v[0] - v[1], -v[1]], pixels)
-  tiles = _tiles(x, rows, columns)
-  products = [[tiles[a][b].reshape(-1, c_in).T @ spread[a][b].reshape(-1, c_out) for b in range(4)] for a in range(4)]
-  stacked = jnp.stack([jnp.stack(row) for row in products])
-  return jnp.einsum('ai,bj,abcd->ijcd', _G, _G, stacked).astype(x.dtype)
+  c_in, c_out = x.shape[-1], cotangent.shape[-1]
+  padded = jnp.pad(cotangent, ((0, 0), (0, 0), (0, -x.shape[2] % 4), (0, 0)))
+  spread = _combined(_A, [padded[:, :, j::4] for j in range(4)])
+  products = jnp.stack([tile.T @ each.reshape(-1, c_out) for tile, each in zip(_tiles(x), spread)])
+  return jnp.einsum('bj,bicd->ijcd', _G, products.reshape(6, 3, c_in, c_out)).astype(x.dtype)
 
 
-def _tiles(x, rows, columns):
-  """Returns the transformed input tiles: a 4x4 list of arrays [n, rows, columns, c]."""
-  _, h, w, _ = x.shape
-  padded = jnp.pad(x, ((0, 0), (1, 1 + 2 * rows - h), (1, 1 + 2 * columns - w), (0, 0)))
-  pixels = [[padded[:, i : i + 2 * rows : 2, j : j + 2 * columns : 2] for j in range(4)] for i in range(4)]
-  return _both(lambda v: [v[0] - v[2], v[1] + v[2], v[2] - v[1], v[1] - v[3]], pixels)
+def _tiles(x):
+  """Returns the transformed input, six arrays [n * h * ceil(w / 4), 3 * c]."""
+  _, h, w, c = x.shape
+  end = -(-w // 4) * 4
+  padded = jnp.pad(x, ((0, 0), (1, 1), (1, end - w + 1), (0, 0)))
+  tiles = _combined(_B.T, [padded[:, :, j : j + end - 3 : 4] for j in range(6)])
+  return [jnp.concatenate([tile[:, i : i + h] for i in range(3)], axis=-1).reshape(-1, 3 * c) for tile in tiles]
 
 
-def _both(transform, grid):
-  """Applies a transform of lists along the columns of a list of lists, then along its rows."""
-  columns = [transform(list(column)) for column in zip(*grid)]
-  return [transform(list(row)) for row in zip(*columns)]
+def _combined(matrix, arrays):
+  """Returns the product of a matrix of constants with a vector of arrays."""
+  return [sum(float(weight) * array for weight, array in zip(row, arrays) if weight) for row in matrix]
