@@ -7,6 +7,7 @@ from jax import lax
 from jaxtyping import Array, Float, PyTree
 
 from genaug.models import weights
+from genaug.models.layers import Conv3x3
 
 SIDE = 64
 """Side in pixels of resized images."""
@@ -15,9 +16,7 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet; LPIPS
 Taps = list[Float[Array, 'n h w c']]
 
 
-def _conv(features: int, size: int, stride: int, padding: int, number: int) -> nn.Conv:
-  sizes = (size, size), stride, padding
-  return nn.Conv(features, *sizes, name=f'Conv_{number}', precision=lax.Precision.HIGHEST)
+_PRECISION = lax.Precision.HIGHEST
 
 
 class AlexNet(nn.Module):
@@ -27,10 +26,10 @@ class AlexNet(nn.Module):
   def __call__(self, x: Float[Array, 'n h w 3']) -> Taps:
     taps = []
     layers = [(64, 11, 4, 2), (192, 5, 1, 2), (384, 3, 1, 1), (256, 3, 1, 1), (256, 3, 1, 1)]
-    for i, layer in enumerate(layers):
+    for i, (features, size, stride, padding) in enumerate(layers):
       if i in (1, 2):
         x = nn.max_pool(x, (3, 3), (2, 2))
-      x = nn.relu(_conv(*layer, i)(x))
+      x = nn.relu(nn.Conv(features, (size, size), stride, padding, precision=_PRECISION)(x))
       taps.append(x)
     return taps
 
@@ -43,12 +42,19 @@ class VGG16(nn.Module):
     taps, number = [], 0
     for convolutions, features in [(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)]:
       if number:
-        x = nn.max_pool(x, (2, 2), (2, 2))
+        x = _halved(x)
       for _ in range(convolutions):
-        x = nn.relu(_conv(features, 3, 1, 1, number)(x))
+        x = nn.relu(Conv3x3(features, precision=_PRECISION, name=f'Conv_{number}')(x))
         number += 1
       taps.append(x)
     return taps
+
+
+def _halved(x):
+  """Max-pools 2x2 pixels, an odd last row or column left out; XLA's own pooling has a gradient that is slow on CPU."""
+  h, w = (side // 2 * 2 for side in x.shape[1:3])
+  rows = jnp.maximum(x[:, 0:h:2], x[:, 1:h:2])
+  return jnp.maximum(rows[:, :, 0:w:2], rows[:, :, 1:w:2])
 
 
 def resized(images: Float[Array, 'n h w c']) -> Float[Array, 'n 64 64 c']:

@@ -31,9 +31,9 @@ def _conv_up_native(x, kernel):
   return lax.conv_transpose(x, kernel, (2, 2), ((2, 2), (2, 2)), dimension_numbers=_LAYOUT)
 
 
-def _conv3x3_native(x, kernel):
-  groups = x.shape[-1] // kernel.shape[2]
-  return lax.conv_general_dilated(x, kernel, (1, 1), 'SAME', dimension_numbers=_LAYOUT, feature_group_count=groups)
+def _conv3x3_native(x, kernel, precision=None):
+  groups, options = x.shape[-1] // kernel.shape[2], {'dimension_numbers': _LAYOUT, 'precision': precision}
+  return lax.conv_general_dilated(x, kernel, (1, 1), 'SAME', feature_group_count=groups, **options)
 
 
 def _conv_up_matmul(x, kernel):
@@ -141,15 +141,17 @@ def conv_up(x: Float[Array, 'n h w c'], kernel: Float[Array, '4 4 c d']) -> Floa
   return _conv_up_cpu.bind(x, kernel) if _on_cpu(x, kernel) else _conv_up_native(x, kernel)
 
 
-def conv3x3(x: Float[Array, 'n h w c'], kernel: Float[Array, '3 3 c/groups d']) -> Float[Array, 'n h w d']:
+def conv3x3(
+  x: Float[Array, 'n h w c'], kernel: Float[Array, '3 3 c/groups d'], precision: lax.PrecisionLike = None
+) -> Float[Array, 'n h w d']:
   """Computes a 3x3 convolution with one pixel of zero padding; the kernel's shape implies the number of groups."""
   groups = x.shape[-1] // kernel.shape[2]
   if groups > 1 and _on_cpu(x, kernel):  # XLA's gradients of grouped convolutions are 10 to 50 times slower there
     pairs = zip(jnp.split(x, groups, axis=-1), jnp.split(kernel, groups, axis=-1), strict=True)
-    return jnp.concatenate([conv3x3(*pair) for pair in pairs], axis=-1)
+    return jnp.concatenate([conv3x3(*pair, precision) for pair in pairs], axis=-1)
   # With few pixels or channels the transforms don't pay; in floats of less than 32 bits they would lose precision.
   suits = x.shape[2] >= 4 and min(kernel.shape[2:]) >= 32 and x.dtype in (jnp.float32, jnp.float64)
-  return _conv3x3_cpu.bind(x, kernel) if suits and _on_cpu(x, kernel) else _conv3x3_native(x, kernel)
+  return _conv3x3_cpu.bind(x, kernel) if suits and _on_cpu(x, kernel) else _conv3x3_native(x, kernel, precision)
 
 
 def _on_cpu(*arrays: Array) -> bool:
@@ -220,8 +222,11 @@ class Conv3x3(_Convolution):
   """3x3 convolution that keeps the sides: [n, h, w, c] -> [n, h, w, features]."""
 
   groups: int = 1  # of channels, each convolved separately
+  precision: lax.PrecisionLike = None
   side = 3
-  convolve = staticmethod(conv3x3)
+
+  def convolve(self, x, kernel):
+    return conv3x3(x, kernel, self.precision)
 
 
 def _shifts_added(kernel: Float[Array, '3 3 c d']) -> Float[Array, '4 4 c d']:
