@@ -224,8 +224,9 @@ class Evaluator:
   @property
   def _split(self) -> str:
     data = self._config.data
-    held_out = f'{data.validation} of {data.per_class or "all"} a class of {data.train_split}, fold {data.fold}'
-    return held_out if data.validation else data.test_split or data.train_split
+    if not data.validation:
+      return data.test_split or data.train_split
+    return f'{data.validation} of {data.per_class or "all"} images per class of {data.train_split}, fold {data.fold}'
 
 
 def _to_uint8(images: Float[Array, 'b h w c']) -> UInt8[np.ndarray, 'b h w c']:
