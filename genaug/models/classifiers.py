@@ -1,13 +1,11 @@
 """Image classifiers: a small strided CNN, and the residual networks of CIFAR papers. Images in [-1, 1] -> logits."""
 
-from functools import partial
-
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from genaug.models import ImageShape, Network, Spec, settings
-from genaug.models.layers import ConvDown, base_and_doublings
+from genaug.models.layers import Conv3x3, ConvDown, base_and_doublings
 from genaug.models.norms import batch_norm
 
 _he = nn.initializers.he_normal()
@@ -48,22 +46,25 @@ class ResNet(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, 'b h w c'], train: bool) -> Float[Array, 'b k']:
-    conv = partial(nn.Conv, use_bias=False, kernel_init=_he, dtype=self.dtype)
+    options = {'use_bias': False, 'kernel_init': _he, 'dtype': self.dtype}
     norm = batch_norm(train, self.dtype, self.axis_name)
+
+    def conv(channels, stride=1):
+      return Conv3x3(channels, **options) if stride == 1 else nn.Conv(channels, (3, 3), stride, **options)
 
     def block(x, channels, stride):
       if self.pre_activation:
         h = nn.relu(norm()(x))
-        skip = x if x.shape[-1] == channels else conv(channels, (1, 1), stride)(h)
-        h = nn.relu(norm()(conv(channels, (3, 3), stride)(h)))
-        return skip + conv(channels, (3, 3))(h)
-      h = nn.relu(norm()(conv(channels, (3, 3), stride)(x)))
-      h = norm()(conv(channels, (3, 3))(h))
+        skip = x if x.shape[-1] == channels else nn.Conv(channels, (1, 1), stride, **options)(h)
+        h = nn.relu(norm()(conv(channels, stride)(h)))
+        return skip + conv(channels)(h)
+      h = nn.relu(norm()(conv(channels, stride)(x)))
+      h = norm()(conv(channels)(h))
       # The paper's option A: a shortcut without parameters.
       skip = jnp.pad(x[:, ::stride, ::stride], [(0, 0)] * 3 + [(0, channels - x.shape[-1])])
       return nn.relu(skip + h)
 
-    x = conv(16, (3, 3))(x.astype(self.dtype))
+    x = conv(16)(x.astype(self.dtype))
     if not self.pre_activation:
       x = nn.relu(norm()(x))
     for group in range(3):
