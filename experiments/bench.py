@@ -13,9 +13,10 @@ python -m experiments.bench restore | compress | stylize | upscale --workdir RUN
          that experiments.train runs, with its batch gather, random draws, augmentation and weight average. PyTorch's
          has the same networks, losses, optimisers, order of updates and weight average on a fixed batch: eager with the
          default memory allocator, eager with the allocator set as experiments.train sets it, and with that allocator
-         and networks compiled by torch.compile. Each program is a process of its own, and blocks of steps alternate
-         between them; compilation and warm-up are excluded. --networks measures some; results of others in --output
-         stay. Needs PyTorch: pip install torch (the CPU build will do), and a C++ compiler.
+         and networks compiled by torch.compile. Ours is also measured with XLA's older code generator,
+         XLA_FLAGS=--xla_cpu_use_fusion_emitters=false. Each program is a process of its own, and blocks of steps
+         alternate between them; compilation and warm-up are excluded. --networks measures some; results of others in
+         --output stay. Needs PyTorch: pip install torch (the CPU build will do), and a C++ compiler.
   augment  images per second of every operation of genaug.augment that a peer has too, at 32x32 and 224x224. The peers
          are those of experiments.benchmarks that are installed. Writes --output after each measurement; the same
          command continues where it stopped. --quick for a first look, --ops rotate,jpeg for some, --fresh to measure

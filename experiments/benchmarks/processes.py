@@ -18,18 +18,20 @@ _SAME = ('threads', 'versions', 'python', 'platform', 'packages', 'devices')  # 
 _RUNS: dict[str, Callable[[int], None]] = {}  # in a worker process: its programs by name
 
 
-def worker(tuned: bool = True, devices: int = 1) -> ProcessPoolExecutor:
+def worker(tuned: bool = True, devices: int = 1, xla_flags: str = '') -> ProcessPoolExecutor:
   """Returns a process to run programs in.
 
-  `tuned` sets its memory allocator as experiments.train does. On CPU, JAX sees `devices` devices there.
+  `tuned` sets its memory allocator as experiments.train does. On CPU, JAX sees `devices` devices there. `xla_flags` are
+  added to the environment's.
   """
-  return ProcessPoolExecutor(1, multiprocessing.get_context('spawn'), _start, (tuned, devices))
+  return ProcessPoolExecutor(1, multiprocessing.get_context('spawn'), _start, (tuned, devices, xla_flags))
 
 
-def _start(tuned: bool, devices: int) -> None:
+def _start(tuned: bool, devices: int, xla_flags: str) -> None:
   if devices > 1:
-    flags = os.environ.get('XLA_FLAGS', '')
-    os.environ['XLA_FLAGS'] = f'{flags} --xla_force_host_platform_device_count={devices}'
+    xla_flags += f' --xla_force_host_platform_device_count={devices}'
+  if xla_flags:
+    os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {xla_flags}'
   os.environ['NO_ALBUMENTATIONS_UPDATE'] = '1'  # it would ask the network for a newer version
   warnings.simplefilter('ignore')
   if tuned:

@@ -27,6 +27,7 @@ NETWORKS = {  # name: (file in configs/, image shape, overrides of that config)
   'unet_translator': ('translate_emoji64', (64, 64, 3), {}),
   'stylizer': ('style_own_images', (128, 128, 3), {'style.images': (str(_STYLE),)}),
 }
+_OLDER_EMITTERS = '--xla_cpu_use_fusion_emitters=false'  # faster for residual networks, slower for others
 CLASSIC = {'hflip.p': 0.5, 'rotate.p': 1.0, 'translate.p': 1.0, 'zoom.p': 1.0}
 AUGMENTATIONS = {
   'none': {},
@@ -37,8 +38,8 @@ AUGMENTATIONS = {
 }
 
 
-def _program(make: Callable, *arguments, tuned: bool = True, **settings) -> Program:
-  return Program([worker(tuned)], 'step', make, *arguments, **settings)
+def _program(make: Callable, *arguments, tuned: bool = True, xla_flags: str = '', **settings) -> Program:
+  return Program([worker(tuned, xla_flags=xla_flags)], 'step', make, *arguments, **settings)
 
 
 def _config(network: str, settings: dict | None = None):
@@ -109,6 +110,7 @@ def step(output: pathlib.Path | None, networks: list[str], threads: int, rounds:
     make, missing = getattr(torch_steps, f'make_{network}'), {}
     programs = {
       'genaug': _program(genaug_step, network),
+      f'genaug, {_OLDER_EMITTERS}': _program(genaug_step, network, xla_flags=_OLDER_EMITTERS),
       'torch eager': _program(make, threads, False, tuned=False),
       'torch eager, allocator tuned': _program(make, threads, False),
     }
