@@ -340,6 +340,12 @@ MEASURE = """<script>onload = () => {
 };</script>"""
 
 
+def test_codecs_are_compared_where_models_take_most_bytes():
+  curves = {'genaug': [[3, 24.0], [1, 20.0]], 'JPEG': [[2, 20.0], [4, 30.0]], 'WebP': [[4, 40.0], [5, 41.0]]}
+  said = benchmarks._at_most_bytes({'values': 8, 'curves': curves})
+  assert '3.000 bits per value, it reaches 24.00 dB; JPEG 25.00 dB, WebP takes more at every quality.' in said
+
+
 def test_two_runs_of_a_table_of_operations_are_set_side_by_side():
   run = lambda commit, **ratios: {
     'environment': {'git_commit': commit * 40},

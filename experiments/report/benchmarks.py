@@ -4,6 +4,8 @@ import itertools
 import re
 import statistics
 
+import numpy as np
+
 from experiments.benchmarks import curves
 from experiments.report.formatting import command_of, details, estimate, markdown, portable, unclear
 
@@ -152,7 +154,8 @@ def _compressed(result: dict) -> list[str]:
       for name, percent in result['bd_rate_percent'].items()
     )
     table = markdown(['coder', 'bits per value: PSNR in dB'], rows)
-    return [f'BD-rate, the bytes of the model relative to each codec at equal PSNR: {rates}.', _about(result), table]
+    note = f'BD-rate, the bytes of the model relative to each codec at equal PSNR: {rates}. {_at_most_bytes(result)}'
+    return [note, _about(result), table]
   bound = result['bound_bytes'] + result['initial_bytes']
   rows = [[name, f'{size:,}', f'{8 * size / result["values"]:.3f}'] for name, size in result['bytes'].items()]
   note = (
@@ -162,6 +165,18 @@ def _compressed(result: dict) -> list[str]:
     ' decoder needs, is not counted; it was trained on other images of the same kind.'
   )
   return [_about(result), markdown(['coder', 'bytes', 'bits per value'], rows), note]
+
+
+def _at_most_bytes(result: dict) -> str:
+  """Returns a sentence about the models' PSNR where they take most bytes, and that of the codecs there."""
+  most, best = max(result['curves']['genaug'])
+  codecs = {name: np.transpose(sorted(curve)) for name, curve in result['curves'].items() if name != 'genaug'}
+  there = ', '.join(
+    f'{name} {np.interp(most, *curve):.2f} dB' if curve[0, 0] <= most else f'{name} takes more at every quality'
+    for name, curve in codecs.items()
+  )
+  rate = f'{8 * most / result["values"]:.3f} bits per value'
+  return f'With the most bytes of a model, {rate}, it reaches {best:.2f} dB; {there}.'
 
 
 def _stylised(result: dict) -> list[str]:

@@ -16,6 +16,7 @@ _IN_TABLE = {  # config: heading of that page under which it is scored beside ot
   'fixmatch_mnist5k': 'mnist5k: 10 labels a class',
   'flow_own_images': '217 crops of 200 photographs of raccoons, 64 px',
   'gan_own_images': '217 crops of 200 photographs of raccoons, 64 px',
+  'hyperprior_own_images': 'sign_digits_lossy',
   'r3_own_images': '217 crops of 200 photographs of raccoons, 64 px',
   'stacked_mnist': 'stacked MNIST: modes of 1,000',
   'style_own_images': 'Style transfer: a network against optimising the pixels',
