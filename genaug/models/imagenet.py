@@ -13,10 +13,8 @@ SIDE = 64
 """Side in pixels of resized images."""
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet; LPIPS uses the same
-Taps = list[Float[Array, 'n h w c']]
-
-
 _PRECISION = lax.Precision.HIGHEST
+Taps = list[Float[Array, 'n h w c']]
 
 
 class AlexNet(nn.Module):
