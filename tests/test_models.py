@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 from genaug.augment import random_ada, random_diff_augment
 from genaug.losses.penalties import PENALTIES
-from genaug.models import Spec, layers
+from genaug.models import Spec, imagenet, layers
 from genaug.models.dcgan import Discriminator, Generator
 from genaug.models.registry import NETWORKS
 from genaug.models.vae import Decoder, Encoder, LadderDecoder, LadderEncoder
@@ -71,6 +72,16 @@ def test_conv3x3_is_the_native_convolution(shape, features, groups, winograd):
   np.testing.assert_allclose(actual, expected, atol=1e-5 * float(jnp.abs(expected).max()))
   for a, b in zip(own_gradients, gradients):
     np.testing.assert_allclose(a, b, atol=1e-5 * float(jnp.abs(b).max()))
+
+
+@pytest.mark.parametrize('shape', [(2, 6, 8, 3), (1, 7, 5, 2)])
+def test_pooling_of_vgg_is_max_pooling(shape):
+  x = _random(shape)
+  native, own = (lambda x: nn.max_pool(x, (2, 2), (2, 2))), imagenet._halved
+  np.testing.assert_array_equal(own(x), native(x))
+  cotangent = _random(native(x).shape, 1)
+  gradients = [jax.vjp(pool, x)[1](cotangent)[0] for pool in (native, own)]
+  np.testing.assert_array_equal(*gradients)
 
 
 def test_up_is_the_transpose_of_down():
