@@ -6,6 +6,7 @@ import pathlib
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 from experiments.benchmarks.processes import Program, compare, ratios, worker
 from genaug.errors import InputError
@@ -110,15 +111,19 @@ def step(output: pathlib.Path | None, networks: list[str], threads: int, rounds:
     make, missing = getattr(torch_steps, f'make_{network}'), {}
     programs = {
       'genaug': _program(genaug_step, network),
-      f'genaug, {_OLDER_EMITTERS}': _program(genaug_step, network, xla_flags=_OLDER_EMITTERS),
       'torch eager': _program(make, threads, False, tuned=False),
       'torch eager, allocator tuned': _program(make, threads, False),
     }
-    try:
-      programs['torch.compile, allocator tuned'] = _program(make, threads, True)
-    except RuntimeError as error:
-      reason = 'torch.compile has no double backward' if 'double backward' in str(error) else str(error)
-      missing['torch.compile, allocator tuned'] = reason
+    optional = {  # another version of XLA may not know the flag and end the process
+      f'genaug, {_OLDER_EMITTERS}': partial(_program, genaug_step, network, xla_flags=_OLDER_EMITTERS),
+      'torch.compile, allocator tuned': partial(_program, make, threads, True),
+    }
+    for name, start in optional.items():
+      try:
+        programs[name] = start()
+      except RuntimeError as error:
+        reason = 'torch.compile has no double backward' if 'double backward' in str(error) else str(error)
+        missing[name] = reason
     parameters = programs['torch eager'].report  # the generator first
     assert all(program.report == parameters for program in programs.values()), 'parameter counts differ'
     blocks = compare(programs, rounds, steps)
