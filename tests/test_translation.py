@@ -66,6 +66,17 @@ def test_the_layout_of_pix2pix_keeps_its_splits(tmp_path):
   np.testing.assert_array_equal(_numbers(found.train, 'image'), _numbers(found.train, 'target'))
 
 
+def test_files_of_a_pair_may_end_as_their_folders_do(tmp_path):
+  for split, count in (('train', 6), ('test', 3)):
+    for side in 'AB':
+      _write(tmp_path / 'root' / f'{split}{side}', [f'{i}.{side}.png' for i in range(count)])
+      for path in (tmp_path / 'root' / f'{split}{side}').iterdir():
+        path.rename(path.with_name(path.name.replace('.', '_', 1)))
+  found = sources.load(_data(tmp_path / 'root'), tmp_path / 'data', log=quiet)
+  np.testing.assert_array_equal(_numbers(found.train, 'image'), _numbers(found.train, 'target'))
+  assert len(found.train.arrays['image']) == 6
+
+
 def test_without_pairs_no_image_is_beside_its_target(tmp_path):
   """Of a data set with known pairs: those of test images stay, to score by."""
   config = tiny_config('cut')

@@ -144,21 +144,26 @@ def _from_one_folder(root: Path, paired: bool) -> dict[str, Found]:
 
 
 def _match_folders(images: Path, targets: Path, paired: bool) -> Found:
+  """Returns the files of both folders. Pairs are found by relative path, without the file's ending and _A or _B."""
   sides = [_by_name(root, key, paired) for root, key in ((images, 'data.folder'), (targets, 'data.target_folder'))]
   if not paired:
     return Found(*([side[name] for name in sorted(side)] for side in sides))
   if unmatched := sorted(sides[0].keys() ^ sides[1].keys()):
     shown = folder.abbreviate([f'{name} (in {(images if name in sides[0] else targets).name})' for name in unmatched])
     problem = f'{len(sides[0])} images and {len(sides[1])} targets; on one side only: {shown}'
-    remedy = 'name both files of a pair alike, but for the suffix; without pairs --config.data.paired=False'
+    remedy = 'name both files of a pair alike, but for .png or .jpg and _A or _B; without pairs --config.data.paired=False'
     raise InputError('data.target_folder', str(targets), problem, remedy)
   return Found(*([side[name] for name in sorted(sides[0])] for side in sides))
 
 
 def _by_name(root: Path, key: str, paired: bool) -> dict[str, Path]:
-  """Returns the images of a folder by relative path, if `paired` without suffix. Raises InputError for equal names."""
+  """Returns the images of a folder by their part of a pair's name. Raises InputError for equal names."""
   paths = [item.image for item in folder.contents(root, key=f'config.{key}').items]
-  name_of = lambda path: (path.with_suffix('') if paired else path).relative_to(root).as_posix()
+
+  def name_of(path: Path) -> str:
+    name = path.relative_to(root)
+    return re.sub('_[AB]$', '', name.with_suffix('').as_posix()) if paired else name.as_posix()
+
   named = {name_of(path): path for path in paths}
   if same := [path for path in paths if named[name_of(path)] != path]:
     problem = f'{folder.printable(same[0].name)} and {folder.printable(named[name_of(same[0])].name)} have one name'
