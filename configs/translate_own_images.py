@@ -13,4 +13,7 @@ def get_config(method='pix2pix'):
   c = translation.get_config(method)
   c.data.name = 'image_pairs'
   c.augment.hflip.p = 0.5
+  c.augment.zoom.update({'p': 1.0, 'limit': 0.1})  # jitter: appendix 6.2 of pix2pix's paper
+  c.augment.translate.update({'p': 1.0, 'fraction': 0.06})
+  c.augment.border = 'reflect'
   return c

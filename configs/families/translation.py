@@ -39,6 +39,7 @@ def get_config(method: str = 'pix2pix') -> ConfigDict:
   c.translation.diff_augment = ()       # DiffAugment of what discriminators see: any of color, translation, cutout
   c.translation.ema = 0.999             # decay per step of the generators' weight averages (EMA)
   if method == 'pix2pix':
+    c.translation.loss = 'non_saturating'  # as in the paper; of few pairs the discriminator wins with least_squares
     c.translation.l1 = 100.0            # weight of the mean absolute difference between translation and target
   # The generator's part of `least_squares` is half of the loss that the authors of CUT and CycleGAN train with, so
   # these weights are half of theirs too (CUT: 1 and 1 in the paper, whose code halves the sum; CycleGAN: 10 and 5).
