@@ -10,13 +10,14 @@ MNIST-5k at 15, one seed, beside other work and on two machines, hence other min
 modes does a GAN find with each loss? vaes: bounds and samples of every kind of VAE. augmented_density: does
 augmentation raise the ELBO that a VAE of few images gives to unseen ones? few_labels: what do unlabelled images add to
 10 labels per class? linear_probe: how well does a linear classifier tell classes apart by the features of unconditional
-generators? translation: with pairs and without, scored on held-out pairs. style_norms: does style transfer learn faster
+generators? translation: with pairs and without, scored on held-out pairs; and pix2pix's paper's loss against least
+squares on few pairs. style_norms: does style transfer learn faster
 with instance norm than with batch norm? To compare a model of your own, add a row to one of the functions below.
 """
 
 from ml_collections import ConfigDict
 
-from configs import stacked_mnist, style_own_images, translate_emoji64
+from configs import stacked_mnist, style_own_images, translate_emoji64, translate_own_images
 from configs.families import classify, fixmatch, flow, fsq, gan, vae
 
 
@@ -181,11 +182,22 @@ def _translation() -> dict:
     'cut': ('CUT', 4000),
     'cyclegan': ('CycleGAN, with identity loss', 800),
   }.items():
-    c = translate_emoji64.get_config(method)
-    c.train.update({'batch_size': 4, 'steps': steps, 'snapshot_every': 1000, 'checkpoint_every': 500})
-    c.eval.every = steps
-    rows[method] = (title, c)
-  return {'translation_emoji64': ("Google's emoji to Twitter's, 371 held-out pairs, 64 px", 1, rows)}
+    rows[method] = (title, _translated(translate_emoji64.get_config(method), steps))
+  facades = {}
+  for loss, title in (('non_saturating', "pix2pix with its paper's loss"), ('least_squares', 'pix2pix, least squares')):
+    c = _translated(translate_own_images.get_config(), 8000)
+    c.data.folder, c.translation.loss = 'photos/facades_labels', loss
+    facades[f'pix2pix_{loss}'] = (title, c)
+  return {
+    'translation_emoji64': ("Google's emoji to Twitter's, 371 held-out pairs, 64 px", 1, rows),
+    'translation_facades': ('Labels of 400 facades to photographs, 106 held-out pairs, 64 px', 1, facades),
+  }
+
+
+def _translated(c: ConfigDict, steps: int) -> ConfigDict:
+  c.train.update({'batch_size': 4, 'steps': steps, 'snapshot_every': 1000, 'checkpoint_every': 500})
+  c.eval.every = steps
+  return c
 
 
 def _style_norms() -> dict:
