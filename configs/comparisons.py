@@ -11,8 +11,8 @@ modes does a GAN find with each loss? vaes: bounds and samples of every kind of 
 augmentation raise the ELBO that a VAE of few images gives to unseen ones? few_labels: what do unlabelled images add to
 10 labels per class? linear_probe: how well does a linear classifier tell classes apart by the features of unconditional
 generators? translation: with pairs and without, scored on held-out pairs; and pix2pix's paper's loss against least
-squares on few pairs. style_norms: does style transfer learn faster
-with instance norm than with batch norm? To compare a model of your own, add a row to one of the functions below.
+squares on few pairs. style_norms: does style transfer learn faster with instance norm than with batch norm? To compare
+a model of your own, add a row to one of the functions below.
 """
 
 from ml_collections import ConfigDict

@@ -82,11 +82,10 @@ def _to_identity(rows: dict, shown: list[str]) -> list[str]:
     known = {key: (own['mean'], identity['mean']) for key, (own, identity) in means.items() if own and identity}
     better = {key for key, (own, identity) in known.items() if (own > identity) == (key in _HIGHER)}
     if known:
-      names = [
-        ', '.join(_SCORES[key][0] for key in known if (key in better) == of) or 'nothing' for of in (True, False)
-      ]
+      names = [', '.join(_SCORES[key][0] for key in known if (key in better) == of) for of in (True, False)]
+      verdict = f'{names[0] or "no score"}; not in {names[1]}' if names[1] else 'every score'
       seeds = ' (one seed)' * all('half_width_95' not in row['summary'][key] for key in known)
-      parts.append(f'- {row["title"]}{seeds}: better than images as they are in {names[0]}; not in {names[1]}.')
+      parts.append(f'- {row["title"]}{seeds}: better than images as they are in {verdict}.')
   return ['\n'.join(parts)] if parts else []
 
 

@@ -22,6 +22,7 @@ _IN_TABLE = {  # config: heading of that page under which it is scored beside ot
   'style_own_images': 'Style transfer: a network against optimising the pixels',
   'superres_own_images': 'Super-resolution: networks and resizers',
   'translate_emoji64': 'Translation with pairs and without',
+  'translate_own_images': 'Labels of 400 facades to photographs, 106 held-out pairs, 64 px',
   'vae_own_images': 'Restoration: a VAE and classical methods',
 }
 
@@ -129,8 +130,9 @@ _PHOTOS = """Folders `photos/...` hold images of public repositories on GitHub: 
 [ardamavi/Sign-Language-Digits-Dataset](https://github.com/ardamavi/Sign-Language-Digits-Dataset) (2,062 hands showing
 digits), raccoons [datitran/raccoon_dataset](https://github.com/datitran/raccoon_dataset) cropped by
 `experiments.crop_boxes`, set14 [jbhuang0604/SelfExSR](https://github.com/jbhuang0604/SelfExSR), bsds and bsds_train
-[BIDS/BSDS500](https://github.com/BIDS/BSDS500), styles `fast_neural_style/images/style-images` of
-[pytorch/examples](https://github.com/pytorch/examples)."""
+[BIDS/BSDS500](https://github.com/BIDS/BSDS500), facades_labels `data/facades` of
+[messlav/pix2pix](https://github.com/messlav/pix2pix) with the names of its folders A and B exchanged, styles
+`fast_neural_style/images/style-images` of [pytorch/examples](https://github.com/pytorch/examples)."""
 _CPU = 'Everything here was measured on CPUs; nothing has been measured on a GPU or a TPU yet.'
 _TRAINED = """FD and KID use AlexNet's relu5 features (images bilinear to 64x64, 256 values; **not** the InceptionV3 of
 "FID") and compare generated images with the test split. Generators use averaged weights, and batch norm in inference

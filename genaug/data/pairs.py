@@ -151,7 +151,9 @@ def _match_folders(images: Path, targets: Path, paired: bool) -> Found:
   if unmatched := sorted(sides[0].keys() ^ sides[1].keys()):
     shown = folder.abbreviate([f'{name} (in {(images if name in sides[0] else targets).name})' for name in unmatched])
     problem = f'{len(sides[0])} images and {len(sides[1])} targets; on one side only: {shown}'
-    remedy = 'name both files of a pair alike, but for .png or .jpg and _A or _B; without pairs --config.data.paired=False'
+    remedy = (
+      'name both files of a pair alike, but for .png or .jpg and _A or _B; without pairs --config.data.paired=False'
+    )
     raise InputError('data.target_folder', str(targets), problem, remedy)
   return Found(*([side[name] for name in sorted(sides[0])] for side in sides))
 
