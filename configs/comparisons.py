@@ -5,14 +5,14 @@ python -m experiments.compare --config configs/comparisons.py:few_images --outpu
 few_images: 100, 200 and 1,000 images of Fashion-MNIST, and 217 crops of 200 photographs (experiments.crop_boxes). No
 row is class-conditional; a run takes 3 to 25 minutes on one or two CPU cores, and R3GAN is stopped while it still
 improves.
-equal_time: MNIST-5k and Fashion-MNIST, numbers of steps that took 5 and 15 minutes on two free CPU cores (run so far:
-MNIST-5k at 15, one seed, beside other work and on two machines, hence other minutes). stacked_mnist: how many of 1,000
-modes does a GAN find with each loss? vaes: bounds and samples of every kind of VAE. augmented_density: does
-augmentation raise the ELBO that a VAE of few images gives to unseen ones? few_labels: what do unlabelled images add to
-10 labels per class? linear_probe: how well does a linear classifier tell classes apart by the features of unconditional
-generators? translation: with pairs and without, scored on held-out pairs; and pix2pix's paper's loss against least
-squares on few pairs. style_norms: does style transfer learn faster with instance norm than with batch norm? To compare
-a model of your own, add a row to one of the functions below.
+equal_time: MNIST-5k and Fashion-MNIST, numbers of steps that took 5 and 15 minutes on two free CPU cores (run beside
+other work and on several machines, hence other minutes). stacked_mnist: how many of 1,000 modes does a GAN find with
+each loss? vaes: bounds and samples of every kind of VAE. augmented_density: does augmentation raise the ELBO that a VAE
+of few images gives to unseen ones? few_labels: what do unlabelled images add to 10 labels per class? linear_probe: how
+well does a linear classifier tell classes apart by the features of unconditional generators? translation: with pairs
+and without, scored on held-out pairs; and pix2pix's paper's loss against least squares on few pairs. style_norms: does
+style transfer learn faster with instance norm than with batch norm? To compare a model of your own, add a row to one of
+the functions below.
 """
 
 from ml_collections import ConfigDict
