@@ -11,7 +11,6 @@ from configs.families import translation
 
 def get_config(method='pix2pix'):
   c = translation.get_config(method)
-  c.translation.loss = 'least_squares'  # pix2pix scores no better here with its paper's
   c.augment.hflip.p = 0.5
   c.augment.border = 'edge'
   return c
