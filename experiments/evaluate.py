@@ -32,16 +32,13 @@ def main() -> None:
   from genaug.training.experiment import load_trained
 
   run = _RUN()
-  experiment, state = load_trained(*run)
-  config = experiment.config.copy_and_resolve_references()
-  config.eval.samples = _SAMPLES.value or config.eval.samples
-  config.eval.metrics = _METRICS.value or config.eval.metrics
-  config.eval.features = _FEATURES.value or config.eval.features
-  if not config.eval.metrics:
-    remedy = f'--metrics=..., any of {", ".join(checks.metrics_of(config.task))}'
+  given = {'samples': _SAMPLES.value, 'metrics': _METRICS.value, 'features': _FEATURES.value}
+  overrides = {f'eval.{name}': value for name, value in given.items() if value}
+  experiment, state = load_trained(*run, overrides=overrides)
+  if not experiment.config.eval.metrics:
+    remedy = f'--metrics=..., any of {", ".join(checks.metrics_of(experiment.config.task))}'
     raise InputError('metrics', '', 'none given, and eval.metrics of the run is empty', remedy)
-  checks.check_config(config)
-  scores = evaluator.Evaluator(experiment._replace(config=config), progress=batches_done)(state)
+  scores = evaluator.Evaluator(experiment, progress=batches_done)(state)
   step = int(state.step)
   asked = (_FEATURES.value, _SAMPLES.value and f'{_SAMPLES.value}_samples', '-'.join(_METRICS.value or ()))
   name = '_'.join(filter(None, (f'evaluation_{step:06d}', *asked)))  # a partial one must not replace a complete one

@@ -10,7 +10,6 @@ the same size are mixed with each other. Below each draw stands what was done to
 Files of the folder that are left out are listed; exit status 1: some of them may be images, such as unreadable ones.
 """
 
-import os
 import pathlib
 
 import numpy as np
@@ -63,9 +62,7 @@ def main() -> int:
 def _check_output(output: pathlib.Path) -> None:
   if output.suffix.lower() != '.png' or output.is_dir():
     raise InputError('output', str(output), 'not the name of a PNG file', '--output=preview.png')
-  folder = next(parent for parent in output.absolute().parents if parent.exists())
-  if not os.access(output if output.exists() else folder, os.W_OK):
-    raise InputError('output', str(output), 'cannot be written', 'name another --output')
+  cli.check_writable(output.parent)
 
 
 def _read_data_set(data) -> tuple[list[str], list[Example]]:

@@ -57,6 +57,7 @@ flags.adopt_module_key_flags(cli)
 def _data_sets(reading: ConfigDict) -> dict:
   """Returns {name: `data` of an experiment's config} of --images or --dataset; fetches data sets that are missing."""
   from configs import base
+  from genaug.data import sources
 
   if _IMAGES.value:
     data = base.get_config().data
@@ -64,10 +65,12 @@ def _data_sets(reading: ConfigDict) -> dict:
     return {pathlib.Path(_IMAGES.value).resolve().name: data}
   data_sets = {name: base.get_config().data for name in _DATASET.value}
   for name, data in data_sets.items():
+    data.name = name
+    if sources.is_prepared(data, _DATA_DIR.value):
+      continue
     prepare = [sys.executable, '-m', 'experiments.prepare', f'--dataset={name}', f'--data_dir={_DATA_DIR.value}']
     if status := subprocess.run(prepare, check=False).returncode:
       raise SystemExit(status)
-    data.name = name
   return data_sets
 
 

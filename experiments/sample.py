@@ -82,7 +82,7 @@ def _encoded_captions(vocabulary):
 
 
 def _input_images(experiment):
-  """Returns COUNT images, those of --input in turn, and the number of images in --input."""
+  """Returns COUNT images, those of --input in turn, the number of images in --input, and the exit status."""
   import numpy as np
 
   from genaug.data import image_file
@@ -91,8 +91,7 @@ def _input_images(experiment):
   path, data = pathlib.Path(_INPUT.value), experiment.config.data
   with image_file.truncated_files(data.load_truncated):
     images, _, skipped = reading.squares(path, experiment.spec.image_shape, data.bits)
-  reading.say_skipped(skipped, path)
-  return images[np.arange(_COUNT.value) % len(images)], len(images)
+  return images[np.arange(_COUNT.value) % len(images)], len(images), reading.say_skipped(skipped, path)
 
 
 def _check_output(output: pathlib.Path) -> None:
@@ -161,7 +160,7 @@ def _save_pictures(output: pathlib.Path, images, columns: int, evaluate, state, 
     figures.save_png(output / 'traversals.png', rows_of(evaluate.traversals(state, name)))
 
 
-def main() -> None:
+def main() -> int:
   import jax
   import numpy as np
 
@@ -182,12 +181,12 @@ def main() -> None:
     experiment, state = load()
   evaluate = evaluator.Evaluator(experiment, _TRUNCATION.value, batches_done)
   key = jax.random.key(_SEED.value)
-  turns = {} if labels is None else {'label': np.resize(labels, _COUNT.value)}
+  turns, status = {} if labels is None else {'label': np.resize(labels, _COUNT.value)}, 0
   if _TEXT.value:
     images = evaluate.apply_sampler(state, name, key, caption=_encoded_captions(experiment.dataset.vocabulary), **turns)
     shown = len(_TEXT.value)
   elif _INPUT.value:
-    inputs, shown = _input_images(experiment)
+    inputs, shown, status = _input_images(experiment)
     images = evaluate.apply_sampler(state, name, key, **{sampler.source: inputs}, **turns)
   else:
     images = np.concatenate(list(evaluate.samples(state, _COUNT.value, key, name, labels)))
@@ -200,13 +199,14 @@ def main() -> None:
       turns = {'label': np.resize(split.arrays['label'], len(images))}
     np.savez(output, samples=images, **turns)
     print(summary)
-    return
+    return status
   for i, image in enumerate(images):
     figures.save_png(output / f'{i:06d}.png', image)
   _save_pictures(output, images, evaluator.columns(shown), evaluate, state, key, name, labels)
   if _MAP.value:
     _save_map(output / 'latents.png', evaluate.posterior_means(state), experiment.dataset)
   print(f'{summary}; grid.png shows the first of them')
+  return status
 
 
 if __name__ == '__main__':

@@ -33,7 +33,7 @@ def main() -> int:
   from genaug.training.logs import say
 
   parent = pathlib.Path(_WORKDIR.value or f'runs/{cli.config_name()}')
-  if not all(seed.isdigit() for seed in _SEEDS.value) or len(set(_SEEDS.value)) < len(_SEEDS.value):
+  if not _SEEDS.value or not all(seed.isdigit() for seed in _SEEDS.value) or len(set(_SEEDS.value)) < len(_SEEDS.value):
     raise InputError('seeds', ','.join(_SEEDS.value), 'must be different whole numbers', '--seeds 0,1,2')
   output, runs = pathlib.Path(_OUTPUT.value), []
   for seed in map(int, _SEEDS.value):
@@ -55,7 +55,7 @@ def main() -> int:
     workdir.write_json(output, content)
     if seed == int(_SEEDS.value[0]):
       shutil.copy(picture, output.with_suffix('.png'))
-  for name, entry in seeds.summarise(runs).items():
+  for name, entry in content['summary'].items():
     print(f'{name}: {entry["mean"]:.4g} ± {entry.get("half_width_95", math.nan):.2g} (n = {len(runs)} seeds)')
   return 0
 

@@ -129,7 +129,8 @@ def table(directories: Sequence[pathlib.Path], folder: pathlib.Path | None, data
 
   The images are those of the folder or, without one, the first test images of the run.
   """
-  runs = [load_trained(directory, data_dir, 'best', images=False) for directory in directories]
+  needs_images = lambda directory: not folder and directory == directories[0]
+  runs = [load_trained(directory, data_dir, 'best', images=needs_images(directory)) for directory in directories]
   models = [codecs.of_state(*run) for run in runs]
   if len({(type(codec), codec.input_shape) for codec in models}) != 1:
     remedy = '--workdir=RUN,RUN of runs that differ only in their rate'
@@ -137,7 +138,7 @@ def table(directories: Sequence[pathlib.Path], folder: pathlib.Path | None, data
   if folder:
     images, _ = reading.exact_images(folder, models[0].input_shape)
   else:
-    images = list(load_trained(directories[0], data_dir, 'best')[0].dataset.test.arrays['image'][:count])
+    images = list(runs[0][0].dataset.test.arrays['image'][:count])
   if isinstance(models[0], lossless_codec.Codec):
     result = lossless(directories[0], data_dir, models[0], images)
   else:

@@ -1,5 +1,6 @@
 """Tables of experiments.compare: scores of many trained models, on which images, and which models are best."""
 
+import itertools
 import statistics
 
 from experiments.report.answers import is_significant
@@ -66,7 +67,7 @@ def compared(result: dict) -> list[str]:
   if any(curves):
     header.append(f'{_SCORES[shown[0]][0]} at evaluations before')
     digits = _SCORES[shown[0]][1]
-    for line, curve in zip(body, [*curves, []]):
+    for line, curve in itertools.zip_longest(body, curves, fillvalue=()):
       line.append(', '.join(f'{value:.{digits}f}' for value in curve))
   answers = [*_lowest(rows, shown), *_gains(rows), *_to_identity(rows, shown)]
   missing = [name for name in result['order'] if name not in rows]

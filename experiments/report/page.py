@@ -23,6 +23,7 @@ from experiments.report.answers import (
 from experiments.report.jinja import ENVIRONMENT, number
 from experiments.report.runs import Found, Group, Result
 from genaug.errors import InputError
+from genaug.metrics.registry import METRICS
 from genaug.study.intervals import mean_interval
 from genaug.training import workdir
 
@@ -177,9 +178,8 @@ def curve(name: str, groups: Sequence[Group]) -> str:
 def _sweep(sweep: Result) -> dict:
   content, best = sweep.content, sweep.content.get('best')
   scored = [trial for trial in content['trials'] if math.isfinite(trial.get('mean', math.nan))]
-  finished = [trial['mean'] for trial in scored if trial['status'] == 'finished']
   best_mean = next((trial['mean'] for trial in scored if trial['id'] == best), None)
-  descending = best_mean is None or best_mean == max(finished, default=best_mean)
+  descending = next(metric.better for metric in METRICS.values() if metric.key == content['objective']) == 'max'
   scored.sort(key=lambda trial: (trial['status'] != 'finished', -trial['mean'] if descending else trial['mean']))
   trials = scored + [trial for trial in content['trials'] if trial not in scored]
   keys = sorted({key for trial in trials for key in trial['overrides']})

@@ -10,6 +10,7 @@ from flax.traverse_util import flatten_dict
 
 from experiments.report.formatting import command_of
 from genaug.errors import InputError
+from genaug.training.logs import logged
 
 _KINDS = {  # keys by which each program's result file is recognised; none has all those of another
   'headline': {'per_class', 'images', 'data', 'config', 'command', 'environment'},
@@ -149,12 +150,7 @@ def _run(name: str, seed: int, directory: pathlib.Path) -> Run:
   """Reads a workdir, also of a run that still goes on: its scores are the last ones in the log."""
   series: dict[str, dict[int, float]] = {}
   scores: dict[str, float | int | str] = {}
-  log = directory / 'metrics.jsonl'
-  for line in log.read_text().splitlines() if log.exists() else ():
-    try:
-      values = json.loads(line)
-    except json.JSONDecodeError:
-      break  # the last line of a killed run
+  for values in logged(directory):
     step = values.pop('step')
     scores |= {key: value for key, value in values.items() if key.startswith('eval/')}
     for key, value in values.items():

@@ -27,6 +27,11 @@ def batch_indices(seed: int, step: int, batch_size: int, size: int) -> Int[np.nd
   return np.concatenate([_epoch_order(seed, int(e), size)[row[epoch == e]] for e in np.unique(epoch)])
 
 
+def padded(array: np.ndarray, size: int) -> np.ndarray:
+  """Fills up a batch with zeros to `size` rows."""
+  return np.concatenate([array, np.zeros((size - len(array), *array.shape[1:]), array.dtype)])
+
+
 def prefetch(make: Callable[[int], T], steps: range, depth: int = 2) -> Iterator[T]:
   """Yields `make(step)` for every step; a thread fills a queue of `depth` results. Its exceptions are raised here."""
   ready: queue.Queue = queue.Queue(depth)

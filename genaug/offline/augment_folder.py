@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import pathlib
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import NamedTuple
@@ -15,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt32
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from genaug.augment import TARGETS, Pipeline, Target
 from genaug.augment.image import from_float
@@ -23,7 +21,7 @@ from genaug.data import batches, folder, image_file
 from genaug.errors import InputError
 from genaug.offline import augment_text, reading
 from genaug.training import checks, workdir
-from genaug.training.logs import say
+from genaug.training.logs import progress, say
 
 RECORD, LOCK = 'augment.json', '.lock'
 BATCH_PIXELS = 2**21  # pixels per batch: 32 images of 256 x 256
@@ -118,7 +116,7 @@ def run(job: Job) -> Result:
 
 
 def _check_operations(augment: ConfigDict) -> None:
-  for name in augment_text.mixes(augment):
+  for name in checks.mixes_of(augment):
     problem = 'mixes images, but their labels, which are folders here, cannot be mixed'
     if augment[name].p:
       raise InputError(f'config.augment.{name}.p', augment[name].p, problem, f'--config.augment.{name}.p=0')
@@ -194,8 +192,7 @@ def _write_all(groups: Groups, skipped: folder.Skipped, job: Job, pool: Executor
   total, written = sum(map(len, groups.values())), 0
   missing = {layout: [copy for copy in copies if not copy.is_there()] for layout, copies in groups.items()}
   existing = total - sum(map(len, missing.values()))
-  interval = 1.0 if sys.stderr.isatty() else 30.0
-  with tqdm(total=total, initial=existing, unit=' images', mininterval=interval, maxinterval=interval) as bar:
+  with progress(total, existing, unit=' images') as bar:
     for layout, copies in missing.items():
       # Depends on all copies, not only the missing ones, so that a stopped command goes on with the same batch size.
       size = min(len(groups[layout]), max(1, BATCH_PIXELS // (layout.height * layout.width)))

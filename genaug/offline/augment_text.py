@@ -33,11 +33,6 @@ def effective(augment: ConfigDict) -> dict:
   return {name: value for name, value in json.loads(augment.to_json()).items() if differs(name, value)}
 
 
-def mixes(augment: ConfigDict) -> list[str]:
-  """Returns those operations that may happen and mix an image with a second one."""
-  return [name for name in turned_on(augment) if OPS[name].stage == 'mix']
-
-
 def loses_annotations(augment: ConfigDict) -> bool:
   """Whether an operation may happen that boxes and keypoints cannot follow."""
   return any(not OPS[name].keeps_annotations for name in turned_on(augment))

@@ -21,6 +21,7 @@ from jaxtyping import Float, Int, PyTree, UInt8
 from ml_collections import ConfigDict
 
 from genaug import ranges
+from genaug.data import batches
 from genaug.errors import InputError
 from genaug.losses.likelihood import LIKELIHOODS
 from genaug.models import Spec
@@ -125,28 +126,31 @@ class Codec:
 
   def _normals(self, images: Images) -> Normals:
     """Returns the posterior of every latent, in steps of the grid."""
-    mean, std = self._posterior(self._params, _padded(images, self.input_shape))
+    mean, std = self._posterior(self._params, batches.padded(images, _BATCH))
     count = len(images)
     return (
       np.clip(np.asarray(mean[:count], np.float64).ravel() / _STEP, -_MOST, _MOST),
       np.clip(np.asarray(std[:count], np.float64).ravel() / _STEP, _SMALLEST, _LARGEST),
     )
 
-  def _probabilities(self, z: Int[np.ndarray, ' n'], channel: int, known: Images) -> Float[np.ndarray, 'm 256']:
-    """Returns the probabilities of a channel's levels, for every pixel, given latents and the channels before it."""
-    latents = np.zeros((_BATCH, self._latents), np.float32)
-    latents[: len(known)] = z.reshape(len(known), -1) * _STEP
+  def _decoded(self, z: Int[np.ndarray, ' n'], count: int) -> PyTree:
+    """Returns the decoder's outputs for the latents of `count` images, filled up to a batch."""
+    return self._outputs(self._params, batches.padded((z.reshape(count, -1) * _STEP).astype(np.float32), _BATCH))
+
+  def _probabilities(self, outputs: PyTree, channel: int, known: Images) -> Float[np.ndarray, 'm 256']:
+    """Returns the probabilities of a channel's levels, for every pixel, given the channels before it."""
     before = known.copy()
     before[..., channel:] = 0
-    probabilities = self._levels(self._outputs(self._params, latents), _padded(before, self.input_shape), channel)
+    probabilities = self._levels(outputs, batches.padded(before, _BATCH), channel)
     return np.asarray(probabilities[: len(known)]).reshape(-1, 256)
 
   def _push(self, coder: AnsCoder, images: Images) -> float:
     """Encodes a batch; returns what it costs by the model, in bits."""
     posterior, bits = self._normals(images), 0.0
     z = draw(coder, *posterior)
+    outputs = self._decoded(z, len(images))
     for channel in reversed(range(self.input_shape[-1])):
-      probabilities = self._probabilities(z, channel, images)
+      probabilities = self._probabilities(outputs, channel, images)
       symbols = images[..., channel].ravel().astype(np.int32)
       coder.encode_reverse(symbols, _PIXEL, probabilities)
       bits -= np.log2(np.maximum(probabilities[np.arange(len(symbols)), symbols], 1e-30), dtype=np.float64).sum()
@@ -158,8 +162,9 @@ class Codec:
     """Decodes the batch that was pushed last."""
     images = np.zeros((count, *self.input_shape), np.uint8)
     z = coder.decode(_PRIOR, *_prior(count * self._latents))
+    outputs = self._decoded(z, count)
     for channel in range(self.input_shape[-1]):
-      symbols = coder.decode(_PIXEL, self._probabilities(z, channel, images))
+      symbols = coder.decode(_PIXEL, self._probabilities(outputs, channel, images))
       images[..., channel] = symbols.reshape(images.shape[:3])
     put_back(coder, z, *self._normals(images))
     return images
@@ -187,11 +192,6 @@ def _grids(mean, std) -> Iterator[tuple[Int[np.ndarray, ' m'], Any, Int[np.ndarr
   for doubling in np.unique(doublings):
     rows, reach = np.flatnonzero(doublings == doubling), _SIGMAS * 2 ** int(doubling)
     yield rows, stream.model.QuantizedGaussian(-reach, reach), np.round(mean[rows]).astype(np.int32)
-
-
-def _padded(images: Images, shape: tuple[int, ...]) -> Images:
-  """Fills up a batch with black images."""
-  return np.concatenate([images, np.zeros((_BATCH - len(images), *shape), np.uint8)])
 
 
 def _prior(count: int) -> Normals:

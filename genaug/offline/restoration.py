@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, PyTree
 from ml_collections import ConfigDict
 
 from genaug import augment, ranges
+from genaug.data import batches
 from genaug.errors import InputError
 from genaug.models import Spec
 from genaug.tasks.vae import model, standardised_posterior
@@ -125,13 +126,9 @@ class Restorer:
     seen = np.ones((*observed.shape[:3], 1), np.float32) if seen is None else seen
     restored = []
     for first in progress(range(0, len(observed), _BATCH)):
-      batch = [_padded(array[first : first + _BATCH].astype(np.float32)) for array in (observed, seen)]
+      batch = [batches.padded(array[first : first + _BATCH].astype(np.float32), _BATCH) for array in (observed, seen)]
       z, opt = self._begin(self._params, *batch)
       for _ in range(self._steps):
         z, opt = self._step(z, opt, self._params, *batch)
       restored.append(np.asarray(self._finish(self._params, z, *batch))[: len(observed) - first])
     return np.concatenate(restored)
-
-
-def _padded(images: np.ndarray) -> np.ndarray:
-  return np.concatenate([images, np.zeros((_BATCH - len(images), *images.shape[1:]), images.dtype)])

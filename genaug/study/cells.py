@@ -76,7 +76,6 @@ def run(
   options = {'num_cpus': request['CPU'], 'num_gpus': request['GPU'], 'max_retries': retries}
   start = lambda function, name, *more: ray.remote(function).options(**options).remote(settings[name], *more)
   pending = {start(_learning_rate, name, k): (name, k) for name, table in tables.items() for k in table.per_class}
-  cells_left = {name: len(table.cells) for name, table in tables.items()}
   results: dict[str, dict[str, Any]] = {}
   while pending:
     (ref,), _ = ray.wait(list(pending))
@@ -86,18 +85,16 @@ def run(
       ended(f'{name}: complete')
     elif isinstance(task, Cell):
       ended(f'{name}, k = {task.per_class}, seed {task.seed}: {_outcome(ref)}')
-      cells_left[name] -= 1
     else:
       cells = [cell for cell in tables[name].cells if cell.per_class == task]
       try:
         chosen = ray.get(ref)
       except ray.exceptions.RayError as error:
         ended(f'{name}, k = {task}: {_failed(error)}')
-        cells_left[name] -= len(cells)
       else:
         ended(f'{name}, k = {task}: learning rate {chosen["lr"]:g}')
         pending |= {start(_cell, name, cell, chosen): (name, cell) for cell in cells}
-    if not cells_left[name] and name not in results and name not in {other for other, _ in pending.values()}:
+    if name not in results and name not in {other for other, _ in pending.values()}:
       pending[start(_whole_table, name)] = name, None
   return results
 

@@ -122,11 +122,12 @@ class Stages:
   def sampled(self, config: ConfigDict, generator: Trained, count: int, seed: int) -> Images:
     """Returns images of a generator with this config, `count` of each class."""
     classes = self._example.num_classes
-    code = code_of(config, assemble(config, self._example).spec)
+    experiment = assemble(config, self._example)
+    code = code_of(config, experiment.spec)
     key = self._store.key('sampled', code, generator=generator.key, count=count * classes, seed=seed)
     if key not in self._store:
       if generator.program not in self._samplers:
-        self._samplers[generator.program] = Evaluator(assemble(config, self._example))
+        self._samplers[generator.program] = Evaluator(experiment)
       sampler = self._samplers[generator.program]
       batches = sampler.samples(self._state(generator), count * classes, jax.random.key(seed))
       self._store.write(key, {'image': np.concatenate(list(batches))})

@@ -74,7 +74,7 @@ def check_config(config: ConfigDict) -> None:
       problem = f'data.name={config.data.name} reads no files of your own'
       remedy = f'--config.data.name={sources.USER_DATA_SETS[0]}, or one of configs/*_own_images.py'
       raise InputError(f'data.{key}', config.data[key], problem, remedy)
-  mixes = _mixes(config.augment)
+  mixes = mixes_of(config.augment)
   if mixes and 'label' not in task.inputs:
     key, problem = f'augment.{mixes[0]}.p', f'task {config.task!r} has no use for mixed images'
     raise InputError(key, ranges.get(config, key), problem, f'--config.{key}=0, and leave it out of one_of and some_of')
@@ -175,7 +175,8 @@ def check_augment(augment: ConfigDict, image_shape: ImageShape | None = None, na
     raise InputError(f'augment.{key}', value, problem, remedy) from None
 
 
-def _mixes(augment: ConfigDict) -> list[str]:
+def mixes_of(augment: ConfigDict) -> list[str]:
+  """Returns those operations that may happen and mix an image with a second one."""
   return [name for name in check_augment(augment).operations if OPS[name].stage == 'mix']
 
 
@@ -184,7 +185,7 @@ def check_devices(config: ConfigDict, devices: int, steps_per_call: int) -> None
 
   All intervals must be multiples of `steps_per_call`.
   """
-  mixes, share = _mixes(config.augment), config.train.batch_size // devices
+  mixes, share = mixes_of(config.augment), config.train.batch_size // devices
   if mixes and devices > 1 and share % GROUP:
     raise InputError(
       'train.batch_size',

@@ -75,7 +75,7 @@ def describe(experiment: Experiment) -> str:
   config, dataset = experiment.config, experiment.dataset
   state = jax.eval_shape(experiment.init)
   device_data, batch = make_batches(experiment)
-  compiled = make_step(experiment).lower(experiment.init(), device_data, batch(0)).compile()
+  compiled = make_step(experiment).lower(state, device_data, batch(0)).compile()
   memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
 
   settings = config.to_dict()

@@ -40,7 +40,7 @@ class Evaluator:
 
   def __call__(self, state: PyTree, split: Split | None = None) -> Scores:
     """Returns the scores of all `eval.metrics`, on the test split or on other images of the data set's classes."""
-    state = jax.device_put(jax.device_get(state), jax.local_devices()[0])
+    state = _on_one_device(state)
     test, count = split or self._dataset.test, self._config.eval.samples
     training = functools.cache(lambda: self._some_training_images(len(test.arrays['label'])))
     run = EvalContext(
@@ -80,6 +80,7 @@ class Evaluator:
     It cycles through the images that they are made from, and through `labels`, by default every class once.
     """
     name = sampler or next(name for name, found in self._task.samplers.items() if not found.source)
+    state = jax.device_put(state, jax.local_devices()[0])  # NumPy's arrays would be transferred for every batch
     key, size = self._keys.eval if key is None else key, min(self._config.eval.batch_size, count)
     fitted = self._fitted(name, state)
     for first in self._progress(range(0, count, size)):
@@ -132,7 +133,7 @@ class Evaluator:
     self, function: Callable[..., PyTree], state: PyTree, split: Split, key: Key[Array, ''] | None = None
   ) -> PyTree:
     """Returns function(state, batch, keys) for every image, computed in batches."""
-    key = self._keys.eval if key is None else key
+    key, state = self._keys.eval if key is None else key, jax.device_put(state, jax.local_devices()[0])
     arrays, count = split.arrays, len(split.arrays['label'])
     size = min(self._config.eval.batch_size, count)
     parts = []
@@ -150,14 +151,14 @@ class Evaluator:
     count = len(next(iter(arrays.values())))
     split = Split({'label': np.zeros(count, np.int32)} | arrays)
     sample = functools.partial(self._sample, sampler)
-    return _to_uint8(self._of_images(sample, jax.device_get(state), split, key))
+    return _to_uint8(self._of_images(sample, _on_one_device(state), split, key))
 
   def snapshot(self, state: PyTree) -> tuple[dict[str, UInt8[np.ndarray, 'H W c']], dict[str, float]]:
     """Returns (pictures, diversity). Pictures are a grid per sampler, by the same keys, with sources above images.
 
     diversity/SAMPLER is the mean distance between images made from noise, relative to that between as many real ones.
     """
-    state = jax.device_get(state)
+    state = _on_one_device(state)
     grids, diversity = {}, {}
     for name, sampler in self._task.samplers.items():
       wide = 8 if sampler.source else columns(self._spec.num_classes)
@@ -275,6 +276,10 @@ def mean_distance(images: Float[np.ndarray, 'n h w c']) -> float:
   squared = (flat**2).mean(1)
   distances = squared[:, None] + squared - 2 * flat @ flat.T / flat.shape[1]
   return float(np.sqrt(np.maximum(distances, 0))[np.triu_indices(len(flat), 1)].mean())
+
+
+def _on_one_device(state: PyTree) -> PyTree:
+  return jax.device_put(jax.device_get(state), jax.local_devices()[0])
 
 
 def _keys_of(key: Key[Array, ''], index: np.ndarray) -> Key[Array, ' b']:

@@ -109,13 +109,14 @@ def load_trained(
   other images are reported to `log`.
   """
   config = ConfigDict(workdir.read_config(directory))
+  metric = best_metric(config)  # of the run, whatever is scored now
   for key, value in overrides.items():
     section, _, name = key.partition('.')
     if name not in config.get(section, {}):
       problem = f'is a setting of task {section}, and this run is of task {config.task}'
       raise InputError(name, value, problem, 'leave it out')
     config.update_from_flattened_dict({key: value})
-  saved = checkpoint.Checkpoints(directory, 1, *best_metric(config), read_only=True)
+  saved = checkpoint.Checkpoints(directory, 1, *metric, read_only=True)
   steps = [str(step) for step in saved.steps()]
   if not steps or which not in ('best', 'latest', *steps):
     problem = f'its checkpoints are of steps {", ".join(steps)}' if steps else 'it holds no checkpoint'

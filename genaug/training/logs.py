@@ -83,12 +83,6 @@ class Log:
     self._events.close()
 
 
-def logged_scores(workdir: pathlib.Path, step: int) -> dict[str, float | int | str]:
-  """Returns the scores that an earlier start of the run logged at step `step`; empty if there are none."""
-  lines = [line for line in logged(workdir) if line['step'] == step]
-  return {name: value for line in lines for name, value in line.items() if name.startswith('eval/')}
-
-
 def logged(workdir: pathlib.Path) -> list[dict]:
   """Returns the lines of metrics.jsonl, without a last one that was cut short by a kill."""
   path = workdir / 'metrics.jsonl'

@@ -18,7 +18,7 @@ from genaug.training import figures, workdir
 from genaug.training.checkpoint import Checkpoints
 from genaug.training.evaluator import Evaluator
 from genaug.training.experiment import Experiment, best_metric
-from genaug.training.logs import Log, logged_scores
+from genaug.training.logs import Log
 
 
 class RunLogger:
@@ -100,7 +100,8 @@ class RunLogger:
 
   def conclude(self, steps: int, state: PyTree, started: float) -> Scores:
     """Returns the scores of a run with nothing left to train; completes it if killed after its last checkpoint."""
-    scores = logged_scores(self._directory, steps)
+    lines = [line for line in self._log.history if line['step'] == steps]
+    scores = {name: value for line in lines for name, value in line.items() if name.startswith('eval/')}
     if self._lacks_summary(steps):
       self.snapshot(steps, state)
     if self._experiment.config.eval.metrics and not scores:
