@@ -259,6 +259,8 @@ def test_seeds_of_one_config_are_averaged(data_dir, tmp_path, forked):
     "  return tiny_config('vae', train__steps=2, eval__metrics=('elbo',), **FEW)\n"
   )
   arguments = [f'--config={tmp_path / "tiny.py"}', f'--workdir={tmp_path / "runs"}', f'--data_dir={data_dir}']
+  none = forked('experiments.seeds', *arguments, '--seeds=', f'--output={tmp_path / "tiny.json"}')
+  assert 'must be different whole numbers' in none.stderr
   done = forked('experiments.seeds', *arguments, '--seeds=3,5', f'--output={tmp_path / "tiny.json"}')
   assert done.returncode == 0, done.stderr
   content = json.loads((tmp_path / 'tiny.json').read_text())

@@ -114,6 +114,17 @@ def everything(tmp_path):
   return [saved(tmp_path / 'h.json', result | {'data': HOSTILE}), *runs, other, seeds, sweep(tmp_path / 'sweep')]
 
 
+def test_trials_of_a_minimised_score_begin_with_the_lowest(tmp_path):
+  trials = [
+    {'id': name, 'overrides': {}, 'status': 'stopped', 'mean': mean} for name, mean in (('worse', 9), ('better', 2))
+  ]
+  content = {'environment': ENVIRONMENT, 'config': {}, 'objective': 'eval/fd', 'best': None, 'trials': trials}
+  (tmp_path / 'sweep').mkdir()
+  saved(tmp_path / 'sweep' / 'sweep.json', content)
+  text = written(tmp_path, tmp_path / 'sweep')
+  assert text.index('>better<') < text.index('>worse<')
+
+
 def test_a_page_of_everything_nests_and_holds_no_script_and_no_address(tmp_path, everything):
   text = written(tmp_path, *everything)
   parsed = Parsed(text)

@@ -58,6 +58,11 @@ def test_a_run_makes_variations_of_a_file_and_of_a_folder(data_dir, tmp_path, fo
   assert len(list((tmp_path / 'out').glob('0*.png'))) == 7
   with Image.open(tmp_path / 'out' / 'grid.png') as grid:
     assert grid.size == (4 * 58 - 2, 2 * 58 - 2)  # a column for every image
+  (tmp_path / 'images' / 'cut.png').write_bytes(png(pixels)[:100])
+  some = forked('experiments.sample', *common, f'--input={tmp_path / "images"}', f'--output={tmp_path / "some.npz"}')
+  assert some.returncode == 1
+  assert 'error: 1 files are left out' in some.stderr
+  assert len(np.load(tmp_path / 'some.npz')['samples']) == 7
   wrong = forked('experiments.sample', *common, '--input=x', '--sampler=samples', f'--output={tmp_path / "no"}')
   assert wrong.returncode == 2
   assert 'makes images from noise' in wrong.stderr
