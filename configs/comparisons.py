@@ -178,7 +178,7 @@ def _linear_probe() -> dict:
 def _translation() -> dict:
   rows = {}
   for method, (title, steps) in {
-    'pix2pix': ('pix2pix, of pairs', 16000),
+    'pix2pix': ('pix2pix, of pairs', 32000),
     'cut': ('CUT', 4000),
     'cyclegan': ('CycleGAN, with identity loss', 800),
   }.items():
