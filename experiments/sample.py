@@ -181,7 +181,8 @@ def main() -> int:
     experiment, state = load()
   evaluate = evaluator.Evaluator(experiment, _TRUNCATION.value, batches_done)
   key = jax.random.key(_SEED.value)
-  turns, status = {} if labels is None else {'label': np.resize(labels, _COUNT.value)}, 0
+  turns = {} if labels is None else {'label': np.resize(labels, _COUNT.value)}
+  status = 0
   if _TEXT.value:
     images = evaluate.apply_sampler(state, name, key, caption=_encoded_captions(experiment.dataset.vocabulary), **turns)
     shown = len(_TEXT.value)

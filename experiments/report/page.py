@@ -179,7 +179,7 @@ def _sweep(sweep: Result) -> dict:
   content, best = sweep.content, sweep.content.get('best')
   scored = [trial for trial in content['trials'] if math.isfinite(trial.get('mean', math.nan))]
   best_mean = next((trial['mean'] for trial in scored if trial['id'] == best), None)
-  descending = next(metric.better for metric in METRICS.values() if metric.key == content['objective']) == 'max'
+  descending = any(metric.better == 'max' for metric in METRICS.values() if metric.key == content['objective'])
   scored.sort(key=lambda trial: (trial['status'] != 'finished', -trial['mean'] if descending else trial['mean']))
   trials = scored + [trial for trial in content['trials'] if trial not in scored]
   keys = sorted({key for trial in trials for key in trial['overrides']})

@@ -80,7 +80,7 @@ class Evaluator:
     It cycles through the images that they are made from, and through `labels`, by default every class once.
     """
     name = sampler or next(name for name, found in self._task.samplers.items() if not found.source)
-    state = jax.device_put(state, jax.local_devices()[0])  # NumPy's arrays would be transferred for every batch
+    state = jax.device_put(state, jax.local_devices()[0])  # once, not for every batch
     key, size = self._keys.eval if key is None else key, min(self._config.eval.batch_size, count)
     fitted = self._fitted(name, state)
     for first in self._progress(range(0, count, size)):
@@ -133,7 +133,8 @@ class Evaluator:
     self, function: Callable[..., PyTree], state: PyTree, split: Split, key: Key[Array, ''] | None = None
   ) -> PyTree:
     """Returns function(state, batch, keys) for every image, computed in batches."""
-    key, state = self._keys.eval if key is None else key, jax.device_put(state, jax.local_devices()[0])
+    state = jax.device_put(state, jax.local_devices()[0])  # once, not for every batch
+    key = self._keys.eval if key is None else key
     arrays, count = split.arrays, len(split.arrays['label'])
     size = min(self._config.eval.batch_size, count)
     parts = []
@@ -279,6 +280,7 @@ def mean_distance(images: Float[np.ndarray, 'n h w c']) -> float:
 
 
 def _on_one_device(state: PyTree) -> PyTree:
+  """Returns a state of any devices, or of NumPy arrays, on the first local one."""
   return jax.device_put(jax.device_get(state), jax.local_devices()[0])
 
 
